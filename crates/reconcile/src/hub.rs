@@ -1,0 +1,147 @@
+//! The hub: one watch and one decoded copy per kind and process.
+
+use crate::{
+    Informer, Recorder,
+    cache::Cache,
+    events::Writer,
+    informer::Inner,
+    reflector::{Form, Reflector, Source},
+};
+use kube::{
+    Client, Resource,
+    core::{DynamicObject, PartialObjectMeta},
+    discovery::ApiResource,
+};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// An object of which only type and metadata are fetched and kept.
+pub type PartialObject = PartialObjectMeta<DynamicObject>;
+
+/// Shares informers between all reconcilers of a process. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub(Arc<Shared>);
+
+struct Shared {
+    client: Client,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+    informers: Mutex<HashMap<Source, HashMap<TypeId, Box<dyn Any + Send>>>>,
+    events: Mutex<Option<Writer>>,
+}
+
+impl Hub {
+    /// A hub that works through `client` until `shutdown` is cancelled. Must be used from within a
+    /// tokio runtime, on which its watches run; [`closed`](Self::closed) waits for their end.
+    pub fn new(client: Client, shutdown: CancellationToken) -> Self {
+        Self(Arc::new(Shared {
+            client,
+            shutdown,
+            tasks: TaskTracker::new(),
+            informers: Mutex::new(HashMap::new()),
+            events: Mutex::new(None),
+        }))
+    }
+
+    /// The client all informers use, for writes.
+    pub fn client(&self) -> Client {
+        self.0.client.clone()
+    }
+
+    /// The token that ends this hub.
+    pub fn shutdown(&self) -> &CancellationToken {
+        &self.0.shutdown
+    }
+
+    /// The informer of all objects of a kind, in all namespaces.
+    pub fn informer<K>(&self) -> Informer<K>
+    where
+        K: Resource<DynamicType: Default> + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.informer_where(None, None)
+    }
+
+    /// The informer of those objects of a kind that match a label selector and a field selector.
+    pub fn informer_where<K>(&self, label: Option<&str>, field: Option<&str>) -> Informer<K>
+    where
+        K: Resource<DynamicType: Default> + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.open(Source {
+            path: K::url_path(&K::DynamicType::default(), None),
+            labels: label.map(str::to_owned),
+            fields: field.map(str::to_owned),
+            form: Form::Whole,
+        })
+    }
+
+    /// The informer of a kind that is known at run time only, as untyped objects.
+    pub fn dynamic(&self, resource: &ApiResource) -> Informer<DynamicObject> {
+        self.open(Source {
+            path: DynamicObject::url_path(resource, None),
+            labels: None,
+            fields: None,
+            form: Form::Whole,
+        })
+    }
+
+    /// The informer of the metadata of a kind that is known at run time only. Labels and
+    /// annotations are dropped: it serves those who follow owners, finalizers and deletions.
+    pub fn metadata(&self, resource: &ApiResource) -> Informer<PartialObject> {
+        self.open(Source {
+            path: DynamicObject::url_path(resource, None),
+            labels: None,
+            fields: None,
+            form: Form::Metadata,
+        })
+    }
+
+    /// A recorder of Events that names `component` as their source.
+    pub fn recorder(&self, component: impl Into<String>) -> Recorder {
+        let mut events = self.0.events.lock();
+        let writer = events.get_or_insert_with(|| {
+            let (writer, task) = Writer::new(self.client());
+            self.0.tasks.spawn(task.run(self.0.shutdown.clone()));
+            writer
+        });
+        writer.recorder(component.into())
+    }
+
+    /// Waits until every watch has ended, once the hub was shut down.
+    pub async fn closed(&self) {
+        self.0.shutdown.cancelled().await;
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    fn open<K>(&self, source: Source) -> Informer<K>
+    where
+        K: Resource + DeserializeOwned + Send + Sync + 'static,
+    {
+        let mut informers = self.0.informers.lock();
+        let of_source = informers.entry(source.clone()).or_default();
+        let existing = of_source
+            .get(&TypeId::of::<K>())
+            .and_then(|any| any.downcast_ref::<Weak<Inner<K>>>())
+            .and_then(Weak::upgrade);
+        if let Some(inner) = existing {
+            return Informer(inner);
+        }
+        let cache = Arc::new(Cache::<K>::new());
+        let stop = self.0.shutdown.child_token();
+        let inner = Arc::new(Inner {
+            cache: cache.clone(),
+            _guard: stop.clone().drop_guard(),
+        });
+        of_source.insert(TypeId::of::<K>(), Box::new(Arc::downgrade(&inner)));
+        self.0
+            .tasks
+            .spawn(Reflector::new(self.client(), source, cache).run(stop));
+        Informer(inner)
+    }
+}
