@@ -1,0 +1,17 @@
+//! Who calls, and what it may do: certificates, tokens, authentication, RBAC.
+//!
+//! A request's [`User`] is decided by the [`Authenticator`]; the [`Authorizer`] then decides on its
+//! [`Attributes`] by the roles and bindings it keeps, and refuses what no rule allows.
+
+mod attributes;
+mod authenticate;
+mod authorize;
+pub mod bootstrap;
+pub mod pki;
+pub mod tokens;
+mod user;
+
+pub use attributes::{Attributes, Refusal};
+pub use authenticate::{Authenticator, Objects, Peer, Refused};
+pub use authorize::{Authorizer, Decision, Rule, uncovered};
+pub use user::{ANONYMOUS, AUTHENTICATED, MASTERS, UNAUTHENTICATED, User, service_account_name};
