@@ -225,7 +225,7 @@ mod tests {
     use super::*;
     use parking_lot::Mutex;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_panic_and_an_error_are_counted_and_retried_and_stop_no_other_key() {
         let controller = Controller::<&'static str>::new("test");
         let (queue, stats) = (controller.queue(), controller.stats());

@@ -28,11 +28,14 @@ pub type PartialObject = PartialObjectMeta<DynamicObject>;
 #[derive(Clone)]
 pub struct Hub(Arc<Shared>);
 
+/// A `Weak<Inner<K>>` of some kind `K`.
+type AnyInformer = Box<dyn Any + Send>;
+
 struct Shared {
     client: Client,
     shutdown: CancellationToken,
     tasks: TaskTracker,
-    informers: Mutex<HashMap<Source, HashMap<TypeId, Box<dyn Any + Send>>>>,
+    informers: Mutex<HashMap<(Source, TypeId), AnyInformer>>,
     events: Mutex<Option<Writer>>,
 }
 
@@ -124,9 +127,9 @@ impl Hub {
         K: Resource + DeserializeOwned + Send + Sync + 'static,
     {
         let mut informers = self.0.informers.lock();
-        let of_source = informers.entry(source.clone()).or_default();
-        let existing = of_source
-            .get(&TypeId::of::<K>())
+        let slot = (source.clone(), TypeId::of::<K>());
+        let existing = informers
+            .get(&slot)
             .and_then(|any| any.downcast_ref::<Weak<Inner<K>>>())
             .and_then(Weak::upgrade);
         if let Some(inner) = existing {
@@ -138,7 +141,7 @@ impl Hub {
             cache: cache.clone(),
             _guard: stop.clone().drop_guard(),
         });
-        of_source.insert(TypeId::of::<K>(), Box::new(Arc::downgrade(&inner)));
+        informers.insert(slot, Box::new(Arc::downgrade(&inner)));
         self.0
             .tasks
             .spawn(Reflector::new(self.client(), source, cache).run(stop));

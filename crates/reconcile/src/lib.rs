@@ -16,7 +16,7 @@
 //! and against any existing cluster.
 //!
 //! ```no_run
-//! use consort_reconcile::{Action, Controller, Hub, Key};
+//! use consort_reconcile::{Action, Controller, Event, Hub, Key};
 //! use k8s_openapi::api::core::v1::ConfigMap;
 //! use tokio_util::sync::CancellationToken;
 //!
@@ -26,7 +26,7 @@
 //! let maps = hub.informer::<ConfigMap>();
 //! let cache = maps.clone();
 //! Controller::new("config-printer")
-//!     .queue_on(&maps, |event| vec![event.key()])
+//!     .queue_on(&maps, Event::key)
 //!     .run(
 //!         2,
 //!         move |key: Key| {

@@ -238,13 +238,11 @@ impl<K: Resource + DeserializeOwned> Reflector<K> {
                     }
                 }
             }
-            match page.metadata.token.filter(|token| !token.is_empty()) {
-                Some(next) => token = Some(next),
-                None => {
-                    self.cache.advance(&page.metadata.resource_version);
-                    self.cache.retain(&listed);
-                    return Ok(page.metadata.resource_version);
-                }
+            token = page.metadata.token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                self.cache.advance(&page.metadata.resource_version);
+                self.cache.retain(&listed);
+                return Ok(page.metadata.resource_version);
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::Key;
 use kube::Resource;
 use parking_lot::Mutex;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 use tokio::sync::Notify;
@@ -82,7 +82,9 @@ pub(crate) struct Mailbox<K> {
 }
 
 struct Waiting<K> {
-    order: VecDeque<Slot>,
+    /// What to tell, in order of arrival.
+    order: BTreeMap<u64, Slot>,
+    arrived: u64,
     changes: HashMap<Arc<Key>, Change<K>>,
     closed: bool,
 }
@@ -93,6 +95,8 @@ enum Slot {
 }
 
 struct Change<K> {
+    /// Its place in the order.
+    place: u64,
     /// Past objects of this name whose deletion is still to be told.
     gone: Vec<Arc<K>>,
     /// What the subscriber was told of the present object.
@@ -101,11 +105,20 @@ struct Change<K> {
     new: Option<Arc<K>>,
 }
 
+impl<K> Waiting<K> {
+    fn enqueue(&mut self, slot: Slot) -> u64 {
+        self.arrived += 1;
+        self.order.insert(self.arrived, slot);
+        self.arrived
+    }
+}
+
 impl<K> Mailbox<K> {
     pub(crate) fn new() -> Self {
         Self {
             state: Mutex::new(Waiting {
-                order: VecDeque::new(),
+                order: BTreeMap::new(),
+                arrived: 0,
                 changes: HashMap::new(),
                 closed: false,
             }),
@@ -118,15 +131,14 @@ impl<K> Mailbox<K> {
         if let Some(change) = state.changes.get_mut(&**key) {
             change.new = Some(new.clone());
         } else {
-            state.order.push_back(Slot::Object(key.clone()));
-            state.changes.insert(
-                key.clone(),
-                Change {
-                    gone: Vec::new(),
-                    old: old.cloned(),
-                    new: Some(new.clone()),
-                },
-            );
+            let place = state.enqueue(Slot::Object(key.clone()));
+            let change = Change {
+                place,
+                gone: Vec::new(),
+                old: old.cloned(),
+                new: Some(new.clone()),
+            };
+            state.changes.insert(key.clone(), change);
         }
         drop(state);
         self.wake.notify_one();
@@ -145,26 +157,26 @@ impl<K> Mailbox<K> {
                 change.gone.push(last.clone());
             }
             if change.gone.is_empty() {
+                let place = change.place;
                 state.changes.remove(&**key);
-                // Its slot stays in the order and is skipped when it comes up.
+                state.order.remove(&place);
             }
         } else {
-            state.order.push_back(Slot::Object(key.clone()));
-            state.changes.insert(
-                key.clone(),
-                Change {
-                    gone: vec![last.clone()],
-                    old: None,
-                    new: None,
-                },
-            );
+            let place = state.enqueue(Slot::Object(key.clone()));
+            let change = Change {
+                place,
+                gone: vec![last.clone()],
+                old: None,
+                new: None,
+            };
+            state.changes.insert(key.clone(), change);
         }
         drop(state);
         self.wake.notify_one();
     }
 
     pub(crate) fn synced(&self) {
-        self.state.lock().order.push_back(Slot::Synced);
+        self.state.lock().enqueue(Slot::Synced);
         self.wake.notify_one();
     }
 
@@ -176,16 +188,13 @@ impl<K> Mailbox<K> {
     /// Moves the next events into `ready`; `None` if the mailbox is closed and empty.
     fn take(&self, ready: &mut VecDeque<Event<K>>) -> Option<()> {
         let mut state = self.state.lock();
-        while let Some(slot) = state.order.pop_front() {
-            match slot {
-                Slot::Synced => {
-                    ready.push_back(Event::Synced);
-                    return Some(());
-                }
-                Slot::Object(key) => {
-                    let Some(change) = state.changes.remove(&*key) else {
-                        continue;
-                    };
+        let Some((_, slot)) = state.order.pop_first() else {
+            return if state.closed { None } else { Some(()) };
+        };
+        match slot {
+            Slot::Synced => ready.push_back(Event::Synced),
+            Slot::Object(key) => {
+                if let Some(change) = state.changes.remove(&*key) {
                     ready.extend(change.gone.into_iter().map(Event::Deleted));
                     if let Some(new) = change.new {
                         ready.push_back(Event::Applied {
@@ -193,13 +202,10 @@ impl<K> Mailbox<K> {
                             new,
                         });
                     }
-                    if !ready.is_empty() {
-                        return Some(());
-                    }
                 }
             }
         }
-        if state.closed { None } else { Some(()) }
+        Some(())
     }
 
     #[cfg(test)]
