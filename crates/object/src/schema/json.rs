@@ -1,0 +1,150 @@
+//! JSON that reports the keys it met twice.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
+use serde_json::{Map, Number, Value};
+
+use super::decode::{DecodeError, Path, Segment};
+
+/// As many strict errors are reported as upstream reports.
+pub(super) const MAX_REPORTED: usize = 100;
+
+/// Parses one JSON document and says which keys stood in it twice, as `duplicate field "metadata.name"`.
+///
+/// The last of two values holds, as upstream decodes it. Nesting deeper than 128 levels is an error.
+pub fn parse_json_strict(bytes: &[u8]) -> Result<(Value, Vec<String>), DecodeError> {
+    let mut duplicates = Vec::new();
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = Seed {
+        path: &Path::ROOT,
+        duplicates: &mut duplicates,
+    }
+    .deserialize(&mut deserializer)
+    .and_then(|value| deserializer.end().map(|()| value))
+    .map_err(DecodeError::Syntax)?;
+    Ok((value, duplicates))
+}
+
+struct Seed<'a> {
+    path: &'a Path<'a>,
+    duplicates: &'a mut Vec<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        loop {
+            let path = Path::under(self.path, Segment::Index(list.len()));
+            match items.next_element_seed(Seed {
+                path: &path,
+                duplicates: self.duplicates,
+            })? {
+                Some(item) => list.push(item),
+                None => return Ok(Value::Array(list)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            let path = Path::under(self.path, Segment::Key(&key));
+            let value = entries.next_value_seed(Seed {
+                path: &path,
+                duplicates: self.duplicates,
+            })?;
+            match map.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert(value);
+                }
+                Entry::Occupied(mut entry) => {
+                    if self.duplicates.len() < MAX_REPORTED {
+                        let path = Path::under(self.path, Segment::Key(entry.key()));
+                        self.duplicates.push(format!("duplicate field \"{path}\""));
+                    }
+                    entry.insert(value);
+                }
+            }
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_met_twice_is_reported_with_its_path_and_the_last_holds() {
+        let (value, duplicates) = parse_json_strict(
+            br#"{"metadata":{"name":"a","name":"b"},"spec":{"c":[{"x":1},{"x":1,"x":2}]}}"#,
+        )
+        .unwrap();
+        assert_eq!(value["metadata"]["name"], "b");
+        assert_eq!(
+            duplicates,
+            [
+                r#"duplicate field "metadata.name""#,
+                r#"duplicate field "spec.c[1].x""#
+            ]
+        );
+    }
+
+    #[test]
+    fn hostile_nesting_is_an_error() {
+        let deep = "[".repeat(100_000);
+        assert!(parse_json_strict(deep.as_bytes()).is_err());
+        let deep = r#"{"a":"#.repeat(100_000);
+        assert!(parse_json_strict(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn trailing_text_is_an_error() {
+        assert!(parse_json_strict(b"{} x").is_err());
+        assert!(parse_json_strict(b"").is_err());
+    }
+}
