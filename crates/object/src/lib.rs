@@ -22,6 +22,7 @@ pub mod field_error;
 pub mod int_or_string;
 pub mod model;
 pub mod names;
+pub mod patch;
 pub mod quantity;
 pub mod schema;
 pub mod selector;
