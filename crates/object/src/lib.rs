@@ -23,6 +23,7 @@ pub mod int_or_string;
 pub mod model;
 pub mod names;
 pub mod patch;
+pub mod proto;
 pub mod quantity;
 pub mod schema;
 pub mod selector;
