@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use serde::Deserialize;
 
-use crate::{Error, Reference};
+use crate::Error;
 
 /// Who to be at a registry.
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
@@ -113,9 +113,9 @@ impl Credential {
         Ok(credentials)
     }
 
-    /// How well this credential fits an image: the length of the matching path, `None` when it
+    /// How well this credential fits a repository: the length of the matching path, `None` when it
     /// does not fit at all.
-    pub(crate) fn fits(&self, image: &Reference) -> Option<usize> {
+    fn fits(&self, registry: &str, repository: &str) -> Option<usize> {
         let pattern = self.registry.trim();
         let pattern = pattern
             .strip_prefix("https://")
@@ -129,10 +129,9 @@ impl Credential {
         } else {
             path
         };
-        if !host_matches(host, image.registry()) {
+        if !host_matches(host, registry) {
             return None;
         }
-        let repository = image.repository();
         let under = path.is_empty()
             || repository
                 .strip_prefix(path)
@@ -192,10 +191,11 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
-/// The credentials to try for an image, best fit first: those of the pull before those of the
+/// The credentials to try for a repository, best fit first: those of the pull before those of the
 /// configuration.
 pub(crate) fn fitting<'a>(
-    image: &Reference,
+    registry: &str,
+    repository: &str,
     given: &'a [Credential],
     configured: &'a [Credential],
 ) -> Vec<&'a Credential> {
@@ -203,7 +203,7 @@ pub(crate) fn fitting<'a>(
         .into_iter()
         .flat_map(|(rank, list)| list.iter().map(move |credential| (rank, credential)))
         .filter_map(|(rank, credential)| {
-            let fit = credential.fits(image)?;
+            let fit = credential.fits(registry, repository)?;
             Some((rank, std::cmp::Reverse(fit), credential))
         })
         .collect();
@@ -237,7 +237,7 @@ mod tests {
             .find(|c| c.registry.contains("docker.io"))
             .unwrap();
         assert_eq!((hub.username.as_str(), hub.password.as_str()), ("u", "p:q"));
-        assert!(hub.fits(&"nginx".parse().unwrap()).is_some());
+        assert!(hub.fits("docker.io", "library/nginx").is_some());
         assert!(
             found
                 .iter()
@@ -252,7 +252,6 @@ mod tests {
 
     #[test]
     fn a_credential_fits_by_host_glob_port_and_path() {
-        let image: Reference = "a.example.com:5000/team/app".parse().unwrap();
         for (registry, fits) in [
             ("a.example.com:5000", true),
             ("*.example.com:5000", true),
@@ -272,10 +271,9 @@ mod tests {
 
     #[test]
     fn the_longest_path_of_the_pulls_own_credentials_comes_first() {
-        let image: Reference = "r.io/team/app".parse().unwrap();
         let given = [credential("r.io"), credential("r.io/team")];
         let configured = [credential("r.io/team/app"), credential("other.io")];
-        let order: Vec<_> = fitting(&image, &given, &configured)
+        let order: Vec<_> = fitting("r.io", "team/app", &given, &configured)
             .iter()
             .map(|c| c.registry.as_str())
             .collect();

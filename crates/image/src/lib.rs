@@ -18,15 +18,26 @@
 //! # Ok(()) }
 //! ```
 
+mod blobs;
 mod builtin;
+mod collect;
 mod config;
 mod credential;
 mod digest;
+mod disk;
 mod error;
 mod images;
+mod import;
+mod layer;
+mod layers;
+mod locks;
+mod manifest;
+mod names;
 mod options;
 mod progress;
+mod pull;
 mod reference;
+mod registry;
 
 pub use builtin::{Builtin, LayerBuilder};
 pub use config::Config;
