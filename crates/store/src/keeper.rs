@@ -1,0 +1,271 @@
+//! The thread that keeps the store small and quick to open: drops old history, writes checkpoints,
+//! and removes log segments after carrying over the little in them that is still needed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::frame::{self, Found};
+use crate::queue::{Command, Queue};
+use crate::record::Kind;
+use crate::segment::{HEADER, Place, Segment};
+use crate::store::Shared;
+use crate::version::Version;
+use crate::{Error, Retention, checkpoint, recovery};
+
+const TICK: Duration = Duration::from_millis(500);
+
+/// A checkpoint is due when so much log was written since the last, or as much as that one is large.
+const CHECKPOINT: u64 = 32 << 20;
+
+/// Revisions dropped at a time.
+const STEP: u64 = 20_000;
+
+/// Bytes carried over at a time, so that commits get between.
+const CARRY: u64 = 1 << 20;
+
+/// Handle of the thread.
+pub(crate) struct Keeper {
+    stop: mpsc::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+struct Work {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    retention: Retention,
+    segment_bytes: u64,
+    /// Revisions with the time they were reached, at intervals.
+    reached: VecDeque<(Instant, u64)>,
+    /// The newest revision known to be older than history may be.
+    aged: u64,
+    /// Of the last checkpoint: bytes written before it, its size, the segment it points to.
+    checkpoint: (u64, u64, u32),
+    /// Log that opening had to read, beside what was written since.
+    replayed: u64,
+    stop: mpsc::Receiver<()>,
+}
+
+impl Keeper {
+    pub(crate) fn start(
+        shared: Arc<Shared>,
+        queue: Arc<Queue>,
+        retention: Retention,
+        segment_bytes: u64,
+        replayed: u64,
+    ) -> Result<Self, Error> {
+        let (stop, stopped) = mpsc::channel();
+        let dir = shared.dir.clone();
+        let mut work = Work {
+            shared,
+            queue,
+            retention,
+            segment_bytes,
+            reached: VecDeque::new(),
+            aged: 0,
+            checkpoint: (0, 0, 0),
+            replayed,
+            stop: stopped,
+        };
+        let thread = std::thread::Builder::new()
+            .name("store-keeper".to_owned())
+            .spawn(move || work.run())
+            .map_err(|e| Error::io("starting a thread for", dir, e))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Stops the thread; it finishes the step it is in.
+    pub(crate) fn stop(self) {
+        drop(self.stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the store's keeper panicked");
+        }
+    }
+}
+
+impl Work {
+    fn run(&mut self) {
+        while self.stop.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+            // A full disk, say: what could not be done now is due again at the next tick.
+            if let Err(error) = self.tick() {
+                tracing::debug!(error = %error, "keeping the store small");
+            }
+        }
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.try_recv() == Err(mpsc::TryRecvError::Disconnected)
+    }
+
+    fn tick(&mut self) -> Result<(), Error> {
+        self.note_time();
+        while let Some(target) = self.target() {
+            let (reply, answer) = oneshot::channel();
+            self.queue.push(Command::Compact(target, reply))?;
+            answer.blocking_recv().map_err(|_| Error::Closed)??;
+            if self.stopping() {
+                return Ok(());
+            }
+        }
+        let written = self.shared.written.load(Ordering::Relaxed) + self.replayed;
+        if written - self.checkpoint.0 >= CHECKPOINT.max(self.checkpoint.1) {
+            self.checkpoint()?;
+        }
+        self.reclaim()
+    }
+
+    fn note_time(&mut self) {
+        let revision = self.shared.revision().0;
+        let now = Instant::now();
+        let interval = self.retention.age / 64;
+        let due = self
+            .reached
+            .back()
+            .is_none_or(|(at, last)| *last < revision && now.duration_since(*at) >= interval);
+        if due {
+            self.reached.push_back((now, revision));
+        }
+    }
+
+    /// The revision to compact to next, if the history kept exceeds a bound.
+    fn target(&mut self) -> Option<u64> {
+        let revision = self.shared.revision().0;
+        let compacted = self.shared.compacted().0;
+        while let Some((at, reached)) = self.reached.front() {
+            if at.elapsed() < self.retention.age {
+                break;
+            }
+            self.aged = *reached;
+            self.reached.pop_front();
+        }
+        let mut target = self
+            .aged
+            .max(revision.saturating_sub(self.retention.revisions));
+        if self.shared.history.bytes() > self.retention.bytes {
+            target = target.max(compacted + (revision - compacted) / 8 + 1);
+        }
+        let target = target.min(revision).min(compacted + STEP);
+        (target > compacted).then_some(target)
+    }
+
+    fn checkpoint(&mut self) -> Result<(), Error> {
+        let written = self.shared.written.load(Ordering::Relaxed) + self.replayed;
+        let state = self.shared.state.load_full();
+        let size = checkpoint::write(&self.shared.dir, &state)?;
+        self.checkpoint = (written, size, state.segment);
+        Ok(())
+    }
+
+    /// Removes the oldest segments while more than half of the log is no longer needed.
+    fn reclaim(&mut self) -> Result<(), Error> {
+        loop {
+            let (size, kept) = self.shared.source.segments.sizes();
+            if size <= kept * 2 + self.segment_bytes * 2 || self.stopping() {
+                return Ok(());
+            }
+            let Some(segment) = self.shared.source.segments.oldest_finished() else {
+                return Ok(());
+            };
+            if !self.carry_over(&segment)? {
+                return Ok(());
+            }
+            // What follows in the log takes the place of what the segment says only for a reader
+            // that starts behind it.
+            if self.checkpoint.2 <= segment.start.id {
+                self.checkpoint()?;
+            }
+            if self.checkpoint.2 <= segment.start.id {
+                return Ok(());
+            }
+            recovery::remove(
+                &self.shared.dir,
+                &self.shared.source.segments,
+                segment.start.id,
+            )?;
+        }
+    }
+
+    /// Copies what a segment holds of the present to the end of the log. Returns whether nothing in
+    /// it is needed any more: history that is still kept stays where it is.
+    fn carry_over(&self, segment: &Segment) -> Result<bool, Error> {
+        if segment.needed() == 0 {
+            return Ok(true);
+        }
+        let bytes = segment.read_from(0)?;
+        let mut at = HEADER;
+        let mut versions = Vec::new();
+        loop {
+            match frame::read(&bytes, at, segment.start.nonce) {
+                Found::Frame(parsed) => {
+                    for (offset, record) in &parsed.records {
+                        if record.kind == Kind::Compacted {
+                            continue;
+                        }
+                        let place = Place {
+                            segment: segment.start.id,
+                            offset: *offset as u32,
+                            len: record.len,
+                        };
+                        match self.standing(record.key, record.revision, place) {
+                            Standing::Gone => {}
+                            Standing::History => return Ok(false),
+                            Standing::Newest(version) => versions.push(version),
+                        }
+                    }
+                    at = parsed.end;
+                }
+                Found::Nothing => break,
+                Found::Invalid(why) => return Err(segment.corrupt(at as u64, why)),
+            }
+        }
+        let mut chunk = Vec::new();
+        let mut size = 0;
+        let mut versions = versions.into_iter().peekable();
+        while let Some(version) = versions.next() {
+            size += u64::from(version.place().len);
+            chunk.push(version);
+            if size >= CARRY || versions.peek().is_none() {
+                let (reply, answer) = oneshot::channel();
+                self.queue
+                    .push(Command::Carry(std::mem::take(&mut chunk), reply))?;
+                answer.blocking_recv().map_err(|_| Error::Closed)??;
+                size = 0;
+                if self.stopping() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(segment.needed() == 0)
+    }
+
+    /// Whether a record is still what readers use.
+    fn standing(&self, key: &str, revision: u64, place: Place) -> Standing {
+        let state = self.shared.state.load();
+        let Some(newest) = state.index.get(key) else {
+            return Standing::Gone;
+        };
+        let Some(version) = newest.at(revision) else {
+            return Standing::Gone;
+        };
+        if version.revision != revision || version.place() != place {
+            Standing::Gone
+        } else if Arc::ptr_eq(&version, newest) && !version.is_deleted() {
+            Standing::Newest(version)
+        } else {
+            Standing::History
+        }
+    }
+}
+
+/// What a record in the log means now.
+enum Standing {
+    Gone,
+    /// Kept by history only.
+    History,
+    Newest(Arc<Version>),
+}

@@ -1,0 +1,92 @@
+//! How a store is opened.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Key;
+
+/// Where the store lives and what it keeps.
+#[derive(Clone)]
+pub struct Options {
+    /// The directory; made when absent. One process at a time can have it open.
+    pub dir: PathBuf,
+    /// How much history is kept.
+    pub retention: Retention,
+    /// Upper bound of the values kept in memory, in bytes. Others are read from the disk at need.
+    pub cache_bytes: usize,
+    /// Size at which a log segment is finished and the next begun, in bytes.
+    pub segment_bytes: u64,
+    /// Largest commit, in bytes of keys, heads and values.
+    pub max_commit_bytes: usize,
+    /// Transforms values on their way to the disk and back, e.g. encrypts them.
+    pub transform: Option<Arc<dyn Transform>>,
+}
+
+impl Options {
+    /// The usual options for a directory.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            retention: Retention::default(),
+            cache_bytes: 64 << 20,
+            segment_bytes: 64 << 20,
+            max_commit_bytes: 32 << 20,
+            transform: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("dir", &self.dir)
+            .field("retention", &self.retention)
+            .field("cache_bytes", &self.cache_bytes)
+            .field("segment_bytes", &self.segment_bytes)
+            .field("max_commit_bytes", &self.max_commit_bytes)
+            .field("transform", &self.transform.is_some())
+            .finish()
+    }
+}
+
+/// How much history is kept for watches and reads at a revision. What exceeds any of the bounds is
+/// compacted by itself; the newest state of each object always stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Age of the oldest revision kept, counted from opening for what was written before it.
+    pub age: Duration,
+    /// Number of revisions kept.
+    pub revisions: u64,
+    /// Size of the events kept, on disk, in bytes.
+    pub bytes: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            age: Duration::from_mins(10),
+            revisions: 250_000,
+            bytes: 1 << 30,
+        }
+    }
+}
+
+/// A reversible change of values at the border to the disk. The heads (names, labels, selectable
+/// fields) are not passed through it.
+pub trait Transform: Send + Sync {
+    /// What is written for a value.
+    ///
+    /// # Errors
+    ///
+    /// The reason, for people; the commit fails with it.
+    fn seal(&self, key: &Key, value: &[u8]) -> Result<Vec<u8>, String>;
+
+    /// The value that [`seal`](Self::seal) was given.
+    ///
+    /// # Errors
+    ///
+    /// The reason, for people; the read fails with it.
+    fn open(&self, key: &Key, sealed: &[u8]) -> Result<Vec<u8>, String>;
+}
