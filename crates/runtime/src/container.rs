@@ -1,131 +1,195 @@
-//! A handle on one container, and on processes and attachments in it.
+//! A handle on one container.
 
 use std::path::PathBuf;
-use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 
 use crate::error::Error;
+use crate::exec::{Attach, Exec};
+use crate::layout::{self, CONTAINERS};
+use crate::sandbox::{Sandbox, blocking};
+use crate::signal;
 use crate::spec::{ContainerSpec, ExecSpec};
 use crate::state::{Exit, State, Stats};
+use crate::wire::{Reply, Request};
 
 /// A container. Cheap to clone; dropping it leaves the container as it is.
 #[derive(Clone, Debug)]
-pub struct Container;
+pub struct Container(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    sandbox: Sandbox,
+    spec: ContainerSpec,
+}
 
 impl Container {
+    pub(crate) fn new(sandbox: Sandbox, spec: ContainerSpec) -> Self {
+        Self(Arc::new(Inner { sandbox, spec }))
+    }
+
     /// Its id.
     pub fn id(&self) -> &str {
-        todo!()
+        &self.0.spec.id
     }
 
     /// What it was asked to be.
     pub fn spec(&self) -> &ContainerSpec {
-        todo!()
+        &self.0.spec
     }
 
-    /// Where it is in its life.
+    fn dir(&self) -> PathBuf {
+        self.0.sandbox.dir().join(CONTAINERS).join(self.id())
+    }
+
+    async fn ask(&self, request: Request) -> Result<Reply, Error> {
+        self.0.sandbox.ask(self.id(), request).await
+    }
+
+    fn unexpected(&self, reply: &Reply) -> Error {
+        Error::Shim {
+            sandbox: self.0.sandbox.id().to_owned(),
+            message: format!("an unexpected reply: {reply:?}"),
+        }
+    }
+
+    /// Where it is in its life. An exited container can be asked about whether its shim lives or not.
     pub async fn state(&self) -> Result<State, Error> {
-        todo!()
+        if let Some(exit) = layout::read_exit(&self.dir()) {
+            return Ok(State::Exited(exit));
+        }
+        match self
+            .ask(Request::State {
+                id: self.id().to_owned(),
+            })
+            .await
+        {
+            Ok(Reply::State(state)) => Ok(state),
+            Ok(reply) => Err(self.unexpected(&reply)),
+            Err(error @ Error::ShimGone(_)) => layout::read_exit(&self.dir())
+                .map(State::Exited)
+                .ok_or(error),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Starts its program; returns when it runs or could not be executed.
+    /// Starts its program; returns when it runs, or with [`Error::Start`] if it could not be executed.
     pub async fn start(&self) -> Result<(), Error> {
-        todo!()
+        self.ask(Request::Start {
+            id: self.id().to_owned(),
+        })
+        .await
+        .map(|_| ())
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has ended. Safe to cancel.
     pub async fn wait(&self) -> Result<Exit, Error> {
-        todo!()
+        if let Some(exit) = layout::read_exit(&self.dir()) {
+            return Ok(exit);
+        }
+        match self
+            .ask(Request::Wait {
+                id: self.id().to_owned(),
+            })
+            .await
+        {
+            Ok(Reply::Exited(exit)) => Ok(exit),
+            Ok(reply) => Err(self.unexpected(&reply)),
+            Err(error @ (Error::ShimGone(_) | Error::Shim { .. })) => {
+                layout::read_exit(&self.dir()).ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a signal to its first process.
     pub async fn kill(&self, signal: i32) -> Result<(), Error> {
-        todo!("{signal}")
+        self.ask(Request::Kill {
+            id: self.id().to_owned(),
+            signal,
+        })
+        .await
+        .map(|_| ())
     }
 
     /// Sends its stop signal, and SIGKILL after `grace`. Returns when it has ended.
     pub async fn stop(&self, grace: Duration) -> Result<Exit, Error> {
-        todo!("{grace:?}")
+        let signal = signal::parse(&self.0.spec.stop_signal)?;
+        for (signal, patience) in [(signal, grace), (libc::SIGKILL, Duration::from_secs(60))] {
+            match self.kill(signal).await {
+                // It has just ended.
+                Err(Error::WrongState { .. } | Error::ShimGone(_)) | Ok(()) => {}
+                Err(error) => return Err(error),
+            }
+            if let Ok(result) = timeout(patience, self.wait()).await {
+                return result;
+            }
+        }
+        Err(Error::Shim {
+            sandbox: self.0.sandbox.id().to_owned(),
+            message: format!("container {} does not end after SIGKILL", self.id()),
+        })
     }
 
     /// Removes it; a running container is killed first.
     pub async fn remove(&self) -> Result<(), Error> {
-        todo!()
+        match self
+            .ask(Request::Remove {
+                id: self.id().to_owned(),
+            })
+            .await
+        {
+            Err(Error::ShimGone(_)) => {
+                let dir = self.dir();
+                blocking("removing the container", move || layout::remove_dir(&dir)).await
+            }
+            Err(Error::NotFound { .. }) => Ok(()),
+            result => result.map(|_| ()),
+        }
     }
 
     /// Runs one more process in it. Dropping the [`Exec`] kills the process.
     pub async fn exec(&self, spec: ExecSpec) -> Result<Exec, Error> {
-        todo!("{spec:?}")
+        Exec::start(self.0.sandbox.clone(), self.id(), spec).await
     }
 
     /// Connects to its standard streams; `stdin` asks for its input too, if it was opened.
     pub async fn attach(&self, stdin: bool) -> Result<Attach, Error> {
-        todo!("{stdin}")
+        Attach::start(self.0.sandbox.clone(), self.id(), self.0.spec.tty, stdin).await
+    }
+
+    /// Sets the size of its terminal, if it has one.
+    pub async fn resize(&self, columns: u16, rows: u16) -> Result<(), Error> {
+        self.ask(Request::Resize {
+            id: self.id().to_owned(),
+            columns,
+            rows,
+        })
+        .await
+        .map(|_| ())
     }
 
     /// Opens the log file anew, after someone else has moved it away.
     pub async fn reopen_log(&self) -> Result<(), Error> {
-        todo!()
+        self.ask(Request::ReopenLog {
+            id: self.id().to_owned(),
+        })
+        .await
+        .map(|_| ())
     }
 
     /// Use of resources.
     pub async fn stats(&self) -> Result<Stats, Error> {
-        todo!()
+        self.0.sandbox.pod().child(self.id()).stats()
     }
 
-    /// Its root file system as the host can reach it while it runs.
+    /// Its root file system as the host can reach it; `None` unless it runs.
     pub async fn rootfs_path(&self) -> Result<Option<PathBuf>, Error> {
-        todo!()
-    }
-}
-
-/// Input of a process.
-pub type Input = Pin<Box<dyn AsyncWrite + Send + Unpin>>;
-/// Output of a process.
-pub type Output = Pin<Box<dyn AsyncRead + Send + Unpin>>;
-
-/// A process that was executed in a container.
-pub struct Exec {
-    /// Its standard input, if asked for; dropping it is end of file.
-    pub stdin: Option<Input>,
-    /// Its standard output, or the terminal.
-    pub stdout: Option<Output>,
-    /// Its standard error; `None` with a terminal.
-    pub stderr: Option<Output>,
-}
-
-impl Exec {
-    /// Sets the size of its terminal.
-    pub fn resize(&self, columns: u16, rows: u16) -> Result<(), Error> {
-        todo!("{columns} {rows}")
-    }
-
-    /// Waits for it and gives its exit code, 128 + n for signal n.
-    pub async fn wait(&mut self) -> Result<i32, Error> {
-        todo!()
-    }
-
-    /// Kills it.
-    pub async fn kill(&mut self) -> Result<(), Error> {
-        todo!()
-    }
-}
-
-/// A connection to the standard streams of a container.
-pub struct Attach {
-    /// Its standard input, if asked for and opened.
-    pub stdin: Option<Input>,
-    /// Its standard output, or the terminal.
-    pub stdout: Option<Output>,
-    /// Its standard error; `None` with a terminal.
-    pub stderr: Option<Output>,
-}
-
-impl Attach {
-    /// Sets the size of its terminal.
-    pub async fn resize(&self, columns: u16, rows: u16) -> Result<(), Error> {
-        todo!("{columns} {rows}")
+        Ok(match self.state().await? {
+            State::Running { pid, .. } => Some(PathBuf::from(format!("/proc/{pid}/root"))),
+            _ => None,
+        })
     }
 }

@@ -44,16 +44,25 @@
 //! # }
 //! ```
 
+mod cgroup;
+mod client;
 mod container;
+mod entry;
 mod error;
+mod exec;
+mod layout;
 mod runtime;
 mod sandbox;
 mod shim;
+mod signal;
 mod spec;
 mod state;
+mod sys;
+mod wire;
 
-pub use container::{Attach, Container, Exec};
+pub use container::Container;
 pub use error::Error;
+pub use exec::{Attach, Exec, Input, Output, Resizer};
 pub use runtime::{Options, Runtime};
 pub use sandbox::Sandbox;
 pub use shim::{SHIM_ARGUMENT, shim_main};

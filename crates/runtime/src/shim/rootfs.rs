@@ -1,0 +1,179 @@
+//! A container's root file system, and mount sources that need care, in the shim's mount namespace.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns};
+
+use crate::spec::{ContainerSpec, MountKind, Propagation};
+use crate::sys;
+
+fn doing(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> String {
+    move |error| format!("{what}: {error}")
+}
+
+/// Mounts the layers at `<dir>/rootfs`.
+///
+/// The layers are named by short links in a directory of their own, so that any number with any path
+/// fits into the one page that mount options have. `volatile` spares syncs of a file system that nobody
+/// uses again after a crash: a container is made anew then.
+pub(super) fn mount_overlay(dir: &Path, lower_dirs: &[PathBuf]) -> Result<(), String> {
+    if lower_dirs.is_empty() {
+        return Err("a container needs at least one layer".to_owned());
+    }
+    let links = dir.join("l");
+    for name in ["upper", "work", "rootfs", "l"] {
+        let path = dir.join(name);
+        fs::DirBuilder::new()
+            .mode(0o755)
+            .recursive(true)
+            .create(&path)
+            .map_err(doing(format_args!("mkdir {}", path.display())))?;
+    }
+    let mut names = Vec::with_capacity(lower_dirs.len());
+    for (number, lower) in lower_dirs.iter().enumerate() {
+        if !lower.is_dir() {
+            return Err(format!("layer {} is not a directory", lower.display()));
+        }
+        let name = number.to_string();
+        symlink(lower, links.join(&name))
+            .map_err(doing(format_args!("naming layer {}", lower.display())))?;
+        names.push(name);
+    }
+    let before = std::env::current_dir().map_err(doing("getting the working directory"))?;
+    std::env::set_current_dir(&links).map_err(doing(format_args!("chdir {}", links.display())))?;
+    let options = format!(
+        "lowerdir={},upperdir=../upper,workdir=../work",
+        names.join(":")
+    );
+    let attempt = |options: &str| {
+        mount(
+            Some("overlay"),
+            "../rootfs",
+            Some("overlay"),
+            MsFlags::empty(),
+            Some(options),
+        )
+    };
+    let result = attempt(&format!("{options},volatile")).or_else(|_| attempt(&options));
+    std::env::set_current_dir(&before).map_err(doing("going back to the working directory"))?;
+    result.map_err(|error| {
+        format!(
+            "mounting overlay of {} layers at {}: {error}",
+            lower_dirs.len(),
+            dir.display()
+        )
+    })
+}
+
+/// Takes a container's mounts away. Whatever still uses them keeps them until it ends.
+pub(super) fn unmount(dir: &Path) {
+    // Not mounted is fine: the container may never have got that far.
+    let _ = umount2(&dir.join("rootfs"), MntFlags::MNT_DETACH);
+}
+
+/// The sources of the bind mounts, by their position. Plain ones are as given; a sub-path is resolved
+/// below its source and held by a mount, so that nobody can exchange it for a link afterwards; one that is to
+/// propagate both ways comes from the host's mount namespace, where its peers are.
+pub(super) fn prepare_sources(
+    dir: &Path,
+    spec: &ContainerSpec,
+    host: &OwnedFd,
+) -> Result<Vec<PathBuf>, String> {
+    let mut sources = Vec::with_capacity(spec.mounts.len());
+    for (number, wanted) in spec.mounts.iter().enumerate() {
+        let both_ways = wanted.propagation == Propagation::Bidirectional;
+        if wanted.kind != MountKind::Bind || (wanted.sub_path.is_none() && !both_ways) {
+            sources.push(wanted.source.clone());
+            continue;
+        }
+        let place = dir.join("m").join(number.to_string());
+        let shown = wanted
+            .sub_path
+            .as_deref()
+            .map_or_else(|| wanted.source.clone(), |sub| wanted.source.join(sub));
+        let what = || format!("preparing mount source {}", shown.display());
+        let tree = if both_ways {
+            let own = fs::File::open("/proc/self/ns/mnt").map_err(doing(what()))?;
+            setns(host, CloneFlags::CLONE_NEWNS).map_err(|error| format!("{}: {error}", what()))?;
+            let tree = clone_source(&wanted.source, wanted.sub_path.as_deref());
+            setns(&own, CloneFlags::CLONE_NEWNS).map_err(|error| format!("{}: {error}", what()))?;
+            tree
+        } else {
+            clone_source(&wanted.source, wanted.sub_path.as_deref())
+        };
+        let (tree, is_dir) = tree.map_err(doing(what()))?;
+        if is_dir {
+            fs::create_dir_all(&place).map_err(doing(what()))?;
+        } else {
+            fs::create_dir_all(dir.join("m")).map_err(doing(what()))?;
+            fs::File::create(&place).map_err(doing(what()))?;
+        }
+        sys::move_mount(tree.as_fd(), &place).map_err(doing(what()))?;
+        sources.push(place);
+    }
+    Ok(sources)
+}
+
+/// Takes the holding mounts away again, once the container has its own.
+pub(super) fn drop_sources(dir: &Path, count: usize) {
+    for number in 0..count {
+        let _ = umount2(
+            &dir.join("m").join(number.to_string()),
+            MntFlags::MNT_DETACH,
+        );
+    }
+}
+
+fn clone_source(source: &Path, sub_path: Option<&Path>) -> io::Result<(OwnedFd, bool)> {
+    let open = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(source)?;
+    let fd = match sub_path {
+        None => OwnedFd::from(open),
+        Some(path) => match sys::open_in_root(open.as_fd(), path, libc::O_PATH) {
+            // The kubelet makes a missing sub-path a directory.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && plain(path) => {
+                make_dirs(open.as_fd(), path)?;
+                sys::open_in_root(open.as_fd(), path, libc::O_PATH)?
+            }
+            result => result?,
+        },
+    };
+    let is_dir = nix::sys::stat::fstat(&fd)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
+    Ok((sys::clone_tree(fd.as_fd())?, is_dir))
+}
+
+fn plain(path: &Path) -> bool {
+    path.components().all(|part| {
+        matches!(
+            part,
+            std::path::Component::Normal(_) | std::path::Component::CurDir
+        )
+    })
+}
+
+fn make_dirs(root: std::os::fd::BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let mut done = PathBuf::new();
+    for part in path.components() {
+        let parent = if done.as_os_str().is_empty() {
+            root.try_clone_to_owned()?
+        } else {
+            sys::open_in_root(root, &done, libc::O_PATH | libc::O_DIRECTORY)?
+        };
+        match nix::sys::stat::mkdirat(
+            &parent,
+            part.as_os_str(),
+            nix::sys::stat::Mode::from_bits_truncate(0o750),
+        ) {
+            Err(nix::errno::Errno::EEXIST) | Ok(()) => done.push(part),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
