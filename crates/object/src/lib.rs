@@ -22,6 +22,7 @@ pub mod field_error;
 pub mod int_or_string;
 pub mod model;
 pub mod names;
+pub mod openapi;
 pub mod patch;
 pub mod proto;
 pub mod quantity;

@@ -1,0 +1,269 @@
+//! OpenAPI documents for what a server serves.
+//!
+//! Version 3 has a document per group and version ([`document`]) and an index ([`index`]) in which each is named
+//! with the hash of its bytes; version 2 has one document for everything ([`document_v2`]). Structure, keys
+//! and merge strategies come from the table of facts, descriptions from `k8s-openapi`. The same input gives the
+//! same bytes. Making a document takes milliseconds: make it on first request and keep it.
+
+mod descriptions;
+mod paths;
+mod schemas;
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha512};
+
+use crate::schema::{Gvk, Schema};
+use schemas::Components;
+
+/// A resource that is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// The plural name in paths.
+    pub plural: String,
+    /// The kind of its objects.
+    pub gvk: Gvk,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+    /// The verbs it serves, as discovery names them: `create`, `delete`, `deletecollection`, `get`, `list`,
+    /// `patch`, `update`, `watch`.
+    pub verbs: Vec<String>,
+    /// Its subresources.
+    pub subresources: Vec<Subresource>,
+}
+
+/// A subresource, such as `scale`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subresource {
+    /// The name in paths.
+    pub name: String,
+    /// The kind of its body, which may be of another group.
+    pub gvk: Gvk,
+    /// The verbs it serves: `create`, `get`, `patch`, `update`.
+    pub verbs: Vec<String>,
+}
+
+/// The OpenAPI 3 document of one group and version, as JSON.
+///
+/// Kinds that the schema does not know (custom resources) are described as free-form objects.
+pub fn document(schema: &Schema, group: &str, version: &str, resources: &[Resource]) -> Vec<u8> {
+    let mut components = Components::new(schema, "#/components/schemas/", group, version);
+    let mut paths = Map::new();
+    for resource in resources {
+        paths::add(
+            &mut paths,
+            &mut components,
+            group,
+            version,
+            resource,
+            paths::Dialect::V3,
+        );
+    }
+    sort(&mut paths);
+    let document = json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": "unversioned"},
+        "paths": paths,
+        "components": {
+            "schemas": components.finish(),
+            "securitySchemes": {
+                "BearerToken": {"type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer Token authentication"},
+            },
+        },
+    });
+    // A value of maps with text keys always serialises.
+    serde_json::to_vec(&document).unwrap_or_default()
+}
+
+/// The OpenAPI 2 document of all that is served, as JSON. Tools older than version 3 ask for it.
+pub fn document_v2(schema: &Schema, resources: &[Resource]) -> Vec<u8> {
+    let mut components = Components::new(schema, "#/definitions/", "", "v1");
+    let mut paths = Map::new();
+    for resource in resources {
+        let (group, version) = (resource.gvk.group.clone(), resource.gvk.version.clone());
+        components.speak_for(&group, &version);
+        paths::add(
+            &mut paths,
+            &mut components,
+            &group,
+            &version,
+            resource,
+            paths::Dialect::V2,
+        );
+    }
+    sort(&mut paths);
+    let document = json!({
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": "unversioned"},
+        "paths": paths,
+        "definitions": components.finish(),
+        "securityDefinitions": {
+            "BearerToken": {"type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer Token authentication"},
+        },
+        "security": [{"BearerToken": []}],
+    });
+    serde_json::to_vec(&document).unwrap_or_default()
+}
+
+/// The index of OpenAPI 3 documents: each with its path (`apis/apps/v1`, `api/v1`) and the [`hash`] of its bytes.
+pub fn index<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
+    let paths: Map<String, Value> = documents
+        .into_iter()
+        .map(|(path, hash)| {
+            (
+                path.to_owned(),
+                json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")}),
+            )
+        })
+        .collect();
+    json!({"paths": paths})
+}
+
+/// The hash of a document, for its address and its ETag: SHA-512 in upper-case hexadecimal.
+pub fn hash(document: &[u8]) -> String {
+    Sha512::digest(document)
+        .iter()
+        .fold(String::with_capacity(128), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02X}");
+            text
+        })
+}
+
+fn sort(map: &mut Map<String, Value>) {
+    map.sort_keys();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployments() -> Resource {
+        let verbs = |verbs: &[&str]| verbs.iter().map(|verb| (*verb).to_owned()).collect();
+        Resource {
+            plural: "deployments".to_owned(),
+            gvk: Gvk::new("apps", "v1", "Deployment"),
+            namespaced: true,
+            verbs: verbs(&[
+                "create",
+                "delete",
+                "deletecollection",
+                "get",
+                "list",
+                "patch",
+                "update",
+                "watch",
+            ]),
+            subresources: vec![Subresource {
+                name: "scale".to_owned(),
+                gvk: Gvk::new("autoscaling", "v1", "Scale"),
+                verbs: verbs(&["get", "patch", "update"]),
+            }],
+        }
+    }
+
+    fn apps() -> Value {
+        serde_json::from_slice(&document(Schema::builtin(), "apps", "v1", &[deployments()]))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_kind_is_found_from_its_path_and_described() {
+        let document = apps();
+        let operation =
+            &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+        let gvk = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
+        assert_eq!(operation["x-kubernetes-group-version-kind"], gvk);
+        assert_eq!(operation["x-kubernetes-action"], "patch");
+        let parameters: Vec<&str> = operation["parameters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
+        assert!(parameters.contains(&"fieldValidation") && parameters.contains(&"dryRun"));
+        let schemas = &document["components"]["schemas"];
+        let deployment = &schemas["io.k8s.api.apps.v1.Deployment"];
+        assert_eq!(deployment["x-kubernetes-group-version-kind"], json!([gvk]));
+        assert_eq!(
+            deployment["properties"]["spec"]["allOf"][0]["$ref"],
+            "#/components/schemas/io.k8s.api.apps.v1.DeploymentSpec"
+        );
+        assert!(
+            deployment["description"]
+                .as_str()
+                .unwrap()
+                .starts_with("Deployment enables")
+        );
+        let containers = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+        assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+        assert_eq!(containers["x-kubernetes-patch-strategy"], "merge");
+        assert_eq!(containers["x-kubernetes-list-type"], "map");
+        assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
+        assert!(!containers["description"].as_str().unwrap().is_empty());
+        assert_eq!(
+            schemas["io.k8s.api.apps.v1.DeploymentSpec"]["required"],
+            json!(["selector", "template"])
+        );
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn references(value: &Value, found: &mut Vec<String>) {
+            match value {
+                Value::Object(map) => {
+                    map.iter()
+                        .for_each(|(key, value)| match (key.as_str(), value) {
+                            ("$ref", Value::String(target)) => found.push(target.clone()),
+                            (_, value) => references(value, found),
+                        })
+                }
+                Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+                _ => {}
+            }
+        }
+        let v2 = serde_json::from_slice(&document_v2(Schema::builtin(), &[deployments()])).unwrap();
+        for document in [apps(), v2] {
+            let mut found = Vec::new();
+            references(&document, &mut found);
+            assert!(found.len() > 100);
+            for target in found {
+                assert!(
+                    document.pointer(target.trim_start_matches('#')).is_some(),
+                    "{target}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_input_gives_the_same_bytes() {
+        let once = document(Schema::builtin(), "apps", "v1", &[deployments()]);
+        assert_eq!(
+            once,
+            document(Schema::builtin(), "apps", "v1", &[deployments()])
+        );
+        let hash = hash(&once);
+        assert_eq!(hash.len(), 128);
+        assert_eq!(
+            index([("apis/apps/v1", hash.as_str())])["paths"]["apis/apps/v1"]["serverRelativeURL"],
+            format!("/openapi/v3/apis/apps/v1?hash={hash}")
+        );
+    }
+
+    #[test]
+    fn an_unknown_kind_is_a_free_form_object() {
+        let mut resource = deployments();
+        resource.gvk = Gvk::new("example.com", "v1", "Thing");
+        let document: Value = serde_json::from_slice(&document(
+            Schema::builtin(),
+            "example.com",
+            "v1",
+            &[resource],
+        ))
+        .unwrap();
+        let thing = &document["components"]["schemas"]["com.example.v1.Thing"];
+        assert_eq!(thing["x-kubernetes-preserve-unknown-fields"], true);
+    }
+}
