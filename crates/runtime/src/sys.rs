@@ -439,5 +439,5 @@ pub(crate) fn set_domain_name(name: &str) -> io::Result<()> {
 /// Watches a descriptor from tokio's reactor.
 pub(crate) fn watch(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
     // SAFETY: `OwnedFd` always gives the same number, and keeps it open until it is dropped.
-    unsafe { tokio::io::unix::AsyncFd::register(fd) }
+    Ok(unsafe { tokio::io::unix::AsyncFd::register(fd) }?)
 }
