@@ -414,7 +414,7 @@ fn write_fields(
         if go.omit_empty {
             flags.push('o');
         }
-        if !go.embedded && !go.omit_empty && !has("optional") {
+        if !go.embedded && (has("required") || (!go.omit_empty && !has("optional"))) {
             flags.push('r');
         }
         if has("nullable") {
