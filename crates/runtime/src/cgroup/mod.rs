@@ -399,13 +399,6 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Removes it if nothing is in or below it.
-    pub(crate) fn remove_if_empty(&self) {
-        for dir in self.dirs() {
-            let _ = fs::remove_dir(dir);
-        }
-    }
-
     /// How many of its processes the kernel has killed for want of memory.
     pub(crate) fn oom_kills(&self) -> u64 {
         let Some(dir) = self.dir("memory") else {

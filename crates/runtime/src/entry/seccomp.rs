@@ -900,19 +900,13 @@ impl Filters {
                 }
             }
         }
-        // The second filter answers for these; what one filter refuses the other cannot allow.
-        rules.insert(libc::SYS_clone3, Vec::new());
-        let unknown = (i64::from(FIRST_UNKNOWN)..1024).map(|number| (number, Vec::new()));
-        rules.extend(unknown);
-        let list = compile(
+        let mut list = not_there(!capabilities::has(set, "SYS_ADMIN"));
+        list.extend(compile(
             rules,
             SeccompAction::Errno(libc::EPERM as u32),
             SeccompAction::Allow,
-        )?;
-        Ok(Self(vec![
-            list,
-            not_there(!capabilities::has(set, "SYS_ADMIN")),
-        ]))
+        )?);
+        Ok(Self(vec![list]))
     }
 
     /// A profile in Docker's JSON form: one compiled filter for what is let through or answered by the
@@ -991,8 +985,8 @@ fn show(error: impl std::fmt::Display) -> String {
     format!("building the system-call filter: {error}")
 }
 
-/// ENOSYS for what is unknown, and for `clone3`, whose flags cannot be looked at: libraries then fall back to
-/// `clone`.
+/// How the list begins: ENOSYS for what is unknown to it, and for `clone3`, whose flags cannot be looked at, so
+/// that libraries fall back to `clone`. The rest, with its check of the architecture, follows.
 fn not_there(clone3: bool) -> BpfProgram {
     const LOAD: u16 = 0x20;
     const EQUAL: u16 = 0x15;
@@ -1010,7 +1004,6 @@ fn not_there(clone3: bool) -> BpfProgram {
         op(EQUAL, 1, 0, clone3),
         op(AT_LEAST, 0, 1, FIRST_UNKNOWN),
         op(RETURN, 0, 0, refuse),
-        op(RETURN, 0, 0, 0x7fff_0000),
     ]
 }
 
