@@ -600,13 +600,14 @@ impl Writer<'_> {
                 };
                 let time = time::parse(text)
                     .map_err(|_| wrong(message, message.fields.first(), "time"))?;
-                let nanos = if message.form == Form::Time {
-                    0
-                } else {
-                    time.subsec_nanosecond() / 1000 * 1000
+                // Seconds are rounded down and nanoseconds count forward, before 1970 as well.
+                let (all, second) = (time.as_nanosecond(), 1_000_000_000);
+                let nanos = match message.form {
+                    Form::Time => 0,
+                    _ => all.rem_euclid(second) / 1000 * 1000,
                 };
                 out.number(2, nanos as u64);
-                out.number(1, time.as_second() as u64);
+                out.number(1, all.div_euclid(second) as i64 as u64);
                 Ok(())
             }
             Form::Duration => {

@@ -179,6 +179,20 @@ fn numbers_come_packed_or_one_by_one() {
 }
 
 #[test]
+fn times_before_1970_count_forward_from_a_whole_second() {
+    let schema = Schema::builtin();
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {"renewTime": "1969-12-31T23:59:59.250000Z"}});
+    let body = proto::encode(schema, &lease).unwrap();
+    // seconds -1, nanos 250,000,000
+    let time = b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x10\x80\xe5\x9a\x77";
+    assert!(body.windows(time.len()).any(|window| window == time));
+    assert_eq!(
+        proto::decode(schema, &body, None).unwrap()["spec"]["renewTime"],
+        lease["spec"]["renewTime"]
+    );
+}
+
+#[test]
 fn lists_and_statuses_are_kinds_like_any_other() {
     let schema = Schema::builtin();
     let list = json!({"apiVersion": "v1", "kind": "PodList", "metadata": {"resourceVersion": "7"}, "items": [
