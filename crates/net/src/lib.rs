@@ -33,8 +33,11 @@
 //! ```
 
 pub mod balancer;
+mod conntrack;
 pub mod dns;
+mod netlink;
 pub mod network;
+mod nft;
 
 pub use balancer::{Balancer, Frontend, Protocol, ServiceKey};
 pub use dns::{Dns, Records};

@@ -3,9 +3,20 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+
+mod elements;
+mod engine;
+mod state;
+mod table;
+
+pub(crate) use elements::Door;
+use engine::Engine;
+pub(crate) use table::Surroundings;
 
 /// Transport protocol of a service port. Displayed as in the API: `TCP`, `UDP`, `SCTP`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,6 +28,26 @@ pub enum Protocol {
     Udp,
     /// SCTP.
     Sctp,
+}
+
+impl Protocol {
+    /// Its IP protocol number.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            132 => Some(Self::Sctp),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Protocol {
@@ -79,32 +110,79 @@ pub enum Error {
 }
 
 /// Handle to the services of one node. Cheap to clone.
+///
+/// Every change is one nftables transaction: it happens as a whole or not at all, and services that
+/// are not part of it never notice. Calls return when the kernel has acknowledged.
 #[derive(Debug, Clone)]
-pub struct Balancer {}
+pub struct Balancer {
+    engine: Arc<Mutex<Engine>>,
+}
 
 impl Balancer {
-    /// Makes the service have exactly these frontends, in one transaction.
+    pub(crate) fn new(around: Surroundings) -> Self {
+        Self {
+            engine: Arc::new(Mutex::new(Engine::new(around))),
+        }
+    }
+
+    /// Makes the service have exactly these frontends.
     pub async fn set(&self, service: ServiceKey, frontends: Vec<Frontend>) -> Result<(), Error> {
-        let _ = (service, frontends);
-        unimplemented!()
+        self.apply(vec![(service, Some(frontends))]).await
     }
 
     /// Removes the service.
     pub async fn remove(&self, service: ServiceKey) -> Result<(), Error> {
-        let _ = service;
-        unimplemented!()
+        self.apply(vec![(service, None)]).await
+    }
+
+    /// Changes several services together; `None` removes one.
+    pub async fn apply(
+        &self,
+        changes: Vec<(ServiceKey, Option<Vec<Frontend>>)>,
+    ) -> Result<(), Error> {
+        self.work(move |engine| engine.apply(changes)).await
     }
 
     /// Makes these all the services there are; what the kernel already has stays untouched.
     pub async fn sync(&self, services: Vec<(ServiceKey, Vec<Frontend>)>) -> Result<(), Error> {
-        let _ = services;
-        unimplemented!()
+        self.work(move |engine| engine.sync(services)).await
     }
 
     /// Compares the kernel's table with what should be there and repairs what others changed.
-    /// Returns how many differences were repaired. Costs one small message when nobody touched
-    /// nftables.
+    /// Returns how many differences were repaired. Costs one small message when nobody else touched
+    /// nftables since the last call.
     pub async fn verify(&self) -> Result<usize, Error> {
-        unimplemented!()
+        self.work(Engine::verify).await
+    }
+
+    pub(crate) async fn up(&self, host_ports: Vec<(Door, SocketAddrV4)>) -> Result<(), Error> {
+        self.work(move |engine| engine.up(&host_ports)).await
+    }
+
+    pub(crate) async fn down(&self) -> Result<(), Error> {
+        self.work(Engine::down).await
+    }
+
+    pub(crate) async fn set_host_ports(
+        &self,
+        ports: Vec<(Door, SocketAddrV4)>,
+    ) -> Result<(), Error> {
+        self.work(move |engine| engine.set_host_ports(&ports)).await
+    }
+
+    pub(crate) async fn remove_host_ports(&self, doors: Vec<Door>) -> Result<(), Error> {
+        self.work(move |engine| engine.remove_host_ports(&doors))
+            .await
+    }
+
+    /// Netlink calls block, so they run on a worker thread, one at a time.
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let engine = Arc::clone(&self.engine);
+        tokio::task::spawn_blocking(move || work(&mut engine.lock()))
+            .await
+            .map_err(|_| Error::Closed)?
     }
 }
