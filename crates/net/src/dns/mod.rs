@@ -1,13 +1,22 @@
 //! Cluster DNS.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use hickory_server::Server;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 
 use crate::balancer::Protocol;
+
+mod forward;
+mod handler;
+mod records;
+
+use self::forward::Forwarder;
+use self::handler::Handler;
+pub use self::records::Records;
 
 /// What a [`Dns`] is made from.
 #[derive(Debug, Clone)]
@@ -83,51 +92,83 @@ pub enum Error {
     Serve(#[source] io::Error),
 }
 
-/// Writes records. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Records {}
-
-impl Records {
-    /// Makes this the record of the service.
-    pub fn set_service(&self, namespace: &str, name: &str, record: ServiceRecord) {
-        let _ = (namespace, name, record);
-    }
-
-    /// Removes the service's record.
-    pub fn remove_service(&self, namespace: &str, name: &str) {
-        let _ = (namespace, name);
-    }
-
-    /// Makes these all the services there are.
-    pub fn sync(&self, services: BTreeMap<(String, String), ServiceRecord>) {
-        let _ = services;
-    }
-}
+/// Answers of a TCP connection that may wait to be read by the client.
+const TCP_BUFFER: usize = 32;
+/// A TCP connection that asks nothing for this long is closed.
+const TCP_IDLE: Duration = Duration::from_secs(10);
+/// How often a free port is looked for that both UDP and TCP can have.
+const PORT_TRIES: usize = 16;
 
 /// The server: bound, not yet answering.
 #[derive(Debug)]
-pub struct Dns {}
+pub struct Dns {
+    sockets: Vec<(UdpSocket, TcpListener)>,
+    addrs: Vec<SocketAddr>,
+    records: Records,
+    upstream: Option<Vec<SocketAddr>>,
+}
 
 impl Dns {
     /// Binds all addresses.
     pub async fn bind(options: Options) -> Result<Self, Error> {
-        let _ = options;
-        unimplemented!()
+        let records = Records::new(&options.domain, options.ttl)?;
+        let mut sockets = Vec::new();
+        let mut addrs = Vec::new();
+        for addr in options.addrs {
+            let (udp, tcp, bound) = bind_both(addr)
+                .await
+                .map_err(|source| Error::Bind { addr, source })?;
+            sockets.push((udp, tcp));
+            addrs.push(bound);
+        }
+        Ok(Self {
+            sockets,
+            addrs,
+            records,
+            upstream: options.upstream,
+        })
     }
 
     /// The addresses bound, with real ports.
     pub fn addrs(&self) -> &[SocketAddr] {
-        unimplemented!()
+        &self.addrs
     }
 
     /// The handle to its records.
     pub fn records(&self) -> Records {
-        unimplemented!()
+        self.records.clone()
     }
 
     /// Answers until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let _ = shutdown;
-        unimplemented!()
+        let forwarder = Forwarder::new(self.upstream, self.addrs);
+        let mut server = Server::new(Handler {
+            records: self.records,
+            forwarder,
+        });
+        for (udp, tcp) in self.sockets {
+            server.register_socket(udp);
+            server.register_listener(tcp, TCP_IDLE, TCP_BUFFER);
+        }
+        let failed = |error: hickory_server::net::NetError| Error::Serve(io::Error::other(error));
+        tokio::select! {
+            ended = server.block_until_done() => ended.map_err(failed),
+            () = shutdown.cancelled() => server.shutdown_gracefully().await.map_err(failed),
+        }
+    }
+}
+
+/// UDP and TCP on the same port.
+async fn bind_both(addr: SocketAddr) -> io::Result<(UdpSocket, TcpListener, SocketAddr)> {
+    let mut tries = if addr.port() == 0 { PORT_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let udp = UdpSocket::bind(addr).await?;
+        let bound = udp.local_addr()?;
+        match TcpListener::bind(bound).await {
+            Ok(tcp) => return Ok((udp, tcp, bound)),
+            Err(error) if tries == 0 => return Err(error),
+            Err(_) => {}
+        }
     }
 }
