@@ -188,10 +188,13 @@ impl<'s> Merge<'s> {
         let merged = match (members.get_mut(key), change) {
             (Some(Value::Array(current)), change) => {
                 let original = std::mem::take(current);
-                let server_order = positions(&original, merge_key)?;
+                let mut server_order = positions(&original, merge_key)?;
                 let merged = match change {
                     None => original,
                     Some(change) if field.is_some_and(Field::patch_merges) => {
+                        if !merge_key.is_empty() {
+                            server_order = order_left_behind(&original, change, merge_key)?;
+                        }
                         self.list(original, change, inner, merge_key)?
                     }
                     Some(change) => change.clone(),
@@ -407,6 +410,48 @@ fn positions(items: &[Value], merge_key: &str) -> Result<HashMap<String, usize>,
     Ok(found)
 }
 
+/// The order of a live list by which upstream places what the patch does not name.
+///
+/// Upstream takes it from the list after items were deleted and added in place: what is left has moved up, and new
+/// items have filled the room at the end, if there was any.
+fn order_left_behind(
+    original: &[Value],
+    changes: &[Value],
+    merge_key: &str,
+) -> Result<HashMap<String, usize>, Error> {
+    let (mut deleted, mut added, mut replaces) = (HashSet::new(), Vec::new(), false);
+    for change in changes {
+        match change.get(DIRECTIVE).and_then(Value::as_str) {
+            None => added.push(key_of(change, merge_key)?),
+            Some("delete") => {
+                deleted.insert(key_of(change, merge_key)?);
+            }
+            Some(_) => replaces = true,
+        }
+    }
+    let mut keys = Vec::with_capacity(original.len());
+    for item in original {
+        let key = key_of(item, merge_key)?;
+        if !deleted.contains(&key) {
+            keys.push(key);
+        }
+    }
+    let mut next = keys.len();
+    let mut found = HashMap::with_capacity(original.len());
+    for (place, key) in keys.into_iter().enumerate() {
+        found.entry(key).or_insert(place);
+    }
+    if !replaces {
+        for key in added {
+            if next < original.len() && !found.contains_key(&key) {
+                found.insert(key, next);
+                next += 1;
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// The items a patch sets must stand in the order it asks for.
 fn check_order(changes: &[Value], order: &[Value], merge_key: &str) -> Result<(), Error> {
     if changes.is_empty() || order.is_empty() {
@@ -618,6 +663,34 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .starts_with("The order in patch list")
+        );
+    }
+
+    #[test]
+    fn a_patch_made_by_kubectl_apply_gives_what_was_applied() {
+        let containers = |image: &str, env: Value| json!([{"name": "a", "image": image, "env": env}, {"name": "side", "image": "y"}]);
+        let result = pod(
+            json!({"containers": containers("x:1", json!([{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]))}),
+            &json!({"$setElementOrder/containers": [{"name": "a"}], "containers": [{"$setElementOrder/env": [{"name": "A"}, {"name": "C"}],
+                "env": [{"name": "C", "value": "2"}, {"$patch": "delete", "name": "B"}], "image": "x:2", "name": "a"}]}),
+        );
+        let expected = json!([{"name": "A", "value": "1"}, {"name": "C", "value": "2"}]);
+        assert_eq!(
+            result.unwrap(),
+            json!({"containers": containers("x:2", expected)})
+        );
+    }
+
+    #[test]
+    fn a_new_item_takes_the_place_a_deleted_one_made_free() {
+        let result = pod(
+            json!({"containers": [{"name": "a"}, {"name": "d"}, {"name": "b"}, {"name": "c"}]}),
+            &json!({"$setElementOrder/containers": [{"name": "e"}, {"name": "d"}],
+                "containers": [{"name": "a", "$patch": "delete"}, {"name": "e"}]}),
+        );
+        assert_eq!(
+            result.unwrap(),
+            json!({"containers": [{"name": "b"}, {"name": "c"}, {"name": "e"}, {"name": "d"}]})
         );
     }
 
