@@ -1,1 +1,69 @@
-//! placeholder
+//! The Kubernetes-compatible API server as a tower service.
+//!
+//! A request is routed by its path, its caller told and its right checked; then the body is decoded to
+//! a JSON value in canonical form, given the kind's defaults, admitted, checked, sealed and committed to
+//! the store. Reads send the stored bytes as they are; watches send lines that all watchers of an object
+//! share.
+//!
+//! A kind is a schema (in `consort-object`) and a small strategy: defaults, checks, columns. Each
+//! is one file under `kinds`.
+//!
+//! [`Api::serve`] puts the server on a socket; [`Api::client`] hands out a `kube::Client` over the
+//! same service without one:
+//!
+//! ```
+//! use consort_api::{Api, Options, identity::{User, pki::Pki, tokens::Signer}};
+//! use k8s_openapi::api::core::v1::Namespace;
+//! use std::sync::Arc;
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! let store = consort_store::Store::open(consort_store::Options::new(dir.path().join("store")))?;
+//! let pki = Pki::open(&dir.path().join("pki"), &["localhost".into()], &[])?;
+//! let signer = Signer::new(pki.service_account_key(), "https://kubernetes.default.svc")?;
+//! let api = Api::new(Options::new(store, Arc::new(signer))).await?;
+//!
+//! let namespaces: kube::Api<Namespace> = kube::Api::all(api.client(User::admin()));
+//! assert!(namespaces.get("kube-system").await.is_ok());
+//! # api.close().await;
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+//! ```
+
+mod addresses;
+mod admission;
+mod api;
+mod body;
+mod call;
+mod client;
+mod defaults;
+mod discovery;
+mod documents;
+mod encoding;
+mod error;
+mod handlers;
+pub mod identity;
+mod impersonate;
+mod kind;
+mod kinds;
+mod metrics;
+mod negotiate;
+mod plain;
+mod print;
+mod proxy;
+mod registry;
+mod request;
+mod respond;
+mod server;
+mod service;
+mod startup;
+mod strategy;
+mod table;
+mod validation;
+mod values;
+
+pub use api::{Api, Limits, Options, StartError};
+pub use body::{Body, BodyError};
+pub use client::ApiService;
+pub use proxy::{ConnectError, NodeConnector};

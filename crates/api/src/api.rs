@@ -1,0 +1,261 @@
+//! The server: what it is made of, how it starts.
+
+use crate::addresses::Addresses;
+use crate::call::Call;
+use crate::documents::Documents;
+use crate::error::{Outcome, fail};
+use crate::identity::tokens::Signer;
+use crate::identity::{Attributes, Authenticator, Authorizer, Objects, User};
+use crate::kind::Kind;
+use crate::kinds;
+use crate::metrics::Metrics;
+use crate::proxy::NodeConnector;
+use crate::registry::Registry;
+use crate::startup;
+use consort_object::status::{Denied, Status};
+use consort_store::{Committed, Error, Key, Store, Write};
+use ipnet::Ipv4Net;
+use parking_lot::RwLock;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+/// What bounds a request.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The largest request body, in bytes.
+    pub body_bytes: usize,
+    /// How long an ordinary request may take.
+    pub request_timeout: Duration,
+    /// How many connections are served at once.
+    pub connections: usize,
+    /// How long a client may take to send its request's head.
+    pub header_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 3 * 1024 * 1024,
+            request_timeout: Duration::from_secs(60),
+            connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How a server is made.
+pub struct Options {
+    /// Where the objects are.
+    pub store: Store,
+    /// What signs and checks service-account tokens.
+    pub signer: Arc<Signer>,
+    /// The range of service addresses.
+    pub service_network: Ipv4Net,
+    /// The range of node ports.
+    pub node_ports: RangeInclusive<u16>,
+    /// Where pods reach the server: behind the service `kubernetes`. Without it the service has no
+    /// endpoints.
+    pub advertise: Option<SocketAddr>,
+    /// What bounds a request.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// The usual ranges and limits.
+    pub fn new(store: Store, signer: Arc<Signer>) -> Self {
+        Self {
+            store,
+            signer,
+            service_network: Ipv4Net::new_assert([10, 96, 0, 0].into(), 16),
+            node_ports: 30000..=32767,
+            advertise: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store could not be read or written.
+    #[error("reading the stored objects")]
+    Store(#[from] consort_store::Error),
+    /// An object every server has could not be made.
+    #[error("creating {what}: {why}")]
+    Object {
+        /// The object.
+        what: String,
+        /// The reason.
+        why: String,
+    },
+    /// A stored object can not be read.
+    #[error("reading the stored object {key}")]
+    Damaged {
+        /// Where it is.
+        key: String,
+        /// The reason.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// What all requests share.
+pub struct Inner {
+    /// The objects.
+    pub store: Store,
+    /// The kinds.
+    pub registry: Registry,
+    /// Who calls.
+    pub authenticator: Authenticator,
+    /// Who may do what.
+    pub authorizer: Arc<Authorizer>,
+    /// Service addresses and ports.
+    pub addresses: Arc<Addresses>,
+    /// OpenAPI documents.
+    pub documents: Documents,
+    /// Counters.
+    pub metrics: Metrics,
+    /// What bounds a request.
+    pub limits: Limits,
+    /// Ends watches and background work.
+    pub stop: CancellationToken,
+    /// The store refused a write for a reason that stays.
+    pub broken: AtomicBool,
+    nodes: RwLock<Option<Arc<dyn NodeConnector>>>,
+}
+
+impl Inner {
+    /// The way to the nodes, if there is one.
+    pub fn connector(&self) -> Option<Arc<dyn NodeConnector>> {
+        self.nodes.read().clone()
+    }
+
+    /// Commit writes, noting whether the store still takes any.
+    pub async fn commit(&self, writes: Vec<Write>) -> Result<Committed, Error> {
+        let result = self.store.commit(writes).await;
+        if let Err(Error::Failed { .. } | Error::Closed) = &result {
+            self.broken.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// Refuse a caller that may not do this.
+    pub fn authorize(&self, user: &User, wanted: &Attributes<'_>) -> Outcome<()> {
+        let decision = self.authorizer.authorize(user, wanted);
+        if decision.allowed {
+            return Ok(());
+        }
+        fail(Status::forbidden_by_authorization(&Denied {
+            user: &user.name,
+            verb: wanted.verb,
+            group: wanted.group,
+            resource: wanted.resource,
+            subresource: wanted.subresource,
+            namespace: wanted.namespace,
+            name: wanted.name,
+            path: wanted.path,
+            reason: &decision.reason,
+        }))
+    }
+
+    /// Refuse a caller that may not create objects of a kind.
+    pub fn authorize_create(
+        &self,
+        call: &Call,
+        kind: &Kind,
+        namespace: Option<&str>,
+    ) -> Outcome<()> {
+        self.authorize(
+            &call.user,
+            &Attributes {
+                verb: "create",
+                group: &kind.group,
+                version: &kind.version,
+                resource: &kind.plural,
+                namespace: namespace.unwrap_or_default(),
+                ..Attributes::default()
+            },
+        )
+    }
+}
+
+/// Tokens are good while what they are bound to is in the store.
+struct Stored(Store);
+
+impl Objects for Stored {
+    fn uid(&self, plural: &str, namespace: Option<&str>, name: &str) -> Option<String> {
+        let key = Key::new("", plural, namespace, name).ok()?;
+        let object = self.0.get(&key).ok()??;
+        Some(object.head.uid.clone())
+    }
+}
+
+/// The API server. A cheap handle: clones share everything.
+#[derive(Clone)]
+pub struct Api {
+    pub(crate) inner: Arc<Inner>,
+    tasks: TaskTracker,
+    /// Ends the background work with the last handle.
+    _stop: Arc<DropGuard>,
+}
+
+impl Api {
+    /// Read what is stored, create what every cluster has, and be ready to serve.
+    ///
+    /// # Errors
+    /// If the store can't be read or written.
+    pub async fn new(options: Options) -> Result<Self, StartError> {
+        let addresses = Addresses::new(options.service_network, options.node_ports);
+        let stop = CancellationToken::new();
+        let inner = Arc::new(Inner {
+            registry: Registry::new(kinds::all(&addresses)),
+            authenticator: Authenticator::new(options.signer, Stored(options.store.clone())),
+            authorizer: Arc::new(Authorizer::new()),
+            addresses,
+            documents: Documents::default(),
+            metrics: Metrics::default(),
+            limits: options.limits,
+            stop: stop.clone(),
+            broken: AtomicBool::new(false),
+            nodes: RwLock::new(None),
+            store: options.store,
+        });
+        let tasks = TaskTracker::new();
+        startup::adopt_services(&inner)?;
+        let policy = startup::load_policy(&inner)?;
+        tasks.spawn(startup::follow_policy(
+            inner.store.clone(),
+            inner.authorizer.clone(),
+            policy,
+            stop.clone(),
+        ));
+        tasks.close();
+        startup::create_basics(&inner, options.advertise).await?;
+        Ok(Self {
+            inner,
+            tasks,
+            _stop: Arc::new(stop.drop_guard()),
+        })
+    }
+
+    /// Set the way to the nodes.
+    pub fn set_nodes(&self, nodes: Arc<dyn NodeConnector>) {
+        *self.inner.nodes.write() = Some(nodes);
+    }
+
+    /// The store under the server.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// End all watches and the background work, and wait for the latter.
+    pub async fn close(&self) {
+        self.inner.stop.cancel();
+        self.tasks.wait().await;
+    }
+}

@@ -1,0 +1,80 @@
+//! One request on its way through the server.
+
+use crate::api::Inner;
+use crate::body::{self, Body, ReadError};
+use crate::error::{Outcome, bad_request, fail};
+use crate::identity::User;
+use crate::negotiate::{self, Accept, Encoding};
+use crate::request::Query;
+use bytes::Bytes;
+use consort_object::status::Status;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
+use std::sync::Arc;
+
+/// A request whose sender is known and may do what it asks.
+pub struct Call {
+    /// The server.
+    pub inner: Arc<Inner>,
+    /// Who asks.
+    pub user: Arc<User>,
+    /// Method, URI, headers, extensions.
+    pub parts: Parts,
+    /// The query string.
+    pub query: Query,
+}
+
+/// The media types of bodies and answers.
+pub const MEDIA_TYPES: &[&str] = &[
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
+
+impl Call {
+    /// The text of a header.
+    pub fn header(&self, name: http::HeaderName) -> Option<&str> {
+        self.parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    }
+
+    /// The form of the answer the client wants.
+    pub fn accept(&self) -> Outcome<Accept> {
+        match negotiate::accept(self.header(ACCEPT)) {
+            Some(accept) => Ok(accept),
+            None => fail(Status::not_acceptable(MEDIA_TYPES)),
+        }
+    }
+
+    /// Does the client take gzip?
+    pub fn gzip(&self) -> bool {
+        negotiate::accepts_gzip(self.header(ACCEPT_ENCODING))
+    }
+
+    /// The media type of the request's body.
+    pub fn content_type(&self) -> String {
+        negotiate::content_type(self.header(CONTENT_TYPE))
+    }
+
+    /// The encoding of the request's body.
+    pub fn body_encoding(&self) -> Outcome<Encoding> {
+        match negotiate::body_encoding(&self.content_type()) {
+            Some(encoding) => Ok(encoding),
+            None => fail(Status::unsupported_media_type(MEDIA_TYPES)),
+        }
+    }
+
+    /// Read the body whole.
+    pub async fn read(&self, body: Body) -> Outcome<Bytes> {
+        let limit = self.inner.limits.body_bytes;
+        match body::read(body, limit).await {
+            Ok(bytes) => Ok(bytes),
+            Err(ReadError::TooLarge { limit }) => fail(Status::request_entity_too_large(format!(
+                "limit is {limit}"
+            ))),
+            Err(error @ ReadError::Broken(_)) => Err(bad_request(error.to_string())),
+        }
+    }
+}

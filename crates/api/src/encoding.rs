@@ -1,0 +1,167 @@
+//! Bodies in and out: JSON, YAML and protobuf on the wire, JSON values inside.
+
+use crate::error::{Outcome, bad_request, fail, internal};
+use crate::kind::Kind;
+use crate::negotiate::Encoding;
+use crate::request::FieldValidation;
+use bytes::Bytes;
+use consort_object::proto;
+use consort_object::schema::{self, DecodeError, Gvk, Message, Schema};
+use consort_object::status::Status;
+use serde_json::Value;
+
+/// A decoded body and what the client should be warned of.
+pub struct Decoded {
+    /// The object in canonical form.
+    pub value: Value,
+    /// Unknown and duplicate fields.
+    pub warnings: Vec<String>,
+}
+
+/// Decode a body as an object of this kind. What it says of its own version and kind must fit.
+pub fn decode(
+    bytes: &[u8],
+    encoding: Encoding,
+    gvk: &Gvk,
+    message: &Message,
+    mode: FieldValidation,
+) -> Outcome<Decoded> {
+    let (mut value, mut notes) = parse(bytes, encoding, gvk)?;
+    if !value.is_object() {
+        return Err(bad_request(format!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct",
+            type_name(&value)
+        )));
+    }
+    claim_kind(&mut value, gvk)?;
+    notes.extend(canonical(&mut value, gvk, message)?);
+    Ok(Decoded {
+        value,
+        warnings: judge(notes, gvk, mode)?,
+    })
+}
+
+/// Bring a value into canonical form; the answer is what had to be dropped.
+pub fn canonical(value: &mut Value, gvk: &Gvk, message: &Message) -> Outcome<Vec<String>> {
+    schema::coerce_and_check(Schema::builtin(), message, value)
+        .map_err(|error| Box::new(error.status(gvk)))
+}
+
+/// Unknown fields are refused, told, or nothing, as the client wishes.
+pub fn judge(notes: Vec<String>, gvk: &Gvk, mode: FieldValidation) -> Outcome<Vec<String>> {
+    match mode {
+        FieldValidation::Strict if !notes.is_empty() => {
+            fail(DecodeError::Strict(notes).status(gvk))
+        }
+        FieldValidation::Ignore => Ok(Vec::new()),
+        FieldValidation::Strict | FieldValidation::Warn => Ok(notes),
+    }
+}
+
+/// Parse a body without looking at its meaning.
+pub fn parse(bytes: &[u8], encoding: Encoding, gvk: &Gvk) -> Outcome<(Value, Vec<String>)> {
+    match encoding {
+        Encoding::Json => {
+            schema::parse_json_strict(bytes).map_err(|error| Box::new(error.status(gvk)))
+        }
+        Encoding::Yaml => yaml(bytes).map(|value| (value, Vec::new())),
+        Encoding::Protobuf => proto::decode(Schema::builtin(), bytes, Some(gvk))
+            .map(|value| (value, Vec::new()))
+            .map_err(|error| {
+                bad_request(format!(
+                    "the object provided is not valid protobuf: {error}"
+                ))
+            }),
+    }
+}
+
+/// Parse YAML (of which JSON is a part).
+pub fn yaml(bytes: &[u8]) -> Outcome<Value> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| bad_request(format!("the body is not UTF-8: {error}")))?;
+    serde_saphyr::from_str(text)
+        .map_err(|error| bad_request(format!("error converting YAML to JSON: {error}")))
+}
+
+/// The body's own version and kind must be the expected ones; what it leaves out is filled in.
+fn claim_kind(value: &mut Value, gvk: &Gvk) -> Outcome<()> {
+    let version = gvk.api_version();
+    let given = |field: &str| match value.get(field) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(_) => Err(bad_request(format!(
+            "couldn't get version/kind; json parse error: {field} is not a string"
+        ))),
+    };
+    let (own_version, own_kind) = (given("apiVersion")?, given("kind")?);
+    if !own_kind.is_empty() && own_kind != gvk.kind {
+        let own = Gvk::from_api_version(
+            if own_version.is_empty() {
+                &version
+            } else {
+                &own_version
+            },
+            &own_kind,
+        );
+        return Err(bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): it is of kind {:?} in version {:?}",
+            gvk.kind,
+            own.kind,
+            own.api_version()
+        )));
+    }
+    if !own_version.is_empty() && own_version != version {
+        return Err(bad_request(format!(
+            "the API version in the data ({own_version}) does not match the expected API version ({version})"
+        )));
+    }
+    if own_version.is_empty() || own_kind.is_empty() {
+        value["apiVersion"] = version.into();
+        value["kind"] = gvk.kind.clone().into();
+    }
+    Ok(())
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// The version and kind of a kind's objects.
+pub fn gvk(kind: &Kind) -> Gvk {
+    Gvk::new(
+        kind.group.as_str(),
+        kind.version.as_str(),
+        kind.kind.as_str(),
+    )
+}
+
+/// Encode a JSON text.
+pub fn encode(json: Bytes, encoding: Encoding) -> Outcome<Bytes> {
+    match encoding {
+        Encoding::Json => Ok(json),
+        Encoding::Yaml | Encoding::Protobuf => {
+            let value: Value = serde_json::from_slice(&json).map_err(internal)?;
+            encode_value(&value, encoding)
+        }
+    }
+}
+
+/// Encode a value.
+pub fn encode_value(value: &Value, encoding: Encoding) -> Outcome<Bytes> {
+    match encoding {
+        Encoding::Json => serde_json::to_vec(value).map(Bytes::from).map_err(internal),
+        Encoding::Yaml => serde_saphyr::to_string(value)
+            .map(Bytes::from)
+            .map_err(internal),
+        Encoding::Protobuf => proto::encode(Schema::builtin(), value)
+            .map(Bytes::from)
+            .map_err(|error| Box::new(Status::not_acceptable(&[&error.to_string()]))),
+    }
+}

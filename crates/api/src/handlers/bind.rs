@@ -1,0 +1,180 @@
+//! `binding` places a pod on a node; `eviction` asks for its end.
+
+use super::delete::{self, remove};
+use super::update::{Change, Part};
+use crate::body::Body;
+use crate::call::Call;
+use crate::encoding;
+use crate::error::{Outcome, bad_request, fail, internal};
+use crate::kind::Kind;
+use crate::registry;
+use crate::request::{DeleteOptions, WriteOptions};
+use crate::respond;
+use crate::values::{at, ensure, items, items_mut, members, set, text};
+use bytes::Bytes;
+use consort_object::field_error::FieldError;
+use consort_object::schema::Gvk;
+use consort_object::status::Status;
+use http::Response;
+use serde_json::{Value, json};
+
+fn decode(call: &Call, body: &[u8], gvk: &Gvk) -> Outcome<(Value, WriteOptions)> {
+    let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
+    let message = registry::message(&gvk.group, &gvk.version, &gvk.kind)
+        .ok_or_else(|| internal(format!("no schema for {gvk}")))?;
+    let encoding = call.body_encoding()?;
+    let decoded = encoding::decode(body, encoding, gvk, message, options.field_validation)?;
+    Ok((decoded.value, options))
+}
+
+/// `POST` of a `Binding`, to a pod's subresource or to the collection `bindings`.
+pub async fn bind(
+    call: &Call,
+    pods: &Kind,
+    namespace: Option<&str>,
+    name: Option<&str>,
+    body: Bytes,
+) -> Outcome<Response<Body>> {
+    let (binding, options) = decode(call, &body, &Gvk::new("", "v1", "Binding"))?;
+    let own = text(&binding, &["metadata", "name"]);
+    let name = match name {
+        Some(name) if !own.is_empty() && own != name => {
+            return Err(bad_request(
+                "name in URL does not match name in Binding object",
+            ));
+        }
+        Some(name) => name,
+        None => own,
+    };
+    let node = text(&binding, &["target", "name"]).to_owned();
+    let kind = text(&binding, &["target", "kind"]);
+    if !matches!(kind, "" | "Node" | "Minion") {
+        let error = FieldError::not_supported("target.kind", kind, &["Node", "<empty>"]);
+        return fail(Status::invalid("", "Binding", name, &[error]));
+    }
+    if node.is_empty() {
+        let error = FieldError::required("target.name", "");
+        return fail(Status::invalid("", "Binding", name, &[error]));
+    }
+    let change = Change {
+        inner: &call.inner,
+        user: &call.user,
+        kind: pods,
+        namespace,
+        name,
+        part: Part::Status,
+        dry_run: options.dry_run,
+    };
+    change.place(&binding, &node).await?;
+    let status = Status {
+        code: 201,
+        ..Status::success(None)
+    };
+    let encoding = call.accept()?.encoding;
+    Ok(respond::status(&status, encoding))
+}
+
+impl Change<'_> {
+    /// Put a pod on a node, if it has none yet and is not being deleted.
+    async fn place(&self, binding: &Value, node: &str) -> Outcome<()> {
+        let refuse = |why: String| fail(Status::conflict("", "pods/binding", self.name, why));
+        self.run_raw(|pod| {
+            if at(pod, &["metadata", "deletionTimestamp"]).is_some() {
+                return refuse(format!(
+                    "pod {} is being deleted, cannot be assigned to a host",
+                    self.name
+                ));
+            }
+            let uid = text(binding, &["metadata", "uid"]);
+            let own = text(pod, &["metadata", "uid"]);
+            if !uid.is_empty() && uid != own {
+                return refuse(format!(
+                    "Precondition failed: UID in precondition: {uid}, UID in object meta: {own}"
+                ));
+            }
+            let present = text(pod, &["spec", "nodeName"]);
+            if !present.is_empty() {
+                return refuse(format!(
+                    "pod {} is already assigned to node {present:?}",
+                    self.name
+                ));
+            }
+            if !items(pod, &["spec", "schedulingGates"]).is_empty() {
+                return refuse(format!(
+                    "pod {} has non-empty .spec.schedulingGates",
+                    self.name
+                ));
+            }
+            let mut value = pod.clone();
+            set(ensure(&mut value, "spec"), "nodeName", node);
+            let annotations: Vec<(String, Value)> = members(binding, &["metadata", "annotations"])
+                .map(|(key, value)| (key.to_owned(), value.clone()))
+                .collect();
+            if !annotations.is_empty() {
+                let own = ensure(ensure(&mut value, "metadata"), "annotations");
+                for (key, annotation) in annotations {
+                    set(own, &key, annotation);
+                }
+            }
+            scheduled(ensure(&mut value, "status"));
+            Ok(value)
+        })
+        .await
+    }
+}
+
+/// Note in the conditions that the pod has a node.
+fn scheduled(status: &mut Value) {
+    let now = consort_object::time::now();
+    let condition = json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": now});
+    let present = items_mut(status, "conditions")
+        .find(|condition| text(condition, &["type"]) == "PodScheduled");
+    if let Some(present) = present {
+        *present = condition;
+        return;
+    }
+    match status.get_mut("conditions").and_then(Value::as_array_mut) {
+        Some(conditions) => conditions.push(condition),
+        None => set(status, "conditions", json!([condition])),
+    }
+}
+
+/// `POST` of an `Eviction`: a delete that a disruption budget could refuse.
+pub async fn evict(
+    call: &Call,
+    pods: &Kind,
+    namespace: Option<&str>,
+    name: &str,
+    body: Bytes,
+) -> Outcome<Response<Body>> {
+    let (eviction, options) = decode(call, &body, &Gvk::new("policy", "v1", "Eviction"))?;
+    let own = text(&eviction, &["metadata", "name"]);
+    if !own.is_empty() && own != name {
+        return Err(bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
+    }
+    let mut delete =
+        DeleteOptions::parse(&call.query, eviction.get("deleteOptions")).map_err(bad_request)?;
+    delete.dry_run |= options.dry_run;
+    let _: delete::Deleted = remove(&call.inner, pods, namespace, name, &delete).await?;
+    let status = Status {
+        code: 201,
+        ..Status::success(None)
+    };
+    let encoding = call.accept()?.encoding;
+    Ok(respond::status(&status, encoding))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placing_a_pod_replaces_its_scheduling_condition() {
+        let mut status = json!({"conditions": [{"type": "PodScheduled", "status": "False"}]});
+        scheduled(&mut status);
+        assert_eq!(status["conditions"].as_array().unwrap().len(), 1);
+        assert_eq!(status["conditions"][0]["status"], "True");
+    }
+}

@@ -1,0 +1,203 @@
+//! Create.
+
+use super::write::{self, Committed, Written, WrittenObject};
+use crate::admission;
+use crate::api::Inner;
+use crate::body::Body;
+use crate::call::Call;
+use crate::encoding;
+use crate::error::{Outcome, bad_request, fail, internal};
+use crate::handlers::read;
+use crate::identity::User;
+use crate::kind::Kind;
+use crate::registry;
+use crate::request::WriteOptions;
+use crate::respond;
+use crate::validation::{self, Errors, Path};
+use crate::values::{ensure, name, set, text};
+use bytes::Bytes;
+use consort_object::status::Status;
+use consort_store::{Expect, Write};
+use http::{Response, StatusCode};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// How often a generated name that is taken is made anew.
+const NAME_ATTEMPTS: usize = 8;
+
+/// `POST` to a collection.
+pub async fn create(
+    call: &Call,
+    kind: &Kind,
+    namespace: Option<&str>,
+    body: Bytes,
+) -> Outcome<Response<Body>> {
+    let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
+    let gvk = encoding::gvk(kind);
+    let message = registry::message(&kind.group, &kind.version, &kind.kind)
+        .ok_or_else(|| internal(format!("no schema for {gvk}")))?;
+    let encoding = call.body_encoding()?;
+    let decoded = encoding::decode(&body, encoding, &gvk, message, options.field_validation)?;
+    let value = match kind.view {
+        Some(view) => (view.store)(decoded.value),
+        None => decoded.value,
+    };
+    let mut written = insert(
+        &call.inner,
+        &call.user,
+        kind,
+        namespace,
+        value,
+        options.dry_run,
+    )
+    .await?;
+    written.warnings.splice(0..0, decoded.warnings);
+    answer(call, kind, written)
+}
+
+/// Answer with what was written.
+pub fn answer(call: &Call, kind: &Kind, written: Written) -> Outcome<Response<Body>> {
+    let code = if written.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let mut response = match written.result {
+        WrittenObject::Stored(object) => respond::object(call, kind, code, &object)?,
+        WrittenObject::Dry(value) => respond::unstored(call, kind, code, value)?,
+    };
+    respond::warn(&mut response, &written.warnings);
+    Ok(response)
+}
+
+/// Take a decoded object (in its stored form) through defaults, admission and checks into the store.
+pub async fn insert(
+    inner: &Arc<Inner>,
+    user: &User,
+    kind: &Kind,
+    namespace: Option<&str>,
+    mut value: Value,
+    dry_run: bool,
+) -> Outcome<Written> {
+    if !text(&value, &["metadata", "resourceVersion"]).is_empty() {
+        return Err(bad_request(
+            "resourceVersion should not be set on objects to be created",
+        ));
+    }
+    place(kind, namespace, &mut value)?;
+    let base = text(&value, &["metadata", "generateName"]).to_owned();
+    let generate = name(&value).is_empty() && !base.is_empty();
+    write::birth(kind, &mut value);
+    if generate {
+        let name = write::generated_name(&base);
+        set(ensure(&mut value, "metadata"), "name", name);
+    }
+    let strategy = &kind.strategy;
+    strategy.default(&mut value);
+    strategy.prepare_create(&mut value);
+    admission::create(inner, user, kind, &mut value).await?;
+    check(kind, &value)?;
+    let warnings = strategy.warnings(&value);
+    let mut claim = strategy.claim(&mut value, None)?;
+    for _ in 0..NAME_ATTEMPTS {
+        let key = read::key(kind, namespace, name(&value))?;
+        if dry_run {
+            if inner
+                .store
+                .get(&key)
+                .map_err(read::store_failure)?
+                .is_some()
+            {
+                return fail(Status::already_exists(
+                    &kind.group,
+                    &kind.plural,
+                    name(&value),
+                ));
+            }
+            return Ok(Written {
+                result: WrittenObject::Dry(value),
+                warnings,
+                created: true,
+            });
+        }
+        let write = Write::Put {
+            key,
+            draft: write::draft(kind, &value)?,
+            expect: Expect::Absent,
+        };
+        match write::commit(inner, write).await? {
+            Committed::Done(object) => {
+                if let Some(claim) = claim.take() {
+                    claim.keep();
+                }
+                return Ok(Written {
+                    result: WrittenObject::Stored(object),
+                    warnings,
+                    created: true,
+                });
+            }
+            Committed::Conflict if generate => {
+                let name = write::generated_name(&base);
+                set(ensure(&mut value, "metadata"), "name", name);
+            }
+            Committed::Conflict => {
+                return fail(Status::already_exists(
+                    &kind.group,
+                    &kind.plural,
+                    name(&value),
+                ));
+            }
+        }
+    }
+    fail(Status::generate_name_conflict(
+        &kind.group,
+        &kind.plural,
+        name(&value),
+    ))
+}
+
+/// The object goes where the request says.
+pub fn place(kind: &Kind, namespace: Option<&str>, value: &mut Value) -> Outcome<()> {
+    let own = text(value, &["metadata", "namespace"]).to_owned();
+    let meta = ensure(value, "metadata");
+    match namespace {
+        Some(namespace) if kind.namespaced => {
+            if !own.is_empty() && own != namespace {
+                return Err(bad_request(
+                    "the namespace of the provided object does not match the namespace sent on the request",
+                ));
+            }
+            set(meta, "namespace", namespace);
+        }
+        _ if kind.namespaced => {
+            return Err(bad_request(
+                "an empty namespace may not be set during creation",
+            ));
+        }
+        _ => {
+            if own.is_empty() {
+                crate::values::take(meta, "namespace");
+            } else {
+                return Err(bad_request(
+                    "namespace may not be set on an object outside namespaces",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check(kind: &Kind, value: &Value) -> Outcome<()> {
+    let mut errors = Errors::default();
+    validation::metadata(kind, value, &mut errors);
+    kind.strategy.validate(value, &Path::Root, &mut errors);
+    if errors.0.is_empty() {
+        return Ok(());
+    }
+    fail(Status::invalid(
+        &kind.group,
+        &kind.kind,
+        name(value),
+        &errors.0,
+    ))
+}

@@ -1,0 +1,167 @@
+//! The `scale` subresource: replicas and selector of whatever scales, as `autoscaling/v1` `Scale`.
+
+use super::patch;
+use super::read;
+use super::update::{Change, Part, Wanted};
+use super::write::WrittenObject;
+use crate::body::Body;
+use crate::call::Call;
+use crate::encoding;
+use crate::error::{Outcome, bad_request, fail, internal};
+use crate::kind::Kind;
+use crate::print;
+use crate::registry;
+use crate::request::WriteOptions;
+use crate::respond;
+use crate::values::{at, ensure, int, items, set, text};
+use bytes::Bytes;
+use consort_object::field_error::FieldError;
+use consort_object::schema::Gvk;
+use consort_object::status::Status;
+use http::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+fn gvk() -> Gvk {
+    Gvk::new("autoscaling", "v1", "Scale")
+}
+
+/// The scale of an object.
+fn scale_of(object: &Value) -> Value {
+    let meta = &object["metadata"];
+    let mut metadata = json!({});
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+    ] {
+        if let Some(value) = at(meta, &[field]) {
+            set(&mut metadata, field, value.clone());
+        }
+    }
+    let mut status = json!({"replicas": int(object, &["status", "replicas"])});
+    let selector = &object["spec"]["selector"];
+    let empty = crate::values::members(selector, &["matchLabels"])
+        .next()
+        .is_none()
+        && items(selector, &["matchExpressions"]).is_empty();
+    if !empty {
+        set(&mut status, "selector", print::selector(selector));
+    }
+    json!({
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": metadata,
+        "spec": {"replicas": int(object, &["spec", "replicas"])},
+        "status": status,
+    })
+}
+
+/// Serve `scale`.
+pub async fn scale(
+    call: &Call,
+    kind: &Kind,
+    namespace: Option<&str>,
+    name: &str,
+    body: Bytes,
+) -> Outcome<Response<Body>> {
+    if call.parts.method == Method::GET {
+        let object = read::find(&call.inner.store, kind, namespace, name)?;
+        let scale = scale_of(&object.value().map_err(internal)?);
+        return answer(call, &scale);
+    }
+    let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
+    let gvk = gvk();
+    let message = registry::message(&gvk.group, &gvk.version, &gvk.kind)
+        .ok_or_else(|| internal("no schema for Scale"))?;
+    let patch = if call.parts.method == Method::PATCH {
+        Some(patch::Patch::parse(&call.content_type(), &body)?)
+    } else {
+        None
+    };
+    let sent = match &patch {
+        Some(_) => None,
+        None => {
+            let encoding = call.body_encoding()?;
+            Some(encoding::decode(
+                &body,
+                encoding,
+                &gvk,
+                message,
+                options.field_validation,
+            )?)
+        }
+    };
+    let change = Change {
+        inner: &call.inner,
+        user: &call.user,
+        kind,
+        namespace,
+        name,
+        part: Part::Main,
+        dry_run: options.dry_run,
+    };
+    let written = change
+        .run(|old| {
+            let (wanted, warnings) = match (&patch, &sent) {
+                (Some(patch), _) => {
+                    let mut scale = scale_of(old);
+                    // A patch that names no revision does not depend on one.
+                    crate::values::take(ensure(&mut scale, "metadata"), "resourceVersion");
+                    let mut scale = patch.apply(scale, message)?;
+                    let notes = encoding::canonical(&mut scale, &gvk, message)?;
+                    let notes = encoding::judge(notes, &gvk, options.field_validation)?;
+                    (scale, notes)
+                }
+                (None, Some(sent)) => (sent.value.clone(), sent.warnings.clone()),
+                (None, None) => return Err(internal("no scale was sent")),
+            };
+            let replicas = int(&wanted, &["spec", "replicas"]);
+            if replicas < 0 {
+                let error = FieldError::invalid(
+                    "spec.replicas",
+                    replicas,
+                    "must be greater than or equal to 0",
+                );
+                return fail(Status::invalid("autoscaling", "Scale", name, &[error]));
+            }
+            let mut value = old.clone();
+            set(ensure(&mut value, "spec"), "replicas", replicas);
+            let revision = text(&wanted, &["metadata", "resourceVersion"]).to_owned();
+            set(ensure(&mut value, "metadata"), "resourceVersion", revision);
+            Ok(Wanted { value, warnings })
+        })
+        .await?;
+    let value = match written.result {
+        WrittenObject::Stored(object) => object.value().map_err(internal)?,
+        WrittenObject::Dry(value) => value,
+    };
+    answer(call, &scale_of(&value))
+}
+
+fn answer(call: &Call, scale: &Value) -> Outcome<Response<Body>> {
+    let accept = call.accept()?;
+    if let crate::negotiate::Shape::Table(version) = accept.shape {
+        let now = jiff::Timestamp::now();
+        let column = |name: &str, kind: &str| json!({"name": name, "type": kind, "format": "", "description": "", "priority": 0});
+        let table = json!({
+            "kind": "Table",
+            "apiVersion": format!("meta.k8s.io/{version}"),
+            "metadata": {"resourceVersion": scale["metadata"]["resourceVersion"]},
+            "columnDefinitions": [
+                column("Name", "string"), column("Desired", "integer"),
+                column("Available", "integer"), column("Age", "string"),
+            ],
+            "rows": [{
+                "cells": [
+                    scale["metadata"]["name"], scale["spec"]["replicas"],
+                    scale["status"]["replicas"], print::age(scale, now),
+                ],
+                "object": crate::table::metadata_only(scale),
+            }],
+        });
+        return respond::value(call, StatusCode::OK, &table);
+    }
+    respond::value(call, StatusCode::OK, scale)
+}

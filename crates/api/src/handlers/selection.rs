@@ -1,0 +1,104 @@
+//! Label and field selectors of lists, watches and collections' deletion.
+
+use crate::error::{Outcome, bad_request};
+use crate::kind::Kind;
+use crate::request::ListOptions;
+use consort_object::{FieldSelector, Head, LabelSelector};
+
+/// What a list or watch asks for.
+#[derive(Clone)]
+pub struct Selection {
+    labels: Option<LabelSelector>,
+    fields: Option<FieldSelector>,
+    /// The only object wanted, if the fields name one.
+    pub name: Option<String>,
+    /// The only namespace wanted, if the fields name one.
+    pub namespace: Option<String>,
+}
+
+impl Selection {
+    /// Read the selectors; fields the kind cannot be selected by are refused.
+    pub fn parse(kind: &Kind, options: &ListOptions, name: Option<&str>) -> Outcome<Self> {
+        let labels = match &options.label_selector {
+            None => None,
+            Some(text) => {
+                let selector = LabelSelector::parse(text).map_err(|error| {
+                    bad_request(format!("unable to parse requirement: {error}"))
+                })?;
+                (!selector.is_empty()).then_some(selector)
+            }
+        };
+        let mut selection = Self {
+            labels,
+            fields: None,
+            name: name.map(str::to_owned),
+            namespace: None,
+        };
+        let Some(text) = &options.field_selector else {
+            return Ok(selection);
+        };
+        let text = stored_fields(kind, text);
+        let selector =
+            FieldSelector::parse(&text).map_err(|error| bad_request(error.to_string()))?;
+        for requirement in selector.requirements() {
+            let field = requirement.field.as_str();
+            let known = field == "metadata.name"
+                || (field == "metadata.namespace" && kind.namespaced)
+                || kind.strategy.selectable().contains(&field);
+            if !known {
+                return Err(bad_request(format!("field label not supported: {field}")));
+            }
+        }
+        if let Some(exact) = selector.exact("metadata.name") {
+            if name.is_some_and(|name| name != exact) {
+                return Err(bad_request(
+                    "fieldSelector metadata.name doesn't match requested name",
+                ));
+            }
+            selection.name = Some(exact.to_owned());
+        }
+        selection.namespace = selector.exact("metadata.namespace").map(str::to_owned);
+        if !selector.is_empty() {
+            selection.fields = Some(selector);
+        }
+        Ok(selection)
+    }
+
+    /// Is the object wanted?
+    pub fn matches(&self, head: &Head) -> bool {
+        self.name.as_deref().is_none_or(|name| head.name == name)
+            && self
+                .labels
+                .as_ref()
+                .is_none_or(|labels| labels.matches(head))
+            && self
+                .fields
+                .as_ref()
+                .is_none_or(|fields| fields.matches(head))
+    }
+
+    /// Is everything wanted?
+    pub fn all(&self) -> bool {
+        self.labels.is_none() && self.fields.is_none() && self.name.is_none()
+    }
+}
+
+/// A second view of a kind has its own names for fields: turn them into the stored ones.
+fn stored_fields(kind: &Kind, text: &str) -> String {
+    let Some(view) = kind.view else {
+        return text.to_owned();
+    };
+    text.split(',')
+        .map(|term| {
+            let end = term.find(['=', '!']).unwrap_or(term.len());
+            let (field, rest) = term.split_at(end);
+            let stored = view
+                .fields
+                .iter()
+                .find(|(shown, _)| *shown == field.trim())
+                .map_or(field, |(_, stored)| stored);
+            format!("{stored}{rest}")
+        })
+        .collect::<Vec<_>>()
+        .join(",")
+}

@@ -1,0 +1,161 @@
+//! `serviceaccounts/token`: a `TokenRequest` is answered with a token.
+
+use super::read;
+use crate::body::Body;
+use crate::call::Call;
+use crate::encoding;
+use crate::error::{Outcome, bad_request, fail, internal};
+use crate::identity::tokens::{Grant, Named, Private};
+use crate::kind::Kind;
+use crate::registry;
+use crate::request::WriteOptions;
+use crate::respond;
+use crate::values::{at, ensure, int, items, set, text};
+use bytes::Bytes;
+use consort_object::field_error::FieldError;
+use consort_object::schema::Gvk;
+use consort_object::status::Status;
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const HOUR: i64 = 3600;
+
+/// `POST` of a `TokenRequest`.
+pub fn token(
+    call: &Call,
+    accounts: &Kind,
+    namespace: Option<&str>,
+    name: &str,
+    body: &Bytes,
+) -> Outcome<Response<Body>> {
+    let gvk = Gvk::new("authentication.k8s.io", "v1", "TokenRequest");
+    let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
+    let message = registry::message(&gvk.group, &gvk.version, &gvk.kind)
+        .ok_or_else(|| internal("no schema for TokenRequest"))?;
+    let encoding = call.body_encoding()?;
+    let decoded = encoding::decode(body, encoding, &gvk, message, options.field_validation)?;
+    let mut request = decoded.value;
+    let account = read::find(&call.inner.store, accounts, namespace, name)?;
+    let spec = ensure(&mut request, "spec");
+    let seconds = match at(spec, &["expirationSeconds"]) {
+        None => HOUR,
+        Some(_) => int(spec, &["expirationSeconds"]),
+    };
+    let refuse = |detail: &str| {
+        let error = FieldError::invalid("spec.expirationSeconds", seconds, detail);
+        fail(Status::invalid(&gvk.group, &gvk.kind, name, &[error]))
+    };
+    if seconds < 600 {
+        return refuse("may not specify a duration less than 10 minutes");
+    }
+    if seconds > 1 << 32 {
+        return refuse("may not specify a duration larger than 2^32 seconds");
+    }
+    let audiences: Vec<String> = items(spec, &["audiences"])
+        .iter()
+        .filter_map(|audience| audience.as_str().map(str::to_owned))
+        .collect();
+    let mut private = Private {
+        namespace: namespace.unwrap_or_default().to_owned(),
+        node: None,
+        pod: None,
+        secret: None,
+        serviceaccount: Named {
+            name: name.to_owned(),
+            uid: account.head.uid.clone(),
+        },
+    };
+    if let Some(bound) = at(spec, &["boundObjectRef"]) {
+        bind(call, bound, namespace, name, &mut private)?;
+    }
+    let grant = Grant {
+        audiences,
+        lifetime: Duration::from_secs(u64::try_from(seconds).unwrap_or_default()),
+        private,
+    };
+    let signer = call.inner.authenticator.signer();
+    let (token, claims) = signer.issue(grant).map_err(internal)?;
+    let end = i64::try_from(claims.exp)
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+        .unwrap_or(Timestamp::MAX);
+    set(spec, "audiences", json!(claims.aud));
+    set(spec, "expirationSeconds", seconds);
+    let meta = ensure(&mut request, "metadata");
+    set(meta, "name", name);
+    set(meta, "namespace", namespace.unwrap_or_default());
+    set(meta, "creationTimestamp", consort_object::time::now());
+    let status = json!({
+        "token": token,
+        "expirationTimestamp": consort_object::time::format(end),
+    });
+    set(&mut request, "status", status);
+    let mut response = respond::value(call, StatusCode::CREATED, &request)?;
+    respond::warn(&mut response, &decoded.warnings);
+    Ok(response)
+}
+
+/// Bind the token to an object: it ends with it.
+fn bind(
+    call: &Call,
+    bound: &Value,
+    namespace: Option<&str>,
+    account: &str,
+    private: &mut Private,
+) -> Outcome<()> {
+    let (kind, target) = (text(bound, &["kind"]), text(bound, &["name"]));
+    let plural = match kind {
+        "Pod" => "pods",
+        "Secret" => "secrets",
+        "Node" => "nodes",
+        other => {
+            return Err(bad_request(format!(
+                "cannot bind token for serviceaccount {account:?} to kind {other:?}"
+            )));
+        }
+    };
+    let kinds = call
+        .inner
+        .registry
+        .resource("", "v1", plural)
+        .ok_or_else(|| internal(format!("{plural} are not served")))?;
+    let object = read::find(&call.inner.store, kinds, namespace, target)?;
+    let uid = text(bound, &["uid"]);
+    if !uid.is_empty() && uid != object.head.uid {
+        return fail(Status::conflict(
+            "",
+            plural,
+            target,
+            format!(
+                "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+            ),
+        ));
+    }
+    let named = Named {
+        name: target.to_owned(),
+        uid: object.head.uid.clone(),
+    };
+    match plural {
+        "pods" => {
+            let pod = object.value().map_err(internal)?;
+            if text(&pod, &["spec", "serviceAccountName"]) != account {
+                return Err(bad_request(format!(
+                    "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name"
+                )));
+            }
+            let node = text(&pod, &["spec", "nodeName"]);
+            if !node.is_empty() {
+                private.node = Some(Named {
+                    name: node.to_owned(),
+                    uid: String::new(),
+                });
+            }
+            private.pod = Some(named);
+        }
+        "secrets" => private.secret = Some(named),
+        _ => private.node = Some(named),
+    }
+    Ok(())
+}

@@ -1,0 +1,384 @@
+//! Update: of the whole object, or of what a subresource of the same kind stands for.
+
+use super::create;
+use super::read::{self, store_failure};
+use super::write::{self, Committed, Written, WrittenObject};
+use crate::admission;
+use crate::api::Inner;
+use crate::body::Body;
+use crate::call::Call;
+use crate::encoding;
+use crate::error::{Failure, Outcome, bad_request, fail, internal};
+use crate::identity::User;
+use crate::kind::Kind;
+use crate::registry;
+use crate::request::WriteOptions;
+use crate::validation::{self, Errors, Path};
+use crate::values::{copy, ensure, name, set, text};
+use bytes::Bytes;
+use consort_object::field_error::FieldError;
+use consort_object::status::Status;
+use consort_store::{Expect, Write};
+use http::Response;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// How often a write that need not meet a certain revision is tried against a moving object.
+const ATTEMPTS: usize = 30;
+
+/// What part of an object a write is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All but the status.
+    Main,
+    /// The status.
+    Status,
+    /// A namespace's finalizers.
+    Finalize,
+    /// A pod's ephemeral containers.
+    EphemeralContainers,
+}
+
+/// A write to an object: what, where, by whom.
+pub struct Change<'a> {
+    /// The server.
+    pub inner: &'a Arc<Inner>,
+    /// Who writes.
+    pub user: &'a User,
+    /// The kind.
+    pub kind: &'a Kind,
+    /// The namespace.
+    pub namespace: Option<&'a str>,
+    /// The object's name.
+    pub name: &'a str,
+    /// The part that is written.
+    pub part: Part,
+    /// Store nothing.
+    pub dry_run: bool,
+}
+
+/// An object as a client wants it.
+pub struct Wanted {
+    /// The object, in its stored form.
+    pub value: Value,
+    /// What the client should be warned of.
+    pub warnings: Vec<String>,
+}
+
+/// `PUT`.
+pub async fn update(
+    call: &Call,
+    kind: &Kind,
+    namespace: Option<&str>,
+    target: &str,
+    part: Part,
+    body: Bytes,
+) -> Outcome<Response<Body>> {
+    let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
+    let gvk = encoding::gvk(kind);
+    let message = registry::message(&kind.group, &kind.version, &kind.kind)
+        .ok_or_else(|| internal(format!("no schema for {gvk}")))?;
+    let encoding = call.body_encoding()?;
+    let decoded = encoding::decode(&body, encoding, &gvk, message, options.field_validation)?;
+    let value = match kind.view {
+        Some(view) => (view.store)(decoded.value),
+        None => decoded.value,
+    };
+    same_target(kind, namespace, target, &value)?;
+    let change = Change {
+        inner: &call.inner,
+        user: &call.user,
+        kind,
+        namespace,
+        name: target,
+        part,
+        dry_run: options.dry_run,
+    };
+    let absent = || -> Option<Value> {
+        (kind.create_on_update && part == Part::Main).then(|| value.clone())
+    };
+    if write::claimed_revision(&value).is_empty() && !kind.unconditional_update {
+        let error = FieldError::invalid(
+            "metadata.resourceVersion",
+            0,
+            "must be specified for an update",
+        );
+        // Creating needs no revision.
+        let exists = read::find(&call.inner.store, kind, namespace, target).is_ok();
+        if exists || absent().is_none() {
+            return fail(Status::invalid(&kind.group, &kind.kind, target, &[error]));
+        }
+    }
+    let warnings = decoded.warnings;
+    let result = change
+        .run(|_| {
+            Ok(Wanted {
+                value: value.clone(),
+                warnings: warnings.clone(),
+            })
+        })
+        .await;
+    let written = match result {
+        Err(failure) if failure.code == 404 && absent().is_some() => {
+            if !write::claimed_revision(&value).is_empty() {
+                return Err(failure);
+            }
+            let mut written = create::insert(
+                &call.inner,
+                &call.user,
+                kind,
+                namespace,
+                value,
+                options.dry_run,
+            )
+            .await?;
+            written.warnings.splice(0..0, warnings);
+            written
+        }
+        other => other?,
+    };
+    create::answer(call, kind, written)
+}
+
+/// The object in a body must be the one in the path.
+fn same_target(kind: &Kind, namespace: Option<&str>, target: &str, value: &Value) -> Outcome<()> {
+    let own = name(value);
+    if own.is_empty() {
+        return Err(bad_request(
+            "name must be provided: the name of the object in the body is empty",
+        ));
+    }
+    if own != target {
+        return Err(bad_request(format!(
+            "the name of the object ({own}) does not match the name on the URL ({target})"
+        )));
+    }
+    let own = text(value, &["metadata", "namespace"]);
+    if kind.namespaced && !own.is_empty() && Some(own) != namespace {
+        return Err(bad_request(format!(
+            "the namespace of the object ({own}) does not match the namespace on the request ({})",
+            namespace.unwrap_or_default()
+        )));
+    }
+    Ok(())
+}
+
+impl Change<'_> {
+    /// Read the object, ask `wanted` (which is given its stored form) what it should be, and write
+    /// that; again from the start if it changed meanwhile and the client named no revision.
+    pub async fn run(&self, mut wanted: impl FnMut(&Value) -> Outcome<Wanted>) -> Outcome<Written> {
+        let kind = self.kind;
+        let store = &self.inner.store;
+        for _ in 0..ATTEMPTS {
+            let current = read::find(store, kind, self.namespace, self.name)?;
+            let old = current.value().map_err(internal)?;
+            let Wanted {
+                value: mut new,
+                mut warnings,
+            } = wanted(&old)?;
+            let revision = write::claimed_revision(&new).to_owned();
+            self.preconditions(&new, &old, &revision, current.revision.0)?;
+            self.merge(&mut new, &old).await?;
+            if write::unchanged(&new, &old) && !write::may_go(kind, &new) {
+                return Ok(Written {
+                    result: WrittenObject::Stored(current),
+                    warnings,
+                    created: false,
+                });
+            }
+            self.check(&new, &old)?;
+            warnings.extend(kind.strategy.warnings(&new));
+            let claim = kind.strategy.claim(&mut new, Some(&old))?;
+            if self.dry_run {
+                set(
+                    ensure(&mut new, "metadata"),
+                    "resourceVersion",
+                    current.revision.to_string(),
+                );
+                return Ok(Written {
+                    result: WrittenObject::Dry(new),
+                    warnings,
+                    created: false,
+                });
+            }
+            let key = read::key(kind, self.namespace, self.name)?;
+            let goes = write::may_go(kind, &new);
+            let written = if goes {
+                self.remove(key, current.revision, &new).await?
+            } else {
+                write::replace(self.inner, kind, key, &new, current.revision).await?
+            };
+            match written {
+                Committed::Done(object) => {
+                    if let Some(claim) = claim {
+                        claim.keep();
+                    }
+                    kind.strategy.settled(&old, (!goes).then_some(&new));
+                    return Ok(Written {
+                        result: WrittenObject::Stored(object),
+                        warnings,
+                        created: false,
+                    });
+                }
+                Committed::Conflict if revision.is_empty() => tokio::task::yield_now().await,
+                Committed::Conflict => return Err(write::modified(kind, self.name)),
+            }
+        }
+        Err(write::modified(kind, self.name))
+    }
+
+    /// Write what `make` makes of the stored object, without defaults and checks: for changes that
+    /// only the server makes.
+    pub async fn run_raw(&self, make: impl Fn(&Value) -> Outcome<Value>) -> Outcome<()> {
+        for _ in 0..ATTEMPTS {
+            let current = read::find(&self.inner.store, self.kind, self.namespace, self.name)?;
+            let new = make(&current.value().map_err(internal)?)?;
+            if self.dry_run {
+                return Ok(());
+            }
+            let key = read::key(self.kind, self.namespace, self.name)?;
+            let revision = current.revision;
+            match write::replace(self.inner, self.kind, key, &new, revision).await? {
+                Committed::Done(_) => return Ok(()),
+                Committed::Conflict => tokio::task::yield_now().await,
+            }
+        }
+        Err(write::modified(self.kind, self.name))
+    }
+
+    /// The last thing that held an object that is being deleted is gone: so is the object. Its last
+    /// state is written first, so that watchers see what changed.
+    async fn remove(
+        &self,
+        key: consort_store::Key,
+        revision: consort_object::Revision,
+        new: &Value,
+    ) -> Outcome<Committed> {
+        let put = write::replace(self.inner, self.kind, key.clone(), new, revision).await?;
+        let Committed::Done(object) = put else {
+            return Ok(Committed::Conflict);
+        };
+        let delete = Write::Delete {
+            key,
+            expect: Expect::At(object.revision),
+        };
+        match self.inner.commit(vec![delete]).await {
+            Ok(_) | Err(consort_store::Error::Conflict { .. }) => Ok(Committed::Done(object)),
+            Err(other) => Err(store_failure(other)),
+        }
+    }
+
+    fn preconditions(&self, new: &Value, old: &Value, revision: &str, now: u64) -> Outcome<()> {
+        if !revision.is_empty() && revision != "0" {
+            let Ok(number) = revision.parse::<u64>() else {
+                let error = FieldError::invalid(
+                    "metadata.resourceVersion",
+                    revision,
+                    "must be an unsigned integer",
+                );
+                return fail(Status::invalid(
+                    &self.kind.group,
+                    &self.kind.kind,
+                    self.name,
+                    &[error],
+                ));
+            };
+            if number != now {
+                return Err(write::modified(self.kind, self.name));
+            }
+        }
+        let (own, stored) = (
+            text(new, &["metadata", "uid"]),
+            text(old, &["metadata", "uid"]),
+        );
+        if !own.is_empty() && own != stored {
+            return Err(uid_conflict(self.kind, self.name, own, stored));
+        }
+        Ok(())
+    }
+
+    /// Make of what the client sent what may be stored: only the part it writes is taken from it.
+    async fn merge(&self, new: &mut Value, old: &Value) -> Outcome<()> {
+        let strategy = &self.kind.strategy;
+        write::carry_over(new, old);
+        copy(new, old, "apiVersion");
+        copy(new, old, "kind");
+        match self.part {
+            Part::Main => {
+                if self.kind.has_status() {
+                    copy(new, old, "status");
+                }
+                strategy.default(new);
+                strategy.prepare_update(new, old);
+                write::count_generation(self.kind, new, old);
+                admission::update(self.inner, self.user, self.kind, new, old)?;
+            }
+            Part::Status => {
+                let status = new.get("status").cloned();
+                let meta = new["metadata"].clone();
+                *new = old.clone();
+                write::carry_over(new, old);
+                if let Some(status) = status {
+                    set(new, "status", status);
+                }
+                let mine = ensure(new, "metadata");
+                for field in ["annotations", "finalizers", "ownerReferences", "labels"] {
+                    copy(mine, &meta, field);
+                }
+                strategy.default(new);
+                strategy.prepare_status(new, old);
+            }
+            Part::Finalize => {
+                let finalizers = new["spec"].get("finalizers").cloned();
+                *new = old.clone();
+                write::carry_over(new, old);
+                let finalizers = finalizers.unwrap_or(Value::Array(Vec::new()));
+                set(ensure(new, "spec"), "finalizers", finalizers);
+            }
+            Part::EphemeralContainers => {
+                let containers = new["spec"].get("ephemeralContainers").cloned();
+                *new = old.clone();
+                write::carry_over(new, old);
+                if let Some(containers) = containers {
+                    set(ensure(new, "spec"), "ephemeralContainers", containers);
+                }
+                strategy.default(new);
+                write::count_generation(self.kind, new, old);
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, new: &Value, old: &Value) -> Outcome<()> {
+        let mut errors = Errors::default();
+        validation::metadata_update(new, old, &mut errors);
+        let strategy = &self.kind.strategy;
+        match self.part {
+            Part::Main => strategy.validate_update(new, old, &Path::Root, &mut errors),
+            Part::Status => strategy.validate_status(new, old, &Path::Root, &mut errors),
+            Part::Finalize => strategy.validate(new, &Path::Root, &mut errors),
+            Part::EphemeralContainers => {
+                validation::ephemeral_containers_update(new, old, &Path::Root, &mut errors);
+            }
+        }
+        if errors.0.is_empty() {
+            return Ok(());
+        }
+        fail(Status::invalid(
+            &self.kind.group,
+            &self.kind.kind,
+            self.name,
+            &errors.0,
+        ))
+    }
+}
+
+/// The object of this name is another one than the client means.
+pub fn uid_conflict(kind: &Kind, name: &str, own: &str, stored: &str) -> Failure {
+    Box::new(Status::conflict(
+        &kind.group,
+        &kind.plural,
+        name,
+        format!("Precondition failed: UID in precondition: {own}, UID in object meta: {stored}"),
+    ))
+}

@@ -1,0 +1,208 @@
+//! What the server knows of a kind: its names, its subresources, and a small [`Strategy`].
+
+use crate::strategy::{Bare, Strategy};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The verbs of a stored kind.
+pub const STORED_VERBS: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
+
+/// How names of a kind are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameRule {
+    /// DNS-1123 subdomain: most kinds.
+    Subdomain,
+    /// DNS-1123 label: namespaces.
+    Label,
+    /// DNS-1035 label: services.
+    Label1035,
+    /// Anything that can be a path segment: RBAC kinds.
+    PathSegment,
+}
+
+/// A subresource the server offers.
+#[derive(Clone, Debug)]
+pub struct Subresource {
+    /// Its path segment.
+    pub name: &'static str,
+    /// The group, version and kind of its objects; empty group and version mean the parent's.
+    pub kind: (&'static str, &'static str, &'static str),
+    /// The verbs it takes.
+    pub verbs: &'static [&'static str],
+}
+
+/// `status`: the same object, only its status is taken.
+pub const STATUS: Subresource = Subresource {
+    name: "status",
+    kind: ("", "", ""),
+    verbs: &["get", "patch", "update"],
+};
+
+/// `scale`: replicas and selector of anything that scales.
+pub const SCALE: Subresource = Subresource {
+    name: "scale",
+    kind: ("autoscaling", "v1", "Scale"),
+    verbs: &["get", "patch", "update"],
+};
+
+/// A second form of a stored kind, converted on the way in and out.
+#[derive(Clone, Copy)]
+pub struct View {
+    /// From this kind's form to the stored one.
+    pub store: fn(Value) -> Value,
+    /// From the stored form to this kind's.
+    pub show: fn(Value) -> Value,
+    /// The field labels of this kind that mean another one in the stored form.
+    pub fields: &'static [(&'static str, &'static str)],
+}
+
+/// A kind the server serves.
+#[derive(Clone)]
+pub struct Kind {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Version.
+    pub version: String,
+    /// Kind, as in `kind:`.
+    pub kind: String,
+    /// Plural resource name, as in paths.
+    pub plural: String,
+    /// Singular resource name.
+    pub singular: String,
+    /// Short names.
+    pub short: Vec<String>,
+    /// Categories, such as `all`.
+    pub categories: Vec<String>,
+    /// Lives in a namespace.
+    pub namespaced: bool,
+    /// The verbs it takes.
+    pub verbs: Vec<&'static str>,
+    /// Its subresources.
+    pub subresources: Vec<Subresource>,
+    /// How its names are checked.
+    pub name_rule: NameRule,
+    /// `metadata.generation` counts changes of the spec.
+    pub generation: bool,
+    /// `PUT` creates what is absent.
+    pub create_on_update: bool,
+    /// A write without a resource version is taken as "whatever is there".
+    pub unconditional_update: bool,
+    /// Deletion answers with the object instead of a `Status`.
+    pub returns_deleted: bool,
+    /// The group and plural under which objects are stored.
+    pub storage: (String, String),
+    /// How the stored form differs from this one.
+    pub view: Option<View>,
+    /// Defaults, validation, columns.
+    pub strategy: Arc<dyn Strategy>,
+}
+
+impl Kind {
+    /// A namespaced kind with everything usual.
+    pub fn new(group: &str, version: &str, kind: &str, plural: &str) -> Self {
+        Self {
+            group: group.into(),
+            version: version.into(),
+            kind: kind.into(),
+            plural: plural.into(),
+            singular: kind.to_lowercase(),
+            short: Vec::new(),
+            categories: Vec::new(),
+            namespaced: true,
+            verbs: STORED_VERBS.to_vec(),
+            subresources: Vec::new(),
+            name_rule: NameRule::Subdomain,
+            generation: false,
+            create_on_update: false,
+            unconditional_update: true,
+            returns_deleted: false,
+            storage: (group.into(), plural.into()),
+            view: None,
+            strategy: Arc::new(Bare),
+        }
+    }
+
+    /// A kind outside namespaces.
+    #[must_use]
+    pub fn cluster(mut self) -> Self {
+        self.namespaced = false;
+        self
+    }
+
+    /// Set the short names.
+    #[must_use]
+    pub fn short(mut self, names: &[&str]) -> Self {
+        self.short = names.iter().map(|&name| name.into()).collect();
+        self
+    }
+
+    /// Put it into categories.
+    #[must_use]
+    pub fn categories(mut self, names: &[&str]) -> Self {
+        self.categories = names.iter().map(|&name| name.into()).collect();
+        self
+    }
+
+    /// Add a subresource.
+    #[must_use]
+    pub fn sub(mut self, subresource: Subresource) -> Self {
+        self.subresources.push(subresource);
+        self
+    }
+
+    /// A kind that is computed, not stored: it can only be created.
+    #[must_use]
+    pub fn computed(mut self) -> Self {
+        self.verbs = vec!["create"];
+        self
+    }
+
+    /// Set the strategy.
+    #[must_use]
+    pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
+        self.strategy = Arc::new(strategy);
+        self
+    }
+
+    /// Is it kept in the store?
+    pub fn stored(&self) -> bool {
+        self.verbs.contains(&"get")
+    }
+
+    /// Does it have a `status` subresource?
+    pub fn has_status(&self) -> bool {
+        self.subresource("status").is_some()
+    }
+
+    /// The subresource of a name.
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources.iter().find(|sub| sub.name == name)
+    }
+
+    /// `apiVersion` of its objects.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// The resource as messages name it: `deployments.apps`, `pods`.
+    pub fn qualified(&self) -> String {
+        if self.group.is_empty() {
+            self.plural.clone()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Deployments.
+
+use crate::defaults;
+use crate::kind::{Kind, SCALE, STATUS};
+use crate::print;
+use crate::strategy::{AGE, Column, NAME, Strategy, column, wide};
+use crate::validation::{self, Errors, Path};
+use crate::values::{int, set};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// The kind `Deployment`.
+pub fn deployment() -> Kind {
+    let mut kind = Kind::new("apps", "v1", "Deployment", "deployments")
+        .short(&["deploy"])
+        .categories(&["all"])
+        .sub(SCALE)
+        .sub(STATUS)
+        .strategy(Deployment);
+    kind.generation = true;
+    kind
+}
+
+struct Deployment;
+
+impl Strategy for Deployment {
+    fn default(&self, object: &mut Value) {
+        defaults::deployment(object);
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        set(object, "status", json!({}));
+    }
+
+    fn validate(&self, object: &Value, here: &Path<'_>, errors: &mut Errors) {
+        validation::deployment(object, here, errors);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
+        validation::deployment_update(new, old, here, errors);
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            NAME,
+            column("Ready", "string", "Number of the pod with ready state"),
+            column(
+                "Up-to-date",
+                "integer",
+                "Pods made from the present template.",
+            ),
+            column(
+                "Available",
+                "integer",
+                "Pods that have been ready long enough.",
+            ),
+            AGE,
+            wide(
+                "Containers",
+                "string",
+                "Names of each container in the template.",
+            ),
+            wide(
+                "Images",
+                "string",
+                "Images referenced by each container in the template.",
+            ),
+            wide("Selector", "string", "The labels of the pods it owns."),
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let (names, images) = print::containers(&object["spec"]["template"]["spec"]);
+        let ready = int(object, &["status", "readyReplicas"]);
+        let wanted = int(object, &["spec", "replicas"]);
+        vec![
+            print::name(object),
+            format!("{ready}/{wanted}").into(),
+            int(object, &["status", "updatedReplicas"]).into(),
+            int(object, &["status", "availableReplicas"]).into(),
+            print::age(object, now),
+            names,
+            images,
+            print::selector(&object["spec"]["selector"]).into(),
+        ]
+    }
+}

@@ -1,0 +1,206 @@
+//! Endpoints and EndpointSlices.
+
+use crate::kind::Kind;
+use crate::print;
+use crate::strategy::{AGE, Column, NAME, Strategy, column};
+use crate::validation::{Errors, Path};
+use crate::values::{at, fill, fill_text, int, items, items_mut, text};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// The kind `Endpoints`.
+pub fn endpoints() -> Kind {
+    let mut kind = Kind::new("", "v1", "Endpoints", "endpoints")
+        .short(&["ep"])
+        .strategy(Endpoints);
+    kind.create_on_update = true;
+    kind
+}
+
+/// The kind `EndpointSlice`.
+pub fn endpoint_slice() -> Kind {
+    Kind::new("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").strategy(EndpointSlice)
+}
+
+struct Endpoints;
+
+impl Strategy for Endpoints {
+    fn default(&self, object: &mut Value) {
+        for subset in items_mut(object, "subsets") {
+            for port in items_mut(subset, "ports") {
+                fill_text(port, "protocol", "TCP");
+            }
+        }
+    }
+
+    fn validate(&self, object: &Value, here: &Path<'_>, errors: &mut Errors) {
+        let list = here.field("subsets");
+        for (index, subset) in items(object, &["subsets"]).iter().enumerate() {
+            let place = list.index(index);
+            for field in ["addresses", "notReadyAddresses"] {
+                let list = place.field(field);
+                for (index, address) in items(subset, &[field]).iter().enumerate() {
+                    ip(
+                        text(address, &["ip"]),
+                        &list.index(index).field("ip"),
+                        errors,
+                    );
+                }
+            }
+            let list = place.field("ports");
+            for (index, port) in items(subset, &["ports"]).iter().enumerate() {
+                errors.port(&list.index(index).field("port"), int(port, &["port"]));
+            }
+        }
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            NAME,
+            column("Endpoints", "string", "Where the service is served."),
+            AGE,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let mut all = Vec::new();
+        for subset in items(object, &["subsets"]) {
+            for address in items(subset, &["addresses"]) {
+                let ip = text(address, &["ip"]);
+                let ports = items(subset, &["ports"]);
+                if ports.is_empty() {
+                    all.push(ip.to_owned());
+                }
+                all.extend(
+                    ports
+                        .iter()
+                        .map(|port| format!("{ip}:{}", int(port, &["port"]))),
+                );
+            }
+        }
+        vec![
+            print::name(object),
+            shortened(&all, "<none>").into(),
+            print::age(object, now),
+        ]
+    }
+}
+
+/// The first three, and how many more there are.
+fn shortened(all: &[String], none: &str) -> String {
+    match all.len() {
+        0 => none.to_owned(),
+        1..=3 => all.join(","),
+        more => format!("{} + {} more...", all[..3].join(","), more - 3),
+    }
+}
+
+fn ip(value: &str, here: &Path<'_>, errors: &mut Errors) {
+    if value.parse::<std::net::IpAddr>().is_err() {
+        errors.invalid(
+            here,
+            value,
+            "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        );
+    }
+}
+
+struct EndpointSlice;
+
+impl Strategy for EndpointSlice {
+    fn default(&self, object: &mut Value) {
+        for port in items_mut(object, "ports") {
+            fill(port, "name", "");
+            fill_text(port, "protocol", "TCP");
+        }
+    }
+
+    fn validate(&self, object: &Value, here: &Path<'_>, errors: &mut Errors) {
+        let kind = text(object, &["addressType"]);
+        let kinds = ["FQDN", "IPv4", "IPv6"];
+        errors.one_of(&here.field("addressType"), kind, &kinds);
+        let list = here.field("endpoints");
+        let endpoints = items(object, &["endpoints"]);
+        if endpoints.len() > 1000 {
+            errors
+                .0
+                .push(consort_object::field_error::FieldError::too_many(
+                    list.to_string(),
+                    endpoints.len(),
+                    1000,
+                ));
+            return;
+        }
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            let place = list.index(index);
+            let place = place.field("addresses");
+            let addresses = items(endpoint, &["addresses"]);
+            if addresses.is_empty() {
+                errors.required(&place, "must contain at least 1 address");
+            }
+            for (index, address) in addresses.iter().enumerate() {
+                if kind != "FQDN" {
+                    ip(
+                        address.as_str().unwrap_or_default(),
+                        &place.index(index),
+                        errors,
+                    );
+                }
+            }
+        }
+        let list = here.field("ports");
+        let mut names = std::collections::HashSet::new();
+        for (index, port) in items(object, &["ports"]).iter().enumerate() {
+            let place = list.index(index);
+            if !names.insert(text(port, &["name"])) {
+                errors.duplicate(&place.field("name"), text(port, &["name"]));
+            }
+            if at(port, &["port"]).is_some() {
+                errors.port(&place.field("port"), int(port, &["port"]));
+            }
+        }
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
+        self.validate(new, here, errors);
+        errors.immutable(
+            &here.field("addressType"),
+            new.get("addressType"),
+            old.get("addressType"),
+        );
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            NAME,
+            column("AddressType", "string", "The kind of addresses."),
+            column("Ports", "string", "The ports of every endpoint."),
+            column("Endpoints", "string", "The addresses of the endpoints."),
+            AGE,
+        ];
+        COLUMNS
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let ports: Vec<String> = items(object, &["ports"])
+            .iter()
+            .map(|port| match at(port, &["port"]).and_then(Value::as_i64) {
+                Some(number) => number.to_string(),
+                None => "*".to_owned(),
+            })
+            .collect();
+        let addresses: Vec<String> = items(object, &["endpoints"])
+            .iter()
+            .flat_map(|endpoint| items(endpoint, &["addresses"]))
+            .filter_map(|address| address.as_str().map(str::to_owned))
+            .collect();
+        vec![
+            print::name(object),
+            text(object, &["addressType"]).into(),
+            shortened(&ports, "<unset>").into(),
+            shortened(&addresses, "<unset>").into(),
+            print::age(object, now),
+        ]
+    }
+}

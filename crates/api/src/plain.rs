@@ -1,0 +1,298 @@
+//! Paths that are no resources: discovery, version, health, documents, metrics.
+
+use crate::body::Body;
+use crate::call::{Call, MEDIA_TYPES};
+use crate::discovery;
+use crate::documents::Document;
+use crate::error::{Outcome, fail, internal};
+use crate::negotiate::{self, DiscoveryForm};
+use crate::respond;
+use bytes::Bytes;
+use consort_object::status::Status;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use http::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha512};
+
+/// Answer a path.
+pub async fn serve(call: &Call) -> Outcome<Response<Body>> {
+    let path = call.parts.uri.path();
+    if call.parts.method != Method::GET && call.parts.method != Method::HEAD {
+        return fail(Status::method_not_allowed());
+    }
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    match parts.as_slice() {
+        [""] => Ok(respond::json(StatusCode::OK, &roots(call))),
+        ["api"] => discover(call, true),
+        ["apis"] => discover(call, false),
+        ["api", version] => found(
+            call,
+            discovery::resources(&call.inner.registry, "", version),
+        ),
+        ["apis", group] => found(call, discovery::group(&call.inner.registry, group)),
+        ["apis", group, version] => found(
+            call,
+            discovery::resources(&call.inner.registry, group, version),
+        ),
+        ["version"] => Ok(respond::json(StatusCode::OK, &discovery::version())),
+        ["healthz" | "livez" | "readyz", check @ ..] => health(call, parts[0], check),
+        ["openapi", "v2"] => openapi_v2(call).await,
+        ["openapi", "v3"] => openapi_index(call).await,
+        ["openapi", "v3", rest @ ..] => openapi_document(call, &rest.join("/")).await,
+        ["metrics"] => {
+            let text = call.inner.metrics.text(call.inner.store.revision().0);
+            Ok(respond::typed(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                text.into(),
+            ))
+        }
+        [".well-known", "openid-configuration"] => {
+            let value = call.inner.authenticator.signer().discovery();
+            Ok(respond::json(StatusCode::OK, &value))
+        }
+        ["openid", "v1", "jwks"] => {
+            let value = call.inner.authenticator.signer().key_set();
+            Ok(respond::typed(
+                StatusCode::OK,
+                "application/jwk-set+json",
+                value.to_string().into(),
+            ))
+        }
+        _ => fail(Status::unknown_resource()),
+    }
+}
+
+fn found(call: &Call, value: Value) -> Outcome<Response<Body>> {
+    if value.is_null() {
+        return fail(Status::unknown_resource());
+    }
+    respond::value(call, StatusCode::OK, &value)
+}
+
+fn roots(call: &Call) -> Value {
+    let mut paths = vec![
+        "/.well-known/openid-configuration".to_owned(),
+        "/api".into(),
+        "/api/v1".into(),
+        "/apis".into(),
+    ];
+    for (group, version) in call.inner.registry.groups() {
+        if !group.is_empty() {
+            paths.push(format!("/apis/{group}"));
+            paths.push(format!("/apis/{group}/{version}"));
+        }
+    }
+    for path in [
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ] {
+        paths.push(path.into());
+    }
+    paths.sort();
+    paths.dedup();
+    json!({"paths": paths})
+}
+
+fn discover(call: &Call, core: bool) -> Outcome<Response<Body>> {
+    let Some((form, encoding)) = negotiate::accept_discovery(call.header(ACCEPT)) else {
+        return fail(Status::not_acceptable(MEDIA_TYPES));
+    };
+    let registry = &call.inner.registry;
+    let version = match form {
+        DiscoveryForm::Aggregated(version) => version,
+        DiscoveryForm::Plain => {
+            let value = if core {
+                discovery::core_versions()
+            } else {
+                discovery::group_list(registry)
+            };
+            let encoded = crate::encoding::encode_value(&value, encoding)?;
+            let mut response = respond::bytes(StatusCode::OK, encoding, encoded);
+            response
+                .headers_mut()
+                .insert(VARY, HeaderValue::from_static("Accept"));
+            return Ok(response);
+        }
+    };
+    let bytes = Bytes::from(discovery::aggregated(registry, core, version).to_string());
+    let tag = etag(&bytes);
+    let media = if version == "v2" {
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    } else {
+        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+    };
+    let mut response = tagged(call, &tag, bytes)?;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public"));
+    Ok(response)
+}
+
+fn etag(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha512::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02X}");
+            text
+        })
+}
+
+/// An answer with an ETag, or 304 for a client that has it.
+fn tagged(call: &Call, tag: &str, bytes: Bytes) -> Outcome<Response<Body>> {
+    let quoted = format!("\"{tag}\"");
+    let known = call.header(IF_NONE_MATCH).is_some_and(|header| {
+        header
+            .split(',')
+            .any(|one| one.trim().trim_start_matches("W/") == quoted)
+    });
+    let mut response = if known {
+        let mut response = Response::new(crate::body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        respond::typed(StatusCode::OK, "application/json", bytes)
+    };
+    let value = HeaderValue::from_str(&quoted).map_err(internal)?;
+    response.headers_mut().insert(ETAG, value);
+    Ok(response)
+}
+
+const CHECKS: [&str; 2] = ["ping", "store"];
+
+/// One way to ask for all parts' health: by name or all together, `verbose` or not.
+fn health(call: &Call, which: &str, check: &[&str]) -> Outcome<Response<Body>> {
+    let stopping = call.inner.stop.is_cancelled();
+    let readiness = which == "readyz";
+    let passes = |name: &str| match name {
+        "shutdown" => !stopping,
+        "store" => !call.inner.broken.load(std::sync::atomic::Ordering::Relaxed),
+        _ => true,
+    };
+    let mut checks: Vec<&str> = CHECKS.to_vec();
+    if readiness {
+        checks.push("shutdown");
+    }
+    if let [name] = check {
+        if !checks.contains(name) {
+            return fail(Status::unknown_resource());
+        }
+        checks = vec![name];
+    }
+    let excluded: Vec<&str> = call.query.all("exclude").collect();
+    checks.retain(|name| !excluded.contains(name));
+    let healthy = checks.iter().all(|name| passes(name));
+    let code = if healthy {
+        StatusCode::OK
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
+    };
+    if healthy && !call.query.has("verbose") {
+        return Ok(respond::text(code, "ok"));
+    }
+    let mut text = String::new();
+    for name in &checks {
+        text.push_str(&if passes(name) {
+            format!("[+]{name} ok\n")
+        } else {
+            format!("[-]{name} failed: reason withheld\n")
+        });
+    }
+    text.push_str(&format!(
+        "{which} check {}\n",
+        if healthy { "passed" } else { "failed" }
+    ));
+    Ok(respond::text(code, text))
+}
+
+/// Make the documents off the reactor: it takes a while the first time.
+async fn prepare(call: &Call) -> Outcome<()> {
+    let inner = call.inner.clone();
+    tokio::task::spawn_blocking(move || {
+        inner.documents.v3(&inner.registry);
+    })
+    .await
+    .map_err(internal)
+}
+
+async fn openapi_index(call: &Call) -> Outcome<Response<Body>> {
+    prepare(call).await?;
+    let (index, _) = call.inner.documents.v3(&call.inner.registry);
+    tagged(call, &etag(index), index.clone())
+}
+
+async fn openapi_document(call: &Call, path: &str) -> Outcome<Response<Body>> {
+    prepare(call).await?;
+    let (_, documents) = call.inner.documents.v3(&call.inner.registry);
+    let Some(document) = documents.get(path) else {
+        return fail(Status::unknown_resource());
+    };
+    let wanted = call.query.text("hash");
+    if let Some(wanted) = wanted
+        && wanted != document.hash
+    {
+        // An old address leads to the present document.
+        let mut response = Response::new(crate::body::empty());
+        *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+        let place = format!("/openapi/v3/{path}?hash={}", document.hash);
+        let value = HeaderValue::from_str(&place).map_err(internal)?;
+        response.headers_mut().insert(http::header::LOCATION, value);
+        return Ok(response);
+    }
+    let mut response = serve_document(call, document).await?;
+    let cache = if wanted.is_some() {
+        // Its address has its hash in it: it never changes.
+        "public, immutable, max-age=31536000"
+    } else {
+        "no-cache, private"
+    };
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    Ok(response)
+}
+
+async fn openapi_v2(call: &Call) -> Outcome<Response<Body>> {
+    let wants_json = call.header(ACCEPT).is_none_or(|accept| {
+        accept.split(',').any(|clause| {
+            let media = clause.split(';').next().unwrap_or_default().trim();
+            matches!(media, "*/*" | "application/*" | "application/json")
+        })
+    });
+    if !wants_json {
+        return fail(Status::not_acceptable(&["application/json"]));
+    }
+    let inner = call.inner.clone();
+    tokio::task::spawn_blocking(move || {
+        inner.documents.v2(&inner.registry);
+    })
+    .await
+    .map_err(internal)?;
+    serve_document(call, call.inner.documents.v2(&call.inner.registry)).await
+}
+
+async fn serve_document(call: &Call, document: &Document) -> Outcome<Response<Body>> {
+    let plain = tagged(call, &document.hash, document.bytes.clone())?;
+    if plain.status() == StatusCode::NOT_MODIFIED {
+        return Ok(plain);
+    }
+    let mut response = respond::compressed(
+        call,
+        StatusCode::OK,
+        negotiate::Encoding::Json,
+        document.bytes.clone(),
+    )
+    .await?;
+    if let Some(tag) = plain.headers().get(ETAG) {
+        response.headers_mut().insert(ETAG, tag.clone());
+    }
+    Ok(response)
+}

@@ -1,0 +1,304 @@
+//! The options a query string carries, parsed once.
+
+use super::query::Query;
+use serde_json::Value;
+use std::time::Duration;
+
+/// Why options could not be read; the text is what the client is told.
+pub type Invalid = String;
+
+/// What to do about fields the kind does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// Drop them silently.
+    Ignore,
+    /// Drop them and say so in `Warning` headers (the default).
+    Warn,
+    /// Refuse the request.
+    Strict,
+}
+
+/// Options of create, update and patch.
+#[derive(Clone, Debug)]
+pub struct WriteOptions {
+    /// Do everything but store the result.
+    pub dry_run: bool,
+    /// What to do about unknown fields.
+    pub field_validation: FieldValidation,
+    /// Take fields from other managers (server-side apply).
+    pub force: bool,
+    /// Who writes.
+    pub field_manager: Option<String>,
+}
+
+impl WriteOptions {
+    /// Read them from the query string.
+    pub fn parse(query: &Query) -> Result<Self, Invalid> {
+        let field_validation = match query.text("fieldValidation") {
+            None | Some("Warn") => FieldValidation::Warn,
+            Some("Ignore") => FieldValidation::Ignore,
+            Some("Strict") => FieldValidation::Strict,
+            Some(other) => {
+                return Err(format!(
+                    "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Warn\", \"Strict\""
+                ));
+            }
+        };
+        Ok(Self {
+            dry_run: dry_run(query.all("dryRun"))?,
+            field_validation,
+            force: query.flag("force"),
+            field_manager: query.text("fieldManager").map(str::to_owned),
+        })
+    }
+}
+
+fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, Invalid> {
+    let mut dry = false;
+    for value in values {
+        match value {
+            "All" => dry = true,
+            other => {
+                return Err(format!(
+                    "dryRun: Unsupported value: {other:?}: supported values: \"All\""
+                ));
+            }
+        }
+    }
+    Ok(dry)
+}
+
+/// How a list's `resourceVersion` is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionMatch {
+    /// Exactly this revision.
+    Exact,
+    /// This one or any later one.
+    NotOlderThan,
+}
+
+/// Options of list, watch and deletecollection.
+#[derive(Clone, Debug, Default)]
+pub struct ListOptions {
+    /// Label selector as written.
+    pub label_selector: Option<String>,
+    /// Field selector as written.
+    pub field_selector: Option<String>,
+    /// Watch instead of list.
+    pub watch: bool,
+    /// The client understands `BOOKMARK` events.
+    pub bookmarks: bool,
+    /// Start the watch with the present objects.
+    pub initial_events: Option<bool>,
+    /// The revision asked for; `Some(0)` means "any".
+    pub revision: Option<u64>,
+    /// How the revision is meant.
+    pub version_match: Option<VersionMatch>,
+    /// End the watch after this long.
+    pub timeout: Option<Duration>,
+    /// At most so many objects in one answer.
+    pub limit: Option<usize>,
+    /// Where the last page ended.
+    pub page: Option<String>,
+}
+
+impl ListOptions {
+    /// Read them from the query string.
+    pub fn parse(query: &Query) -> Result<Self, Invalid> {
+        let number = |key: &str| -> Result<Option<u64>, Invalid> {
+            query
+                .text(key)
+                .map(|text| {
+                    text.parse::<u64>().map_err(|_| {
+                        format!("{key}: Invalid value: {text:?}: must be a non-negative integer")
+                    })
+                })
+                .transpose()
+        };
+        let revision = query
+            .text("resourceVersion")
+            .map(|text| {
+                text.parse::<u64>().map_err(|_| {
+                    format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax")
+                })
+            })
+            .transpose()?;
+        let watch = query.flag("watch");
+        let initial_events = query
+            .has("sendInitialEvents")
+            .then(|| query.flag("sendInitialEvents"));
+        let version_match = match query.text("resourceVersionMatch") {
+            None => None,
+            Some("Exact") => Some(VersionMatch::Exact),
+            Some("NotOlderThan") => Some(VersionMatch::NotOlderThan),
+            Some(other) => {
+                return Err(format!(
+                    "resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
+                ));
+            }
+        };
+        let page = query.text("continue").map(str::to_owned);
+        if watch {
+            if version_match.is_some() && initial_events.is_none() {
+                return Err(
+                    "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided".into(),
+                );
+            }
+            if initial_events.is_some() && version_match != Some(VersionMatch::NotOlderThan) {
+                return Err(
+                    "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan".into(),
+                );
+            }
+        } else {
+            if initial_events.is_some() {
+                return Err(
+                    "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list".into(),
+                );
+            }
+            if version_match.is_some() && page.is_some() {
+                return Err(
+                    "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden with continue token".into(),
+                );
+            }
+            if version_match.is_some() && revision.is_none() {
+                return Err(
+                    "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided".into(),
+                );
+            }
+            if version_match == Some(VersionMatch::Exact) && revision == Some(0) {
+                return Err(
+                    "resourceVersionMatch: Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"".into(),
+                );
+            }
+        }
+        Ok(Self {
+            label_selector: query.text("labelSelector").map(str::to_owned),
+            field_selector: query.text("fieldSelector").map(str::to_owned),
+            watch,
+            bookmarks: query.flag("allowWatchBookmarks"),
+            initial_events,
+            revision,
+            version_match,
+            timeout: number("timeoutSeconds")?
+                .filter(|seconds| *seconds > 0)
+                .map(Duration::from_secs),
+            limit: number("limit")?
+                .filter(|limit| *limit > 0)
+                .map(|limit| limit as usize),
+            page,
+        })
+    }
+}
+
+/// Options of delete, from the body and the query string.
+#[derive(Clone, Debug, Default)]
+pub struct DeleteOptions {
+    /// Seconds a pod gets to end; `None` means the object's own.
+    pub grace: Option<i64>,
+    /// `Background`, `Foreground` or `Orphan`.
+    pub propagation: Option<Propagation>,
+    /// Only delete the object with this uid.
+    pub uid: Option<String>,
+    /// Only delete the object at this resource version.
+    pub resource_version: Option<String>,
+    /// Do everything but delete.
+    pub dry_run: bool,
+}
+
+/// What becomes of the objects that a deleted one owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// They are deleted after it.
+    Background,
+    /// They are deleted before it.
+    Foreground,
+    /// They stay.
+    Orphan,
+}
+
+impl DeleteOptions {
+    /// Read them from a `DeleteOptions` body (if there is one) or else from the query string.
+    pub fn parse(query: &Query, body: Option<&Value>) -> Result<Self, Invalid> {
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let mut options = Self::default();
+        let mut orphan = None;
+        let mut propagation = None;
+        if let Some(body) = body.filter(|body| body.is_object()) {
+            options.grace = body.get("gracePeriodSeconds").and_then(Value::as_i64);
+            orphan = body.get("orphanDependents").and_then(Value::as_bool);
+            propagation = text(body.get("propagationPolicy"));
+            let preconditions = body.get("preconditions");
+            options.uid = text(preconditions.and_then(|p| p.get("uid")));
+            options.resource_version = text(preconditions.and_then(|p| p.get("resourceVersion")));
+            let listed = body.get("dryRun").and_then(Value::as_array);
+            options.dry_run = dry_run(listed.into_iter().flatten().filter_map(Value::as_str))?;
+        }
+        if let Some(grace) = query.text("gracePeriodSeconds") {
+            options.grace = Some(grace.parse().map_err(|_| {
+                format!("gracePeriodSeconds: Invalid value: {grace:?}: must be an integer")
+            })?);
+        }
+        if query.has("orphanDependents") {
+            orphan = Some(query.flag("orphanDependents"));
+        }
+        if let Some(policy) = query.text("propagationPolicy") {
+            propagation = Some(policy.to_owned());
+        }
+        options.dry_run |= dry_run(query.all("dryRun"))?;
+        if orphan.is_some() && propagation.is_some() {
+            return Err(
+                "propagationPolicy: Invalid value: orphanDependents and deletionPropagation cannot be both set".into(),
+            );
+        }
+        options.propagation = match (propagation.as_deref(), orphan) {
+            (Some("Background"), _) | (None, Some(false)) => Some(Propagation::Background),
+            (Some("Foreground"), _) => Some(Propagation::Foreground),
+            (Some("Orphan"), _) | (None, Some(true)) => Some(Propagation::Orphan),
+            (Some(other), _) => {
+                return Err(format!(
+                    "propagationPolicy: Unsupported value: {other:?}: supported values: \"Background\", \"Foreground\", \"Orphan\", \"nil\""
+                ));
+            }
+            (None, None) => None,
+        };
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn contradictory_list_options_are_refused() {
+        for query in [
+            "resourceVersionMatch=Exact",
+            "resourceVersionMatch=Exact&resourceVersion=0",
+            "resourceVersionMatch=Nonsense&resourceVersion=1",
+            "resourceVersion=abc",
+            "sendInitialEvents=true",
+            "watch=1&sendInitialEvents=true",
+            "limit=-1",
+        ] {
+            assert!(
+                ListOptions::parse(&Query::parse(Some(query))).is_err(),
+                "{query}"
+            );
+        }
+    }
+
+    #[test]
+    fn delete_options_come_from_body_and_query() {
+        let body = json!({"propagationPolicy": "Foreground", "preconditions": {"uid": "u"}, "gracePeriodSeconds": 3});
+        let options = DeleteOptions::parse(&Query::default(), Some(&body)).unwrap();
+        assert_eq!(options.propagation, Some(Propagation::Foreground));
+        assert_eq!(options.uid.as_deref(), Some("u"));
+        assert_eq!(options.grace, Some(3));
+        let query = Query::parse(Some("orphanDependents=true&dryRun=All"));
+        let options = DeleteOptions::parse(&query, None).unwrap();
+        assert_eq!(options.propagation, Some(Propagation::Orphan));
+        assert!(options.dry_run);
+        assert!(DeleteOptions::parse(&query, Some(&body)).is_err());
+    }
+}

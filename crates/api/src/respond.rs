@@ -1,0 +1,167 @@
+//! Answers: objects, values, failures, turned into what the client accepts.
+
+use crate::body::{self, Body};
+use crate::call::Call;
+use crate::encoding;
+use crate::error::{Outcome, internal};
+use crate::kind::Kind;
+use crate::negotiate::{Accept, Encoding, Shape};
+use crate::table;
+use bytes::Bytes;
+use consort_object::Object;
+use consort_object::status::Status;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, VARY};
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+/// Answers larger than this are compressed for clients that take it.
+const GZIP_FROM: usize = 128 * 1024;
+
+/// An answer of bytes in a known encoding.
+pub fn bytes(code: StatusCode, encoding: Encoding, bytes: Bytes) -> Response<Body> {
+    typed(code, encoding.media_type(), bytes)
+}
+
+/// An answer of bytes of a media type.
+pub fn typed(code: StatusCode, media: &'static str, bytes: Bytes) -> Response<Body> {
+    let mut response = Response::new(body::full(bytes));
+    *response.status_mut() = code;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+/// A JSON answer, whatever the client accepts.
+pub fn json(code: StatusCode, value: &Value) -> Response<Body> {
+    typed(code, "application/json", value.to_string().into())
+}
+
+/// A plain text.
+pub fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    typed(code, "text/plain; charset=utf-8", text.into())
+}
+
+/// Answer with a value in the encoding the client accepts; shapes other than the whole are left out.
+pub fn value(call: &Call, code: StatusCode, value: &Value) -> Outcome<Response<Body>> {
+    let encoding = call.accept()?.encoding;
+    Ok(bytes(
+        code,
+        encoding,
+        encoding::encode_value(value, encoding)?,
+    ))
+}
+
+/// Answer with a stored object.
+pub fn object(
+    call: &Call,
+    kind: &Kind,
+    code: StatusCode,
+    object: &Object,
+) -> Outcome<Response<Body>> {
+    let accept = call.accept()?;
+    if accept.shape == Shape::Whole && kind.view.is_none() {
+        let encoded = encoding::encode(object.json.clone(), accept.encoding)?;
+        return Ok(bytes(code, accept.encoding, encoded));
+    }
+    shaped(call, kind, code, object.value().map_err(internal)?, accept)
+}
+
+/// Answer with an object that is not stored (a dry run).
+pub fn unstored(
+    call: &Call,
+    kind: &Kind,
+    code: StatusCode,
+    value: Value,
+) -> Outcome<Response<Body>> {
+    shaped(call, kind, code, value, call.accept()?)
+}
+
+fn shaped(
+    call: &Call,
+    kind: &Kind,
+    code: StatusCode,
+    stored: Value,
+    accept: Accept,
+) -> Outcome<Response<Body>> {
+    let value = match accept.shape {
+        Shape::Whole => show(kind, stored),
+        Shape::Table(version) => {
+            let include = table::Include::parse(call.query.text("includeObject"))?;
+            let revision = stored["metadata"]["resourceVersion"].clone();
+            let row = table::row(kind, stored, include, jiff::Timestamp::now())?;
+            table::table(
+                kind,
+                version,
+                json!({"resourceVersion": revision}),
+                vec![row],
+                true,
+            )
+        }
+        Shape::Metadata | Shape::MetadataList => table::metadata_only(&stored),
+    };
+    let encoded = encoding::encode_value(&value, accept.encoding)?;
+    Ok(bytes(code, accept.encoding, encoded))
+}
+
+/// The form of a stored object that its kind shows.
+pub fn show(kind: &Kind, stored: Value) -> Value {
+    match kind.view {
+        Some(view) => (view.show)(stored),
+        None => stored,
+    }
+}
+
+/// Answer with a status in the encoding the client accepts, or JSON if it accepts none.
+pub fn status(status: &Status, encoding: Encoding) -> Response<Body> {
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let json = Bytes::from(status.to_json());
+    let (encoding, encoded) = match encoding::encode(json.clone(), encoding) {
+        Ok(encoded) => (encoding, encoded),
+        Err(_) => (Encoding::Json, json),
+    };
+    let mut response = bytes(code, encoding, encoded);
+    if let Some(seconds) = status.retry_after_seconds() {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// Add warnings to an answer (RFC 7234, code 299). Text that cannot stand in a header is left out.
+pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
+    for warning in warnings {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append("warning", value);
+        }
+    }
+}
+
+/// Compress a large answer for a client that takes gzip. It costs CPU, so it is done off the reactor.
+pub async fn compressed(
+    call: &Call,
+    code: StatusCode,
+    encoding: Encoding,
+    whole: Bytes,
+) -> Outcome<Response<Body>> {
+    if whole.len() < GZIP_FROM || !call.gzip() {
+        return Ok(bytes(code, encoding, whole));
+    }
+    let packed = tokio::task::spawn_blocking(move || {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(
+            Vec::with_capacity(whole.len() / 6),
+            flate2::Compression::fast(),
+        );
+        encoder.write_all(&whole)?;
+        encoder.finish()
+    })
+    .await
+    .map_err(internal)?
+    .map_err(internal)?;
+    let mut response = bytes(code, encoding, packed.into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    Ok(response)
+}

@@ -1,0 +1,399 @@
+//! Every request's way: who is it, what does it want, may it, do it, answer.
+
+use crate::api::Inner;
+use crate::body::Body;
+use crate::call::Call;
+use crate::error::{Outcome, bad_request, fail};
+use crate::handlers::update::Part;
+use crate::handlers::{bind, create, delete, patch, read, reviews, scale, token, update, watch};
+use crate::identity::{Attributes, User};
+use crate::impersonate;
+use crate::kind::{Kind, Subresource};
+use crate::metrics::Label;
+use crate::negotiate::{self, Encoding};
+use crate::plain;
+use crate::proxy;
+use crate::request::{ListOptions, Query, Route, Target, route};
+use crate::respond;
+use consort_object::status::Status;
+use futures::FutureExt;
+use http::header::{ACCEPT, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// Answer a request. Whatever happens, there is an answer.
+pub async fn respond_to(inner: Arc<Inner>, request: Request<Body>) -> Response<Body> {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    let encoding = failure_encoding(&parts);
+    let head = parts.method == Method::HEAD;
+    let asked = asked(&inner, &parts);
+    let verb = asked.verb;
+    let resource = asked.resource_label();
+    let id = uuid::Uuid::new_v4().to_string();
+    let work = handle(inner.clone(), parts, body, asked);
+    let mut response = match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(failure)) => respond::status(&failure, encoding),
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("unknown");
+            tracing::error!(panic = text, verb, "a request's handler panicked");
+            let status =
+                Status::internal_error("the server has a defect; the request was given up");
+            respond::status(&status, encoding)
+        }
+    };
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(AUDIT_ID, value);
+    }
+    if head {
+        response = response.map(|_| crate::body::empty());
+    }
+    let label = Label {
+        verb,
+        resource,
+        code: response.status().as_u16(),
+    };
+    inner.metrics.answered(label, started.elapsed());
+    response
+}
+
+/// Failures are told in protobuf only to clients that take nothing else.
+fn failure_encoding(parts: &Parts) -> Encoding {
+    let header = parts
+        .headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    negotiate::accept(header).map_or(Encoding::Json, |accept| accept.encoding)
+}
+
+/// What a request asks for, before anything is decided.
+struct Asked {
+    verb: &'static str,
+    target: Option<Target>,
+    kind: Option<Arc<Kind>>,
+    query: Query,
+}
+
+impl Asked {
+    /// The resource as metrics name it: only ones that are served, so that their number is bounded.
+    fn resource_label(&self) -> String {
+        match (&self.kind, &self.target) {
+            (Some(kind), Some(target)) => match &target.subresource {
+                Some(sub) if kind.subresource(sub).is_some() => format!("{}/{sub}", kind.plural),
+                _ => kind.plural.clone(),
+            },
+            _ => String::new(),
+        }
+    }
+}
+
+fn asked(inner: &Inner, parts: &Parts) -> Asked {
+    let query = Query::parse(parts.uri.query());
+    let Route::Resource(target) = route(parts.uri.path()) else {
+        return Asked {
+            verb: match parts.method {
+                Method::POST => "post",
+                Method::PUT => "put",
+                Method::PATCH => "patch",
+                Method::DELETE => "delete",
+                Method::HEAD => "head",
+                Method::OPTIONS => "options",
+                _ => "get",
+            },
+            target: None,
+            kind: None,
+            query,
+        };
+    };
+    let kind = inner
+        .registry
+        .resource(&target.group, &target.version, &target.resource)
+        .cloned();
+    let one = target.name.is_some();
+    let verb = match parts.method {
+        Method::GET | Method::HEAD if target.subresource.is_some() => "get",
+        Method::GET | Method::HEAD if target.watch || query.flag("watch") => "watch",
+        Method::GET | Method::HEAD if one => "get",
+        Method::GET | Method::HEAD => "list",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if one => "delete",
+        Method::DELETE => "deletecollection",
+        _ => "",
+    };
+    Asked {
+        verb,
+        target: Some(target),
+        kind,
+        query,
+    }
+}
+
+async fn handle(
+    inner: Arc<Inner>,
+    parts: Parts,
+    body: Body,
+    asked: Asked,
+) -> Outcome<Response<Body>> {
+    let user = match inner.authenticator.authenticate(&parts) {
+        Ok(user) => user,
+        Err(refused) => {
+            tracing::debug!(%refused, "a request's credentials were refused");
+            return fail(Status::unauthorized());
+        }
+    };
+    let user = impersonate::effective(&inner, user, &parts)?;
+    authorize(&inner, &user, &parts, &asked)?;
+    let limit = inner.limits.request_timeout;
+    let call = Call {
+        inner,
+        user,
+        parts,
+        query: asked.query,
+    };
+    let Some(target) = asked.target else {
+        return within(limit, &call, plain::serve(&call)).await;
+    };
+    let Some(kind) = asked.kind else {
+        return fail(Status::unknown_resource());
+    };
+    if asked.verb.is_empty() {
+        return fail(Status::method_not_allowed());
+    }
+    let streams = matches!(
+        target.subresource.as_deref(),
+        Some("log" | "exec" | "attach" | "portforward")
+    );
+    let work = dispatch(&call, &kind, &target, asked.verb, body);
+    if streams || asked.verb == "watch" {
+        work.await
+    } else {
+        within(limit, &call, work).await
+    }
+}
+
+/// A request may ask for less time than the server gives, not for more.
+async fn within(
+    limit: Duration,
+    call: &Call,
+    work: impl Future<Output = Outcome<Response<Body>>>,
+) -> Outcome<Response<Body>> {
+    let asked = call.query.text("timeout").and_then(seconds);
+    let limit = asked.map_or(limit, |asked| asked.min(limit));
+    match tokio::time::timeout(limit, work).await {
+        Ok(result) => result,
+        Err(_) => fail(Status::timeout(
+            "request did not complete within the allotted timeout",
+            0,
+        )),
+    }
+}
+
+/// A duration as Go writes it, in whole seconds or minutes.
+fn seconds(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let number: u64 = digits.parse().ok()?;
+    let duration = match unit {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number.checked_mul(60)?),
+        "h" => Duration::from_secs(number.checked_mul(3600)?),
+        _ => return None,
+    };
+    (!duration.is_zero()).then_some(duration)
+}
+
+fn authorize(inner: &Inner, user: &User, parts: &Parts, asked: &Asked) -> Outcome<()> {
+    let field_name;
+    let wanted = match &asked.target {
+        None => Attributes {
+            verb: asked.verb,
+            path: parts.uri.path(),
+            ..Attributes::default()
+        },
+        Some(target) => {
+            let mut name = target.name.as_deref().unwrap_or_default();
+            if name.is_empty() && matches!(asked.verb, "list" | "watch" | "deletecollection") {
+                // A list of one named object needs the right to that object only.
+                field_name = asked.query.text("fieldSelector").and_then(only_name);
+                name = field_name.as_deref().unwrap_or_default();
+            }
+            Attributes {
+                verb: asked.verb,
+                group: &target.group,
+                version: &target.version,
+                resource: &target.resource,
+                subresource: target.subresource.as_deref().unwrap_or_default(),
+                namespace: target.namespace.as_deref().unwrap_or_default(),
+                name,
+                path: "",
+            }
+        }
+    };
+    inner.authorize(user, &wanted)
+}
+
+fn only_name(selector: &str) -> Option<String> {
+    let parsed = consort_object::FieldSelector::parse(selector).ok()?;
+    parsed.exact("metadata.name").map(str::to_owned)
+}
+
+async fn dispatch(
+    call: &Call,
+    kind: &Arc<Kind>,
+    target: &Target,
+    verb: &'static str,
+    body: Body,
+) -> Outcome<Response<Body>> {
+    let namespace = target.namespace.as_deref().filter(|_| kind.namespaced);
+    if !kind.namespaced && target.namespace.is_some() && kind.plural != "namespaces" {
+        return fail(Status::unknown_resource());
+    }
+    if let (Some(name), Some(sub)) = (&target.name, &target.subresource) {
+        let Some(sub) = kind.subresource(sub).filter(|_| target.rest.is_empty()) else {
+            return fail(Status::unknown_resource());
+        };
+        return subresource(call, kind, sub, namespace, name, verb, body).await;
+    }
+    let name = target.name.as_deref();
+    if kind.namespaced && namespace.is_none() && (name.is_some() || verb == "create") {
+        return fail(if name.is_some() {
+            Status::unknown_resource()
+        } else {
+            Status::method_not_allowed()
+        });
+    }
+    let single = matches!(verb, "get" | "update" | "patch" | "delete");
+    // `POST` to an object, `PUT` to a collection: no kind takes that.
+    if (verb == "create" && name.is_some()) || (single && name.is_none()) {
+        return fail(Status::method_not_allowed());
+    }
+    if !kind.verbs.contains(&verb) {
+        return fail(Status::method_not_allowed());
+    }
+    let list_options = || {
+        ListOptions::parse(&call.query).map_err(|why| {
+            Box::new(Status::failure(
+                422,
+                "Invalid",
+                format!("ListOptions.meta.k8s.io \"\" is invalid: {why}"),
+            ))
+        })
+    };
+    match (verb, name) {
+        ("get", Some(name)) => read::get(call, kind, namespace, name),
+        ("list", None) => read::list(call, kind, namespace, &list_options()?, None).await,
+        ("watch", name) => watch::watch(call, kind, namespace, &list_options()?, name),
+        ("create", None) => {
+            let body = call.read(body).await?;
+            match kind.plural.as_str() {
+                "bindings" => {
+                    let pods = core(call, "pods")?;
+                    bind::bind(call, &pods, namespace, None, body).await
+                }
+                _ if !kind.stored() => reviews::review(call, kind, namespace, &body),
+                _ => create::create(call, kind, namespace, body).await,
+            }
+        }
+        ("update", Some(name)) => {
+            let body = call.read(body).await?;
+            update::update(call, kind, namespace, name, Part::Main, body).await
+        }
+        ("patch", Some(name)) => {
+            let body = call.read(body).await?;
+            patch::patch(call, kind, namespace, name, Part::Main, body).await
+        }
+        ("delete", Some(name)) => {
+            let body = call.read(body).await?;
+            delete::delete(call, kind, namespace, name, body).await
+        }
+        ("deletecollection", None) => {
+            let options = list_options()?;
+            let body = call.read(body).await?;
+            delete::collection(call, kind, namespace, &options, body).await
+        }
+        _ => fail(Status::method_not_allowed()),
+    }
+}
+
+fn core(call: &Call, plural: &str) -> Outcome<Arc<Kind>> {
+    match call.inner.registry.resource("", "v1", plural) {
+        Some(kind) => Ok(kind.clone()),
+        None => Err(bad_request(format!("{plural} are not served"))),
+    }
+}
+
+async fn subresource(
+    call: &Call,
+    kind: &Arc<Kind>,
+    sub: &Subresource,
+    namespace: Option<&str>,
+    name: &str,
+    verb: &'static str,
+    body: Body,
+) -> Outcome<Response<Body>> {
+    if !sub.verbs.contains(&verb) {
+        return fail(Status::method_not_allowed());
+    }
+    let part = match sub.name {
+        "status" => Part::Status,
+        "finalize" => Part::Finalize,
+        "ephemeralcontainers" => Part::EphemeralContainers,
+        "scale" => {
+            let body = call.read(body).await?;
+            return scale::scale(call, kind, namespace, name, body).await;
+        }
+        "binding" => {
+            let body = call.read(body).await?;
+            return bind::bind(call, kind, namespace, Some(name), body).await;
+        }
+        "eviction" => {
+            let body = call.read(body).await?;
+            return bind::evict(call, kind, namespace, name, body).await;
+        }
+        "token" => {
+            let body = call.read(body).await?;
+            return token::token(call, kind, namespace, name, &body);
+        }
+        streamed => {
+            let namespace = namespace.unwrap_or_default();
+            return proxy::forward(call, kind, namespace, name, streamed, body).await;
+        }
+    };
+    match verb {
+        "get" => read::get(call, kind, namespace, name),
+        "update" => {
+            let body = call.read(body).await?;
+            update::update(call, kind, namespace, name, part, body).await
+        }
+        _ => {
+            let body = call.read(body).await?;
+            patch::patch(call, kind, namespace, name, part, body).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_go_writes_them() {
+        assert_eq!(seconds("32s"), Some(Duration::from_secs(32)));
+        assert_eq!(seconds("2m"), Some(Duration::from_secs(120)));
+        for text in ["", "5", "0s", "x", "1d"] {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What differs from kind to kind: defaults, checks, the fields selectors see, printed columns.
+
+use crate::error::Failure;
+use crate::validation::{Errors, Path};
+use serde_json::Value;
+
+/// A printed column of a kind, as in a `Table`.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// The heading.
+    pub name: &'static str,
+    /// `string`, `integer`, `number`, `boolean` or `date`.
+    pub kind: &'static str,
+    /// `name` for the name, else empty.
+    pub format: &'static str,
+    /// 0 always, 1 only in wide output.
+    pub priority: i32,
+    /// What the column shows.
+    pub description: &'static str,
+}
+
+/// A column that is always shown.
+pub const fn column(name: &'static str, kind: &'static str, description: &'static str) -> Column {
+    Column {
+        name,
+        kind,
+        format: "",
+        priority: 0,
+        description,
+    }
+}
+
+/// A column of wide output.
+pub const fn wide(name: &'static str, kind: &'static str, description: &'static str) -> Column {
+    Column {
+        name,
+        kind,
+        format: "",
+        priority: 1,
+        description,
+    }
+}
+
+/// The name column.
+pub const NAME: Column = Column {
+    name: "Name",
+    kind: "string",
+    format: "name",
+    priority: 0,
+    description: "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names",
+};
+
+/// The age column.
+pub const AGE: Column = column(
+    "Age",
+    "string",
+    "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.",
+);
+
+const NAME_AND_AGE: &[Column] = &[NAME, column("Created At", "date", AGE.description)];
+
+/// Something taken out of a shared range for an object that is being written: given back when it is
+/// dropped, unless it is kept.
+pub trait Claim: Send {
+    /// The write succeeded.
+    fn keep(self: Box<Self>);
+}
+
+/// What differs from kind to kind. Everything has a default that does nothing.
+///
+/// Values handed in have passed the structural check of the kind's schema: what is there has the
+/// right type, so a strategy looks at meaning only.
+pub trait Strategy: Send + Sync {
+    /// Fill in what the user may leave out, as upstream's defaulting does. Must be idempotent.
+    fn default(&self, _object: &mut Value) {}
+
+    /// Set what only the server sets on a new object (a status, generated labels).
+    fn prepare_create(&self, _object: &mut Value) {}
+
+    /// Set what only the server sets on a changed object.
+    fn prepare_update(&self, _new: &mut Value, _old: &Value) {}
+
+    /// Set what only the server sets when the status is written.
+    fn prepare_status(&self, _new: &mut Value, _old: &Value) {}
+
+    /// Check a new object.
+    fn validate(&self, _object: &Value, _at: &Path<'_>, _errors: &mut Errors) {}
+
+    /// Check a change. [`Strategy::validate`] is not called for it: most kinds call it from here.
+    fn validate_update(&self, new: &Value, _old: &Value, at: &Path<'_>, errors: &mut Errors) {
+        self.validate(new, at, errors);
+    }
+
+    /// Check a change of the status.
+    fn validate_status(&self, _new: &Value, _old: &Value, _at: &Path<'_>, _errors: &mut Errors) {}
+
+    /// What the client should be warned of, though it is accepted.
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The fields a field selector can ask for, besides `metadata.name` and `metadata.namespace`.
+    fn selectable(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The values of the selectable fields.
+    fn fields(&self, _object: &Value) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// Take what the object needs from shared ranges (addresses, ports), and write it in.
+    /// `before` is the stored object when it is changed.
+    fn claim(
+        &self,
+        _object: &mut Value,
+        _before: Option<&Value>,
+    ) -> Result<Option<Box<dyn Claim>>, Failure> {
+        Ok(None)
+    }
+
+    /// An object was changed or (`after` is none) deleted: give back what it no longer needs.
+    fn settled(&self, _before: &Value, _after: Option<&Value>) {}
+
+    /// The columns of the kind's table.
+    fn columns(&self) -> &'static [Column] {
+        NAME_AND_AGE
+    }
+
+    /// The cells of one row, one for each column.
+    fn cells(&self, object: &Value, _now: jiff::Timestamp) -> Vec<Value> {
+        vec![
+            object["metadata"]["name"].clone(),
+            object["metadata"]["creationTimestamp"].clone(),
+        ]
+    }
+}
+
+/// A kind without anything of its own.
+pub struct Bare;
+
+impl Strategy for Bare {}

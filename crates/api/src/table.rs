@@ -1,0 +1,86 @@
+//! Tables for printing, and objects cut down to their metadata.
+
+use crate::error::{Outcome, bad_request};
+use crate::kind::Kind;
+use crate::respond::show;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// How much of each object comes along with its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Include {
+    /// Nothing.
+    None,
+    /// Its metadata.
+    Metadata,
+    /// All of it.
+    Object,
+}
+
+impl Include {
+    /// From the parameter `includeObject`.
+    pub fn parse(text: Option<&str>) -> Outcome<Self> {
+        match text {
+            None | Some("" | "Metadata") => Ok(Self::Metadata),
+            Some("None") => Ok(Self::None),
+            Some("Object") => Ok(Self::Object),
+            Some(other) => Err(bad_request(format!(
+                "unrecognized includeObject value: {other:?}"
+            ))),
+        }
+    }
+}
+
+/// One row of a kind's table. `stored` is the object in its stored form.
+pub fn row(kind: &Kind, stored: Value, include: Include, now: Timestamp) -> Outcome<Value> {
+    let cells = kind.strategy.cells(&stored, now);
+    let object = match include {
+        Include::None => Value::Null,
+        Include::Metadata => metadata_only(&stored),
+        Include::Object => show(kind, stored),
+    };
+    Ok(json!({"cells": cells, "object": object}))
+}
+
+/// A table. `headings`: the first event of a watch and every list carry the columns.
+pub fn table(
+    kind: &Kind,
+    version: &str,
+    metadata: Value,
+    rows: Vec<Value>,
+    headings: bool,
+) -> Value {
+    let columns: Vec<Value> = if headings {
+        kind.strategy
+            .columns()
+            .iter()
+            .map(|column| {
+                json!({
+                    "name": column.name,
+                    "type": column.kind,
+                    "format": column.format,
+                    "description": column.description,
+                    "priority": column.priority,
+                })
+            })
+            .collect()
+    } else {
+        Vec::new()
+    };
+    json!({
+        "kind": "Table",
+        "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": metadata,
+        "columnDefinitions": columns,
+        "rows": rows,
+    })
+}
+
+/// `PartialObjectMetadata` of an object.
+pub fn metadata_only(stored: &Value) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": stored["metadata"],
+    })
+}
