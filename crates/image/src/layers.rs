@@ -30,7 +30,9 @@ pub(crate) async fn layers(inner: &Arc<Inner>, image: &Image) -> Result<Vec<Path
         .iter()
         .rev()
         .filter(|layer| seen.insert(layer.diff_id));
-    futures::stream::iter(distinct.map(|layer| one(inner, layer)))
+    // Collected: a closure over references that lives across an await keeps the future from being `Send`.
+    let each: Vec<_> = distinct.map(|layer| one(inner, layer)).collect();
+    futures::stream::iter(each)
         .buffered(AT_ONCE)
         .try_collect()
         .await

@@ -115,14 +115,19 @@ async fn pull_from(
     let (config, limit) = (manifest.config.digest, limits.document_bytes);
     let config = blocking(inner, move |inner| inner.blobs.document(config, limit)).await?;
     ConfigFile::parse(&what, &config.unwrap_or_default(), &manifest)?;
-    let layers = manifest.layers.iter().map(|layer| {
-        let tally = &tally;
-        async move {
-            fetch(inner, session, layer, Some(tally)).await?;
-            tally.layer_done();
-            Ok::<_, Error>(())
-        }
-    });
+    // Collected: a closure over references that lives across an await keeps the future from being `Send`.
+    let layers: Vec<_> = manifest
+        .layers
+        .iter()
+        .map(|layer| {
+            let tally = &tally;
+            async move {
+                fetch(inner, session, layer, Some(tally)).await?;
+                tally.layer_done();
+                Ok::<_, Error>(())
+            }
+        })
+        .collect();
     futures::stream::iter(layers)
         .buffer_unordered(limits.parallel.max(1))
         .try_collect::<()>()
