@@ -1,0 +1,123 @@
+//! All reconcilers under one owner.
+
+use crate::{
+    Options, cluster_roles, deployments, endpoints, garbage, jobs, namespaces, nodes, pod_cleanup,
+    replica_sets, service_accounts,
+};
+use consort_reconcile::{Backoff, Hub};
+use std::{sync::Arc, time::Duration};
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+const RESTART: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
+/// A reconciler that ran for this long was healthy: its next failure counts as the first.
+const HEALTHY: Duration = Duration::from_mins(10);
+
+/// All reconcilers of the built-in workload kinds.
+pub struct Workloads {
+    hub: Hub,
+    options: Arc<Options>,
+}
+
+impl Workloads {
+    /// The reconcilers, not yet running.
+    pub fn new(hub: Hub, options: Options) -> Self {
+        Self {
+            hub,
+            options: Arc::new(options),
+        }
+    }
+
+    /// Runs them until `shutdown` is cancelled. One that panics is logged and started again with
+    /// back-off, the others go on; a panic over one object only delays that object.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut all = JoinSet::new();
+        macro_rules! supervise {
+            ($($module:ident),* $(,)?) => {
+                $({
+                    let (hub, options, stop) = (self.hub.clone(), self.options.clone(), shutdown.clone());
+                    all.spawn(supervise(stringify!($module), shutdown.clone(), move || {
+                        $module::run(hub.clone(), options.clone(), stop.clone())
+                    }));
+                })*
+            };
+        }
+        supervise!(
+            cluster_roles,
+            deployments,
+            endpoints,
+            garbage,
+            jobs,
+            namespaces,
+            nodes,
+            pod_cleanup,
+            replica_sets,
+            service_accounts,
+        );
+        while all.join_next().await.is_some() {}
+    }
+}
+
+/// Runs what `start` starts, again and again until `shutdown`, however it ends.
+async fn supervise<F>(name: &'static str, shutdown: CancellationToken, start: impl Fn() -> F + Send)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut failures = 0;
+    while !shutdown.is_cancelled() {
+        let started = Instant::now();
+        let mut task = JoinSet::new();
+        task.spawn(start());
+        let outcome = task.join_next().await;
+        if shutdown.is_cancelled() {
+            break;
+        }
+        if started.elapsed() >= HEALTHY {
+            failures = 0;
+        }
+        let delay = RESTART.delay(failures);
+        failures += 1;
+        match outcome {
+            Some(Err(problem)) => {
+                error!(reconciler = name, %problem, ?delay, "a reconciler died; starting it again")
+            }
+            _ => error!(
+                reconciler = name,
+                ?delay,
+                "a reconciler ended; starting it again"
+            ),
+        }
+        shutdown
+            .run_until_cancelled(tokio::time::sleep(delay))
+            .await;
+    }
+    debug!(reconciler = name, "stopped");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn a_reconciler_that_dies_is_started_again_until_shutdown() {
+        let shutdown = CancellationToken::new();
+        let starts = Arc::new(AtomicUsize::new(0));
+        let (count, stop) = (starts.clone(), shutdown.clone());
+        let supervised = supervise("test", shutdown, move || {
+            let (count, stop) = (count.clone(), stop.clone());
+            async move {
+                assert!(
+                    count.fetch_add(1, Ordering::SeqCst) > 0,
+                    "the first start dies"
+                );
+                stop.cancel();
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(10), supervised)
+            .await
+            .unwrap();
+        assert_eq!(starts.load(Ordering::SeqCst), 2);
+    }
+}
