@@ -171,7 +171,18 @@ where
                     }
                 });
             }
-            shutdown.cancelled().await;
+            loop {
+                tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    ended = tasks.join_next() => match ended {
+                        // A source's key function panicked: without it the controller would be
+                        // blind, so it dies as a whole and whoever runs it may start it again.
+                        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                        Some(_) => {}
+                        None => break,
+                    }
+                }
+            }
         }
         queue.close();
         tasks.shutdown().await;
