@@ -57,7 +57,7 @@ pub fn dns1123_label(value: &str) -> Result<(), String> {
             pattern(LABEL_MESSAGE, LABEL, &["my-name", "123-abc"])
         });
     }
-    join(wrong)
+    join(&wrong)
 }
 
 /// DNS labels by RFC 1123 joined by dots, at most 253 characters: names of most objects.
@@ -71,7 +71,7 @@ pub fn dns1123_subdomain(value: &str) -> Result<(), String> {
     if !is_subdomain(value) {
         wrong.push(pattern(SUBDOMAIN_MESSAGE, SUBDOMAIN, &["example.com"]));
     }
-    join(wrong)
+    join(&wrong)
 }
 
 /// A single DNS label by RFC 1035, at most 63 characters: names of services.
@@ -86,7 +86,7 @@ pub fn dns1035_label(value: &str) -> Result<(), String> {
     if !alphabetic || !is_label(value) {
         wrong.push(pattern(DNS_1035_MESSAGE, DNS_1035, &["my-name", "abc-123"]));
     }
-    join(wrong)
+    join(&wrong)
 }
 
 /// `*.` and a subdomain: hosts of ingresses.
@@ -101,7 +101,7 @@ pub fn wildcard_dns1123_subdomain(value: &str) -> Result<(), String> {
         let regex = format!(r"\*\.{SUBDOMAIN}");
         wrong.push(pattern(WILDCARD_MESSAGE, &regex, &["*.example.com"]));
     }
-    join(wrong)
+    join(&wrong)
 }
 
 /// A key of a label or annotation, or any other qualified name: a name of at most 63 characters,
@@ -143,7 +143,7 @@ pub fn label_key(value: &str) -> Result<(), String> {
         let message = pattern(QUALIFIED_MESSAGE, QUALIFIED, &examples);
         wrong.push(format!("name part {message}"));
     }
-    join(wrong)
+    join(&wrong)
 }
 
 /// The same rule under the name upstream uses outside labels.
@@ -167,7 +167,7 @@ pub fn label_value(value: &str) -> Result<(), String> {
         let examples = ["MyValue", "my_value", "12345"];
         wrong.push(pattern(LABEL_VALUE_MESSAGE, LABEL_VALUE, &examples));
     }
-    join(wrong)
+    join(&wrong)
 }
 
 /// A name that can stand as one segment of a URL path: names of RBAC objects.
@@ -179,12 +179,12 @@ pub fn path_segment(value: &str) -> Result<(), String> {
     if value == "." || value == ".." {
         return Err(format!("may not be '{value}'"));
     }
-    let wrong = ["/", "%"]
+    let wrong: Vec<String> = ["/", "%"]
         .iter()
         .filter(|bad| value.contains(**bad))
         .map(|bad| format!("may not contain '{bad}'"))
         .collect();
-    join(wrong)
+    join(&wrong)
 }
 
 /// A key in the data of a ConfigMap or Secret; also a file name.
@@ -201,7 +201,7 @@ pub fn config_map_key(value: &str) -> Result<(), String> {
         wrong.push(pattern(CONFIG_KEY_MESSAGE, CONFIG_KEY, &examples));
     }
     parent_directory(value, &mut wrong);
-    join(wrong)
+    join(&wrong)
 }
 
 /// Name of an environment variable by the rule in force since Kubernetes 1.34: printable ASCII
@@ -221,7 +221,7 @@ pub fn env_var_name(value: &str) -> Result<(), String> {
     {
         wrong.push(ENV_MESSAGE.to_owned());
     }
-    join(wrong)
+    join(&wrong)
 }
 
 /// Name of an environment variable by the older, stricter rule.
@@ -238,7 +238,7 @@ pub fn strict_env_var_name(value: &str) -> Result<(), String> {
         wrong.push(pattern(STRICT_ENV_MESSAGE, ENV_NAME, &examples));
     }
     parent_directory(value, &mut wrong);
-    join(wrong)
+    join(&wrong)
 }
 
 /// A C identifier.
@@ -282,7 +282,7 @@ pub fn port_name(value: &str) -> Result<(), String> {
     if value.starts_with('-') || value.ends_with('-') {
         wrong.push("must not begin or end with a hyphen".to_owned());
     }
-    join(wrong)
+    join(&wrong)
 }
 
 /// Number of a port, 1 to 65535.
@@ -388,7 +388,7 @@ fn pattern(message: &str, regex: &str, examples: &[&str]) -> String {
     format!("{message} (e.g. '{examples}', regex used for validation is '{regex}')")
 }
 
-fn join(wrong: Vec<String>) -> Result<(), String> {
+fn join(wrong: &[String]) -> Result<(), String> {
     if wrong.is_empty() {
         Ok(())
     } else {

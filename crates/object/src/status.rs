@@ -172,7 +172,7 @@ impl Status {
     /// The same status with the uid of the object it is about.
     #[must_use]
     pub fn with_uid(mut self, uid: &str) -> Self {
-        self.details.get_or_insert_default().uid = uid.to_owned();
+        uid.clone_into(&mut self.details.get_or_insert_default().uid);
         self
     }
 

@@ -213,11 +213,12 @@ mod tests {
         fn references(value: &Value, found: &mut Vec<String>) {
             match value {
                 Value::Object(map) => {
-                    map.iter()
-                        .for_each(|(key, value)| match (key.as_str(), value) {
-                            ("$ref", Value::String(target)) => found.push(target.clone()),
-                            (_, value) => references(value, found),
-                        })
+                    for (key, value) in map {
+                        match value {
+                            Value::String(target) if key == "$ref" => found.push(target.clone()),
+                            value => references(value, found),
+                        }
+                    }
                 }
                 Value::Array(items) => items.iter().for_each(|item| references(item, found)),
                 _ => {}

@@ -101,11 +101,10 @@ impl<'s> Components<'s> {
         let simple = match message.form {
             Form::Object => None,
             Form::Time | Form::MicroTime => Some(json!({"type": "string", "format": "date-time"})),
-            Form::Duration => Some(json!({"type": "string"})),
             Form::Quantity if v3 => {
                 Some(json!({"oneOf": [{"type": "string"}, {"type": "number"}]}))
             }
-            Form::Quantity => Some(json!({"type": "string"})),
+            Form::Quantity | Form::Duration => Some(json!({"type": "string"})),
             Form::IntOrString if v3 => Some(
                 json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]}),
             ),

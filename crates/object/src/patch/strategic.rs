@@ -86,7 +86,7 @@ impl<'s> Merge<'s> {
         if let Some(directive) = changes.get(DIRECTIVE) {
             match directive.as_str() {
                 Some("replace") => {
-                    *members = changes.clone();
+                    members.clone_from(changes);
                     members.shift_remove(DIRECTIVE);
                 }
                 Some("delete") => members.clear(),
@@ -544,6 +544,7 @@ mod tests {
         strategic(schema, message, &mut document, patch).map(|()| document)
     }
 
+    #[allow(clippy::needless_pass_by_value)] // reads better in the cases
     fn pod(document: Value, patch: &Value) -> Result<Value, Error> {
         patched(
             ("v1", "Pod"),

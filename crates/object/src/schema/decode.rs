@@ -574,8 +574,8 @@ fn element_name<'a>(schema: &'a Schema, field: &'a Field) -> &'a str {
 }
 
 /// Replaces a text by its canonical form, or by null where it stands for nothing.
-fn text_form<'t>(
-    value: &'t mut Value,
+fn text_form(
+    value: &mut Value,
     canonical: impl FnOnce(&str) -> Result<Option<Cow<'_, str>>, DecodeError>,
 ) -> Result<(), DecodeError> {
     let Value::String(text) = &*value else {

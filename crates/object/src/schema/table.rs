@@ -88,7 +88,7 @@ fn read_message(line: &'static str, package: Package) -> Message {
     for word in words {
         match word.split_once('=') {
             None if word == "K" => {
-                message.kind = Some(Gvk::new(package.group, package.version, name))
+                message.kind = Some(Gvk::new(package.group, package.version, name));
             }
             Some(("st" | "mt", value)) => message.atomic = value == "atomic",
             Some(("is", form)) => {
@@ -206,7 +206,7 @@ fn collect_members(schema: &Schema, at: usize, members: &mut Vec<Field>) {
     for field in &schema.messages[at].fields {
         match field.kind {
             Type::Message(inner) if field.inline => {
-                collect_members(schema, inner.0 as usize, members)
+                collect_members(schema, inner.0 as usize, members);
             }
             _ => members.push(field.clone()),
         }
