@@ -66,10 +66,8 @@ pub async fn bind(
         dry_run: options.dry_run,
     };
     change.place(&binding, &node).await?;
-    let status = Status {
-        code: 201,
-        ..Status::success(None)
-    };
+    let mut status = Status::success(None);
+    status.code = 201;
     let encoding = call.accept()?.encoding;
     Ok(respond::status(&status, encoding))
 }
@@ -158,10 +156,8 @@ pub async fn evict(
         DeleteOptions::parse(&call.query, eviction.get("deleteOptions")).map_err(bad_request)?;
     delete.dry_run |= options.dry_run;
     let _: delete::Deleted = remove(&call.inner, pods, namespace, name, &delete).await?;
-    let status = Status {
-        code: 201,
-        ..Status::success(None)
-    };
+    let mut status = Status::success(None);
+    status.code = 201;
     let encoding = call.accept()?.encoding;
     Ok(respond::status(&status, encoding))
 }
