@@ -8,10 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
+use super::canonical;
 use super::json::MAX_REPORTED;
+use super::path::{Path, Segment};
 use super::{Field, Form, Gvk, Message, Schema, Shape, Type, parse_json_strict};
 use crate::status::Status;
-use crate::{quantity, time};
+use crate::time;
 
 /// What to do with unknown and duplicate fields: the request's `fieldValidation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +54,14 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
+    /// The types with a decoder of their own do not say where they stood.
+    pub(super) fn free(what: &Value, type_name: &str) -> Self {
+        Self::Type(format!(
+            "json: cannot unmarshal {} into Go value of type {type_name}",
+            describe(what)
+        ))
+    }
+
     /// The answer to a client that sent such an object of this kind.
     pub fn status(&self, gvk: &Gvk) -> Status {
         if let Self::Syntax(error) = self {
@@ -141,64 +151,6 @@ fn move_string_data(secret: &mut Value) {
     }
 }
 
-/// A place in a document, linked towards the root so that it costs nothing until it is shown.
-pub(super) struct Path<'a> {
-    parent: Option<&'a Path<'a>>,
-    segment: Segment<'a>,
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum Segment<'a> {
-    Key(&'a str),
-    Index(usize),
-}
-
-impl<'a> Path<'a> {
-    pub(super) const ROOT: Path<'static> = Path {
-        parent: None,
-        segment: Segment::Key(""),
-    };
-
-    pub(super) fn under(parent: &'a Path<'a>, segment: Segment<'a>) -> Self {
-        Self {
-            parent: Some(parent),
-            segment,
-        }
-    }
-
-    fn is_root(&self) -> bool {
-        self.parent.is_none()
-    }
-
-    /// The path by field names alone, as Go's errors show it.
-    fn fields(&self) -> String {
-        let mut names = Vec::new();
-        let mut path = self;
-        while let Some(parent) = path.parent {
-            if let Segment::Key(key) = path.segment {
-                names.push(key);
-            }
-            path = parent;
-        }
-        names.reverse();
-        names.join(".")
-    }
-}
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(parent) = self.parent else {
-            return Ok(());
-        };
-        parent.fmt(f)?;
-        match self.segment {
-            Segment::Key(key) if parent.is_root() => f.write_str(key),
-            Segment::Key(key) => write!(f, ".{key}"),
-            Segment::Index(index) => write!(f, "[{index}]"),
-        }
-    }
-}
-
 /// Where a value stands and what it should be, for errors.
 struct At<'a> {
     /// The Go struct whose field it is; empty at the root.
@@ -242,14 +194,6 @@ fn describe(value: &Value) -> &'static str {
     }
 }
 
-/// The types with a decoder of their own do not say where they stood.
-fn free(what: &Value, type_name: &str) -> DecodeError {
-    DecodeError::Type(format!(
-        "json: cannot unmarshal {} into Go value of type {type_name}",
-        describe(what)
-    ))
-}
-
 struct Decoder<'a> {
     schema: &'a Schema,
     unknown: Vec<String>,
@@ -272,13 +216,13 @@ impl Decoder<'_> {
                 _ => Ok(()),
             },
             Form::Json => Ok(()),
-            Form::Time => text_form(value, |text| {
+            Form::Time => canonical::text(value, |text| {
                 time::canonical(text).map_err(|error| DecodeError::Type(error.to_string()))
             }),
-            Form::MicroTime => text_form(value, |text| {
+            Form::MicroTime => canonical::text(value, |text| {
                 time::canonical_micros(text).map_err(|error| DecodeError::Type(error.to_string()))
             }),
-            Form::Duration => text_form(value, |text| {
+            Form::Duration => canonical::text(value, |text| {
                 let nanos = time::parse_duration(text).ok_or_else(|| {
                     DecodeError::Type(format!(
                         "time: invalid duration {}",
@@ -287,7 +231,7 @@ impl Decoder<'_> {
                 })?;
                 Ok(Some(Cow::Owned(time::format_duration(nanos))))
             }),
-            Form::Quantity => canonical_quantity(value),
+            Form::Quantity => canonical::quantity(value),
             Form::IntOrString => match value {
                 Value::String(_) => Ok(()),
                 Value::Number(number)
@@ -300,7 +244,7 @@ impl Decoder<'_> {
                 Value::Number(number) => Err(DecodeError::Type(format!(
                     "json: cannot unmarshal number {number} into Go value of type int32"
                 ))),
-                other => Err(free(other, "int32")),
+                other => Err(DecodeError::free(other, "int32")),
             },
             Form::MessageOrBool => match value {
                 Value::Bool(_) => Ok(()),
@@ -317,7 +261,7 @@ impl Decoder<'_> {
             },
             Form::MessageOrStrings => match value {
                 Value::Array(items) => match items.iter().find(|item| !item.is_string()) {
-                    Some(wrong) => Err(free(wrong, "string")),
+                    Some(wrong) => Err(DecodeError::free(wrong, "string")),
                     None => Ok(()),
                 },
                 other => self.alternative(message, other, at),
@@ -338,7 +282,7 @@ impl Decoder<'_> {
             .find_map(|field| self.schema.message_of(field));
         match inner {
             Some(inner) if value.is_object() => self.message(inner, value, at),
-            Some(inner) => Err(free(value, &inner.go_type)),
+            Some(inner) => Err(DecodeError::free(value, &inner.go_type)),
             None => Ok(()),
         }
     }
@@ -495,7 +439,7 @@ impl Decoder<'_> {
                 .as_u64()
                 .is_some_and(|number| u32::try_from(number).is_ok()),
             (Type::Bytes, Value::String(text)) => {
-                if let Some(canonical) = canonical_base64(text)? {
+                if let Some(canonical) = canonical::base64(text)? {
                     *value = Value::String(canonical);
                 }
                 true
@@ -571,63 +515,6 @@ fn element_name<'a>(schema: &'a Schema, field: &'a Field) -> &'a str {
         Type::Bytes => "[]uint8",
         Type::Message(id) => &schema.get(id).go_type,
     }
-}
-
-/// Replaces a text by its canonical form, or by null where it stands for nothing.
-fn text_form(
-    value: &mut Value,
-    canonical: impl FnOnce(&str) -> Result<Option<Cow<'_, str>>, DecodeError>,
-) -> Result<(), DecodeError> {
-    let Value::String(text) = &*value else {
-        return Err(free(value, "string"));
-    };
-    let replacement = match canonical(text)? {
-        Some(Cow::Borrowed(_)) => return Ok(()),
-        Some(Cow::Owned(text)) => Value::String(text),
-        None => Value::Null,
-    };
-    *value = replacement;
-    Ok(())
-}
-
-fn canonical_quantity(value: &mut Value) -> Result<(), DecodeError> {
-    let wrong = |error: quantity::Error| DecodeError::Type(error.to_string());
-    let replacement = match &*value {
-        Value::String(text) => match quantity::canonical(text).map_err(wrong)? {
-            Cow::Borrowed(same) if same.len() == text.len() => return Ok(()),
-            other => other.into_owned(),
-        },
-        Value::Number(number) => quantity::canonical(&number.to_string())
-            .map_err(wrong)?
-            .into_owned(),
-        _ => return Err(wrong(quantity::Error::Format)),
-    };
-    *value = Value::String(replacement);
-    Ok(())
-}
-
-/// `None` if the text is canonical base64 already; line breaks are taken out, as Go ignores them.
-fn canonical_base64(text: &str) -> Result<Option<String>, DecodeError> {
-    let cleaned: Cow<'_, str> = if text.bytes().any(|b| matches!(b, b'\r' | b'\n')) {
-        Cow::Owned(text.replace(['\r', '\n'], ""))
-    } else {
-        Cow::Borrowed(text)
-    };
-    if let Err(error) = STANDARD.decode(cleaned.as_bytes()) {
-        let offset = match error {
-            base64::DecodeError::InvalidByte(offset, _)
-            | base64::DecodeError::InvalidLastSymbol(offset, _) => offset,
-            base64::DecodeError::InvalidLength(length) => length,
-            base64::DecodeError::InvalidPadding => cleaned.len(),
-        };
-        return Err(DecodeError::Type(format!(
-            "illegal base64 data at input byte {offset}"
-        )));
-    }
-    Ok(match cleaned {
-        Cow::Owned(cleaned) => Some(cleaned),
-        Cow::Borrowed(_) => None,
-    })
 }
 
 #[cfg(test)]

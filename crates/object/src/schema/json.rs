@@ -6,7 +6,8 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-use super::decode::{DecodeError, Path, Segment};
+use super::decode::DecodeError;
+use super::path::{Path, Segment};
 
 /// As many strict errors are reported as upstream reports.
 pub(super) const MAX_REPORTED: usize = 100;

@@ -4,9 +4,11 @@
 //! depends on an object's kind: decoding of JSON, protobuf both ways, strategic merge patches
 //! and OpenAPI. [`Schema::builtin`] parses it once.
 
+mod canonical;
 mod decode;
 mod gvk;
 mod json;
+mod path;
 mod table;
 
 use std::collections::HashMap;
