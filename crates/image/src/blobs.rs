@@ -196,7 +196,7 @@ impl Blobs {
         for entry in fs::read_dir(&self.dir).map_err(Error::io("reading", &self.dir))? {
             let entry = entry.map_err(Error::io("reading", &self.dir))?;
             if let Some(digest) = Digest::from_hex(&entry.file_name().to_string_lossy()) {
-                let size = entry.metadata().map(|metadata| metadata.len()).unwrap_or(0);
+                let size = entry.metadata().map_or(0, |metadata| metadata.len());
                 found.push((digest, size));
             }
         }

@@ -245,20 +245,19 @@ fn make(inner: &Inner, at: usize, reference: &Reference) -> Result<Image, Error>
         .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok())
         .filter(|record| record.fingerprint == fingerprint && record.boot == boot)
         .filter(|record| inner.unpacked(record.diff_id).is_dir());
-    let record = match record {
-        Some(record) => record,
-        None => {
-            let (diff_id, size) = make_layer(inner, &layer, &failed, &boot)?;
-            let record = Record {
-                fingerprint,
-                boot,
-                diff_id,
-                size,
-            };
-            let json = serde_json::to_vec(&record).map_err(|error| failed(error.into()))?;
-            disk::write_atomically(&path, &json)?;
-            record
-        }
+    let record = if let Some(record) = record {
+        record
+    } else {
+        let (diff_id, size) = make_layer(inner, &layer, &failed, &boot)?;
+        let record = Record {
+            fingerprint,
+            boot,
+            diff_id,
+            size,
+        };
+        let json = serde_json::to_vec(&record).map_err(|error| failed(error.into()))?;
+        disk::write_atomically(&path, &json)?;
+        record
     };
     let image = describe(&record, config, reference).map_err(|error| failed(error.into()))?;
     // Known by every name it was asked for.

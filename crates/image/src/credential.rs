@@ -262,7 +262,9 @@ mod tests {
             ("b.example.com:5000", false),
         ] {
             assert_eq!(
-                credential(registry).fits(&image).is_some(),
+                credential(registry)
+                    .fits("a.example.com:5000", "team/app")
+                    .is_some(),
                 fits,
                 "{registry}"
             );

@@ -183,6 +183,10 @@ impl Error {
         }
     }
 
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "errors and texts come as they are"
+    )]
     pub(crate) fn malformed(what: impl Into<String>, reason: impl ToString) -> Self {
         Self::Malformed {
             what: what.into(),

@@ -402,7 +402,7 @@ mod tests {
         #[test]
         fn the_canonical_form_parses_to_itself(
             host in prop::option::of("([a-z][a-z0-9]{0,8}\\.[a-z]{2,3}|localhost)(:[1-9][0-9]{0,3})?"),
-            path in "[a-z0-9]{1,8}([._-][a-z0-9]{1,4}){0,2}(/[a-z0-9]{1,8}(__[a-z0-9]{1,4})?){0,3}",
+            path in "[a-z0-9]{1,8}([_-][a-z0-9]{1,4}){0,2}(/[a-z0-9]{1,8}((__|\\.)[a-z0-9]{1,4})?){0,3}",
             tag in prop::option::of("[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}"),
             with_digest in any::<bool>(),
         ) {

@@ -52,7 +52,9 @@ impl std::str::FromStr for Url {
             Some("https") => true,
             other => {
                 let scheme = other.unwrap_or_default();
-                return Err(format!("{scheme:?} is not supported: expected http or https"));
+                return Err(format!(
+                    "{scheme:?} is not supported: expected http or https"
+                ));
             }
         };
         let host = uri.host().ok_or_else(|| format!("{text:?} has no host"))?;
@@ -68,12 +70,16 @@ impl std::str::FromStr for Url {
 impl Url {
     /// The value of the `Host` header.
     pub(crate) fn authority(&self) -> &str {
-        self.uri.authority().map_or("", http::uri::Authority::as_str)
+        self.uri
+            .authority()
+            .map_or("", http::uri::Authority::as_str)
     }
 
     /// What stands in the request line.
     pub(crate) fn target(&self) -> &str {
-        self.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
+        self.uri
+            .path_and_query()
+            .map_or("/", http::uri::PathAndQuery::as_str)
     }
 }
 
@@ -126,7 +132,10 @@ pub(crate) fn get(url: &Url) -> anyhow::Result<Request<Full<Bytes>>> {
     Ok(Request::builder()
         .uri(url.target())
         .header("host", url.authority())
-        .header("user-agent", concat!("consort-toolbox/", env!("CARGO_PKG_VERSION")))
+        .header(
+            "user-agent",
+            concat!("consort-toolbox/", env!("CARGO_PKG_VERSION")),
+        )
         .body(Full::default())?)
 }
 
@@ -150,9 +159,7 @@ fn tls(trust: &Trust) -> anyhow::Result<rustls::ClientConfig> {
     {
         roots.add(certificate.with_context(|| format!("reading {}", path.display()))?)?;
     }
-    Ok(builder
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// For `--insecure`: any certificate will do, though the handshake itself must be sound.
@@ -203,9 +210,15 @@ mod tests {
     #[test]
     fn urls_may_leave_out_what_is_obvious() {
         let url: Url = "backend:8080/a?b=c".parse().unwrap();
-        assert_eq!((url.host.as_str(), url.port, url.target()), ("backend", 8080, "/a?b=c"));
+        assert_eq!(
+            (url.host.as_str(), url.port, url.target()),
+            ("backend", 8080, "/a?b=c")
+        );
         let url: Url = "https://[::1]".parse().unwrap();
-        assert_eq!((url.host.as_str(), url.port, url.authority()), ("::1", 443, "[::1]"));
+        assert_eq!(
+            (url.host.as_str(), url.port, url.authority()),
+            ("::1", 443, "[::1]")
+        );
         assert!("ftp://x".parse::<Url>().is_err());
         assert!("http://".parse::<Url>().is_err());
     }

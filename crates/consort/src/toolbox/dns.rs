@@ -59,7 +59,9 @@ impl Config {
             match words.next() {
                 Some("nameserver") => {
                     let address = words.next().and_then(|word| word.parse::<IpAddr>().ok());
-                    config.servers.extend(address.map(|address| SocketAddr::from((address, 53))));
+                    config
+                        .servers
+                        .extend(address.map(|address| SocketAddr::from((address, 53))));
                 }
                 Some("search" | "domain") => {
                     config.search = words.map(str::to_owned).collect();
@@ -203,7 +205,10 @@ async fn ask(server: SocketAddr, name: &Name, kind: RecordType) -> anyhow::Resul
     let length = usize::from(stream.read_u16().await?);
     stream.read_exact(&mut buffer[..length]).await?;
     let answer = Message::from_vec(&buffer[..length])?;
-    ensure!(answer.metadata.id == id, "the answer is to another question");
+    ensure!(
+        answer.metadata.id == id,
+        "the answer is to another question"
+    );
     Ok(answer)
 }
 

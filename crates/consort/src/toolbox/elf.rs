@@ -59,7 +59,11 @@ impl Needs {
         if header[..6] != *b"\x7fELF\x02\x01" {
             return Err(invalid("it is not a 64-bit little-endian ELF file"));
         }
-        let (table, entry, count) = (u64_at(&header, 32), u16_at(&header, 54), u16_at(&header, 56));
+        let (table, entry, count) = (
+            u64_at(&header, 32),
+            u16_at(&header, 54),
+            u16_at(&header, 56),
+        );
         if entry < 56 {
             return Err(invalid("its program header entries are too small"));
         }
@@ -100,7 +104,8 @@ impl Needs {
         // is in the file.
         let loads = |segment: &&Segment| {
             segment.kind == PT_LOAD
-                && (segment.address..segment.address.saturating_add(segment.size)).contains(&address)
+                && (segment.address..segment.address.saturating_add(segment.size))
+                    .contains(&address)
         };
         let segment = segments
             .iter()
@@ -111,7 +116,10 @@ impl Needs {
             let at = usize::try_from(at).ok().filter(|at| *at < strings.len());
             let bytes = at.map(|at| &strings[at..]);
             let bytes = bytes.ok_or_else(|| invalid("a name is outside of its string table"))?;
-            let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+            let end = bytes
+                .iter()
+                .position(|byte| *byte == 0)
+                .unwrap_or(bytes.len());
             Ok::<_, io::Error>(OsStr::from_bytes(&bytes[..end]).to_owned())
         };
         for (tag, at) in &entries {
@@ -154,7 +162,11 @@ fn at_origin(dir: &OsStr, origin: &Path) -> PathBuf {
 pub(crate) fn libraries(program: &Path) -> io::Result<BTreeMap<OsString, PathBuf>> {
     let mapped = mapped_files()?;
     let needs = Needs::of(program)?;
-    let loader = needs.loader.as_deref().and_then(Path::file_name).map(OsStr::to_owned);
+    let loader = needs
+        .loader
+        .as_deref()
+        .and_then(Path::file_name)
+        .map(OsStr::to_owned);
     let mut found = BTreeMap::new();
     let mut queue: VecDeque<_> = VecDeque::from([needs]);
     while let Some(needs) = queue.pop_front() {
@@ -230,7 +242,10 @@ mod tests {
     #[test]
     fn libraries_are_those_that_ldd_lists() {
         let program = std::env::current_exe().unwrap();
-        let output = std::process::Command::new("ldd").arg(&program).output().unwrap();
+        let output = std::process::Command::new("ldd")
+            .arg(&program)
+            .output()
+            .unwrap();
         let listed = String::from_utf8(output.stdout).unwrap();
         let mut expected: Vec<OsString> = listed
             .lines()

@@ -79,7 +79,9 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<u8> {
             }
         }
         if !args.until_success {
-            let Some(less) = left.checked_sub(1) else { break };
+            let Some(less) = left.checked_sub(1) else {
+                break;
+            };
             left = less;
         }
         if let (false, Some(error)) = (args.quiet, &failure) {
@@ -102,10 +104,12 @@ async fn once(args: &Args) -> anyhow::Result<Vec<u8>> {
         request.headers_mut().insert(name, value.trim().try_into()?);
     }
     if let Some(path) = &args.token_file {
-        let token = std::fs::read_to_string(path)
-            .with_context(|| format!("reading {}", path.display()))?;
+        let token =
+            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         let value = format!("Bearer {}", token.trim()).try_into()?;
-        request.headers_mut().insert(http::header::AUTHORIZATION, value);
+        request
+            .headers_mut()
+            .insert(http::header::AUTHORIZATION, value);
     }
     if let Some(data) = &args.data {
         *request.body_mut() = Full::new(Bytes::from(data.clone()));

@@ -39,8 +39,14 @@ impl Builtin for Image {
             working_dir: "/".into(),
             labels: [
                 ("org.opencontainers.image.title", "toolbox"),
-                ("org.opencontainers.image.version", env!("CARGO_PKG_VERSION")),
-                ("org.opencontainers.image.licenses", env!("CARGO_PKG_LICENSE")),
+                (
+                    "org.opencontainers.image.version",
+                    env!("CARGO_PKG_VERSION"),
+                ),
+                (
+                    "org.opencontainers.image.licenses",
+                    env!("CARGO_PKG_LICENSE"),
+                ),
             ]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),
@@ -49,7 +55,9 @@ impl Builtin for Image {
     }
 
     fn build(&self, layer: &mut LayerBuilder) -> io::Result<()> {
-        for dir in ["/bin", "/etc", "/lib", "/root", "/usr", "/proc", "/sys", "/dev", "/run"] {
+        for dir in [
+            "/bin", "/etc", "/lib", "/root", "/usr", "/proc", "/sys", "/dev", "/run",
+        ] {
             layer.dir(dir, if dir == "/root" { 0o700 } else { 0o755 });
         }
         layer.dir("/tmp", 0o1777);
@@ -63,6 +71,7 @@ impl Builtin for Image {
         layer.file("/etc/passwd", 0o644, PASSWD);
         layer.file("/etc/group", 0o644, GROUP);
         layer.file("/etc/nsswitch.conf", 0o644, NSSWITCH);
+        layer.file("/etc/hosts", 0o644, HOSTS);
         layer.host_file("/bin/consort", 0o755, &self.program);
         for name in NAMES {
             layer.symlink(Path::new("/bin").join(name), "consort");
@@ -95,3 +104,5 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/false\n\
     nobody:x:65534:65534:nobody:/:/bin/false\n";
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files dns\n";
+/// A pod brings its own.
+const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";

@@ -94,7 +94,10 @@ mod tests {
         }
         let close = |share, millis: u64| {
             let found = latencies.percentile(share).as_secs_f64() * 1e3;
-            assert!((found / millis as f64 - 1.0).abs() < 0.035, "{share}: {found}");
+            assert!(
+                (found / millis as f64 - 1.0).abs() < 0.035,
+                "{share}: {found}"
+            );
         };
         close(0.5, 50);
         close(0.9, 90);

@@ -92,7 +92,9 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<u8> {
 async fn work(args: &Args, left: &AtomicU64, seen: &mut Seen) {
     let mut connection = None;
     loop {
-        let claimed = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let claimed = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        });
         if claimed.is_err() {
             return;
         }
@@ -150,7 +152,10 @@ fn print(args: &Args, seen: &Seen, took: Duration) {
         );
         return;
     }
-    println!("{count} requests in {:.2} s: {rate:.0}/s", took.as_secs_f64());
+    println!(
+        "{count} requests in {:.2} s: {rate:.0}/s",
+        took.as_secs_f64()
+    );
     println!(
         "latency ms: p50 {:.3}, p90 {:.3}, p99 {:.3}, max {longest:.3}",
         at(0.5),

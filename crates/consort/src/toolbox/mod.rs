@@ -67,7 +67,9 @@ struct ByName {
 /// Runs the command that the program was started as; `None` when it was started as something
 /// else. `args` begins with the program's name.
 pub(crate) fn main_by_name(args: &[OsString]) -> Option<ExitCode> {
-    let name = Path::new(args.first()?).file_name().and_then(OsStr::to_str)?;
+    let name = Path::new(args.first()?)
+        .file_name()
+        .and_then(OsStr::to_str)?;
     if !NAMES.contains(&name) {
         return None;
     }
@@ -147,7 +149,9 @@ fn async_main(work: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<
 /// Reads `10`, `1.5`, `300ms`, `5s`, `2m`, `1h`, `1d`.
 fn duration(text: &str) -> std::result::Result<Duration, String> {
     let bad = || format!("{text:?} is not a duration: expected a number and ms, s, m, h or d");
-    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let unit_at = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let number: f64 = number.parse().map_err(|_| bad())?;
     let seconds = match unit {
@@ -190,7 +194,10 @@ mod tests {
     #[test]
     fn every_command_is_reachable_by_its_name() {
         let command = ByName::command();
-        let mut known: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let mut known: Vec<_> = command
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .collect();
         known.sort_unstable();
         assert_eq!(known, NAMES);
     }
@@ -207,7 +214,11 @@ mod tests {
     #[test]
     fn durations_have_units_and_default_to_seconds() {
         for (text, millis) in [("2", 2000), ("1.5", 1500), ("300ms", 300), ("2m", 120_000)] {
-            assert_eq!(duration(text).unwrap(), Duration::from_millis(millis), "{text}");
+            assert_eq!(
+                duration(text).unwrap(),
+                Duration::from_millis(millis),
+                "{text}"
+            );
         }
         for text in ["", "s", "-1", "5x", "1e400"] {
             assert!(duration(text).is_err(), "{text}");

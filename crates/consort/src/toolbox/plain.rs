@@ -92,7 +92,11 @@ pub(crate) fn cat(args: &Cat) -> anyhow::Result<u8> {
         } else {
             let name = || path.display().to_string();
             let mut file = fs::File::open(path).with_context(name)?;
-            anyhow::ensure!(!file.metadata()?.is_dir(), "{}: is a directory", path.display());
+            anyhow::ensure!(
+                !file.metadata()?.is_dir(),
+                "{}: is a directory",
+                path.display()
+            );
             io::copy(&mut file, &mut out)?;
         }
     }

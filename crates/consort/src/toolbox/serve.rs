@@ -1,7 +1,7 @@
 //! `serve`: a small HTTP server whose behaviour can be bent for trying things out.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -71,6 +71,11 @@ pub(crate) struct Args {
     trust: Trust,
 }
 
+/// Prints a line. Serving goes on when nobody reads.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
 struct Server {
     args: Args,
     host: String,
@@ -87,7 +92,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<u8> {
         host: super::host_name(),
         started: Instant::now(),
     });
-    println!("serving at http://{}", listener.local_addr()?);
+    say(&format!("serving at http://{}", listener.local_addr()?));
     let graceful = GracefulShutdown::new();
     let mut connections = tokio::task::JoinSet::new();
     let asked = super::asked_to_end();
@@ -126,7 +131,10 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<u8> {
         }
     }
     drop(listener);
-    if tokio::time::timeout(args.grace, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(args.grace, graceful.shutdown())
+        .await
+        .is_err()
+    {
         eprintln!("serve: requests were cut off after {:?}", args.grace);
     }
     Ok(0)
@@ -138,7 +146,9 @@ fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Ans
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let kind = http::HeaderValue::from_static(kind);
-    answer.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    answer
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, kind);
     answer
 }
 
@@ -162,7 +172,10 @@ impl Server {
         };
         if !self.args.quiet && !probe {
             let millis = started.elapsed().as_secs_f64() * 1e3;
-            println!("{method} {path} {} {millis:.1} ms", answer.status().as_u16());
+            say(&format!(
+                "{method} {path} {} {millis:.1} ms",
+                answer.status().as_u16()
+            ));
         }
         answer
     }
@@ -192,9 +205,15 @@ impl Server {
                 .into_iter()
                 .map(|(name, value)| (name.clone(), value.into()))
                 .collect();
-            return answer(StatusCode::OK, JSON, serde_json::Value::from(map).to_string());
+            return answer(
+                StatusCode::OK,
+                JSON,
+                serde_json::Value::from(map).to_string(),
+            );
         }
-        let lines = variables.iter().map(|(name, value)| format!("{name}={value}\n"));
+        let lines = variables
+            .iter()
+            .map(|(name, value)| format!("{name}={value}\n"));
         answer(StatusCode::OK, TEXT, lines.collect::<String>())
     }
 
@@ -222,7 +241,11 @@ impl Server {
 
     async fn content<B>(&self, request: &Request<B>, path: &str) -> Answer {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
-            return answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is served here\n");
+            return answer(
+                StatusCode::METHOD_NOT_ALLOWED,
+                TEXT,
+                "only GET is served here\n",
+            );
         }
         if let Some(text) = &self.args.text {
             return answer(StatusCode::OK, TEXT, format!("{text}\n"));
@@ -325,7 +348,10 @@ async fn read(path: &Path) -> io::Result<(&'static str, Vec<u8>)> {
     let stat = tokio::fs::metadata(path).await?;
     if stat.is_dir() {
         let index = path.join("index.html");
-        if tokio::fs::metadata(&index).await.is_ok_and(|index| index.is_file()) {
+        if tokio::fs::metadata(&index)
+            .await
+            .is_ok_and(|index| index.is_file())
+        {
             return Ok(("text/html; charset=utf-8", tokio::fs::read(index).await?));
         }
         let mut entries = tokio::fs::read_dir(path).await?;
@@ -360,7 +386,10 @@ mod tests {
     fn paths_of_requests_stay_below_the_directory() {
         let dir = Path::new("/srv");
         assert_eq!(below(dir, "/a/b.txt").unwrap(), Path::new("/srv/a/b.txt"));
-        assert_eq!(below(dir, "//etc/passwd").unwrap(), Path::new("/srv/etc/passwd"));
+        assert_eq!(
+            below(dir, "//etc/passwd").unwrap(),
+            Path::new("/srv/etc/passwd")
+        );
         assert_eq!(below(dir, "/../etc/passwd"), None);
         assert_eq!(below(dir, "/a/../../b"), None);
     }

@@ -36,7 +36,9 @@ pub(super) fn import(
     let named = entries.into_iter().map(|entry| {
         let tags = entry.repo_tags.iter().flatten();
         let mut names: Vec<Reference> = tags
-            .map(|tag| name_of(source, Some(tag), None, count))
+            .map(|tag| {
+                Reference::parse(tag).map_err(|error| Error::malformed(source.shown(), error))
+            })
             .collect::<Result<_, _>>()?;
         if names.is_empty() || (count == 1 && name.is_some()) {
             names = vec![name_of(source, None, name, count)?];

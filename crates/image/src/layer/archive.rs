@@ -24,9 +24,8 @@ impl Compression {
         };
         match start {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Self::Zstd),
-            // A skippable frame, with which seekable zstd streams may begin.
-            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
+            // The second is a skippable frame, with which seekable zstd streams may begin.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
             [b'B', b'Z', b'h', ..] => unsupported("bzip2"),
             [0xfd, b'7', b'z', b'X', b'Z', ..] => unsupported("xz"),
             _ => Ok(Self::None),
@@ -98,16 +97,24 @@ pub(super) fn produce(
 
 /// The receiving side as a reader. Its end is the end of the archive or of the producer, who then
 /// tells the reason.
+///
+/// An archive that ends right after its last file's content is filled up to a whole block: umoci
+/// writes such layers, and Go's reader, by which images are measured, takes them.
 pub(super) struct Chunks {
     from: Receiver<Bytes>,
     current: Bytes,
+    /// Bytes given out of the block that is being read.
+    in_block: usize,
 }
+
+const BLOCK: usize = 512;
 
 impl Chunks {
     pub(super) fn new(from: Receiver<Bytes>) -> Self {
         Self {
             from,
             current: Bytes::new(),
+            in_block: 0,
         }
     }
 }
@@ -117,11 +124,15 @@ impl Read for Chunks {
         if self.current.is_empty() {
             match self.from.recv() {
                 Ok(chunk) => self.current = chunk,
+                Err(_) if self.in_block > 0 => {
+                    self.current = Bytes::from(vec![0; BLOCK - self.in_block]);
+                }
                 Err(_) => return Ok(0),
             }
         }
         let length = buffer.len().min(self.current.len());
         self.current.copy_to_slice(&mut buffer[..length]);
+        self.in_block = (self.in_block + length) % BLOCK;
         Ok(length)
     }
 }

@@ -168,7 +168,6 @@ fn fill(mut tree: Tree, reader: Chunks, limits: &Limits) -> Result<(), Failed> {
         // What the entry still has must not count as the next one's headers.
         io::copy(&mut entry, &mut io::sink()).map_err(Failed::Archive)?;
     }
-    drop(entries);
     left.set(u64::MAX);
     // To the very end: the digest covers what follows the last entry, too.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(Failed::Archive)?;
@@ -226,7 +225,7 @@ fn make(
     let target = || {
         entry
             .link_name_bytes()
-            .map(|target| target.into_owned())
+            .map(std::borrow::Cow::into_owned)
             .filter(|target| !target.is_empty() && !target.contains(&0))
             .ok_or_else(|| invalid("a link without a target"))
     };
