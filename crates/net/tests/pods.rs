@@ -131,7 +131,7 @@ fn a_pod_cannot_reach_the_hosts_loopback() {
         let _server = Server::start("/proc/thread-self/ns/net".as_ref(), "host", 7000);
         let attempt = inside(&a.netns, || {
             std::fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1").unwrap();
-            run("ip", &["link", "set", "lo", "down"]);
+            run("ip", &["addr", "flush", "dev", "lo"]);
             run(
                 "ip",
                 &[

@@ -191,7 +191,7 @@ impl Class {
             .destination_nat(r(7), r(8));
         // Renewing does not change what is remembered, so a backend that is gone is forgotten first.
         let chosen = draw(service().load(Address::Source, r(5)))
-            .forget("affinity", r(5))
+            .forget("affinity", r(5), r(9))
             .remember("affinity", r(5), r(9), self.affinity)
             .destination_nat(r(9), r(10));
         vec![remembered, chosen, plain]

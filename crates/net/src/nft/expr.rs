@@ -221,10 +221,10 @@ impl Rule {
         })
     }
 
-    /// Forgets what is remembered under the key.
-    pub(crate) fn forget(self, set: &str, key: u32) -> Self {
+    /// Forgets what is remembered under the key. The kernel wants a data register of maps here too.
+    pub(crate) fn forget(self, set: &str, key: u32, data: u32) -> Self {
         self.push("dynset", |e| {
-            e.text(1, set).be32(3, 2).be32(4, key);
+            e.text(1, set).be32(3, 2).be32(4, key).be32(5, data);
         })
     }
 

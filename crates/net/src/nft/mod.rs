@@ -114,11 +114,6 @@ impl Transaction {
         self.changes == 0
     }
 
-    /// Bytes so far.
-    pub(crate) fn len(&self) -> usize {
-        self.messages.len()
-    }
-
     /// Carries it out. On an error nothing was changed.
     pub(crate) fn commit(mut self, socket: &mut Socket) -> io::Result<()> {
         if self.is_empty() {
@@ -215,13 +210,6 @@ impl Transaction {
     /// Removes elements that are there.
     pub(crate) fn delete_elements(&mut self, set: &str, elements: &[(&[u8], Value<'_>)]) {
         self.elements(DELSETELEM, 0, set, elements);
-    }
-
-    /// Removes all elements.
-    pub(crate) fn flush_set(&mut self, set: &str) {
-        self.push(DELSETELEM, 0, |body| {
-            body.text(2, set);
-        });
     }
 
     fn elements(&mut self, kind: u16, flags: u16, set: &str, elements: &[(&[u8], Value<'_>)]) {
