@@ -8,6 +8,12 @@ const MAX_OPERATIONS: usize = 10_000;
 /// As many bytes as all `copy` operations of one patch may add together.
 const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024 * 10;
 
+/// As deep as a document may get: what is deeper could not be read again.
+const MAX_DEPTH: usize = 120;
+
+/// As many values as all operations of one patch may look at while they measure depth.
+const MAX_MEASURED: usize = 4_000_000;
+
 /// Applies a JSON patch (RFC 6902), with the errors and the negative indices of upstream's implementation.
 pub fn json(document: &mut Value, patch: &Value) -> Result<(), Error> {
     let Value::Array(operations) = patch else {
@@ -21,14 +27,14 @@ pub fn json(document: &mut Value, patch: &Value) -> Result<(), Error> {
             operations.len()
         )));
     }
-    let mut copied = 0;
+    let mut work = Work::default();
     for operation in operations {
-        apply(document, operation, &mut copied)?;
+        apply(document, operation, &mut work)?;
     }
     Ok(())
 }
 
-fn apply(document: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), Error> {
+fn apply(document: &mut Value, operation: &Value, work: &mut Work) -> Result<(), Error> {
     let text = |key: &str| operation.get(key).and_then(Value::as_str);
     let kind = text("op").ok_or_else(|| {
         Error::Malformed("an operation of a JSON patch needs an \"op\"".to_owned())
@@ -47,12 +53,21 @@ fn apply(document: &mut Value, operation: &Value, copied: &mut usize) -> Result<
     };
     let value = || operation.get("value").cloned().unwrap_or(Value::Null);
     match kind {
-        "add" => add(document, path, value(), "add"),
+        "add" => {
+            let value = value();
+            work.measure(path, &value)?;
+            add(document, path, value, "add")
+        }
         "remove" => remove(document, path, "remove").map(drop),
-        "replace" => replace(document, path, value()),
+        "replace" => {
+            let value = value();
+            work.measure(path, &value)?;
+            replace(document, path, value)
+        }
         "move" => {
             let from = from()?;
             let moved = remove(document, from, "move")?;
+            work.measure(path, &moved)?;
             add(document, path, moved, "move")
         }
         "copy" => {
@@ -64,12 +79,8 @@ fn apply(document: &mut Value, operation: &Value, copied: &mut usize) -> Result<
                     ))
                 })?
                 .clone();
-            *copied += size(&copy);
-            if *copied > MAX_COPIED_BYTES {
-                return Err(Error::TooLarge(format!(
-                    "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {MAX_COPIED_BYTES}"
-                )));
-            }
+            work.measure(path, &copy)?;
+            work.copy(&copy)?;
             add(document, path, copy, "copy")
         }
         "test" => {
@@ -84,6 +95,67 @@ fn apply(document: &mut Value, operation: &Value, copied: &mut usize) -> Result<
             }
         }
         other => Err(Error::DoesNotApply(format!("Unexpected kind: {other}"))),
+    }
+}
+
+/// What the operations of one patch have cost so far.
+#[derive(Default)]
+struct Work {
+    copied: usize,
+    measured: usize,
+}
+
+impl Work {
+    /// Refuses a value that would reach too deep at this place. Operations can nest what each of them
+    /// could not, and a document of a million levels ends the program that drops it.
+    fn measure(&mut self, path: &str, value: &Value) -> Result<(), Error> {
+        let levels = path.bytes().filter(|byte| *byte == b'/').count();
+        if self.fits(value, MAX_DEPTH.saturating_sub(levels))? {
+            Ok(())
+        } else {
+            Err(Error::DoesNotApply(format!(
+                "the document would be nested deeper than {MAX_DEPTH} levels"
+            )))
+        }
+    }
+
+    fn fits(&mut self, value: &Value, levels: usize) -> Result<bool, Error> {
+        self.measured += 1;
+        if self.measured > MAX_MEASURED {
+            return Err(Error::TooLarge("the JSON patch moves too much".to_owned()));
+        }
+        let Some(levels) = levels.checked_sub(1) else {
+            return Ok(false);
+        };
+        match value {
+            Value::Array(items) => {
+                for item in items {
+                    if !self.fits(item, levels)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            Value::Object(map) => {
+                for item in map.values() {
+                    if !self.fits(item, levels)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    fn copy(&mut self, value: &Value) -> Result<(), Error> {
+        self.copied += size(value);
+        if self.copied > MAX_COPIED_BYTES {
+            return Err(Error::TooLarge(format!(
+                "Unable to complete the copy, the accumulated size increase of copy is {}, exceeding the limit {MAX_COPIED_BYTES}",
+                self.copied
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -331,15 +403,32 @@ mod tests {
             patched(json!({}), &patch),
             Err(Error::TooLarge(_))
         ));
-        // Each copy doubles the document.
-        let patch = Value::Array(vec![
-            json!({"op": "copy", "from": "/a", "path": "/a/-"});
-            64
-        ]);
+        // Each pair of copies doubles the document.
+        let pair = [
+            json!({"op": "copy", "from": "/a", "path": "/b"}),
+            json!({"op": "copy", "from": "/b", "path": "/a/-"}),
+        ];
+        let patch = Value::Array(pair.iter().cycle().take(80).cloned().collect());
         assert!(matches!(
-            patched(json!({"a": ["xxxxxxxxxxxxxxxxxxxxxxxx"]}), &patch),
+            patched(json!({"a": ["x".repeat(10_000)]}), &patch),
             Err(Error::TooLarge(_))
         ));
+    }
+
+    #[test]
+    fn operations_cannot_nest_a_document_without_bound() {
+        // Each copy puts the whole chain below its own end.
+        let mut operations = Vec::new();
+        let mut end = "/a".to_owned();
+        for _ in 0..12 {
+            operations.push(json!({"op": "copy", "from": "/a", "path": format!("{end}/a")}));
+            end = end.repeat(2);
+        }
+        let error = patched(json!({"a": {}}), &Value::Array(operations)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the document would be nested deeper than 120 levels"
+        );
     }
 
     #[test]
