@@ -35,7 +35,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             stop.cancel();
         }
     };
-    tokio::join!(api.serve(listener, Some(pki.server_config()?), shutdown), signal);
+    tokio::join!(
+        api.serve(listener, Some(pki.server_config()?), shutdown),
+        signal
+    );
     api.close().await;
     store.close().await;
     Ok(())

@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// The ranges and what is taken from them.
-pub struct Addresses {
+pub(crate) struct Addresses {
     network: Ipv4Net,
     ports: RangeInclusive<u16>,
     taken: Mutex<Taken>,
@@ -34,7 +34,7 @@ struct Taken {
 
 impl Addresses {
     /// Ranges of which nothing is taken.
-    pub fn new(network: Ipv4Net, ports: RangeInclusive<u16>) -> Arc<Self> {
+    pub(crate) fn new(network: Ipv4Net, ports: RangeInclusive<u16>) -> Arc<Self> {
         Arc::new(Self {
             network,
             ports,
@@ -43,12 +43,12 @@ impl Addresses {
     }
 
     /// The first address of the range: the API server's own service.
-    pub fn first(&self) -> Ipv4Addr {
+    pub(crate) fn first(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.network.network()) + 1)
     }
 
     /// Note what a stored service holds.
-    pub fn adopt(&self, service: &Value) {
+    pub(crate) fn adopt(&self, service: &Value) {
         let mut taken = self.taken.lock();
         if let Some(address) = address(service) {
             taken.addresses.insert(address);
@@ -60,7 +60,7 @@ impl Addresses {
 
     /// Take what a service needs: the addresses and ports it names, and fresh ones where it names
     /// none. `before` is the stored service when it is changed.
-    pub fn claim(
+    pub(crate) fn claim(
         self: &Arc<Self>,
         service: &mut Value,
         before: Option<&Value>,
@@ -150,7 +150,7 @@ impl Addresses {
     }
 
     /// A service was changed or deleted: give back what only its former state held.
-    pub fn settled(&self, before: &Value, after: Option<&Value>) {
+    pub(crate) fn settled(&self, before: &Value, after: Option<&Value>) {
         let mut taken = self.taken.lock();
         if let Some(old) = address(before)
             && after.and_then(address) != Some(old)

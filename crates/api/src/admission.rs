@@ -25,7 +25,12 @@ const ACCOUNT_ATTEMPTS: usize = 10;
 const ACCOUNT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Admit a new object, filling in what depends on others.
-pub async fn create(inner: &Inner, user: &User, kind: &Kind, value: &mut Value) -> Outcome<()> {
+pub(crate) async fn create(
+    inner: &Inner,
+    user: &User,
+    kind: &Kind,
+    value: &mut Value,
+) -> Outcome<()> {
     if kind.namespaced {
         namespace_takes(inner, kind, value)?;
     }
@@ -38,7 +43,13 @@ pub async fn create(inner: &Inner, user: &User, kind: &Kind, value: &mut Value) 
 }
 
 /// Admit a change.
-pub fn update(inner: &Inner, user: &User, kind: &Kind, new: &Value, old: &Value) -> Outcome<()> {
+pub(crate) fn update(
+    inner: &Inner,
+    user: &User,
+    kind: &Kind,
+    new: &Value,
+    old: &Value,
+) -> Outcome<()> {
     let same = ["rules", "subjects", "roleRef", "aggregationRule"]
         .iter()
         .all(|field| crate::values::same(new, old, field));

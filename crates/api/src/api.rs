@@ -105,7 +105,7 @@ pub enum StartError {
 }
 
 /// What all requests share.
-pub struct Inner {
+pub(crate) struct Inner {
     /// The objects.
     pub store: Store,
     /// The kinds.
@@ -131,12 +131,12 @@ pub struct Inner {
 
 impl Inner {
     /// The way to the nodes, if there is one.
-    pub fn connector(&self) -> Option<Arc<dyn NodeConnector>> {
+    pub(crate) fn connector(&self) -> Option<Arc<dyn NodeConnector>> {
         self.nodes.read().clone()
     }
 
     /// Commit writes, noting whether the store still takes any.
-    pub async fn commit(&self, writes: Vec<Write>) -> Result<Committed, Error> {
+    pub(crate) async fn commit(&self, writes: Vec<Write>) -> Result<Committed, Error> {
         let result = self.store.commit(writes).await;
         if let Err(Error::Failed { .. } | Error::Closed) = &result {
             self.broken.store(true, Ordering::Relaxed);
@@ -145,7 +145,7 @@ impl Inner {
     }
 
     /// Refuse a caller that may not do this.
-    pub fn authorize(&self, user: &User, wanted: &Attributes<'_>) -> Outcome<()> {
+    pub(crate) fn authorize(&self, user: &User, wanted: &Attributes<'_>) -> Outcome<()> {
         let decision = self.authorizer.authorize(user, wanted);
         if decision.allowed {
             return Ok(());
@@ -164,7 +164,7 @@ impl Inner {
     }
 
     /// Refuse a caller that may not create objects of a kind.
-    pub fn authorize_create(
+    pub(crate) fn authorize_create(
         &self,
         call: &Call,
         kind: &Kind,

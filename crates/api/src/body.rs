@@ -10,19 +10,19 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
 /// A body that is these bytes.
-pub fn full(bytes: impl Into<Bytes>) -> Body {
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into())
         .map_err(|never| match never {})
         .boxed_unsync()
 }
 
 /// A body without bytes.
-pub fn empty() -> Body {
+pub(crate) fn empty() -> Body {
     full(Bytes::new())
 }
 
 /// A body made of a stream of chunks.
-pub fn stream<S>(chunks: S) -> Body
+pub(crate) fn stream<S>(chunks: S) -> Body
 where
     S: futures::Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
 {
@@ -32,7 +32,7 @@ where
 
 /// Why a body could not be read whole.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     /// More bytes than the server accepts.
     #[error("the body is larger than {limit} bytes")]
     TooLarge {
@@ -45,7 +45,7 @@ pub enum ReadError {
 }
 
 /// Read a body to its end, refusing more than `limit` bytes.
-pub async fn read(mut body: Body, limit: usize) -> Result<Bytes, ReadError> {
+pub(crate) async fn read(mut body: Body, limit: usize) -> Result<Bytes, ReadError> {
     let mut first: Option<Bytes> = None;
     let mut joined: Option<BytesMut> = None;
     let mut length = 0usize;

@@ -13,7 +13,7 @@ use http::request::Parts;
 use std::sync::Arc;
 
 /// A request whose sender is known and may do what it asks.
-pub struct Call {
+pub(crate) struct Call {
     /// The server.
     pub inner: Arc<Inner>,
     /// Who asks.
@@ -25,7 +25,7 @@ pub struct Call {
 }
 
 /// The media types of bodies and answers.
-pub const MEDIA_TYPES: &[&str] = &[
+pub(crate) const MEDIA_TYPES: &[&str] = &[
     "application/json",
     "application/yaml",
     "application/vnd.kubernetes.protobuf",
@@ -33,7 +33,7 @@ pub const MEDIA_TYPES: &[&str] = &[
 
 impl Call {
     /// The text of a header.
-    pub fn header(&self, name: http::HeaderName) -> Option<&str> {
+    pub(crate) fn header(&self, name: http::HeaderName) -> Option<&str> {
         self.parts
             .headers
             .get(name)
@@ -41,7 +41,7 @@ impl Call {
     }
 
     /// The form of the answer the client wants.
-    pub fn accept(&self) -> Outcome<Accept> {
+    pub(crate) fn accept(&self) -> Outcome<Accept> {
         match negotiate::accept(self.header(ACCEPT)) {
             Some(accept) => Ok(accept),
             None => fail(Status::not_acceptable(MEDIA_TYPES)),
@@ -49,17 +49,17 @@ impl Call {
     }
 
     /// Does the client take gzip?
-    pub fn gzip(&self) -> bool {
+    pub(crate) fn gzip(&self) -> bool {
         negotiate::accepts_gzip(self.header(ACCEPT_ENCODING))
     }
 
     /// The media type of the request's body.
-    pub fn content_type(&self) -> String {
+    pub(crate) fn content_type(&self) -> String {
         negotiate::content_type(self.header(CONTENT_TYPE))
     }
 
     /// The encoding of the request's body.
-    pub fn body_encoding(&self) -> Outcome<Encoding> {
+    pub(crate) fn body_encoding(&self) -> Outcome<Encoding> {
         match negotiate::body_encoding(&self.content_type()) {
             Some(encoding) => Ok(encoding),
             None => fail(Status::unsupported_media_type(MEDIA_TYPES)),
@@ -67,7 +67,7 @@ impl Call {
     }
 
     /// Read the body whole.
-    pub async fn read(&self, body: Body) -> Outcome<Bytes> {
+    pub(crate) async fn read(&self, body: Body) -> Outcome<Bytes> {
         let limit = self.inner.limits.body_bytes;
         match body::read(body, limit).await {
             Ok(bytes) => Ok(bytes),

@@ -20,7 +20,7 @@ fn sub_gvk(kind: &Kind, sub: &Subresource) -> (String, String, String) {
 }
 
 /// `APIVersions`: the versions of the core group.
-pub fn core_versions() -> Value {
+pub(crate) fn core_versions() -> Value {
     json!({
         "kind": "APIVersions",
         "versions": ["v1"],
@@ -29,7 +29,7 @@ pub fn core_versions() -> Value {
 }
 
 /// `APIGroupList`
-pub fn group_list(registry: &Registry) -> Value {
+pub(crate) fn group_list(registry: &Registry) -> Value {
     let groups: Vec<Value> = named_groups(registry)
         .iter()
         .map(|name| {
@@ -54,7 +54,7 @@ fn named_groups(registry: &Registry) -> Vec<String> {
 }
 
 /// `APIGroup`; null if there is none of the name.
-pub fn group(registry: &Registry, name: &str) -> Value {
+pub(crate) fn group(registry: &Registry, name: &str) -> Value {
     let versions: Vec<Value> = registry
         .groups()
         .iter()
@@ -76,7 +76,7 @@ pub fn group(registry: &Registry, name: &str) -> Value {
 }
 
 /// `APIResourceList` of one group and version; null if there is nothing in it.
-pub fn resources(registry: &Registry, group: &str, version: &str) -> Value {
+pub(crate) fn resources(registry: &Registry, group: &str, version: &str) -> Value {
     let mut list = Vec::new();
     for kind in registry.kinds_of(group, version) {
         let mut entry = json!({
@@ -137,7 +137,7 @@ fn storage_hash(kind: &Kind) -> String {
 }
 
 /// `APIGroupDiscoveryList`: everything at once. `core`: the core group alone, else the others.
-pub fn aggregated(registry: &Registry, core: bool, version: &str) -> Value {
+pub(crate) fn aggregated(registry: &Registry, core: bool, version: &str) -> Value {
     let names = if core {
         vec![String::new()]
     } else {
@@ -207,7 +207,7 @@ fn aggregated_kind(kind: &Kind) -> Value {
 }
 
 /// The answer to `/version`.
-pub fn version() -> Value {
+pub(crate) fn version() -> Value {
     json!({
         "major": "1",
         "minor": "37",

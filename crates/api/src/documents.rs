@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 /// A document and the hash of its bytes.
 #[derive(Clone)]
-pub struct Document {
+pub(crate) struct Document {
     /// The JSON text.
     pub bytes: Bytes,
     /// Its hash, as in its address and ETag.
@@ -20,7 +20,7 @@ pub struct Document {
 
 /// All documents.
 #[derive(Default)]
-pub struct Documents {
+pub(crate) struct Documents {
     v3: OnceLock<(Bytes, BTreeMap<String, Document>)>,
     v2: OnceLock<Document>,
 }
@@ -68,7 +68,7 @@ fn path(group: &str, version: &str) -> String {
 impl Documents {
     /// The index of version 3 and its documents by path. Takes some hundred milliseconds the first
     /// time.
-    pub fn v3(&self, registry: &Registry) -> &(Bytes, BTreeMap<String, Document>) {
+    pub(crate) fn v3(&self, registry: &Registry) -> &(Bytes, BTreeMap<String, Document>) {
         self.v3.get_or_init(|| {
             let documents: BTreeMap<String, Document> = registry
                 .groups()
@@ -94,7 +94,7 @@ impl Documents {
     }
 
     /// The document of version 2.
-    pub fn v2(&self, registry: &Registry) -> &Document {
+    pub(crate) fn v2(&self, registry: &Registry) -> &Document {
         self.v2.get_or_init(|| {
             let resources: Vec<_> = registry.kinds().iter().map(|kind| resource(kind)).collect();
             let bytes = openapi::document_v2(Schema::builtin(), &resources);

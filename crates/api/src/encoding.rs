@@ -11,7 +11,7 @@ use consort_object::status::Status;
 use serde_json::Value;
 
 /// A decoded body and what the client should be warned of.
-pub struct Decoded {
+pub(crate) struct Decoded {
     /// The object in canonical form.
     pub value: Value,
     /// Unknown and duplicate fields.
@@ -19,7 +19,7 @@ pub struct Decoded {
 }
 
 /// Decode a body as an object of this kind. What it says of its own version and kind must fit.
-pub fn decode(
+pub(crate) fn decode(
     bytes: &[u8],
     encoding: Encoding,
     gvk: &Gvk,
@@ -42,13 +42,13 @@ pub fn decode(
 }
 
 /// Bring a value into canonical form; the answer is what had to be dropped.
-pub fn canonical(value: &mut Value, gvk: &Gvk, message: &Message) -> Outcome<Vec<String>> {
+pub(crate) fn canonical(value: &mut Value, gvk: &Gvk, message: &Message) -> Outcome<Vec<String>> {
     schema::coerce_and_check(Schema::builtin(), message, value)
         .map_err(|error| Box::new(error.status(gvk)))
 }
 
 /// Unknown fields are refused, told, or nothing, as the client wishes.
-pub fn judge(notes: Vec<String>, gvk: &Gvk, mode: FieldValidation) -> Outcome<Vec<String>> {
+pub(crate) fn judge(notes: Vec<String>, gvk: &Gvk, mode: FieldValidation) -> Outcome<Vec<String>> {
     match mode {
         FieldValidation::Strict if !notes.is_empty() => {
             fail(DecodeError::Strict(notes).status(gvk))
@@ -59,7 +59,7 @@ pub fn judge(notes: Vec<String>, gvk: &Gvk, mode: FieldValidation) -> Outcome<Ve
 }
 
 /// Parse a body without looking at its meaning.
-pub fn parse(bytes: &[u8], encoding: Encoding, gvk: &Gvk) -> Outcome<(Value, Vec<String>)> {
+pub(crate) fn parse(bytes: &[u8], encoding: Encoding, gvk: &Gvk) -> Outcome<(Value, Vec<String>)> {
     match encoding {
         Encoding::Json => {
             schema::parse_json_strict(bytes).map_err(|error| Box::new(error.status(gvk)))
@@ -76,7 +76,7 @@ pub fn parse(bytes: &[u8], encoding: Encoding, gvk: &Gvk) -> Outcome<(Value, Vec
 }
 
 /// Parse YAML (of which JSON is a part).
-pub fn yaml(bytes: &[u8]) -> Outcome<Value> {
+pub(crate) fn yaml(bytes: &[u8]) -> Outcome<Value> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| bad_request(format!("the body is not UTF-8: {error}")))?;
     serde_saphyr::from_str(text)
@@ -134,7 +134,7 @@ fn type_name(value: &Value) -> &'static str {
 }
 
 /// The version and kind of a kind's objects.
-pub fn gvk(kind: &Kind) -> Gvk {
+pub(crate) fn gvk(kind: &Kind) -> Gvk {
     Gvk::new(
         kind.group.as_str(),
         kind.version.as_str(),
@@ -143,7 +143,7 @@ pub fn gvk(kind: &Kind) -> Gvk {
 }
 
 /// Encode a JSON text.
-pub fn encode(json: Bytes, encoding: Encoding) -> Outcome<Bytes> {
+pub(crate) fn encode(json: Bytes, encoding: Encoding) -> Outcome<Bytes> {
     match encoding {
         Encoding::Json => Ok(json),
         Encoding::Yaml | Encoding::Protobuf => {
@@ -154,7 +154,7 @@ pub fn encode(json: Bytes, encoding: Encoding) -> Outcome<Bytes> {
 }
 
 /// Encode a value.
-pub fn encode_value(value: &Value, encoding: Encoding) -> Outcome<Bytes> {
+pub(crate) fn encode_value(value: &Value, encoding: Encoding) -> Outcome<Bytes> {
     match encoding {
         Encoding::Json => serde_json::to_vec(value).map(Bytes::from).map_err(internal),
         Encoding::Yaml => serde_saphyr::to_string(value)

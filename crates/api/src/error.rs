@@ -3,22 +3,22 @@
 use consort_object::status::Status;
 
 /// What a handler fails with: the status the client gets. Boxed, as failing is rare and a status large.
-pub type Failure = Box<Status>;
+pub(crate) type Failure = Box<Status>;
 
 /// The result of handling a request.
-pub type Outcome<T> = Result<T, Failure>;
+pub(crate) type Outcome<T> = Result<T, Failure>;
 
 /// Shorthand for a failed outcome.
-pub fn fail<T>(status: Status) -> Outcome<T> {
+pub(crate) fn fail<T>(status: Status) -> Outcome<T> {
     Err(Box::new(status))
 }
 
 /// A 400 with this text.
-pub fn bad_request(message: impl Into<String>) -> Failure {
+pub(crate) fn bad_request(message: impl Into<String>) -> Failure {
     Box::new(Status::bad_request(message))
 }
 
 /// A 500 that names what went wrong.
-pub fn internal(error: impl std::fmt::Display) -> Failure {
+pub(crate) fn internal(error: impl std::fmt::Display) -> Failure {
     Box::new(Status::internal_error(error))
 }

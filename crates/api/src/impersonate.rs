@@ -13,7 +13,7 @@ const EXTRA: &str = "impersonate-extra-";
 const ACCOUNT: &str = "system:serviceaccount:";
 
 /// The user a request counts as.
-pub fn effective(inner: &Inner, caller: Arc<User>, parts: &Parts) -> Outcome<Arc<User>> {
+pub(crate) fn effective(inner: &Inner, caller: Arc<User>, parts: &Parts) -> Outcome<Arc<User>> {
     let all = |name: &str| -> Vec<String> {
         parts
             .headers

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// The verbs of a stored kind.
-pub const STORED_VERBS: &[&str] = &[
+pub(crate) const STORED_VERBS: &[&str] = &[
     "create",
     "delete",
     "deletecollection",
@@ -18,7 +18,7 @@ pub const STORED_VERBS: &[&str] = &[
 
 /// How names of a kind are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NameRule {
+pub(crate) enum NameRule {
     /// DNS-1123 subdomain: most kinds.
     Subdomain,
     /// DNS-1123 label: namespaces.
@@ -31,7 +31,7 @@ pub enum NameRule {
 
 /// A subresource the server offers.
 #[derive(Clone, Debug)]
-pub struct Subresource {
+pub(crate) struct Subresource {
     /// Its path segment.
     pub name: &'static str,
     /// The group, version and kind of its objects; empty group and version mean the parent's.
@@ -41,14 +41,14 @@ pub struct Subresource {
 }
 
 /// `status`: the same object, only its status is taken.
-pub const STATUS: Subresource = Subresource {
+pub(crate) const STATUS: Subresource = Subresource {
     name: "status",
     kind: ("", "", ""),
     verbs: &["get", "patch", "update"],
 };
 
 /// `scale`: replicas and selector of anything that scales.
-pub const SCALE: Subresource = Subresource {
+pub(crate) const SCALE: Subresource = Subresource {
     name: "scale",
     kind: ("autoscaling", "v1", "Scale"),
     verbs: &["get", "patch", "update"],
@@ -56,7 +56,7 @@ pub const SCALE: Subresource = Subresource {
 
 /// A second form of a stored kind, converted on the way in and out.
 #[derive(Clone, Copy)]
-pub struct View {
+pub(crate) struct View {
     /// From this kind's form to the stored one.
     pub store: fn(Value) -> Value,
     /// From the stored form to this kind's.
@@ -67,7 +67,7 @@ pub struct View {
 
 /// A kind the server serves.
 #[derive(Clone)]
-pub struct Kind {
+pub(crate) struct Kind {
     /// API group; empty for the core group.
     pub group: String,
     /// Version.
@@ -108,7 +108,7 @@ pub struct Kind {
 
 impl Kind {
     /// A namespaced kind with everything usual.
-    pub fn new(group: &str, version: &str, kind: &str, plural: &str) -> Self {
+    pub(crate) fn new(group: &str, version: &str, kind: &str, plural: &str) -> Self {
         Self {
             group: group.into(),
             version: version.into(),
@@ -133,63 +133,63 @@ impl Kind {
 
     /// A kind outside namespaces.
     #[must_use]
-    pub fn cluster(mut self) -> Self {
+    pub(crate) fn cluster(mut self) -> Self {
         self.namespaced = false;
         self
     }
 
     /// Set the short names.
     #[must_use]
-    pub fn short(mut self, names: &[&str]) -> Self {
+    pub(crate) fn short(mut self, names: &[&str]) -> Self {
         self.short = names.iter().map(|&name| name.into()).collect();
         self
     }
 
     /// Put it into categories.
     #[must_use]
-    pub fn categories(mut self, names: &[&str]) -> Self {
+    pub(crate) fn categories(mut self, names: &[&str]) -> Self {
         self.categories = names.iter().map(|&name| name.into()).collect();
         self
     }
 
     /// Add a subresource.
     #[must_use]
-    pub fn sub(mut self, subresource: Subresource) -> Self {
+    pub(crate) fn sub(mut self, subresource: Subresource) -> Self {
         self.subresources.push(subresource);
         self
     }
 
     /// A kind that is computed, not stored: it can only be created.
     #[must_use]
-    pub fn computed(mut self) -> Self {
+    pub(crate) fn computed(mut self) -> Self {
         self.verbs = vec!["create"];
         self
     }
 
     /// Set the strategy.
     #[must_use]
-    pub fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
+    pub(crate) fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
         self.strategy = Arc::new(strategy);
         self
     }
 
     /// Is it kept in the store?
-    pub fn stored(&self) -> bool {
+    pub(crate) fn stored(&self) -> bool {
         self.verbs.contains(&"get")
     }
 
     /// Does it have a `status` subresource?
-    pub fn has_status(&self) -> bool {
+    pub(crate) fn has_status(&self) -> bool {
         self.subresource("status").is_some()
     }
 
     /// The subresource of a name.
-    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+    pub(crate) fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|sub| sub.name == name)
     }
 
     /// `apiVersion` of its objects.
-    pub fn api_version(&self) -> String {
+    pub(crate) fn api_version(&self) -> String {
         if self.group.is_empty() {
             self.version.clone()
         } else {
@@ -198,7 +198,7 @@ impl Kind {
     }
 
     /// The resource as messages name it: `deployments.apps`, `pods`.
-    pub fn qualified(&self) -> String {
+    pub(crate) fn qualified(&self) -> String {
         if self.group.is_empty() {
             self.plural.clone()
         } else {

@@ -12,7 +12,7 @@ const BUCKETS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0];
 
 /// What distinguishes one counter from another.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Label {
+pub(crate) struct Label {
     /// The request's verb.
     pub verb: &'static str,
     /// The resource, empty for paths.
@@ -30,13 +30,13 @@ struct Series {
 
 /// The server's counters.
 #[derive(Default)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     requests: Mutex<BTreeMap<Label, Arc<Series>>>,
     watches: Mutex<BTreeMap<String, Arc<AtomicI64>>>,
 }
 
 /// A watch that is open; it is counted until this is dropped.
-pub struct Open(Arc<AtomicI64>);
+pub(crate) struct Open(Arc<AtomicI64>);
 
 impl Drop for Open {
     fn drop(&mut self) {
@@ -46,7 +46,7 @@ impl Drop for Open {
 
 impl Metrics {
     /// Count an answered request.
-    pub fn answered(&self, label: Label, took: Duration) {
+    pub(crate) fn answered(&self, label: Label, took: Duration) {
         let series = self.requests.lock().entry(label).or_default().clone();
         series.count.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -58,7 +58,7 @@ impl Metrics {
     }
 
     /// Count a watch while it is open.
-    pub fn watch_opened(&self, resource: &str) -> Open {
+    pub(crate) fn watch_opened(&self, resource: &str) -> Open {
         let mut watches = self.watches.lock();
         let count = match watches.get(resource) {
             Some(count) => count.clone(),
@@ -69,7 +69,7 @@ impl Metrics {
     }
 
     /// Everything, in Prometheus' text form.
-    pub fn text(&self, revision: u64) -> String {
+    pub(crate) fn text(&self, revision: u64) -> String {
         let mut out = String::new();
         out.push_str("# HELP apiserver_request_total Requests answered, by verb, resource and code.\n# TYPE apiserver_request_total counter\n");
         let requests: Vec<(Label, Arc<Series>)> = self

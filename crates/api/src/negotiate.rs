@@ -2,7 +2,7 @@
 
 /// The encodings the server reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Encoding {
+pub(crate) enum Encoding {
     /// `application/json`
     #[default]
     Json,
@@ -14,7 +14,7 @@ pub enum Encoding {
 
 impl Encoding {
     /// The media type of a whole answer.
-    pub fn media_type(self) -> &'static str {
+    pub(crate) fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::Yaml => "application/yaml",
@@ -23,7 +23,7 @@ impl Encoding {
     }
 
     /// The media type of a watch stream.
-    pub fn stream_type(self) -> &'static str {
+    pub(crate) fn stream_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::Yaml => "application/yaml;stream=watch",
@@ -34,7 +34,7 @@ impl Encoding {
 
 /// What the answer is turned into before it is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// The object or list itself.
     #[default]
     Whole,
@@ -48,7 +48,7 @@ pub enum Shape {
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Accept {
+pub(crate) struct Accept {
     /// How it is encoded.
     pub encoding: Encoding,
     /// What it is turned into.
@@ -57,7 +57,7 @@ pub struct Accept {
 
 /// What discovery may answer with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DiscoveryForm {
+pub(crate) enum DiscoveryForm {
     /// `APIGroupDiscoveryList`, of this version.
     Aggregated(&'static str),
     /// `APIVersions`, `APIGroupList`
@@ -111,7 +111,7 @@ fn encoding(media: &str) -> Option<Encoding> {
 }
 
 /// Choose the form of an answer. `None`: nothing the header names can be served (406).
-pub fn accept(header: Option<&str>) -> Option<Accept> {
+pub(crate) fn accept(header: Option<&str>) -> Option<Accept> {
     let Some(header) = header.filter(|header| !header.trim().is_empty()) else {
         return Some(Accept::default());
     };
@@ -135,7 +135,7 @@ pub fn accept(header: Option<&str>) -> Option<Accept> {
 }
 
 /// Choose the form of a discovery document. `None`: nothing the header names can be served.
-pub fn accept_discovery(header: Option<&str>) -> Option<(DiscoveryForm, Encoding)> {
+pub(crate) fn accept_discovery(header: Option<&str>) -> Option<(DiscoveryForm, Encoding)> {
     let Some(header) = header.filter(|header| !header.trim().is_empty()) else {
         return Some((DiscoveryForm::Plain, Encoding::Json));
     };
@@ -163,7 +163,7 @@ pub fn accept_discovery(header: Option<&str>) -> Option<(DiscoveryForm, Encoding
 }
 
 /// Does the client take gzip?
-pub fn accepts_gzip(header: Option<&str>) -> bool {
+pub(crate) fn accepts_gzip(header: Option<&str>) -> bool {
     header.is_some_and(|header| {
         clauses(header)
             .iter()
@@ -172,7 +172,7 @@ pub fn accepts_gzip(header: Option<&str>) -> bool {
 }
 
 /// The media type of a request body without its parameters, lower case; JSON when none is named.
-pub fn content_type(header: Option<&str>) -> String {
+pub(crate) fn content_type(header: Option<&str>) -> String {
     let media = header.unwrap_or_default();
     let media = media.split(';').next().unwrap_or_default().trim();
     if media.is_empty() {
@@ -183,7 +183,7 @@ pub fn content_type(header: Option<&str>) -> String {
 }
 
 /// The encoding a request body has, if the server reads it.
-pub fn body_encoding(media: &str) -> Option<Encoding> {
+pub(crate) fn body_encoding(media: &str) -> Option<Encoding> {
     match media {
         "application/json" => Some(Encoding::Json),
         "application/yaml" => Some(Encoding::Yaml),

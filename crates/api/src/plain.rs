@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 
 /// Answer a path.
-pub async fn serve(call: &Call) -> Outcome<Response<Body>> {
+pub(crate) async fn serve(call: &Call) -> Outcome<Response<Body>> {
     let path = call.parts.uri.path();
     if call.parts.method != Method::GET && call.parts.method != Method::HEAD {
         return fail(Status::method_not_allowed());

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 /// A length of time in the short form that users know: `5s`, `3m20s`, `12d`.
-pub fn duration(seconds: i64) -> String {
+pub(crate) fn duration(seconds: i64) -> String {
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     let (days, years) = (hours / 24, hours / 24 / 365);
     let pair = |big: i64, unit: &str, small: i64, small_unit: &str| {
@@ -31,7 +31,7 @@ pub fn duration(seconds: i64) -> String {
 }
 
 /// How long ago a time was; `<unknown>` when there is none.
-pub fn since(time: &str, now: Timestamp) -> String {
+pub(crate) fn since(time: &str, now: Timestamp) -> String {
     match time.parse::<Timestamp>() {
         Ok(time) => duration(now.as_second() - time.as_second()),
         Err(_) => "<unknown>".into(),
@@ -39,22 +39,22 @@ pub fn since(time: &str, now: Timestamp) -> String {
 }
 
 /// The age of an object.
-pub fn age(object: &Value, now: Timestamp) -> Value {
+pub(crate) fn age(object: &Value, now: Timestamp) -> Value {
     since(text(object, &["metadata", "creationTimestamp"]), now).into()
 }
 
 /// The object's name as a cell.
-pub fn name(object: &Value) -> Value {
+pub(crate) fn name(object: &Value) -> Value {
     text(object, &["metadata", "name"]).into()
 }
 
 /// A text or a stand-in when it is empty.
-pub fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
+pub(crate) fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
     if text.is_empty() { otherwise } else { text }
 }
 
 /// The names and images of a pod spec's containers.
-pub fn containers(spec: &Value) -> (Value, Value) {
+pub(crate) fn containers(spec: &Value) -> (Value, Value) {
     let join = |field: &str| -> Value {
         let all: Vec<&str> = items(spec, &["containers"])
             .iter()
@@ -66,7 +66,7 @@ pub fn containers(spec: &Value) -> (Value, Value) {
 }
 
 /// A map of labels as `a=b,c=d`.
-pub fn label_map(labels: &Value) -> String {
+pub(crate) fn label_map(labels: &Value) -> String {
     let mut pairs: Vec<String> = members(labels, &[])
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
         .collect();
@@ -79,7 +79,7 @@ pub fn label_map(labels: &Value) -> String {
 }
 
 /// A label selector in its text form.
-pub fn selector(selector: &Value) -> String {
+pub(crate) fn selector(selector: &Value) -> String {
     if !selector.is_object() {
         return "<none>".into();
     }

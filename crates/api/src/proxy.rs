@@ -43,7 +43,7 @@ pub trait NodeConnector: Send + Sync {
 }
 
 /// Serve a subresource that the node answers.
-pub async fn forward(
+pub(crate) async fn forward(
     call: &Call,
     pods: &Kind,
     namespace: &str,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Every kind served.
-pub struct Registry {
+pub(crate) struct Registry {
     kinds: Vec<Arc<Kind>>,
     resources: HashMap<String, Vec<usize>>,
     groups: Vec<(String, String)>,
@@ -14,7 +14,7 @@ pub struct Registry {
 
 impl Registry {
     /// A registry of these kinds.
-    pub fn new(kinds: Vec<Kind>) -> Self {
+    pub(crate) fn new(kinds: Vec<Kind>) -> Self {
         let kinds: Vec<Arc<Kind>> = kinds.into_iter().map(Arc::new).collect();
         let mut resources: HashMap<String, Vec<usize>> = HashMap::new();
         let mut groups = Vec::new();
@@ -36,12 +36,12 @@ impl Registry {
     }
 
     /// All kinds, in the order of discovery.
-    pub fn kinds(&self) -> &[Arc<Kind>] {
+    pub(crate) fn kinds(&self) -> &[Arc<Kind>] {
         &self.kinds
     }
 
     /// The kinds of one group and version.
-    pub fn kinds_of<'a>(
+    pub(crate) fn kinds_of<'a>(
         &'a self,
         group: &'a str,
         version: &'a str,
@@ -52,12 +52,12 @@ impl Registry {
     }
 
     /// Groups with their versions, in the order of discovery; the core group's name is empty.
-    pub fn groups(&self) -> &[(String, String)] {
+    pub(crate) fn groups(&self) -> &[(String, String)] {
         &self.groups
     }
 
     /// The kind behind a resource path.
-    pub fn resource(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
+    pub(crate) fn resource(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
         self.resources
             .get(plural)?
             .iter()
@@ -67,6 +67,6 @@ impl Registry {
 }
 
 /// The schema's message for a kind.
-pub fn message(group: &str, version: &str, kind: &str) -> Option<&'static Message> {
+pub(crate) fn message(group: &str, version: &str, kind: &str) -> Option<&'static Message> {
     Schema::builtin().kind(&Gvk::new(group, version, kind))
 }

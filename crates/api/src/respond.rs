@@ -18,12 +18,12 @@ use serde_json::{Value, json};
 const GZIP_FROM: usize = 128 * 1024;
 
 /// An answer of bytes in a known encoding.
-pub fn bytes(code: StatusCode, encoding: Encoding, bytes: Bytes) -> Response<Body> {
+pub(crate) fn bytes(code: StatusCode, encoding: Encoding, bytes: Bytes) -> Response<Body> {
     typed(code, encoding.media_type(), bytes)
 }
 
 /// An answer of bytes of a media type.
-pub fn typed(code: StatusCode, media: &'static str, bytes: Bytes) -> Response<Body> {
+pub(crate) fn typed(code: StatusCode, media: &'static str, bytes: Bytes) -> Response<Body> {
     let mut response = Response::new(body::full(bytes));
     *response.status_mut() = code;
     response
@@ -33,17 +33,17 @@ pub fn typed(code: StatusCode, media: &'static str, bytes: Bytes) -> Response<Bo
 }
 
 /// A JSON answer, whatever the client accepts.
-pub fn json(code: StatusCode, value: &Value) -> Response<Body> {
+pub(crate) fn json(code: StatusCode, value: &Value) -> Response<Body> {
     typed(code, "application/json", value.to_string().into())
 }
 
 /// A plain text.
-pub fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     typed(code, "text/plain; charset=utf-8", text.into())
 }
 
 /// Answer with a value in the encoding the client accepts; shapes other than the whole are left out.
-pub fn value(call: &Call, code: StatusCode, value: &Value) -> Outcome<Response<Body>> {
+pub(crate) fn value(call: &Call, code: StatusCode, value: &Value) -> Outcome<Response<Body>> {
     let encoding = call.accept()?.encoding;
     Ok(bytes(
         code,
@@ -53,7 +53,7 @@ pub fn value(call: &Call, code: StatusCode, value: &Value) -> Outcome<Response<B
 }
 
 /// Answer with a stored object.
-pub fn object(
+pub(crate) fn object(
     call: &Call,
     kind: &Kind,
     code: StatusCode,
@@ -68,7 +68,7 @@ pub fn object(
 }
 
 /// Answer with an object that is not stored (a dry run).
-pub fn unstored(
+pub(crate) fn unstored(
     call: &Call,
     kind: &Kind,
     code: StatusCode,
@@ -105,7 +105,7 @@ fn shaped(
 }
 
 /// The form of a stored object that its kind shows.
-pub fn show(kind: &Kind, stored: Value) -> Value {
+pub(crate) fn show(kind: &Kind, stored: Value) -> Value {
     match kind.view {
         Some(view) => (view.show)(stored),
         None => stored,
@@ -113,7 +113,7 @@ pub fn show(kind: &Kind, stored: Value) -> Value {
 }
 
 /// Answer with a status in the encoding the client accepts, or JSON if it accepts none.
-pub fn status(status: &Status, encoding: Encoding) -> Response<Body> {
+pub(crate) fn status(status: &Status, encoding: Encoding) -> Response<Body> {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let json = Bytes::from(status.to_json());
     let (encoding, encoded) = match encoding::encode(json.clone(), encoding) {
@@ -128,7 +128,7 @@ pub fn status(status: &Status, encoding: Encoding) -> Response<Body> {
 }
 
 /// Add warnings to an answer (RFC 7234, code 299). Text that cannot stand in a header is left out.
-pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
+pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
     for warning in warnings {
         let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
@@ -138,7 +138,7 @@ pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
 }
 
 /// Compress a large answer for a client that takes gzip. It costs CPU, so it is done off the reactor.
-pub async fn compressed(
+pub(crate) async fn compressed(
     call: &Call,
     code: StatusCode,
     encoding: Encoding,

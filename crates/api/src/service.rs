@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 /// Answer a request. Whatever happens, there is an answer.
-pub async fn respond_to(inner: Arc<Inner>, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn respond_to(inner: Arc<Inner>, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
     let encoding = failure_encoding(&parts);

@@ -29,7 +29,7 @@ fn parse(key: impl std::fmt::Display, json: &[u8]) -> Result<Value, StartError> 
 }
 
 /// Note the addresses and ports that stored services have.
-pub fn adopt_services(inner: &Inner) -> Result<(), StartError> {
+pub(crate) fn adopt_services(inner: &Inner) -> Result<(), StartError> {
     let prefix = Key::prefix("", "services", None);
     let page = inner.store.range(&prefix, None, None, None, |_| true)?;
     for object in page.objects {
@@ -41,7 +41,7 @@ pub fn adopt_services(inner: &Inner) -> Result<(), StartError> {
 }
 
 /// Read all roles and bindings; the answer is the revision they were read at.
-pub fn load_policy(inner: &Inner) -> Result<Revision, StartError> {
+pub(crate) fn load_policy(inner: &Inner) -> Result<Revision, StartError> {
     let mut oldest = inner.store.revision();
     for plural in POLICY {
         let prefix = Key::prefix(GROUP, plural, None);
@@ -57,7 +57,7 @@ pub fn load_policy(inner: &Inner) -> Result<Revision, StartError> {
 }
 
 /// Keep the authorizer's roles and bindings as they are stored, until stopped.
-pub async fn follow_policy(
+pub(crate) async fn follow_policy(
     store: Store,
     authorizer: Arc<Authorizer>,
     mut after: Revision,
@@ -127,7 +127,7 @@ fn reload(store: &Store, authorizer: &Authorizer) -> Option<Revision> {
 }
 
 /// Create what every cluster has: namespaces, the default policy, the service `kubernetes`.
-pub async fn create_basics(
+pub(crate) async fn create_basics(
     inner: &Arc<Inner>,
     advertise: Option<SocketAddr>,
 ) -> Result<(), StartError> {

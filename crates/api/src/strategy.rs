@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// A printed column of a kind, as in a `Table`.
 #[derive(Clone, Copy, Debug)]
-pub struct Column {
+pub(crate) struct Column {
     /// The heading.
     pub name: &'static str,
     /// `string`, `integer`, `number`, `boolean` or `date`.
@@ -20,7 +20,11 @@ pub struct Column {
 }
 
 /// A column that is always shown.
-pub const fn column(name: &'static str, kind: &'static str, description: &'static str) -> Column {
+pub(crate) const fn column(
+    name: &'static str,
+    kind: &'static str,
+    description: &'static str,
+) -> Column {
     Column {
         name,
         kind,
@@ -31,7 +35,11 @@ pub const fn column(name: &'static str, kind: &'static str, description: &'stati
 }
 
 /// A column of wide output.
-pub const fn wide(name: &'static str, kind: &'static str, description: &'static str) -> Column {
+pub(crate) const fn wide(
+    name: &'static str,
+    kind: &'static str,
+    description: &'static str,
+) -> Column {
     Column {
         name,
         kind,
@@ -42,7 +50,7 @@ pub const fn wide(name: &'static str, kind: &'static str, description: &'static 
 }
 
 /// The name column.
-pub const NAME: Column = Column {
+pub(crate) const NAME: Column = Column {
     name: "Name",
     kind: "string",
     format: "name",
@@ -51,7 +59,7 @@ pub const NAME: Column = Column {
 };
 
 /// The age column.
-pub const AGE: Column = column(
+pub(crate) const AGE: Column = column(
     "Age",
     "string",
     "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.",
@@ -61,7 +69,7 @@ const NAME_AND_AGE: &[Column] = &[NAME, column("Created At", "date", AGE.descrip
 
 /// Something taken out of a shared range for an object that is being written: given back when it is
 /// dropped, unless it is kept.
-pub trait Claim: Send {
+pub(crate) trait Claim: Send {
     /// The write succeeded.
     fn keep(self: Box<Self>);
 }
@@ -70,7 +78,7 @@ pub trait Claim: Send {
 ///
 /// Values handed in have passed the structural check of the kind's schema: what is there has the
 /// right type, so a strategy looks at meaning only.
-pub trait Strategy: Send + Sync {
+pub(crate) trait Strategy: Send + Sync {
     /// Fill in what the user may leave out, as upstream's defaulting does. Must be idempotent.
     fn default(&self, _object: &mut Value) {}
 
@@ -137,6 +145,6 @@ pub trait Strategy: Send + Sync {
 }
 
 /// A kind without anything of its own.
-pub struct Bare;
+pub(crate) struct Bare;
 
 impl Strategy for Bare {}

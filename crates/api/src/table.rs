@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// How much of each object comes along with its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Include {
+pub(crate) enum Include {
     /// Nothing.
     None,
     /// Its metadata.
@@ -19,7 +19,7 @@ pub enum Include {
 
 impl Include {
     /// From the parameter `includeObject`.
-    pub fn parse(text: Option<&str>) -> Outcome<Self> {
+    pub(crate) fn parse(text: Option<&str>) -> Outcome<Self> {
         match text {
             None | Some("" | "Metadata") => Ok(Self::Metadata),
             Some("None") => Ok(Self::None),
@@ -32,7 +32,7 @@ impl Include {
 }
 
 /// One row of a kind's table. `stored` is the object in its stored form.
-pub fn row(kind: &Kind, stored: Value, include: Include, now: Timestamp) -> Outcome<Value> {
+pub(crate) fn row(kind: &Kind, stored: Value, include: Include, now: Timestamp) -> Outcome<Value> {
     let cells = kind.strategy.cells(&stored, now);
     let object = match include {
         Include::None => Value::Null,
@@ -43,7 +43,7 @@ pub fn row(kind: &Kind, stored: Value, include: Include, now: Timestamp) -> Outc
 }
 
 /// A table. `headings`: the first event of a watch and every list carry the columns.
-pub fn table(
+pub(crate) fn table(
     kind: &Kind,
     version: &str,
     metadata: Value,
@@ -77,7 +77,7 @@ pub fn table(
 }
 
 /// `PartialObjectMetadata` of an object.
-pub fn metadata_only(stored: &Value) -> Value {
+pub(crate) fn metadata_only(stored: &Value) -> Value {
     json!({
         "kind": "PartialObjectMetadata",
         "apiVersion": "meta.k8s.io/v1",

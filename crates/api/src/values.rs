@@ -3,36 +3,39 @@
 use serde_json::{Map, Value};
 
 /// The value at a path of field names; none where a step is missing or null.
-pub fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
+pub(crate) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter()
         .try_fold(value, |value, name| value.get(*name))
         .filter(|value| !value.is_null())
 }
 
 /// The text at a path; empty where there is none.
-pub fn text<'a>(value: &'a Value, path: &[&str]) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, path: &[&str]) -> &'a str {
     at(value, path).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The integer at a path; 0 where there is none.
-pub fn int(value: &Value, path: &[&str]) -> i64 {
+pub(crate) fn int(value: &Value, path: &[&str]) -> i64 {
     at(value, path).and_then(Value::as_i64).unwrap_or_default()
 }
 
 /// The boolean at a path; false where there is none.
-pub fn flag(value: &Value, path: &[&str]) -> bool {
+pub(crate) fn flag(value: &Value, path: &[&str]) -> bool {
     at(value, path).and_then(Value::as_bool).unwrap_or_default()
 }
 
 /// The items at a path; none where there is no list.
-pub fn items<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
+pub(crate) fn items<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
     at(value, path)
         .and_then(Value::as_array)
         .map_or(&[], Vec::as_slice)
 }
 
 /// The items of a field, to change.
-pub fn items_mut<'a>(value: &'a mut Value, field: &str) -> impl Iterator<Item = &'a mut Value> {
+pub(crate) fn items_mut<'a>(
+    value: &'a mut Value,
+    field: &str,
+) -> impl Iterator<Item = &'a mut Value> {
     value
         .get_mut(field)
         .and_then(Value::as_array_mut)
@@ -41,7 +44,10 @@ pub fn items_mut<'a>(value: &'a mut Value, field: &str) -> impl Iterator<Item = 
 }
 
 /// The members of a map at a path.
-pub fn members<'a>(value: &'a Value, path: &[&str]) -> impl Iterator<Item = (&'a str, &'a Value)> {
+pub(crate) fn members<'a>(
+    value: &'a Value,
+    path: &[&str],
+) -> impl Iterator<Item = (&'a str, &'a Value)> {
     at(value, path)
         .and_then(Value::as_object)
         .into_iter()
@@ -50,7 +56,7 @@ pub fn members<'a>(value: &'a Value, path: &[&str]) -> impl Iterator<Item = (&'a
 }
 
 /// Set a field unless it is there.
-pub fn fill(object: &mut Value, field: &str, value: impl Into<Value>) {
+pub(crate) fn fill(object: &mut Value, field: &str, value: impl Into<Value>) {
     if let Value::Object(map) = object
         && map.get(field).is_none_or(Value::is_null)
     {
@@ -59,7 +65,7 @@ pub fn fill(object: &mut Value, field: &str, value: impl Into<Value>) {
 }
 
 /// Set a text field unless it is there and not empty.
-pub fn fill_text(object: &mut Value, field: &str, value: &str) {
+pub(crate) fn fill_text(object: &mut Value, field: &str, value: &str) {
     if let Value::Object(map) = object
         && map
             .get(field)
@@ -71,7 +77,7 @@ pub fn fill_text(object: &mut Value, field: &str, value: &str) {
 }
 
 /// Set a number field unless it is there and not zero.
-pub fn fill_number(object: &mut Value, field: &str, value: i64) {
+pub(crate) fn fill_number(object: &mut Value, field: &str, value: i64) {
     if let Value::Object(map) = object
         && map
             .get(field)
@@ -83,7 +89,7 @@ pub fn fill_number(object: &mut Value, field: &str, value: i64) {
 }
 
 /// The object in a field, made if it is missing.
-pub fn ensure<'a>(object: &'a mut Value, field: &str) -> &'a mut Value {
+pub(crate) fn ensure<'a>(object: &'a mut Value, field: &str) -> &'a mut Value {
     if !object.is_object() {
         *object = Value::Object(Map::new());
     }
@@ -95,24 +101,24 @@ pub fn ensure<'a>(object: &'a mut Value, field: &str) -> &'a mut Value {
 }
 
 /// The object in a field, if it is there.
-pub fn field_mut<'a>(object: &'a mut Value, field: &str) -> Option<&'a mut Value> {
+pub(crate) fn field_mut<'a>(object: &'a mut Value, field: &str) -> Option<&'a mut Value> {
     object.get_mut(field).filter(|value| value.is_object())
 }
 
 /// Set a field.
-pub fn set(object: &mut Value, field: &str, value: impl Into<Value>) {
+pub(crate) fn set(object: &mut Value, field: &str, value: impl Into<Value>) {
     if let Value::Object(map) = object {
         map.insert(field.to_owned(), value.into());
     }
 }
 
 /// Take a field out; the others keep their order.
-pub fn take(object: &mut Value, field: &str) -> Option<Value> {
+pub(crate) fn take(object: &mut Value, field: &str) -> Option<Value> {
     object.as_object_mut()?.shift_remove(field)
 }
 
 /// Make a field what another object has there (absent included).
-pub fn copy(to: &mut Value, from: &Value, field: &str) {
+pub(crate) fn copy(to: &mut Value, from: &Value, field: &str) {
     match from.get(field) {
         Some(value) => set(to, field, value.clone()),
         None => {
@@ -122,7 +128,7 @@ pub fn copy(to: &mut Value, from: &Value, field: &str) {
 }
 
 /// Do two objects agree in a field? Missing, null and empty are the same.
-pub fn same(left: &Value, right: &Value, field: &str) -> bool {
+pub(crate) fn same(left: &Value, right: &Value, field: &str) -> bool {
     let present = |value: &Value| -> bool {
         match value {
             Value::Null => false,
@@ -138,11 +144,11 @@ pub fn same(left: &Value, right: &Value, field: &str) -> bool {
 }
 
 /// `metadata.name`
-pub fn name(object: &Value) -> &str {
+pub(crate) fn name(object: &Value) -> &str {
     text(object, &["metadata", "name"])
 }
 
 /// `metadata.namespace`
-pub fn namespace(object: &Value) -> &str {
+pub(crate) fn namespace(object: &Value) -> &str {
     text(object, &["metadata", "namespace"])
 }

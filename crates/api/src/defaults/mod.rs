@@ -4,6 +4,6 @@ mod pod;
 mod service;
 mod workload;
 
-pub use pod::{pod, pod_template, qos_class};
-pub use service::service;
-pub use workload::{deployment, job, replica_set};
+pub(crate) use pod::{pod, pod_template, qos_class};
+pub(crate) use service::service;
+pub(crate) use workload::{deployment, job, replica_set};

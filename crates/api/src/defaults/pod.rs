@@ -6,7 +6,7 @@ use crate::values::{
 use serde_json::{Value, json};
 
 /// Fill in a pod.
-pub fn pod(pod: &mut Value) {
+pub(crate) fn pod(pod: &mut Value) {
     let spec = ensure(pod, "spec");
     pod_spec(spec);
     // Only pods take requests from limits; in a template they stay as written.
@@ -18,7 +18,7 @@ pub fn pod(pod: &mut Value) {
 }
 
 /// Fill in a pod template.
-pub fn pod_template(template: &mut Value) {
+pub(crate) fn pod_template(template: &mut Value) {
     ensure(template, "metadata");
     pod_spec(ensure(template, "spec"));
 }
@@ -193,7 +193,7 @@ fn requests_from_limits(container: &mut Value) {
 }
 
 /// The quality-of-service class of a pod: by its containers' cpu and memory.
-pub fn qos_class(pod: &Value) -> &'static str {
+pub(crate) fn qos_class(pod: &Value) -> &'static str {
     let mut any = false;
     let mut guaranteed = true;
     let containers = items(pod, &["spec", "containers"]).iter();

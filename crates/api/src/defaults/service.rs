@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const AFFINITY_SECONDS: i64 = 10800;
 
 /// Fill in a service.
-pub fn service(object: &mut Value) {
+pub(crate) fn service(object: &mut Value) {
     let spec = ensure(object, "spec");
     fill_text(spec, "sessionAffinity", "None");
     if text(spec, &["sessionAffinity"]) == "ClientIP" {

@@ -5,7 +5,7 @@ use crate::values::{at, ensure, field_mut, fill, fill_text, members, set, text};
 use serde_json::{Value, json};
 
 /// Fill in a deployment.
-pub fn deployment(object: &mut Value) {
+pub(crate) fn deployment(object: &mut Value) {
     let spec = ensure(object, "spec");
     fill(spec, "replicas", 1);
     pod_template(ensure(spec, "template"));
@@ -21,7 +21,7 @@ pub fn deployment(object: &mut Value) {
 }
 
 /// Fill in a replica set.
-pub fn replica_set(object: &mut Value) {
+pub(crate) fn replica_set(object: &mut Value) {
     let spec = ensure(object, "spec");
     fill(spec, "replicas", 1);
     if let Some(template) = field_mut(spec, "template") {
@@ -30,7 +30,7 @@ pub fn replica_set(object: &mut Value) {
 }
 
 /// Fill in a job.
-pub fn job(object: &mut Value) {
+pub(crate) fn job(object: &mut Value) {
     let labels = at(object, &["spec", "template", "metadata", "labels"]).cloned();
     if let Some(labels) = labels
         && members(object, &["metadata", "labels"]).next().is_none()

@@ -28,7 +28,7 @@ fn decode(call: &Call, body: &[u8], gvk: &Gvk) -> Outcome<(Value, WriteOptions)>
 }
 
 /// `POST` of a `Binding`, to a pod's subresource or to the collection `bindings`.
-pub async fn bind(
+pub(crate) async fn bind(
     call: &Call,
     pods: &Kind,
     namespace: Option<&str>,
@@ -138,7 +138,7 @@ fn scheduled(status: &mut Value) {
 }
 
 /// `POST` of an `Eviction`: a delete that a disruption budget could refuse.
-pub async fn evict(
+pub(crate) async fn evict(
     call: &Call,
     pods: &Kind,
     namespace: Option<&str>,

@@ -26,7 +26,7 @@ use std::sync::Arc;
 const NAME_ATTEMPTS: usize = 8;
 
 /// `POST` to a collection.
-pub async fn create(
+pub(crate) async fn create(
     call: &Call,
     kind: &Kind,
     namespace: Option<&str>,
@@ -56,7 +56,7 @@ pub async fn create(
 }
 
 /// Answer with what was written.
-pub fn answer(call: &Call, kind: &Kind, written: Written) -> Outcome<Response<Body>> {
+pub(crate) fn answer(call: &Call, kind: &Kind, written: Written) -> Outcome<Response<Body>> {
     let code = if written.created {
         StatusCode::CREATED
     } else {
@@ -71,7 +71,7 @@ pub fn answer(call: &Call, kind: &Kind, written: Written) -> Outcome<Response<Bo
 }
 
 /// Take a decoded object (in its stored form) through defaults, admission and checks into the store.
-pub async fn insert(
+pub(crate) async fn insert(
     inner: &Arc<Inner>,
     user: &User,
     kind: &Kind,
@@ -157,7 +157,7 @@ pub async fn insert(
 }
 
 /// The object goes where the request says.
-pub fn place(kind: &Kind, namespace: Option<&str>, value: &mut Value) -> Outcome<()> {
+pub(crate) fn place(kind: &Kind, namespace: Option<&str>, value: &mut Value) -> Outcome<()> {
     let own = text(value, &["metadata", "namespace"]).to_owned();
     let meta = ensure(value, "metadata");
     match namespace {

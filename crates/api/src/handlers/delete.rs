@@ -33,7 +33,7 @@ const FOREGROUND: &str = "foregroundDeletion";
 const PROTECTED: &[&str] = &["default", "kube-system", "kube-public"];
 
 /// What a delete did.
-pub enum Deleted {
+pub(crate) enum Deleted {
     /// The object is gone (or would be); this was its last state.
     Gone(Object),
     /// The object is still there, marked.
@@ -43,7 +43,7 @@ pub enum Deleted {
 }
 
 /// The options of a delete request.
-pub fn options(call: &Call, body: &[u8]) -> Outcome<DeleteOptions> {
+pub(crate) fn options(call: &Call, body: &[u8]) -> Outcome<DeleteOptions> {
     let body = if body.is_empty() {
         None
     } else {
@@ -66,7 +66,7 @@ pub fn options(call: &Call, body: &[u8]) -> Outcome<DeleteOptions> {
 }
 
 /// `DELETE` of one object.
-pub async fn delete(
+pub(crate) async fn delete(
     call: &Call,
     kind: &Kind,
     namespace: Option<&str>,
@@ -94,7 +94,7 @@ pub async fn delete(
 }
 
 /// Delete an object, or mark it where something must happen first.
-pub async fn remove(
+pub(crate) async fn remove(
     inner: &Inner,
     kind: &Kind,
     namespace: Option<&str>,
@@ -254,7 +254,7 @@ fn finalizers(old: &Value, propagation: Option<Propagation>) -> Vec<Value> {
 }
 
 /// `DELETE` of a collection: of everything the selectors match.
-pub async fn collection(
+pub(crate) async fn collection(
     call: &Call,
     kind: &Kind,
     namespace: Option<&str>,

@@ -1,14 +1,14 @@
 //! What is done for each verb and subresource.
 
-pub mod bind;
-pub mod create;
-pub mod delete;
-pub mod patch;
-pub mod read;
-pub mod reviews;
-pub mod scale;
-pub mod selection;
-pub mod token;
-pub mod update;
-pub mod watch;
-pub mod write;
+pub(crate) mod bind;
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod patch;
+pub(crate) mod read;
+pub(crate) mod reviews;
+pub(crate) mod scale;
+pub(crate) mod selection;
+pub(crate) mod token;
+pub(crate) mod update;
+pub(crate) mod watch;
+pub(crate) mod write;

@@ -27,7 +27,7 @@ const TYPES: &[&str] = &[
 ];
 
 /// A parsed patch.
-pub enum Patch {
+pub(crate) enum Patch {
     /// RFC 6902.
     Json(Value),
     /// RFC 7386.
@@ -40,7 +40,7 @@ pub enum Patch {
 
 impl Patch {
     /// Parse a body by its media type.
-    pub fn parse(media: &str, body: &[u8]) -> Outcome<Self> {
+    pub(crate) fn parse(media: &str, body: &[u8]) -> Outcome<Self> {
         let gvk = Gvk::new("", "", "Patch");
         let json = || -> Outcome<Value> {
             let (value, _) = encoding::parse(body, Encoding::Json, &gvk).map_err(|failure| {
@@ -58,7 +58,7 @@ impl Patch {
     }
 
     /// Apply it to an object.
-    pub fn apply(&self, mut object: Value, message: &Message) -> Outcome<Value> {
+    pub(crate) fn apply(&self, mut object: Value, message: &Message) -> Outcome<Value> {
         let schema = Schema::builtin();
         let refused = |error: patch::Error| -> Failure { Box::new(error.status()) };
         match self {
@@ -87,7 +87,7 @@ impl Patch {
 }
 
 /// `PATCH`.
-pub async fn patch(
+pub(crate) async fn patch(
     call: &Call,
     kind: &Kind,
     namespace: Option<&str>,

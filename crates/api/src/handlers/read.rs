@@ -25,14 +25,19 @@ use serde_json::{Value, json};
 const PIECE: usize = 256 * 1024;
 
 /// The key of an object of a kind.
-pub fn key(kind: &Kind, namespace: Option<&str>, name: &str) -> Outcome<Key> {
+pub(crate) fn key(kind: &Kind, namespace: Option<&str>, name: &str) -> Outcome<Key> {
     let (group, plural) = &kind.storage;
     let namespace = namespace.filter(|_| kind.namespaced);
     Key::new(group, plural, namespace, name).map_err(|error| bad_request(error.to_string()))
 }
 
 /// The stored object, or a 404.
-pub fn find(store: &Store, kind: &Kind, namespace: Option<&str>, name: &str) -> Outcome<Object> {
+pub(crate) fn find(
+    store: &Store,
+    kind: &Kind,
+    namespace: Option<&str>,
+    name: &str,
+) -> Outcome<Object> {
     let missing = || Box::new(Status::not_found(&kind.group, &kind.plural, name));
     // A name that no key can have names nothing.
     let key = key(kind, namespace, name).map_err(|_| missing())?;
@@ -40,7 +45,7 @@ pub fn find(store: &Store, kind: &Kind, namespace: Option<&str>, name: &str) -> 
 }
 
 /// What a failure of the store means to a client.
-pub fn store_failure(error: consort_store::Error) -> Failure {
+pub(crate) fn store_failure(error: consort_store::Error) -> Failure {
     use consort_store::Error;
     Box::new(match error {
         Error::Compacted { asked, oldest } => Status::too_old(asked.0, oldest.0),
@@ -80,7 +85,7 @@ fn too_new(asked: Revision, now: Revision) -> Status {
 }
 
 /// `GET` of one object.
-pub fn get(
+pub(crate) fn get(
     call: &Call,
     kind: &Kind,
     namespace: Option<&str>,
@@ -123,13 +128,13 @@ impl Token {
 }
 
 /// The range of keys a list covers.
-pub fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
+pub(crate) fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
     let (group, plural) = &kind.storage;
     Key::prefix(group, plural, namespace.filter(|_| kind.namespaced))
 }
 
 /// Read one page, consistent at one revision.
-pub fn page(
+pub(crate) fn page(
     call: &Call,
     kind: &Kind,
     namespace: Option<&str>,
@@ -200,7 +205,7 @@ fn expired_page(start: &str) -> Failure {
 }
 
 /// `GET` of a collection.
-pub async fn list(
+pub(crate) async fn list(
     call: &Call,
     kind: &Kind,
     namespace: Option<&str>,

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Answer a review.
-pub fn review(
+pub(crate) fn review(
     call: &Call,
     kind: &Kind,
     namespace: Option<&str>,

@@ -59,7 +59,7 @@ fn scale_of(object: &Value) -> Value {
 }
 
 /// Serve `scale`.
-pub async fn scale(
+pub(crate) async fn scale(
     call: &Call,
     kind: &Kind,
     namespace: Option<&str>,

@@ -7,7 +7,7 @@ use consort_object::{FieldSelector, Head, LabelSelector};
 
 /// What a list or watch asks for.
 #[derive(Clone)]
-pub struct Selection {
+pub(crate) struct Selection {
     labels: Option<LabelSelector>,
     fields: Option<FieldSelector>,
     /// The only object wanted, if the fields name one.
@@ -18,7 +18,7 @@ pub struct Selection {
 
 impl Selection {
     /// Read the selectors; fields the kind cannot be selected by are refused.
-    pub fn parse(kind: &Kind, options: &ListOptions, name: Option<&str>) -> Outcome<Self> {
+    pub(crate) fn parse(kind: &Kind, options: &ListOptions, name: Option<&str>) -> Outcome<Self> {
         let labels = match &options.label_selector {
             None => None,
             Some(text) => {
@@ -65,7 +65,7 @@ impl Selection {
     }
 
     /// Is the object wanted?
-    pub fn matches(&self, head: &Head) -> bool {
+    pub(crate) fn matches(&self, head: &Head) -> bool {
         self.name.as_deref().is_none_or(|name| head.name == name)
             && self
                 .labels
@@ -78,7 +78,7 @@ impl Selection {
     }
 
     /// Is everything wanted?
-    pub fn all(&self) -> bool {
+    pub(crate) fn all(&self) -> bool {
         self.labels.is_none() && self.fields.is_none() && self.name.is_none()
     }
 }

@@ -23,7 +23,7 @@ use std::time::Duration;
 const HOUR: i64 = 3600;
 
 /// `POST` of a `TokenRequest`.
-pub fn token(
+pub(crate) fn token(
     call: &Call,
     accounts: &Kind,
     namespace: Option<&str>,

@@ -28,7 +28,7 @@ const ATTEMPTS: usize = 30;
 
 /// What part of an object a write is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// All but the status.
     Main,
     /// The status.
@@ -40,7 +40,7 @@ pub enum Part {
 }
 
 /// A write to an object: what, where, by whom.
-pub struct Change<'a> {
+pub(crate) struct Change<'a> {
     /// The server.
     pub inner: &'a Arc<Inner>,
     /// Who writes.
@@ -58,7 +58,7 @@ pub struct Change<'a> {
 }
 
 /// An object as a client wants it.
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// The object, in its stored form.
     pub value: Value,
     /// What the client should be warned of.
@@ -66,7 +66,7 @@ pub struct Wanted {
 }
 
 /// `PUT`.
-pub async fn update(
+pub(crate) async fn update(
     call: &Call,
     kind: &Kind,
     namespace: Option<&str>,
@@ -166,7 +166,10 @@ fn same_target(kind: &Kind, namespace: Option<&str>, target: &str, value: &Value
 impl Change<'_> {
     /// Read the object, ask `wanted` (which is given its stored form) what it should be, and write
     /// that; again from the start if it changed meanwhile and the client named no revision.
-    pub async fn run(&self, mut wanted: impl FnMut(&Value) -> Outcome<Wanted>) -> Outcome<Written> {
+    pub(crate) async fn run(
+        &self,
+        mut wanted: impl FnMut(&Value) -> Outcome<Wanted>,
+    ) -> Outcome<Written> {
         let kind = self.kind;
         let store = &self.inner.store;
         for _ in 0..ATTEMPTS {
@@ -229,7 +232,7 @@ impl Change<'_> {
 
     /// Write what `make` makes of the stored object, without defaults and checks: for changes that
     /// only the server makes.
-    pub async fn run_raw(&self, make: impl Fn(&Value) -> Outcome<Value>) -> Outcome<()> {
+    pub(crate) async fn run_raw(&self, make: impl Fn(&Value) -> Outcome<Value>) -> Outcome<()> {
         for _ in 0..ATTEMPTS {
             let current = read::find(&self.inner.store, self.kind, self.namespace, self.name)?;
             let new = make(&current.value().map_err(internal)?)?;
@@ -374,7 +377,7 @@ impl Change<'_> {
 }
 
 /// The object of this name is another one than the client means.
-pub fn uid_conflict(kind: &Kind, name: &str, own: &str, stored: &str) -> Failure {
+pub(crate) fn uid_conflict(kind: &Kind, name: &str, own: &str, stored: &str) -> Failure {
     Box::new(Status::conflict(
         &kind.group,
         &kind.plural,

@@ -70,7 +70,7 @@ impl Word {
 }
 
 /// `GET` of a collection with `watch`.
-pub fn watch(
+pub(crate) fn watch(
     call: &Call,
     kind: &Arc<Kind>,
     namespace: Option<&str>,

@@ -11,7 +11,7 @@ use rand::RngExt;
 use serde_json::{Map, Value};
 
 /// What a write gave.
-pub struct Written {
+pub(crate) struct Written {
     /// The object as stored, or as it would be.
     pub result: WrittenObject,
     /// What the client should be warned of.
@@ -21,7 +21,7 @@ pub struct Written {
 }
 
 /// The object a write gave.
-pub enum WrittenObject {
+pub(crate) enum WrittenObject {
     /// It is stored.
     Stored(Object),
     /// It is not: a dry run.
@@ -35,7 +35,7 @@ const SUFFIX_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const BASE_LENGTH: usize = 63 - 5;
 
 /// A suffix of five random characters.
-pub fn random_suffix() -> String {
+pub(crate) fn random_suffix() -> String {
     let mut random = rand::rng();
     (0..5)
         .map(|_| char::from(SUFFIX_ALPHABET[random.random_range(0..SUFFIX_ALPHABET.len())]))
@@ -43,7 +43,7 @@ pub fn random_suffix() -> String {
 }
 
 /// A name from a `generateName`.
-pub fn generated_name(base: &str) -> String {
+pub(crate) fn generated_name(base: &str) -> String {
     let end = base
         .char_indices()
         .map(|(at, _)| at)
@@ -58,7 +58,7 @@ pub fn generated_name(base: &str) -> String {
 }
 
 /// Give a new object what the server alone sets in `metadata`.
-pub fn birth(kind: &Kind, value: &mut Value) {
+pub(crate) fn birth(kind: &Kind, value: &mut Value) {
     let meta = ensure(value, "metadata");
     for field in [
         "selfLink",
@@ -78,7 +78,7 @@ pub fn birth(kind: &Kind, value: &mut Value) {
 }
 
 /// Carry over what a client cannot change in `metadata`.
-pub fn carry_over(new: &mut Value, old: &Value) {
+pub(crate) fn carry_over(new: &mut Value, old: &Value) {
     let before = &old["metadata"];
     let meta = ensure(new, "metadata");
     for field in [
@@ -110,7 +110,7 @@ pub fn carry_over(new: &mut Value, old: &Value) {
 }
 
 /// Count a change of the desired state.
-pub fn count_generation(kind: &Kind, new: &mut Value, old: &Value) {
+pub(crate) fn count_generation(kind: &Kind, new: &mut Value, old: &Value) {
     if !kind.generation {
         return;
     }
@@ -123,7 +123,7 @@ pub fn count_generation(kind: &Kind, new: &mut Value, old: &Value) {
 }
 
 /// Was anything but the revision changed?
-pub fn unchanged(new: &Value, old: &Value) -> bool {
+pub(crate) fn unchanged(new: &Value, old: &Value) -> bool {
     let strip = |value: &Value| -> Option<Map<String, Value>> {
         let mut map = value.as_object()?.clone();
         if let Some(meta) = map.get_mut("metadata") {
@@ -135,7 +135,7 @@ pub fn unchanged(new: &Value, old: &Value) -> bool {
 }
 
 /// Is an object that is being deleted free to go?
-pub fn may_go(kind: &Kind, value: &Value) -> bool {
+pub(crate) fn may_go(kind: &Kind, value: &Value) -> bool {
     let meta = &value["metadata"];
     at(meta, &["deletionTimestamp"]).is_some()
         && items(meta, &["finalizers"]).is_empty()
@@ -146,13 +146,13 @@ pub fn may_go(kind: &Kind, value: &Value) -> bool {
 }
 
 /// An object ready to be stored.
-pub fn draft(kind: &Kind, value: &Value) -> Outcome<Draft> {
+pub(crate) fn draft(kind: &Kind, value: &Value) -> Outcome<Draft> {
     let head = Head::extract(value, kind.strategy.fields(value)).map_err(internal)?;
     Draft::new(head, value).map_err(internal)
 }
 
 /// What became of a commit of one write.
-pub enum Committed {
+pub(crate) enum Committed {
     /// It is durable.
     Done(Object),
     /// The object was not as expected.
@@ -160,7 +160,7 @@ pub enum Committed {
 }
 
 /// Commit one write.
-pub async fn commit(inner: &Inner, write: Write) -> Outcome<Committed> {
+pub(crate) async fn commit(inner: &Inner, write: Write) -> Outcome<Committed> {
     match inner.commit(vec![write]).await {
         Ok(done) => {
             let object = done.objects.into_iter().next().flatten();
@@ -174,7 +174,7 @@ pub async fn commit(inner: &Inner, write: Write) -> Outcome<Committed> {
 }
 
 /// Commit an object that must not have changed since `revision`.
-pub async fn replace(
+pub(crate) async fn replace(
     inner: &Inner,
     kind: &Kind,
     key: Key,
@@ -190,7 +190,7 @@ pub async fn replace(
 }
 
 /// The failure of a write whose object someone else changed.
-pub fn modified(kind: &Kind, name: &str) -> Failure {
+pub(crate) fn modified(kind: &Kind, name: &str) -> Failure {
     Box::new(consort_object::status::Status::modified(
         &kind.group,
         &kind.plural,
@@ -199,7 +199,7 @@ pub fn modified(kind: &Kind, name: &str) -> Failure {
 }
 
 /// The revision a client says its object has.
-pub fn claimed_revision(value: &Value) -> &str {
+pub(crate) fn claimed_revision(value: &Value) -> &str {
     text(value, &["metadata", "resourceVersion"])
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 const DATA_BYTES: usize = 1024 * 1024;
 
 /// The kind `ConfigMap`.
-pub fn config_map() -> Kind {
+pub(super) fn config_map() -> Kind {
     let mut kind = Kind::new("", "v1", "ConfigMap", "configmaps")
         .short(&["cm"])
         .strategy(ConfigMap);
@@ -24,7 +24,7 @@ pub fn config_map() -> Kind {
 }
 
 /// The kind `Secret`.
-pub fn secret() -> Kind {
+pub(super) fn secret() -> Kind {
     Kind::new("", "v1", "Secret", "secrets").strategy(Secret)
 }
 

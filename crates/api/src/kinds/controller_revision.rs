@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 /// The kind `ControllerRevision`.
-pub fn controller_revision() -> Kind {
+pub(super) fn controller_revision() -> Kind {
     Kind::new("apps", "v1", "ControllerRevision", "controllerrevisions")
         .strategy(ControllerRevision)
 }

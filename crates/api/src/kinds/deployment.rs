@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The kind `Deployment`.
-pub fn deployment() -> Kind {
+pub(super) fn deployment() -> Kind {
     let mut kind = Kind::new("apps", "v1", "Deployment", "deployments")
         .short(&["deploy"])
         .categories(&["all"])

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 /// The kind `Endpoints`.
-pub fn endpoints() -> Kind {
+pub(super) fn endpoints() -> Kind {
     let mut kind = Kind::new("", "v1", "Endpoints", "endpoints")
         .short(&["ep"])
         .strategy(Endpoints);
@@ -18,7 +18,7 @@ pub fn endpoints() -> Kind {
 }
 
 /// The kind `EndpointSlice`.
-pub fn endpoint_slice() -> Kind {
+pub(super) fn endpoint_slice() -> Kind {
     Kind::new("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").strategy(EndpointSlice)
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 /// The kind `Event` of the core group, as it is stored.
-pub fn core() -> Kind {
+pub(super) fn core() -> Kind {
     let mut kind = Kind::new("", "v1", "Event", "events")
         .short(&["ev"])
         .strategy(Event);
@@ -18,7 +18,7 @@ pub fn core() -> Kind {
 }
 
 /// The kind `Event` of `events.k8s.io`.
-pub fn events() -> Kind {
+pub(super) fn events() -> Kind {
     let mut kind = Kind::new("events.k8s.io", "v1", "Event", "events")
         .short(&["ev"])
         .strategy(Event);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The kind `Job`.
-pub fn job() -> Kind {
+pub(super) fn job() -> Kind {
     let mut kind = Kind::new("batch", "v1", "Job", "jobs")
         .categories(&["all"])
         .sub(STATUS)

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 /// The kind `Lease`.
-pub fn lease() -> Kind {
+pub(super) fn lease() -> Kind {
     let mut kind = Kind::new("coordination.k8s.io", "v1", "Lease", "leases").strategy(Lease);
     kind.create_on_update = true;
     kind.unconditional_update = false;

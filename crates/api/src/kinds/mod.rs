@@ -23,7 +23,7 @@ use crate::kind::Kind;
 use std::sync::Arc;
 
 /// Every kind, in the order of discovery.
-pub fn all(addresses: &Arc<Addresses>) -> Vec<Kind> {
+pub(crate) fn all(addresses: &Arc<Addresses>) -> Vec<Kind> {
     vec![
         pod::binding(),
         config::config_map(),

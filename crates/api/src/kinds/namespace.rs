@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The kind `Namespace`.
-pub fn namespace() -> Kind {
+pub(super) fn namespace() -> Kind {
     let mut kind = Kind::new("", "v1", "Namespace", "namespaces")
         .cluster()
         .short(&["ns"])

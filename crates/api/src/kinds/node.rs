@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The kind `Node`.
-pub fn node() -> Kind {
+pub(super) fn node() -> Kind {
     Kind::new("", "v1", "Node", "nodes")
         .cluster()
         .short(&["no"])

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The kind `Pod`.
-pub fn pod() -> Kind {
+pub(super) fn pod() -> Kind {
     let connect = |name, kind| Subresource {
         name,
         kind: ("", "", kind),
@@ -50,7 +50,7 @@ pub fn pod() -> Kind {
 }
 
 /// The kind `Binding`: created, never kept.
-pub fn binding() -> Kind {
+pub(super) fn binding() -> Kind {
     Kind::new("", "v1", "Binding", "bindings").computed()
 }
 

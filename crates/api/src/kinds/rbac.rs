@@ -18,24 +18,24 @@ fn kind(kind: &str, plural: &str) -> Kind {
 }
 
 /// The kind `Role`.
-pub fn role() -> Kind {
+pub(super) fn role() -> Kind {
     kind("Role", "roles").strategy(Role { cluster: false })
 }
 
 /// The kind `ClusterRole`.
-pub fn cluster_role() -> Kind {
+pub(super) fn cluster_role() -> Kind {
     kind("ClusterRole", "clusterroles")
         .cluster()
         .strategy(Role { cluster: true })
 }
 
 /// The kind `RoleBinding`.
-pub fn role_binding() -> Kind {
+pub(super) fn role_binding() -> Kind {
     kind("RoleBinding", "rolebindings").strategy(Binding { cluster: false })
 }
 
 /// The kind `ClusterRoleBinding`.
-pub fn cluster_role_binding() -> Kind {
+pub(super) fn cluster_role_binding() -> Kind {
     kind("ClusterRoleBinding", "clusterrolebindings")
         .cluster()
         .strategy(Binding { cluster: true })

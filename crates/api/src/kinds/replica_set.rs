@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The kind `ReplicaSet`.
-pub fn replica_set() -> Kind {
+pub(super) fn replica_set() -> Kind {
     let mut kind = Kind::new("apps", "v1", "ReplicaSet", "replicasets")
         .short(&["rs"])
         .categories(&["all"])

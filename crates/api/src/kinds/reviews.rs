@@ -4,14 +4,14 @@
 use crate::kind::Kind;
 
 /// The kind `TokenReview`.
-pub fn token_review() -> Kind {
+pub(super) fn token_review() -> Kind {
     Kind::new("authentication.k8s.io", "v1", "TokenReview", "tokenreviews")
         .cluster()
         .computed()
 }
 
 /// The kind `SelfSubjectReview`.
-pub fn self_subject_review() -> Kind {
+pub(super) fn self_subject_review() -> Kind {
     Kind::new(
         "authentication.k8s.io",
         "v1",
@@ -29,23 +29,23 @@ fn authorization(kind: &str, plural: &str) -> Kind {
 }
 
 /// The kind `LocalSubjectAccessReview`.
-pub fn local_subject_access_review() -> Kind {
+pub(super) fn local_subject_access_review() -> Kind {
     let mut kind = authorization("LocalSubjectAccessReview", "localsubjectaccessreviews");
     kind.namespaced = true;
     kind
 }
 
 /// The kind `SelfSubjectAccessReview`.
-pub fn self_subject_access_review() -> Kind {
+pub(super) fn self_subject_access_review() -> Kind {
     authorization("SelfSubjectAccessReview", "selfsubjectaccessreviews")
 }
 
 /// The kind `SelfSubjectRulesReview`.
-pub fn self_subject_rules_review() -> Kind {
+pub(super) fn self_subject_rules_review() -> Kind {
     authorization("SelfSubjectRulesReview", "selfsubjectrulesreviews")
 }
 
 /// The kind `SubjectAccessReview`.
-pub fn subject_access_review() -> Kind {
+pub(super) fn subject_access_review() -> Kind {
     authorization("SubjectAccessReview", "subjectaccessreviews")
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The kind `Service`; its addresses and ports come from `addresses`.
-pub fn service(addresses: Arc<Addresses>) -> Kind {
+pub(super) fn service(addresses: Arc<Addresses>) -> Kind {
     let mut kind = Kind::new("", "v1", "Service", "services")
         .short(&["svc"])
         .categories(&["all"])

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 /// The kind `ServiceAccount`.
-pub fn service_account() -> Kind {
+pub(super) fn service_account() -> Kind {
     let mut kind = Kind::new("", "v1", "ServiceAccount", "serviceaccounts")
         .short(&["sa"])
         .sub(Subresource {

@@ -4,8 +4,8 @@ mod options;
 mod path;
 mod query;
 
-pub use options::{
+pub(crate) use options::{
     DeleteOptions, FieldValidation, ListOptions, Propagation, VersionMatch, WriteOptions,
 };
-pub use path::{Route, Target, route};
-pub use query::{Query, encode};
+pub(crate) use path::{Route, Target, route};
+pub(crate) use query::{Query, encode};

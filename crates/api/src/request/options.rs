@@ -5,11 +5,11 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// Why options could not be read; the text is what the client is told.
-pub type Invalid = String;
+pub(super) type Invalid = String;
 
 /// What to do about fields the kind does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldValidation {
+pub(crate) enum FieldValidation {
     /// Drop them silently.
     Ignore,
     /// Drop them and say so in `Warning` headers (the default).
@@ -20,7 +20,7 @@ pub enum FieldValidation {
 
 /// Options of create, update and patch.
 #[derive(Clone, Debug)]
-pub struct WriteOptions {
+pub(crate) struct WriteOptions {
     /// Do everything but store the result.
     pub dry_run: bool,
     /// What to do about unknown fields.
@@ -33,7 +33,7 @@ pub struct WriteOptions {
 
 impl WriteOptions {
     /// Read them from the query string.
-    pub fn parse(query: &Query) -> Result<Self, Invalid> {
+    pub(crate) fn parse(query: &Query) -> Result<Self, Invalid> {
         let field_validation = match query.text("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,
             Some("Ignore") => FieldValidation::Ignore,
@@ -70,7 +70,7 @@ fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, Invalid> {
 
 /// How a list's `resourceVersion` is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VersionMatch {
+pub(crate) enum VersionMatch {
     /// Exactly this revision.
     Exact,
     /// This one or any later one.
@@ -79,7 +79,7 @@ pub enum VersionMatch {
 
 /// Options of list, watch and deletecollection.
 #[derive(Clone, Debug, Default)]
-pub struct ListOptions {
+pub(crate) struct ListOptions {
     /// Label selector as written.
     pub label_selector: Option<String>,
     /// Field selector as written.
@@ -104,7 +104,7 @@ pub struct ListOptions {
 
 impl ListOptions {
     /// Read them from the query string.
-    pub fn parse(query: &Query) -> Result<Self, Invalid> {
+    pub(crate) fn parse(query: &Query) -> Result<Self, Invalid> {
         let number = |key: &str| -> Result<Option<u64>, Invalid> {
             query
                 .text(key)
@@ -192,7 +192,7 @@ impl ListOptions {
 
 /// Options of delete, from the body and the query string.
 #[derive(Clone, Debug, Default)]
-pub struct DeleteOptions {
+pub(crate) struct DeleteOptions {
     /// Seconds a pod gets to end; `None` means the object's own.
     pub grace: Option<i64>,
     /// `Background`, `Foreground` or `Orphan`.
@@ -207,7 +207,7 @@ pub struct DeleteOptions {
 
 /// What becomes of the objects that a deleted one owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Propagation {
+pub(crate) enum Propagation {
     /// They are deleted after it.
     Background,
     /// They are deleted before it.
@@ -218,7 +218,7 @@ pub enum Propagation {
 
 impl DeleteOptions {
     /// Read them from a `DeleteOptions` body (if there is one) or else from the query string.
-    pub fn parse(query: &Query, body: Option<&Value>) -> Result<Self, Invalid> {
+    pub(crate) fn parse(query: &Query, body: Option<&Value>) -> Result<Self, Invalid> {
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
         let mut options = Self::default();
         let mut orphan = None;

@@ -9,7 +9,7 @@ use super::query::decode;
 
 /// What a path points at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
+pub(crate) enum Route {
     /// A resource, a collection of them, or a subresource.
     Resource(Target),
     /// Discovery, health, documents and unknown paths.
@@ -18,7 +18,7 @@ pub enum Route {
 
 /// A resource path taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// The API group; empty for the core group.
     pub group: String,
     /// The version within the group.
@@ -38,7 +38,7 @@ pub struct Target {
 }
 
 /// Take a path apart.
-pub fn route(path: &str) -> Route {
+pub(crate) fn route(path: &str) -> Route {
     let mut parts: Vec<String> = path
         .trim_matches('/')
         .split('/')

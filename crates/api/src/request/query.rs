@@ -2,11 +2,11 @@
 
 /// A decoded query string.
 #[derive(Clone, Debug, Default)]
-pub struct Query(Vec<(String, String)>);
+pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Decode a query string (`application/x-www-form-urlencoded`).
-    pub fn parse(text: Option<&str>) -> Self {
+    pub(crate) fn parse(text: Option<&str>) -> Self {
         let pairs = text
             .unwrap_or_default()
             .split('&')
@@ -19,18 +19,18 @@ impl Query {
     }
 
     /// The first value of a key.
-    pub fn get(&self, key: &str) -> Option<&str> {
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
         let pair = self.0.iter().find(|(name, _)| name == key);
         pair.map(|(_, value)| value.as_str())
     }
 
     /// The first value of a key unless it is empty.
-    pub fn text(&self, key: &str) -> Option<&str> {
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
         self.get(key).filter(|value| !value.is_empty())
     }
 
     /// Every value of a key, in order.
-    pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         self.0
             .iter()
             .filter(move |(name, _)| name == key)
@@ -38,18 +38,18 @@ impl Query {
     }
 
     /// Is the key there at all?
-    pub fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
 
     /// A switch: absent, `0` and `false` are off; anything else, an empty value too, is on.
     /// That is how Kubernetes converts a query string to booleans.
-    pub fn flag(&self, key: &str) -> bool {
+    pub(crate) fn flag(&self, key: &str) -> bool {
         matches!(self.get(key), Some(value) if value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
     /// All pairs in order.
-    pub fn pairs(&self) -> &[(String, String)] {
+    pub(crate) fn pairs(&self) -> &[(String, String)] {
         &self.0
     }
 }
@@ -91,7 +91,7 @@ pub(super) fn decode(text: &str, plus: bool) -> String {
 }
 
 /// Percent-encode a query value or path segment: all but unreserved characters.
-pub fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     use std::fmt::Write;
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -32,7 +32,7 @@ const RESOURCE_FIELDS: &[&str] = &[
 
 /// Which list of the pod a container is in: the rules differ.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(super) enum Role {
     /// `containers`
     Main,
     /// `initContainers`
@@ -42,7 +42,7 @@ pub enum Role {
 }
 
 /// What a container may refer to in its pod, and what must be unique across containers.
-pub struct Surroundings<'a> {
+pub(super) struct Surroundings<'a> {
     /// Names of the pod's volumes.
     pub volumes: HashSet<&'a str>,
     /// Names of containers seen so far.
@@ -52,7 +52,7 @@ pub struct Surroundings<'a> {
 }
 
 /// Check one container.
-pub fn container<'a>(
+pub(super) fn container<'a>(
     container: &'a Value,
     role: Role,
     around: &mut Surroundings<'a>,
@@ -289,7 +289,7 @@ fn value_from(variable: &Value, from: &Value, here: &Path<'_>, errors: &mut Erro
 }
 
 /// Check a reference to a field of the pod; `supported` are those the place can show.
-pub fn field_ref(field: &Value, supported: &[&str], here: &Path<'_>, errors: &mut Errors) {
+pub(super) fn field_ref(field: &Value, supported: &[&str], here: &Path<'_>, errors: &mut Errors) {
     let version = text(field, &["apiVersion"]);
     if version.is_empty() {
         errors.required(&here.field("apiVersion"), "");
@@ -320,7 +320,12 @@ pub fn field_ref(field: &Value, supported: &[&str], here: &Path<'_>, errors: &mu
 }
 
 /// Check a reference to a container's resource; in volumes the container must be named.
-pub fn resource_ref(reference: &Value, in_container: bool, here: &Path<'_>, errors: &mut Errors) {
+pub(super) fn resource_ref(
+    reference: &Value,
+    in_container: bool,
+    here: &Path<'_>,
+    errors: &mut Errors,
+) {
     if !in_container && text(reference, &["containerName"]).is_empty() {
         errors.required(&here.field("containerName"), "");
     }
@@ -370,7 +375,7 @@ fn mounts(container: &Value, volumes: &HashSet<&str>, here: &Path<'_>, errors: &
 }
 
 /// A path that must stay below where it starts.
-pub fn relative_path(path: &str, here: &Path<'_>, errors: &mut Errors) {
+pub(super) fn relative_path(path: &str, here: &Path<'_>, errors: &mut Errors) {
     if path.starts_with('/') {
         errors.invalid(here, path, "must be a relative path");
     }
@@ -380,7 +385,7 @@ pub fn relative_path(path: &str, here: &Path<'_>, errors: &mut Errors) {
 }
 
 /// Check requests and limits.
-pub fn resources(resources: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(super) fn resources(resources: &Value, here: &Path<'_>, errors: &mut Errors) {
     for list in ["limits", "requests"] {
         let place = here.field(list);
         for (name, amount) in members(resources, &[list]) {
@@ -459,7 +464,7 @@ fn security(context: &Value, here: &Path<'_>, errors: &mut Errors) {
 }
 
 /// Check user and group numbers of a security context.
-pub fn identity(context: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(super) fn identity(context: &Value, here: &Path<'_>, errors: &mut Errors) {
     for field in ["runAsUser", "runAsGroup", "fsGroup"] {
         if let Some(number) = at(context, &[field]).and_then(Value::as_i64)
             && !(0..=i64::from(i32::MAX)).contains(&number)
@@ -474,7 +479,7 @@ pub fn identity(context: &Value, here: &Path<'_>, errors: &mut Errors) {
 }
 
 /// Take the image out of a container, to compare all else.
-pub fn without_image(container: &mut Value) {
+pub(super) fn without_image(container: &mut Value) {
     if let Value::Object(map) = container {
         map.shift_remove("image");
     }

@@ -6,7 +6,7 @@ use consort_object::selector::LabelSelector;
 use serde_json::Value;
 
 /// Check a job.
-pub fn job(object: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(crate) fn job(object: &Value, here: &Path<'_>, errors: &mut Errors) {
     let here = here.field("spec");
     let spec = &object["spec"];
     for field in [
@@ -69,7 +69,7 @@ pub fn job(object: &Value, here: &Path<'_>, errors: &mut Errors) {
 }
 
 /// Check a change of a job.
-pub fn job_update(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(crate) fn job_update(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
     job(new, here, errors);
     let here = here.field("spec");
     let (new, old) = (&new["spec"], &old["spec"]);

@@ -6,7 +6,7 @@ use consort_object::names;
 use serde_json::Value;
 
 /// Check a map of labels.
-pub fn labels(value: &Value, at: &Path<'_>, errors: &mut Errors) {
+pub(crate) fn labels(value: &Value, at: &Path<'_>, errors: &mut Errors) {
     for (key, value) in members(value, &[]) {
         errors.check(at, key, names::qualified_name(key));
         if let Some(value) = value.as_str() {
@@ -16,7 +16,7 @@ pub fn labels(value: &Value, at: &Path<'_>, errors: &mut Errors) {
 }
 
 /// Check a `LabelSelector`.
-pub fn label_selector(selector: &Value, at: &Path<'_>, errors: &mut Errors) {
+pub(crate) fn label_selector(selector: &Value, at: &Path<'_>, errors: &mut Errors) {
     if let Some(labels_value) = selector.get("matchLabels") {
         labels(labels_value, &at.field("matchLabels"), errors);
     }

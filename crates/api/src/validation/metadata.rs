@@ -10,7 +10,7 @@ use serde_json::Value;
 const ANNOTATION_BYTES: usize = 256 * 1024;
 
 /// Check a name by a kind's rule. `prefix`: the text is a `generateName`, so it may end in `-`.
-pub fn name(rule: NameRule, name: &str, prefix: bool) -> Result<(), String> {
+pub(super) fn name(rule: NameRule, name: &str, prefix: bool) -> Result<(), String> {
     let masked;
     let name = if prefix && name.len() > 1 && name.ends_with('-') {
         // What follows the dash is the server's and always fits.
@@ -28,7 +28,7 @@ pub fn name(rule: NameRule, name: &str, prefix: bool) -> Result<(), String> {
 }
 
 /// Check the metadata of a new object.
-pub fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
+pub(crate) fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
     let root = Path::Root;
     let at = root.field("metadata");
     let meta = &object["metadata"];
@@ -117,7 +117,7 @@ fn owners(meta: &Value, at: &Path<'_>, errors: &mut Errors) {
 }
 
 /// Check a change of the metadata.
-pub fn metadata_update(new: &Value, old: &Value, errors: &mut Errors) {
+pub(crate) fn metadata_update(new: &Value, old: &Value, errors: &mut Errors) {
     let root = Path::Root;
     let at = root.field("metadata");
     let (new, old) = (&new["metadata"], &old["metadata"]);

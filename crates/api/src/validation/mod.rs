@@ -13,12 +13,12 @@ mod service;
 mod volume;
 mod workload;
 
-pub use job::{job, job_update};
-pub use labels::{label_selector, labels};
-pub use metadata::{metadata, metadata_update};
-pub use pod::{ephemeral_containers_update, pod, pod_template, pod_update};
-pub use service::{service, service_update};
-pub use workload::{deployment, deployment_update, replica_set, replica_set_update};
+pub(crate) use job::{job, job_update};
+pub(crate) use labels::{label_selector, labels};
+pub(crate) use metadata::{metadata, metadata_update};
+pub(crate) use pod::{ephemeral_containers_update, pod, pod_template, pod_update};
+pub(crate) use service::{service, service_update};
+pub(crate) use workload::{deployment, deployment_update, replica_set, replica_set_update};
 
 use consort_object::field_error::FieldError;
 use serde_json::Value;
@@ -26,7 +26,7 @@ use std::fmt;
 
 /// Where in an object a check is. Nothing is written out until there is something to say.
 #[derive(Clone, Copy)]
-pub enum Path<'a> {
+pub(crate) enum Path<'a> {
     /// The object itself.
     Root,
     /// A field.
@@ -39,17 +39,17 @@ pub enum Path<'a> {
 
 impl<'a> Path<'a> {
     /// A field below this place.
-    pub fn field(&'a self, name: &'a str) -> Path<'a> {
+    pub(crate) fn field(&'a self, name: &'a str) -> Path<'a> {
         Path::Field(self, name)
     }
 
     /// An item below this place.
-    pub fn index(&'a self, index: usize) -> Path<'a> {
+    pub(crate) fn index(&'a self, index: usize) -> Path<'a> {
         Path::Index(self, index)
     }
 
     /// A map's member below this place.
-    pub fn key(&'a self, key: &'a str) -> Path<'a> {
+    pub(crate) fn key(&'a self, key: &'a str) -> Path<'a> {
         Path::Key(self, key)
     }
 }
@@ -68,55 +68,65 @@ impl fmt::Display for Path<'_> {
 
 /// What was found wrong so far.
 #[derive(Default)]
-pub struct Errors(pub Vec<FieldError>);
+pub(crate) struct Errors(pub Vec<FieldError>);
 
 impl Errors {
     /// A value must be given.
-    pub fn required(&mut self, at: &Path<'_>, detail: &str) {
+    pub(crate) fn required(&mut self, at: &Path<'_>, detail: &str) {
         self.0.push(FieldError::required(at.to_string(), detail));
     }
 
     /// The value is malformed or out of bounds.
-    pub fn invalid(&mut self, at: &Path<'_>, value: impl Into<Value>, detail: impl Into<String>) {
+    pub(crate) fn invalid(
+        &mut self,
+        at: &Path<'_>,
+        value: impl Into<Value>,
+        detail: impl Into<String>,
+    ) {
         self.0
             .push(FieldError::invalid(at.to_string(), value, detail));
     }
 
     /// The value is not one of those supported.
-    pub fn not_supported(&mut self, at: &Path<'_>, value: impl Into<Value>, supported: &[&str]) {
+    pub(crate) fn not_supported(
+        &mut self,
+        at: &Path<'_>,
+        value: impl Into<Value>,
+        supported: &[&str],
+    ) {
         self.0
             .push(FieldError::not_supported(at.to_string(), value, supported));
     }
 
     /// The value must be unique and is not.
-    pub fn duplicate(&mut self, at: &Path<'_>, value: impl Into<Value>) {
+    pub(crate) fn duplicate(&mut self, at: &Path<'_>, value: impl Into<Value>) {
         self.0.push(FieldError::duplicate(at.to_string(), value));
     }
 
     /// The value may not be here.
-    pub fn forbidden(&mut self, at: &Path<'_>, detail: impl Into<String>) {
+    pub(crate) fn forbidden(&mut self, at: &Path<'_>, detail: impl Into<String>) {
         self.0.push(FieldError::forbidden(at.to_string(), detail));
     }
 
     /// The value names something that is not there.
-    pub fn not_found(&mut self, at: &Path<'_>, value: impl Into<Value>) {
+    pub(crate) fn not_found(&mut self, at: &Path<'_>, value: impl Into<Value>) {
         self.0.push(FieldError::not_found(at.to_string(), value));
     }
 
     /// The value is longer than `limit` bytes.
-    pub fn too_long(&mut self, at: &Path<'_>, limit: usize) {
+    pub(crate) fn too_long(&mut self, at: &Path<'_>, limit: usize) {
         self.0.push(FieldError::too_long(at.to_string(), limit));
     }
 
     /// Note what a check of a text said.
-    pub fn check(&mut self, at: &Path<'_>, value: &str, result: Result<(), String>) {
+    pub(crate) fn check(&mut self, at: &Path<'_>, value: &str, result: Result<(), String>) {
         if let Err(detail) = result {
             self.invalid(at, value, detail);
         }
     }
 
     /// Require a number in a range.
-    pub fn between(&mut self, at: &Path<'_>, number: i64, low: i64, high: i64) {
+    pub(crate) fn between(&mut self, at: &Path<'_>, number: i64, low: i64, high: i64) {
         if number < low || number > high {
             self.invalid(
                 at,
@@ -127,7 +137,7 @@ impl Errors {
     }
 
     /// Require a number that is not negative.
-    pub fn not_negative(&mut self, at: &Path<'_>, value: Option<&Value>) {
+    pub(crate) fn not_negative(&mut self, at: &Path<'_>, value: Option<&Value>) {
         if let Some(number) = value.and_then(Value::as_i64)
             && number < 0
         {
@@ -136,12 +146,12 @@ impl Errors {
     }
 
     /// Require a port number.
-    pub fn port(&mut self, at: &Path<'_>, number: i64) {
+    pub(crate) fn port(&mut self, at: &Path<'_>, number: i64) {
         self.between(at, number, 1, 65535);
     }
 
     /// Require one of some words; an absent value is required.
-    pub fn one_of(&mut self, at: &Path<'_>, value: &str, words: &[&str]) {
+    pub(crate) fn one_of(&mut self, at: &Path<'_>, value: &str, words: &[&str]) {
         if value.is_empty() {
             self.required(at, "");
         } else if !words.contains(&value) {
@@ -150,7 +160,7 @@ impl Errors {
     }
 
     /// Require that a field did not change.
-    pub fn immutable(&mut self, at: &Path<'_>, new: Option<&Value>, old: Option<&Value>) {
+    pub(crate) fn immutable(&mut self, at: &Path<'_>, new: Option<&Value>, old: Option<&Value>) {
         let empty = |value: &&Value| match value {
             Value::Null => false,
             Value::Object(map) => !map.is_empty(),

@@ -14,12 +14,12 @@ const NODE_OPERATORS: &[&str] = &["In", "NotIn", "Exists", "DoesNotExist", "Gt",
 const CHANGEABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
 /// Check a pod.
-pub fn pod(pod: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(crate) fn pod(pod: &Value, here: &Path<'_>, errors: &mut Errors) {
     pod_spec(&pod["spec"], &here.field("spec"), errors);
 }
 
 /// Check a pod template.
-pub fn pod_template(template: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(crate) fn pod_template(template: &Value, here: &Path<'_>, errors: &mut Errors) {
     let meta = here.field("metadata");
     if let Some(value) = at(template, &["metadata", "labels"]) {
         labels(value, &meta.field("labels"), errors);
@@ -42,7 +42,7 @@ pub fn pod_template(template: &Value, here: &Path<'_>, errors: &mut Errors) {
 }
 
 /// Check a pod's spec.
-pub fn pod_spec(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(super) fn pod_spec(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
     let volumes = super::volume::volumes(spec, &here.field("volumes"), errors);
     let mut around = Surroundings {
         volumes,
@@ -398,7 +398,7 @@ fn pod_term(term: &Value, here: &Path<'_>, errors: &mut Errors) {
 }
 
 /// Check a change of a pod: only a few fields of its spec may change.
-pub fn pod_update(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(crate) fn pod_update(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
     let here = here.field("spec");
     let (mut new_spec, mut old_spec) = (new["spec"].clone(), old["spec"].clone());
     for list in ["containers", "initContainers"] {
@@ -498,7 +498,12 @@ fn gates_only_shrink(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Err
 }
 
 /// Check a change through the `ephemeralcontainers` subresource: they may only be added.
-pub fn ephemeral_containers_update(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(crate) fn ephemeral_containers_update(
+    new: &Value,
+    old: &Value,
+    here: &Path<'_>,
+    errors: &mut Errors,
+) {
     let here = here.field("spec");
     pod_spec(&new["spec"], &here, errors);
     let place = here.field("ephemeralContainers");

@@ -6,7 +6,7 @@ use consort_object::names;
 use serde_json::Value;
 
 /// Check a probe. `once`: liveness and startup probes may not need several successes.
-pub fn probe(probe: &Value, once: bool, here: &Path<'_>, errors: &mut Errors) {
+pub(super) fn probe(probe: &Value, once: bool, here: &Path<'_>, errors: &mut Errors) {
     handler(probe, false, here, errors);
     for field in [
         "initialDelaySeconds",
@@ -37,7 +37,7 @@ pub fn probe(probe: &Value, once: bool, here: &Path<'_>, errors: &mut Errors) {
 }
 
 /// Check what a probe (or with `hook`, a life cycle hook) does: exactly one thing.
-pub fn handler(handler: &Value, hook: bool, here: &Path<'_>, errors: &mut Errors) {
+pub(super) fn handler(handler: &Value, hook: bool, here: &Path<'_>, errors: &mut Errors) {
     let mut found = 0;
     let mut one = |place: &Path<'_>, errors: &mut Errors| {
         found += 1;
@@ -104,7 +104,7 @@ fn http_get(get: &Value, here: &Path<'_>, errors: &mut Errors) {
 }
 
 /// Check a port that is a number or the name of a container's port.
-pub fn port(value: Option<&Value>, here: &Path<'_>, errors: &mut Errors) {
+pub(super) fn port(value: Option<&Value>, here: &Path<'_>, errors: &mut Errors) {
     match value {
         Some(Value::Number(number)) => errors.port(here, number.as_i64().unwrap_or_default()),
         Some(Value::String(name)) => errors.check(here, name, names::port_name(name)),

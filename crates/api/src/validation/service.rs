@@ -10,7 +10,7 @@ const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 
 /// Check a service.
-pub fn service(object: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(crate) fn service(object: &Value, here: &Path<'_>, errors: &mut Errors) {
     let here = here.field("spec");
     let spec = &object["spec"];
     let kind = text(spec, &["type"]);
@@ -165,7 +165,7 @@ fn policies(spec: &Value, kind: &str, here: &Path<'_>, errors: &mut Errors) {
 }
 
 /// Check a change of a service: its address stays while it needs one.
-pub fn service_update(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(crate) fn service_update(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
     service(new, here, errors);
     let here = here.field("spec");
     let address = |object| text(object, &["spec", "clusterIP"]).to_owned();

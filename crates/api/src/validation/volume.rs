@@ -26,7 +26,11 @@ const HOST_PATH_TYPES: &[&str] = &[
 ];
 
 /// Check the volumes; the answer is their names.
-pub fn volumes<'a>(spec: &'a Value, here: &Path<'_>, errors: &mut Errors) -> HashSet<&'a str> {
+pub(super) fn volumes<'a>(
+    spec: &'a Value,
+    here: &Path<'_>,
+    errors: &mut Errors,
+) -> HashSet<&'a str> {
     let mut seen = HashSet::new();
     for (index, volume) in items(spec, &["volumes"]).iter().enumerate() {
         let here = here.index(index);

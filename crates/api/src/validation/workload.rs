@@ -6,7 +6,7 @@ use consort_object::selector::LabelSelector;
 use serde_json::Value;
 
 /// Check a deployment.
-pub fn deployment(object: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(crate) fn deployment(object: &Value, here: &Path<'_>, errors: &mut Errors) {
     let here = here.field("spec");
     let spec = &object["spec"];
     errors.not_negative(&here.field("replicas"), spec.get("replicas"));
@@ -27,13 +27,13 @@ pub fn deployment(object: &Value, here: &Path<'_>, errors: &mut Errors) {
 }
 
 /// Check a change of a deployment.
-pub fn deployment_update(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(crate) fn deployment_update(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
     deployment(new, here, errors);
     selector_immutable(new, old, here, errors);
 }
 
 /// Check a replica set.
-pub fn replica_set(object: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(crate) fn replica_set(object: &Value, here: &Path<'_>, errors: &mut Errors) {
     let here = here.field("spec");
     let spec = &object["spec"];
     errors.not_negative(&here.field("replicas"), spec.get("replicas"));
@@ -42,7 +42,7 @@ pub fn replica_set(object: &Value, here: &Path<'_>, errors: &mut Errors) {
 }
 
 /// Check a change of a replica set.
-pub fn replica_set_update(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(crate) fn replica_set_update(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
     replica_set(new, here, errors);
     selector_immutable(new, old, here, errors);
 }
@@ -152,7 +152,7 @@ fn zero(value: &Value) -> bool {
 }
 
 /// A number that is not negative, or a percentage.
-pub fn int_or_percent(value: &Value, here: &Path<'_>, errors: &mut Errors) {
+pub(super) fn int_or_percent(value: &Value, here: &Path<'_>, errors: &mut Errors) {
     match value {
         Value::String(text) if percent(value).is_none_or(|percent| percent < 0) => errors.invalid(
             here,
