@@ -334,7 +334,8 @@ async fn malformed_and_lying_layers_are_refused_and_leave_nothing() {
     let other = |_: &[u8]| gzip(&Tar::default().file("other", "x").build());
     let garbage = |_: &[u8]| gzip(&vec![7; 4096]);
     let bzip = |_: &[u8]| b"BZh91AY&SY".to_vec();
-    let cases: [(&str, &dyn Fn(&[u8]) -> Vec<u8>, ErrorKind); 4] = [
+    type Stored<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+    let cases: [(&str, Stored<'_>, ErrorKind); 4] = [
         ("cut", &cut, ErrorKind::Invalid),
         ("another content", &other, ErrorKind::DigestMismatch),
         ("garbage", &garbage, ErrorKind::Invalid),

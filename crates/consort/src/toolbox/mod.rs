@@ -78,6 +78,10 @@ pub(crate) fn main_by_name(args: &[OsString]) -> Option<ExitCode> {
 }
 
 /// Runs a command as `consort toolbox COMMAND`.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the command line is done with it"
+)]
 pub(crate) fn run(command: Command) -> Result<()> {
     match code(&command) {
         0 => Ok(()),

@@ -87,6 +87,16 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<u8> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("listening at {address}"))?;
+    serve(listener, args, super::asked_to_end()).await?;
+    Ok(0)
+}
+
+/// Serves until `asked` resolves, then finishes what is being answered.
+async fn serve(
+    listener: TcpListener,
+    args: &Args,
+    asked: impl Future<Output = io::Result<()>>,
+) -> anyhow::Result<()> {
     let server = Arc::new(Server {
         args: args.clone(),
         host: super::host_name(),
@@ -95,7 +105,6 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<u8> {
     say(&format!("serving at http://{}", listener.local_addr()?));
     let graceful = GracefulShutdown::new();
     let mut connections = tokio::task::JoinSet::new();
-    let asked = super::asked_to_end();
     tokio::pin!(asked);
     loop {
         tokio::select! {
@@ -137,7 +146,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<u8> {
     {
         eprintln!("serve: requests were cut off after {:?}", args.grace);
     }
-    Ok(0)
+    Ok(())
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -269,10 +278,10 @@ impl Server {
             },
             None => None,
         };
-        self.greeting(request, upstream)
+        self.greeting(request, upstream.as_deref())
     }
 
-    fn greeting<B>(&self, request: &Request<B>, upstream: Option<String>) -> Answer {
+    fn greeting<B>(&self, request: &Request<B>, upstream: Option<&str>) -> Answer {
         let variables = self.variables();
         if wants_json(request) {
             let env: serde_json::Map<_, _> = variables
@@ -282,13 +291,13 @@ impl Server {
             let greeting = json!({"host": self.host, "env": env, "upstream": upstream});
             return answer(StatusCode::OK, JSON, format!("{greeting}\n"));
         }
-        let mut text = format!("hello from {}\n", self.host);
-        for (name, value) in variables {
-            text.push_str(&format!("{name}={value}\n"));
-        }
-        for line in upstream.iter().flat_map(|upstream| upstream.lines()) {
-            text.push_str(&format!("> {line}\n"));
-        }
+        let own = variables
+            .iter()
+            .map(|(name, value)| format!("{name}={value}\n"));
+        let added = upstream.into_iter().flat_map(str::lines);
+        let added = added.map(|line| format!("> {line}\n"));
+        let text = std::iter::once(format!("hello from {}\n", self.host));
+        let text: String = text.chain(own).chain(added).collect();
         answer(StatusCode::OK, TEXT, text)
     }
 
@@ -380,7 +389,126 @@ async fn read(path: &Path) -> io::Result<(&'static str, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+    use tokio::sync::oneshot;
+    use tokio::task::JoinHandle;
+
+    use super::super::{Command, fetch, load};
     use super::*;
+
+    /// Parses a command line as a container would give it.
+    fn command(line: &[&str]) -> Command {
+        super::super::ByName::parse_from(line).command
+    }
+
+    struct Running {
+        url: String,
+        end: oneshot::Sender<()>,
+        task: JoinHandle<anyhow::Result<()>>,
+    }
+
+    async fn start(options: &[&str]) -> Running {
+        let line = [&["serve", "--quiet"], options].concat();
+        let Command::Serve(args) = command(&line) else {
+            unreachable!("it was given as serve")
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (end, ended) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let asked = async {
+                let _ = ended.await;
+                Ok(())
+            };
+            serve(listener, &args, asked).await
+        });
+        Running { url, end, task }
+    }
+
+    async fn fetched(url: &str, options: &[&str]) -> anyhow::Result<u8> {
+        let line = [&["fetch", "--quiet", "--timeout=5s"], options, &[url]].concat();
+        let Command::Fetch(args) = command(&line) else {
+            unreachable!("it was given as fetch")
+        };
+        fetch::run(&args).await
+    }
+
+    #[tokio::test]
+    async fn the_front_end_adds_what_the_backend_says() {
+        let backend = start(&["--text", "from the backend"]).await;
+        let front = start(&["--upstream", &backend.url]).await;
+        fetched(&front.url, &["--expect", "> from the backend"])
+            .await
+            .unwrap();
+        backend.end.send(()).unwrap();
+        backend.task.await.unwrap().unwrap();
+        let error = fetched(&front.url, &[]).await.unwrap_err().to_string();
+        assert!(error.contains("502"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_becomes_ready_and_fetch_waits_for_it() {
+        let server = start(&["--ready-after=300ms", "--fail-after=1h"]).await;
+        let ready = format!("{}/readyz", server.url);
+        assert!(fetched(&ready, &[]).await.is_err());
+        fetched(&ready, &["--until-success", "--interval=50ms"])
+            .await
+            .unwrap();
+        fetched(&format!("{}/healthz", server.url), &[])
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_being_answered_is_finished_when_the_server_is_asked_to_end() {
+        let server = start(&["--text=slow", "--delay=300ms"]).await;
+        let url = server.url.clone();
+        let answer = tokio::spawn(async move { fetched(&url, &["--expect=slow"]).await });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        server.end.send(()).unwrap();
+        assert_eq!(answer.await.unwrap().unwrap(), 0);
+        server.task.await.unwrap().unwrap();
+        assert!(
+            fetched(&server.url, &[]).await.is_err(),
+            "it no longer listens"
+        );
+    }
+
+    #[tokio::test]
+    async fn files_are_served_from_below_the_directory_only() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.txt"), "content of a").unwrap();
+        let server = start(&["--dir", &dir.path().display().to_string()]).await;
+        let at = |path: &str| format!("{}{path}", server.url);
+        fetched(&at("/a.txt"), &["--expect=content of a"])
+            .await
+            .unwrap();
+        fetched(&at("/"), &["--expect=a.txt"]).await.unwrap();
+        assert!(
+            fetched(&at("/none"), &[])
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("404")
+        );
+        assert!(fetched(&at("/../../etc/passwd"), &[]).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn load_counts_what_was_answered_and_fails_without_a_server() {
+        let server = start(&["--text=x"]).await;
+        let run = async |url: &str| {
+            let Command::Load(args) = command(&["load", "-c2", "-n50", "-d5s", "--json", url])
+            else {
+                unreachable!("it was given as load")
+            };
+            load::run(&args).await.unwrap()
+        };
+        assert_eq!(run(&server.url).await, 0);
+        server.end.send(()).unwrap();
+        server.task.await.unwrap().unwrap();
+        assert_eq!(run(&server.url).await, 1);
+    }
 
     #[test]
     fn paths_of_requests_stay_below_the_directory() {
