@@ -509,7 +509,7 @@ fn what_others_change_in_the_table_is_repaired() {
                 table[0],
                 table[1],
                 "services",
-                "{ 10.45.0.77 . tcp . 80 : 0x7 . 0x1 }",
+                "{ 10.45.0.77 . tcp . 80 : 0x7 }",
             ],
             &["add", "chain", table[0], table[1], "stray"],
             &["add", "rule", table[0], table[1], "refuse", "drop"],

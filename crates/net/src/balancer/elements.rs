@@ -57,7 +57,16 @@ pub(super) fn backend_from(bytes: &[u8]) -> Option<SocketAddrV4> {
     ))
 }
 
-/// Two numbers, such as id and slot, or id and class.
+/// A number, such as an id or a class, in host order.
+pub(super) fn number(number: u32) -> Vec<u8> {
+    number.to_ne_bytes().to_vec()
+}
+
+pub(super) fn number_from(bytes: &[u8]) -> Option<u32> {
+    bytes.try_into().ok().map(u32::from_ne_bytes)
+}
+
+/// Two numbers, such as id and slot.
 pub(super) fn pair(first: u32, second: u32) -> Vec<u8> {
     [first.to_ne_bytes(), second.to_ne_bytes()].concat()
 }

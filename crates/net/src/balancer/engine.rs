@@ -59,7 +59,8 @@ impl Engine {
         if !self.up && self.state.is_empty() && self.present()? {
             let services = self.dump(SetId::Services)?;
             let backends = self.dump(SetId::Backends)?;
-            self.state.import(&services, &backends);
+            let classes = self.dump(SetId::Classes)?;
+            self.state.import(&services, &classes, &backends);
         }
         for (door, target) in host_ports {
             self.state.set_host_port(*door, *target);

@@ -3,7 +3,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::elements::{Bytes, Door, Elements, Uses, backend, backend_from, pair, pair_from};
+use super::elements::{
+    Bytes, Door, Elements, Uses, backend, backend_from, number, number_from, pair, pair_from,
+};
 use super::table::{Class, SetId};
 use super::{Error, Frontend, Protocol, ServiceKey};
 use crate::conntrack::Stale;
@@ -140,7 +142,16 @@ impl State {
 
     /// Takes over what an earlier run left in the kernel, so that it stays as it is until the services
     /// are known again. Contradictions in it are dropped.
-    pub(super) fn import(&mut self, services: &[(Bytes, Bytes)], backends: &[(Bytes, Bytes)]) {
+    pub(super) fn import(
+        &mut self,
+        services: &[(Bytes, Bytes)],
+        classes: &[(Bytes, Bytes)],
+        backends: &[(Bytes, Bytes)],
+    ) {
+        let classes: HashMap<&Bytes, u32> = classes
+            .iter()
+            .filter_map(|(key, class)| Some((key, number_from(class)?)))
+            .collect();
         let mut slots: HashMap<u32, HashMap<u32, SocketAddrV4>> = HashMap::new();
         for (key, data) in backends {
             if let (Some((id, slot)), Some(address)) = (pair_from(key), backend_from(data)) {
@@ -148,9 +159,10 @@ impl State {
             }
         }
         for (key, data) in services {
-            let (Some(door), Some((id, class))) = (Door::from_key(key), pair_from(data)) else {
+            let (Some(door), Some(id)) = (Door::from_key(key), number_from(data)) else {
                 continue;
             };
+            let class = classes.get(key).copied().unwrap_or_default();
             let front = self.fronts.entry(id).or_insert_with(|| Front {
                 affinity: Class::from_number(class).affinity,
                 slots: Vec::new(),
@@ -462,46 +474,44 @@ impl State {
         }
     }
 
-    /// Writes the element of a door.
+    /// Writes the elements of a door: whose it is, and how that one spreads its connections.
     fn open(&mut self, door: Door) {
         let key = door.key();
         let before = self
             .elements
-            .get(SetId::Services, &key)
-            .and_then(|data| pair_from(data));
+            .get(SetId::Classes, &key)
+            .and_then(|class| number_from(class));
         let owner = self
             .claims
             .get(&door)
             .and_then(|claims| claims.first())
             .copied();
         let after = owner.and_then(|id| Some((id, self.fronts.get(&id)?.class())));
-        if before == after {
-            return;
-        }
         if let Some((_, class)) = after.filter(|(_, class)| *class != 0) {
             self.use_class(door.is_node(), class);
         }
-        if let Some((_, class)) = before.filter(|(_, class)| *class != 0) {
+        if let Some(class) = before.filter(|class| *class != 0) {
             self.drop_class(door.is_node(), class);
         }
-        match after {
-            Some((id, class)) => self.elements.put(SetId::Services, key, pair(id, class)),
-            None => self.elements.delete(SetId::Services, key),
+        if let Some((id, class)) = after {
+            self.elements.put(SetId::Services, key.clone(), number(id));
+            self.elements.put(SetId::Classes, key, number(class));
+        } else {
+            self.elements.delete(SetId::Services, key.clone());
+            self.elements.delete(SetId::Classes, key);
         }
     }
 
     fn use_class(&mut self, node: bool, class: u32) {
         if self.classes.add((node, class)) {
             let chain = Class::from_number(class).chain(node).into_bytes();
-            self.elements
-                .put(dispatch(node), class.to_ne_bytes().to_vec(), chain);
+            self.elements.put(dispatch(node), number(class), chain);
         }
     }
 
     fn drop_class(&mut self, node: bool, class: u32) {
         if self.classes.remove((node, class)) {
-            self.elements
-                .delete(dispatch(node), class.to_ne_bytes().to_vec());
+            self.elements.delete(dispatch(node), number(class));
         }
     }
 }
@@ -547,7 +557,8 @@ mod tests {
 
     /// The backends a client of this door can get, as the kernel's rules find them.
     fn reachable(state: &State, door: Door) -> Option<Vec<SocketAddrV4>> {
-        let (id, class) = pair_from(state.elements.get(SetId::Services, &door.key())?)?;
+        let id = number_from(state.elements.get(SetId::Services, &door.key())?)?;
+        let class = number_from(state.elements.get(SetId::Classes, &door.key())?)?;
         if class == 0 {
             return Some(Vec::new());
         }
@@ -620,7 +631,11 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let mut second = State::default();
-        second.import(&dump(SetId::Services), &dump(SetId::Backends));
+        second.import(
+            &dump(SetId::Services),
+            &dump(SetId::Classes),
+            &dump(SetId::Backends),
+        );
         second.elements.changes();
         for (name, frontends) in services.iter().rev().cloned() {
             second.set(&name, frontends);

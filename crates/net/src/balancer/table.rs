@@ -1,8 +1,9 @@
 //! The fixed part of the table: sets, chains and rules.
 //!
-//! A new connection to `vip . protocol . port` finds an id and a class in `services`. The class says
-//! how many slots there are (and for how long a client is remembered); `dispatch` leads to the chain
-//! for that class, which draws a slot and finds the backend under `id . slot` in `backends`. So one
+//! A new connection to `vip . protocol . port` finds its class in `classes`. The class says how many
+//! slots there are (and for how long a client is remembered); `dispatch` leads to the chain for that
+//! class, which finds the service's id in `services`, draws a slot, and finds the backend under
+//! `id . slot` in `backends`. So one
 //! more backend is one more element, and everything else stays as it is. There is a chain for each
 //! number of slots in use, which makes the choice exactly even.
 //!
@@ -38,6 +39,7 @@ pub(crate) struct Surroundings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum SetId {
     Services,
+    Classes,
     Backends,
     Members,
     Hairpin,
@@ -50,11 +52,17 @@ pub(super) enum SetId {
 /// How many clients are remembered at most; further ones are served without being remembered.
 const AFFINE_CLIENTS: u32 = 1 << 18;
 
-pub(super) const SETS: [(SetId, Set); 8] = [
-    // vip . protocol . port -> id . class
+pub(super) const SETS: [(SetId, Set); 9] = [
+    // vip . protocol . port -> id
     (
         SetId::Services,
-        plain("services", &[IPADDR, PROTO, PORT], Some((&[MARK, MARK], 8))),
+        plain("services", &[IPADDR, PROTO, PORT], Some((&[MARK], 4))),
+    ),
+    // vip . protocol . port -> class. Not one map with the ids: `nft list` cannot read rules that use a
+    // part of what a map gives.
+    (
+        SetId::Classes,
+        plain("classes", &[IPADDR, PROTO, PORT], Some((&[MARK], 4))),
     ),
     // id . slot -> address . port
     (
@@ -265,6 +273,7 @@ pub(super) fn chains(around: &Surroundings) -> Vec<Chain> {
             vec![
                 // What listens on the gateway's address is for pods and this host.
                 Rule::new()
+                    .unknown_connection()
                     .within(
                         Address::Destination,
                         Ipv4Net::new_assert(around.gateway, 32),
@@ -277,14 +286,14 @@ pub(super) fn chains(around: &Surroundings) -> Vec<Chain> {
                 Rule::new()
                     .constant(Ipv4Addr::UNSPECIFIED, r(1))
                     .load_service(r(2))
-                    .map("services", r(1), r(6))
-                    .equals(r(7), 0)
+                    .map("classes", r(1), r(6))
+                    .equals(r(6), 0)
                     .goto("refuse"),
                 Rule::new()
                     .load(Address::Destination, r(1))
                     .load_service(r(2))
-                    .map("services", r(1), r(6))
-                    .equals(r(7), 0)
+                    .map("classes", r(1), r(6))
+                    .equals(r(6), 0)
                     .goto("refuse"),
             ],
         ),
@@ -297,15 +306,15 @@ fn redirect(around: &Surroundings) -> Vec<Rule> {
     let node = |rule: Rule| {
         rule.constant(Ipv4Addr::UNSPECIFIED, r(1))
             .load_service(r(2))
-            .map("services", r(1), r(6))
-            .dispatch("node-dispatch", r(7))
+            .map("classes", r(1), r(6))
+            .dispatch("node-dispatch", r(6))
     };
     let mut rules = vec![
         Rule::new()
             .load(Address::Destination, r(1))
             .load_service(r(2))
-            .map("services", r(1), r(6))
-            .dispatch("dispatch", r(7)),
+            .map("classes", r(1), r(6))
+            .dispatch("dispatch", r(6)),
     ];
     if around.node_port_addresses.is_empty() {
         rules.push(node(Rule::new().local_destination()));
@@ -345,8 +354,8 @@ fn unserved(around: &Surroundings) -> Vec<Rule> {
         Rule::new()
             .load(Address::Destination, r(1))
             .load_service(r(2))
-            .map("services", r(1), r(6))
-            .equals(r(7), 0)
+            .map("classes", r(1), r(6))
+            .equals(r(6), 0)
             .goto("refuse"),
     ]
 }

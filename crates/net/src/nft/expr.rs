@@ -16,6 +16,9 @@ const VERDICT: u32 = 0;
 const LOOPBACK: u32 = 1;
 /// `IPS_DST_NAT` of a connection's status.
 const DESTINATION_NAT: u32 = 0x20;
+/// States of a connection.
+const ESTABLISHED: u32 = 2;
+const RELATED: u32 = 4;
 /// `RTN_LOCAL`.
 const LOCAL: u32 = 2;
 
@@ -172,19 +175,29 @@ impl Rule {
 
     /// Goes on when the connection's destination was rewritten.
     pub(crate) fn redirected(self) -> Self {
+        self.connection(2, DESTINATION_NAT, true)
+    }
+
+    /// Goes on when the packet does not belong to a connection that is known already.
+    pub(crate) fn unknown_connection(self) -> Self {
+        self.connection(0, ESTABLISHED | RELATED, false)
+    }
+
+    /// Goes on when any (or none) of the bits of a connection's property are set.
+    fn connection(self, key: u32, bits: u32, any: bool) -> Self {
         self.push("ct", |e| {
-            e.be32(1, r(0)).be32(2, 2);
+            e.be32(1, r(0)).be32(2, key);
         })
         .push("bitwise", |e| {
             e.be32(1, r(0)).be32(2, r(0)).be32(3, 4);
             e.nest(4, |data| {
-                data.attr(1, &DESTINATION_NAT.to_ne_bytes());
+                data.attr(1, &bits.to_ne_bytes());
             });
             e.nest(5, |data| {
                 data.attr(1, &[0; 4]);
             });
         })
-        .compare(r(0), false, &[0; 4])
+        .compare(r(0), !any, &[0; 4])
     }
 
     /// Goes on when the key in the registers is in the set.
