@@ -29,13 +29,16 @@ const HEAD: &str = "\
 ";
 
 /// Makes the table from the Git directories named in `args`.
-pub fn run(args: &[String]) -> Result<()> {
+pub(crate) fn run(args: &[String]) -> Result<()> {
     ensure!(!args.is_empty(), "usage: cargo xtask schema GIT_DIR...");
     let mut packages = BTreeMap::new();
     for dir in args {
         let tree = git(dir, &["ls-tree", "-r", "--name-only", "HEAD"])?;
         let files: Vec<&str> = tree.lines().collect();
-        for proto_path in files.iter().filter(|path| path.ends_with("/generated.proto")) {
+        for proto_path in files
+            .iter()
+            .filter(|path| path.ends_with("/generated.proto"))
+        {
             let folder = proto_path.trim_end_matches("/generated.proto");
             if folder.contains("testapigroup") {
                 continue;
@@ -43,15 +46,27 @@ pub fn run(args: &[String]) -> Result<()> {
             let proto = git(dir, &["show", &format!("HEAD:{proto_path}")])?;
             let mut go = String::new();
             for file in &files {
-                let Some(name) = file.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')) else { continue };
-                let is_source = Path::new(name).extension().is_some_and(|extension| extension == "go");
-                if name.contains('/') || !is_source || name.contains("generated") || name.ends_with("_test.go") {
+                let Some(name) = file
+                    .strip_prefix(folder)
+                    .and_then(|rest| rest.strip_prefix('/'))
+                else {
+                    continue;
+                };
+                let is_source = Path::new(name)
+                    .extension()
+                    .is_some_and(|extension| extension == "go");
+                if name.contains('/')
+                    || !is_source
+                    || name.contains("generated")
+                    || name.ends_with("_test.go")
+                {
                     continue;
                 }
                 go.push_str(&git(dir, &["show", &format!("HEAD:{file}")])?);
                 go.push('\n');
             }
-            let mut package = Package::read(&proto, &go).with_context(|| format!("reading {folder}"))?;
+            let mut package =
+                Package::read(&proto, &go).with_context(|| format!("reading {folder}"))?;
             package.wanted = wanted(folder);
             packages.insert(package.name.clone(), package);
         }
@@ -63,9 +78,18 @@ pub fn run(args: &[String]) -> Result<()> {
 }
 
 fn git(dir: &str, args: &[&str]) -> Result<String> {
-    let output = Command::new("git").arg("--git-dir").arg(dir).args(args).output().context("starting git")?;
+    let output = Command::new("git")
+        .arg("--git-dir")
+        .arg(dir)
+        .args(args)
+        .output()
+        .context("starting git")?;
     if !output.status.success() {
-        bail!("git {} in {dir}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "git {} in {dir}: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(String::from_utf8(output.stdout)?)
 }
@@ -74,7 +98,8 @@ fn git(dir: &str, args: &[&str]) -> Result<String> {
 fn wanted(folder: &str) -> bool {
     const MACHINERY: [&str; 3] = ["pkg/api/resource", "pkg/runtime", "pkg/util/intstr"];
     let version = folder.rsplit('/').next().unwrap_or_default();
-    let general = version.len() == 2 && version.starts_with('v') && version.as_bytes()[1].is_ascii_digit();
+    let general =
+        version.len() == 2 && version.starts_with('v') && version.as_bytes()[1].is_ascii_digit();
     general || MACHINERY.contains(&folder)
 }
 
@@ -124,7 +149,9 @@ struct GoField {
 impl Package {
     fn read(proto: &str, go: &str) -> Result<Self> {
         let (proto_package, messages) = read_proto(proto)?;
-        let rest = proto_package.strip_prefix("k8s.io.").context("a package outside k8s.io")?;
+        let rest = proto_package
+            .strip_prefix("k8s.io.")
+            .context("a package outside k8s.io")?;
         let version = rest.rsplit('.').next().unwrap_or_default().to_owned();
         Ok(Self {
             name: open_api(rest),
@@ -171,17 +198,31 @@ fn read_proto(proto: &str) -> Result<(String, BTreeMap<String, Vec<ProtoField>>)
             }
         } else if let Some((_, fields)) = &mut current {
             let line = line.split(';').next().unwrap_or_default();
-            let (declaration, tag) = line.rsplit_once(" = ").with_context(|| format!("a field without a number: {line}"))?;
-            let (kind, name) = declaration.rsplit_once(' ').context("a field without a type")?;
+            let (declaration, tag) = line
+                .rsplit_once(" = ")
+                .with_context(|| format!("a field without a number: {line}"))?;
+            let (kind, name) = declaration
+                .rsplit_once(' ')
+                .context("a field without a type")?;
             let (repeated, kind) = match kind.strip_prefix("repeated ") {
                 Some(kind) => (true, kind),
-                None => (false, kind.trim_start_matches("optional ").trim_start_matches("required ")),
+                None => (
+                    false,
+                    kind.trim_start_matches("optional ")
+                        .trim_start_matches("required "),
+                ),
             };
             let (map, kind) = match kind.strip_prefix("map<string, ") {
                 Some(kind) => (true, kind.trim_end_matches('>')),
                 None => (false, kind),
             };
-            fields.push(ProtoField { name: name.to_owned(), tag: tag.parse()?, repeated, map, kind: kind.to_owned() });
+            fields.push(ProtoField {
+                name: name.to_owned(),
+                tag: tag.parse()?,
+                repeated,
+                map,
+                kind: kind.to_owned(),
+            });
         }
     }
     Ok((package, messages))
@@ -192,7 +233,10 @@ fn markers(comments: &[&str]) -> BTreeMap<String, Vec<String>> {
     for comment in comments {
         if let Some(marker) = comment.trim_start_matches('/').trim().strip_prefix('+') {
             let (key, value) = marker.split_once('=').unwrap_or((marker, ""));
-            found.entry(key.trim().to_owned()).or_default().push(value.trim().trim_matches('"').to_owned());
+            found
+                .entry(key.trim().to_owned())
+                .or_default()
+                .push(value.trim().trim_matches('"').to_owned());
         }
     }
     found
@@ -229,14 +273,24 @@ fn read_go(go: &str) -> Result<BTreeMap<String, GoType>> {
                 }
             }
         } else if let Some(declaration) = raw.strip_prefix("type ") {
-            let (name, rest) = declaration.split_once(' ').context("a type without a definition")?;
+            let (name, rest) = declaration
+                .split_once(' ')
+                .context("a type without a definition")?;
             earlier.extend(&comments);
-            let mut found = GoType { markers: markers(&earlier), ..GoType::default() };
+            let mut found = GoType {
+                markers: markers(&earlier),
+                ..GoType::default()
+            };
             if rest == "struct {" {
                 found.is_struct = true;
                 current = Some((name.to_owned(), found));
             } else {
-                rest.split("//").next().unwrap_or_default().trim_start_matches("= ").trim().clone_into(&mut found.underlying);
+                rest.split("//")
+                    .next()
+                    .unwrap_or_default()
+                    .trim_start_matches("= ")
+                    .trim()
+                    .clone_into(&mut found.underlying);
                 found.is_struct = rest.starts_with("struct");
                 types.insert(name.to_owned(), found);
             }
@@ -248,7 +302,9 @@ fn read_go(go: &str) -> Result<BTreeMap<String, GoType>> {
 }
 
 fn read_go_field(line: &str, comments: &[&str]) -> Result<Option<GoField>> {
-    let Some((declaration, tags)) = line.split_once('`') else { return Ok(None) };
+    let Some((declaration, tags)) = line.split_once('`') else {
+        return Ok(None);
+    };
     let tags = tags.split('`').next().unwrap_or_default();
     let mut words = declaration.split_whitespace();
     let first = words.next().context("a field without a name")?;
@@ -265,7 +321,9 @@ fn read_go_field(line: &str, comments: &[&str]) -> Result<Option<GoField>> {
     Ok(Some(GoField {
         kind: second.unwrap_or(first).to_owned(),
         json: json_name.to_owned(),
-        omit_empty: options.split(',').any(|option| option == "omitempty" || option == "omitzero"),
+        omit_empty: options
+            .split(',')
+            .any(|option| option == "omitempty" || option == "omitzero"),
         proto_tag,
         patch_strategy: tag("patchStrategy").map(str::to_owned),
         patch_merge_key: tag("patchMergeKey").map(str::to_owned),
@@ -285,9 +343,16 @@ fn special(package: &str, name: &str) -> Option<&'static str> {
         | ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", "JSON") => "json",
         ("io.k8s.apimachinery.pkg.api.resource", "Quantity" | "QuantityValue") => "quantity",
         ("io.k8s.apimachinery.pkg.util.intstr", "IntOrString") => "intorstring",
-        ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", "JSONSchemaPropsOrBool") => "orbool",
-        ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", "JSONSchemaPropsOrArray") => "orarray",
-        ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", "JSONSchemaPropsOrStringArray") => "orstrings",
+        ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", "JSONSchemaPropsOrBool") => {
+            "orbool"
+        }
+        ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", "JSONSchemaPropsOrArray") => {
+            "orarray"
+        }
+        (
+            "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1",
+            "JSONSchemaPropsOrStringArray",
+        ) => "orstrings",
         _ => return None,
     })
 }
@@ -298,17 +363,29 @@ fn reachable(packages: &BTreeMap<String, Package>) -> BTreeSet<(String, String)>
     let mut open: Vec<(String, String)> = packages
         .values()
         .filter(|package| package.wanted)
-        .flat_map(|package| package.messages.keys().map(|name| (package.name.clone(), name.clone())))
+        .flat_map(|package| {
+            package
+                .messages
+                .keys()
+                .map(|name| (package.name.clone(), name.clone()))
+        })
         .collect();
     while let Some((package, name)) = open.pop() {
-        let fields = packages.get(&package).and_then(|package| package.messages.get(&name));
+        let fields = packages
+            .get(&package)
+            .and_then(|package| package.messages.get(&name));
         for field in fields.into_iter().flatten() {
             let full = field.kind.trim_start_matches('.');
-            open.extend(match full.strip_prefix("k8s.io.").and_then(|rest| rest.rsplit_once('.')) {
-                Some((owner, name)) => Some((open_api(owner), name.to_owned())),
-                None => Some((package.clone(), full.to_owned())),
-            }
-            .filter(|message| !found.contains(message)));
+            open.extend(
+                match full
+                    .strip_prefix("k8s.io.")
+                    .and_then(|rest| rest.rsplit_once('.'))
+                {
+                    Some((owner, name)) => Some((open_api(owner), name.to_owned())),
+                    None => Some((package.clone(), full.to_owned())),
+                }
+                .filter(|message| !found.contains(message)),
+            );
         }
         if fields.is_some() {
             found.insert((package, name));
@@ -317,7 +394,10 @@ fn reachable(packages: &BTreeMap<String, Package>) -> BTreeSet<(String, String)>
     found
 }
 
-fn write_table(packages: &BTreeMap<String, Package>, reachable: &BTreeSet<(String, String)>) -> Result<String> {
+fn write_table(
+    packages: &BTreeMap<String, Package>,
+    reachable: &BTreeSet<(String, String)>,
+) -> Result<String> {
     let mut out = HEAD.to_owned();
     for package in packages.values() {
         if !reachable.iter().any(|(owner, _)| *owner == package.name) {
@@ -328,7 +408,13 @@ fn write_table(packages: &BTreeMap<String, Package>, reachable: &BTreeSet<(Strin
             None | Some("") => "-",
             Some(group) => group,
         };
-        writeln!(out, "= {} {} {group} {}", package.alias(), package.name, package.version)?;
+        writeln!(
+            out,
+            "= {} {} {group} {}",
+            package.alias(),
+            package.name,
+            package.version
+        )?;
         for (name, fields) in &package.messages {
             if !reachable.contains(&(package.name.clone(), name.clone())) {
                 continue;
@@ -352,17 +438,32 @@ fn write_table(packages: &BTreeMap<String, Package>, reachable: &BTreeSet<(Strin
                 write!(out, " mt={}", kind[0])?;
             }
             out.push('\n');
-            write_fields(&mut out, packages, package, name, fields, go, form.is_some())?;
+            write_fields(
+                &mut out,
+                packages,
+                package,
+                name,
+                fields,
+                go,
+                form.is_some(),
+            )?;
         }
     }
     Ok(out)
 }
 
 /// The Go type behind a message; `type List metav1.List` leads to the other package.
-fn resolve<'a>(packages: &'a BTreeMap<String, Package>, package: &'a Package, name: &str) -> Option<&'a GoType> {
+fn resolve<'a>(
+    packages: &'a BTreeMap<String, Package>,
+    package: &'a Package,
+    name: &str,
+) -> Option<&'a GoType> {
     let go = package.go.get(name)?;
     if let Some(other) = go.underlying.strip_prefix("metav1.") {
-        return packages.get("io.k8s.apimachinery.pkg.apis.meta.v1")?.go.get(other);
+        return packages
+            .get("io.k8s.apimachinery.pkg.apis.meta.v1")?
+            .go
+            .get(other);
     }
     if !go.is_struct && package.go.contains_key(&go.underlying) {
         return resolve(packages, package, &go.underlying);
@@ -380,7 +481,11 @@ fn write_fields(
     special: bool,
 ) -> Result<()> {
     let go_fields: &[GoField] = go.map_or(&[], |go| &go.fields);
-    let position = |field: &ProtoField| go_fields.iter().position(|go| go.proto_tag == Some(field.tag));
+    let position = |field: &ProtoField| {
+        go_fields
+            .iter()
+            .position(|go| go.proto_tag == Some(field.tag))
+    };
     let mut ordered: Vec<&ProtoField> = fields.iter().collect();
     // The order of the Go struct is the order of upstream's JSON.
     ordered.sort_by_key(|field| position(field).unwrap_or(usize::MAX));
@@ -397,10 +502,20 @@ fn write_fields(
             "bool" => "b".to_owned(),
             "double" => "d".to_owned(),
             "bytes" => "y".to_owned(),
-            other => reference(packages, package, other).with_context(|| format!("{message}.{}", field.name))?,
+            other => reference(packages, package, other)
+                .with_context(|| format!("{message}.{}", field.name))?,
         };
-        let list = if field.repeated { "[]" } else if field.map { "{}" } else { "" };
-        let json = go.map(|go| go.json.as_str()).filter(|json| !json.is_empty() && *json != "-").unwrap_or(&field.name);
+        let list = if field.repeated {
+            "[]"
+        } else if field.map {
+            "{}"
+        } else {
+            ""
+        };
+        let json = go
+            .map(|go| go.json.as_str())
+            .filter(|json| !json.is_empty() && *json != "-")
+            .unwrap_or(&field.name);
         write!(out, " {json} {} {list}{kind}", field.tag)?;
         let Some(go) = go else {
             out.push('\n');
@@ -449,16 +564,28 @@ fn write_fields(
 }
 
 /// The alias and name of a message, as the table writes it.
-fn reference(packages: &BTreeMap<String, Package>, package: &Package, kind: &str) -> Result<String> {
+fn reference(
+    packages: &BTreeMap<String, Package>,
+    package: &Package,
+    kind: &str,
+) -> Result<String> {
     let full = kind.trim_start_matches('.');
     let Some(rest) = full.strip_prefix("k8s.io.") else {
         ensure!(package.messages.contains_key(full), "unknown type {kind}");
         return Ok(full.to_owned());
     };
-    let (owner, name) = rest.rsplit_once('.').context("a reference without a package")?;
-    let owner = packages.get(&open_api(owner)).with_context(|| format!("no package for {kind}"))?;
+    let (owner, name) = rest
+        .rsplit_once('.')
+        .context("a reference without a package")?;
+    let owner = packages
+        .get(&open_api(owner))
+        .with_context(|| format!("no package for {kind}"))?;
     ensure!(owner.messages.contains_key(name), "unknown type {kind}");
-    if owner.name == package.name { Ok(name.to_owned()) } else { Ok(format!("{}.{name}", owner.alias())) }
+    if owner.name == package.name {
+        Ok(name.to_owned())
+    } else {
+        Ok(format!("{}.{name}", owner.alias()))
+    }
 }
 
 /// The name Go's errors give to a field's type, where it is not the plain one.
@@ -477,7 +604,9 @@ fn go_name(package: &Package, field: &GoField) -> Option<String> {
     }
     match owner {
         "types" => Some(kind.to_owned()),
-        "metav1" | "v1" if matches!(name, "ResourceList" | "ResourceName") => Some(format!("v1.{name}")),
+        "metav1" | "v1" if matches!(name, "ResourceList" | "ResourceName") => {
+            Some(format!("v1.{name}"))
+        }
         _ => None,
     }
 }
