@@ -87,7 +87,7 @@ async fn layouts_of_umoci_name_by_tag_and_get_the_name_they_are_given() {
     let name = reference("example.com/made:v7");
     assert_eq!(
         images.import(&layout, Some(&name)).await.unwrap(),
-        [name.clone()]
+        std::slice::from_ref(&name)
     );
     let image = images.get(&name).await.unwrap().unwrap();
     assert_eq!(

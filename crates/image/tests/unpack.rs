@@ -323,6 +323,9 @@ async fn no_layer_reaches_out_of_its_directory() {
     }
 }
 
+/// How a layer is stored.
+type Stored<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+
 #[tokio::test]
 async fn malformed_and_lying_layers_are_refused_and_leave_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -334,7 +337,6 @@ async fn malformed_and_lying_layers_are_refused_and_leave_nothing() {
     let other = |_: &[u8]| gzip(&Tar::default().file("other", "x").build());
     let garbage = |_: &[u8]| gzip(&vec![7; 4096]);
     let bzip = |_: &[u8]| b"BZh91AY&SY".to_vec();
-    type Stored<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
     let cases: [(&str, Stored<'_>, ErrorKind); 4] = [
         ("cut", &cut, ErrorKind::Invalid),
         ("another content", &other, ErrorKind::DigestMismatch),
