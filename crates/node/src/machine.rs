@@ -1,0 +1,185 @@
+//! What the machine is and has.
+
+use std::fs;
+use std::net::{IpAddr, UdpSocket};
+use std::path::Path;
+
+/// Facts about this machine.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Machine {
+    pub(crate) cpus: u32,
+    pub(crate) memory_bytes: u64,
+    /// Size of the file system that holds the data directory.
+    pub(crate) disk_bytes: u64,
+    pub(crate) hostname: String,
+    pub(crate) kernel: String,
+    pub(crate) os_image: String,
+    pub(crate) boot_id: String,
+    pub(crate) machine_id: String,
+    pub(crate) system_uuid: String,
+}
+
+impl Machine {
+    /// Reads them. What cannot be read stays empty: none of it is worth failing for.
+    pub(crate) fn read(data_dir: &Path) -> Self {
+        let text = |path: &str| {
+            fs::read_to_string(path)
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        };
+        let uname = nix::sys::utsname::uname().ok();
+        let name = |f: fn(&nix::sys::utsname::UtsName) -> &std::ffi::OsStr| {
+            uname
+                .as_ref()
+                .map(|u| f(u).to_string_lossy().into_owned())
+                .unwrap_or_default()
+        };
+        let boot_id = text("/proc/sys/kernel/random/boot_id");
+        let machine_id = text("/etc/machine-id");
+        let uuid = text("/sys/class/dmi/id/product_uuid");
+        Self {
+            cpus: std::thread::available_parallelism()
+                .map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
+            memory_bytes: meminfo(&text("/proc/meminfo"), "MemTotal"),
+            disk_bytes: Disk::of(data_dir).map_or(0, |d| d.total),
+            hostname: name(nix::sys::utsname::UtsName::nodename),
+            kernel: name(nix::sys::utsname::UtsName::release),
+            os_image: os_image(&text("/etc/os-release")),
+            system_uuid: if uuid.is_empty() {
+                machine_id.clone()
+            } else {
+                uuid
+            },
+            boot_id,
+            machine_id,
+        }
+    }
+}
+
+/// Bytes of one line of `/proc/meminfo`.
+fn meminfo(text: &str, key: &str) -> u64 {
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+        .map_or(0, |kib| kib * 1024)
+}
+
+/// Bytes of memory that could be used now.
+pub(crate) fn memory_available() -> u64 {
+    meminfo(
+        &fs::read_to_string("/proc/meminfo").unwrap_or_default(),
+        "MemAvailable",
+    )
+}
+
+fn os_image(text: &str) -> String {
+    text.lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="))
+        .map_or_else(
+            || "Linux".to_owned(),
+            |name| name.trim_matches('"').to_owned(),
+        )
+}
+
+/// Room on a file system.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Disk {
+    pub(crate) total: u64,
+    pub(crate) available: u64,
+    inodes: u64,
+    inodes_free: u64,
+}
+
+impl Disk {
+    /// Of the file system that holds a path.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let stat = nix::sys::statvfs::statvfs(path).ok()?;
+        let block = stat.fragment_size();
+        Some(Self {
+            total: stat.blocks() * block,
+            available: stat.blocks_available() * block,
+            inodes: stat.files(),
+            inodes_free: stat.files_available(),
+        })
+    }
+
+    /// Percent in use.
+    pub(crate) fn used_percent(&self) -> u8 {
+        let used = self.total.saturating_sub(self.available);
+        u8::try_from((used * 100).checked_div(self.total).unwrap_or(0)).unwrap_or(100)
+    }
+
+    /// Less than a twentieth of the room or of the inodes is left.
+    pub(crate) fn under_pressure(&self) -> bool {
+        self.available < self.total / 20 || (self.inodes > 0 && self.inodes_free < self.inodes / 20)
+    }
+}
+
+/// How many more processes the machine takes: `(in use, most)`.
+pub(crate) fn processes() -> Option<(u64, u64)> {
+    let load = fs::read_to_string("/proc/loadavg").ok()?;
+    let used = load
+        .split_whitespace()
+        .nth(3)?
+        .split('/')
+        .nth(1)?
+        .parse()
+        .ok()?;
+    let max = fs::read_to_string("/proc/sys/kernel/pid_max")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some((used, max))
+}
+
+/// The address that this machine uses towards others; loopback when it has no way out.
+///
+/// Connecting a datagram socket sends nothing: it only asks the routing table.
+pub(crate) fn primary_address() -> IpAddr {
+    let ask = || {
+        let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+        socket.connect("192.0.2.1:9").ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
+    };
+    ask().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))
+}
+
+/// The architecture in the words of the API (and of Go).
+pub(crate) fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64le",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_says_what_it_is() {
+        let machine = Machine::read(Path::new("/"));
+        assert!(machine.cpus > 0 && machine.memory_bytes > 1 << 20 && machine.disk_bytes > 1 << 20);
+        assert!(
+            !machine.kernel.is_empty()
+                && !machine.hostname.is_empty()
+                && !machine.boot_id.is_empty()
+        );
+        assert!(memory_available() > 0);
+        assert!(processes().is_some_and(|(used, max)| used > 0 && used < max));
+    }
+
+    #[test]
+    fn tables_of_the_kernel_are_read_by_name() {
+        assert_eq!(
+            meminfo("MemTotal:       100 kB\nMemFree: 5 kB", "MemTotal"),
+            102_400
+        );
+        assert_eq!(meminfo("MemTotalX: 1 kB", "MemTotal"), 0);
+        assert_eq!(os_image("NAME=x\nPRETTY_NAME=\"Debian 12\"\n"), "Debian 12");
+    }
+}
