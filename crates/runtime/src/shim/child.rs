@@ -273,6 +273,8 @@ pub(super) fn exec(
         for (target, fd) in chosen.into_iter().enumerate() {
             sys::dup_onto(fd, target as i32)?;
         }
+        // Closed below with everything else.
+        std::mem::forget(null);
         sys::close_from(CHANNEL + 1);
         sys::cloexec_from(CHANNEL);
         nix::unistd::setsid()?;
