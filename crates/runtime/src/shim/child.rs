@@ -21,12 +21,15 @@ use super::oci::{self, Shared};
 use super::rootfs;
 use crate::cgroup::Cgroup;
 use crate::entry::{Entry, Failed};
-use crate::spec::ContainerSpec;
+use crate::spec::{ContainerSpec, Propagation};
 use crate::sys;
 use crate::wire::{Progress, report};
 
 /// The end of the progress channel in every forked process.
 const CHANNEL: i32 = 3;
+
+/// The host's mount namespace, in a process that makes a container which needs it.
+const HOST: i32 = 4;
 
 /// The three standard streams of a new process; `None` is `/dev/null`.
 pub(super) type Streams = [Option<OwnedFd>; 3];
@@ -43,7 +46,11 @@ pub(super) struct Creation<'a> {
 }
 
 /// Forks a process that gets the streams and a channel; gives its id and the channel's other end.
-fn spawn(streams: &Streams, run: impl FnOnce(BorrowedFd<'_>)) -> io::Result<(Pid, OwnedFd)> {
+fn spawn(
+    streams: &Streams,
+    host: Option<&OwnedFd>,
+    run: impl FnOnce(BorrowedFd<'_>),
+) -> io::Result<(Pid, OwnedFd)> {
     let (ours, theirs) = socketpair(
         AddressFamily::Unix,
         SockType::SeqPacket,
@@ -66,6 +73,9 @@ fn spawn(streams: &Streams, run: impl FnOnce(BorrowedFd<'_>)) -> io::Result<(Pid
             )?);
         }
         chosen.push(sys::dup_above(theirs.as_raw_fd(), 10)?);
+        if let Some(host) = host {
+            chosen.push(sys::dup_above(host.as_raw_fd(), 10)?);
+        }
         for (target, fd) in chosen.into_iter().enumerate() {
             sys::dup_onto(fd, target as i32)?;
         }
@@ -75,7 +85,7 @@ fn spawn(streams: &Streams, run: impl FnOnce(BorrowedFd<'_>)) -> io::Result<(Pid
         sys::exit_now(1);
     }
     // Nothing of the shim's may be held open by what is started here.
-    sys::close_from(CHANNEL + 1);
+    sys::close_from(if host.is_some() { HOST + 1 } else { HOST });
     run(sys::borrow_fd(CHANNEL));
     sys::exit_now(0);
 }
@@ -93,23 +103,32 @@ fn fail(channel: BorrowedFd<'_>, failed: Failed) -> ! {
 
 /// Starts making a container.
 pub(super) fn create(creation: &Creation<'_>, streams: &Streams) -> io::Result<(Pid, OwnedFd)> {
-    spawn(streams, |channel| match build(creation) {
-        Ok(pid) => {
-            report(channel, &Progress::Created { pid }, &[]);
-            if creation.start
-                && let Err(error) = notify(creation.dir)
-            {
-                fail(
-                    channel,
-                    Failed {
-                        message: format!("starting: {error}"),
-                        code: 128,
-                    },
-                );
+    let both_ways = creation
+        .spec
+        .mounts
+        .iter()
+        .any(|mount| mount.propagation == Propagation::Bidirectional);
+    spawn(
+        streams,
+        both_ways.then_some(creation.host),
+        |channel| match build(creation) {
+            Ok(pid) => {
+                report(channel, &Progress::Created { pid }, &[]);
+                if creation.start
+                    && let Err(error) = notify(creation.dir)
+                {
+                    fail(
+                        channel,
+                        Failed {
+                            message: format!("starting: {error}"),
+                            code: 128,
+                        },
+                    );
+                }
             }
-        }
-        Err(message) => fail(channel, Failed { message, code: 128 }),
-    })
+            Err(message) => fail(channel, Failed { message, code: 128 }),
+        },
+    )
 }
 
 fn build(creation: &Creation<'_>) -> Result<i32, String> {
@@ -119,11 +138,10 @@ fn build(creation: &Creation<'_>) -> Result<i32, String> {
         entry,
         shared,
         cgroup,
-        host,
         ..
     } = creation;
     rootfs::mount_overlay(dir, &spec.lower_dirs)?;
-    let sources = rootfs::prepare_sources(dir, spec, host)?;
+    let sources = rootfs::prepare_sources(dir, spec, sys::borrow_fd(HOST))?;
     cgroup
         .create(&spec.resources)
         .map_err(|error| chain(&error))?;

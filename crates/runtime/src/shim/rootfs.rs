@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -82,12 +82,21 @@ pub(super) fn unmount(dir: &Path) {
 pub(super) fn prepare_sources(
     dir: &Path,
     spec: &ContainerSpec,
-    host: &OwnedFd,
+    host: BorrowedFd<'_>,
 ) -> Result<Vec<PathBuf>, String> {
     let mut sources = Vec::with_capacity(spec.mounts.len());
     for (number, wanted) in spec.mounts.iter().enumerate() {
         let both_ways = wanted.propagation == Propagation::Bidirectional;
         if wanted.kind != MountKind::Bind || (wanted.sub_path.is_none() && !both_ways) {
+            // libcontainer does not say which mount failed.
+            if wanted.kind == MountKind::Bind
+                && let Err(error) = fs::metadata(&wanted.source)
+            {
+                let (source, target) = (wanted.source.display(), wanted.target.display());
+                return Err(format!(
+                    "error mounting \"{source}\" to rootfs at \"{target}\": stat {source}: {error}"
+                ));
+            }
             sources.push(wanted.source.clone());
             continue;
         }
@@ -158,7 +167,7 @@ fn plain(path: &Path) -> bool {
     })
 }
 
-fn make_dirs(root: std::os::fd::BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+fn make_dirs(root: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let mut done = PathBuf::new();
     for part in path.components() {
         let parent = if done.as_os_str().is_empty() {
