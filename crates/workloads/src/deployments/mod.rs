@@ -10,6 +10,8 @@ mod revisions;
 mod scaling;
 mod sizes;
 
+#[cfg(test)]
+mod tests;
 
 use crate::{
     error::{Doing, Error, message, text},

@@ -46,8 +46,14 @@ pub(crate) fn shrink_old(draft: &mut Draft<'_>) -> bool {
             changed = true;
         }
     }
-    let available: i32 = draft.sets.iter().map(sizes::available).sum();
-    let mut surplus = available - minimum;
+    // What a set was told to give up counts as gone already, even though its status still shows
+    // it: two steps on one status would take away twice.
+    let available: i32 = draft
+        .sets
+        .iter()
+        .map(|set| sizes::available(set).min(sizes::replicas(set)))
+        .sum();
+    let mut surplus = (available - minimum).min(allowed);
     for at in &old {
         if surplus <= 0 {
             break;

@@ -11,7 +11,6 @@ mod decide;
 mod failure;
 mod indexes;
 
-
 use crate::{
     error::{Doing, Error, if_found, message, text},
     options::Options,
