@@ -48,10 +48,17 @@ pub(crate) struct Plan {
     pub(crate) delete: Vec<Arc<Pod>>,
     /// Pods to create, each with its completion index if the job is indexed.
     pub(crate) create: Vec<Option<i32>>,
+    /// How often indexes have failed so far.
+    failures: BTreeMap<i32, i32>,
     pub(crate) look_again: Option<Duration>,
 }
 
 impl Plan {
+    /// How often this index has failed so far; its next pod carries the number on.
+    pub(crate) fn failures_of(&self, index: i32) -> i32 {
+        self.failures.get(&index).copied().unwrap_or_default()
+    }
+
     fn look_in(&mut self, delay: Duration) {
         self.look_again = Some(self.look_again.map_or(delay, |sooner| sooner.min(delay)));
     }
@@ -220,6 +227,7 @@ pub(crate) fn decide(world: &World<'_>) -> Plan {
         ),
     }
     plan.untrack.clone_from(&counted.untrack);
+    plan.failures.clone_from(&known.failures);
 
     let status = &mut plan.status;
     let some = |count: i32| (count != 0).then_some(count);
@@ -703,8 +711,8 @@ fn finish(plan: &mut Plan, target: Target, now: Timestamp) {
     }
 }
 
-/// A new pod of the job, for one index if it is indexed.
-pub(crate) fn new_pod(job: &Job, owner: OwnerReference, index: Option<i32>) -> Pod {
+/// A new pod of the job, for one index if it is indexed, which has failed so often before.
+pub(crate) fn new_pod(job: &Job, owner: OwnerReference, index: Option<i32>, failures: i32) -> Pod {
     let spec = job.spec.clone().unwrap_or_default();
     let name = write::name_of(&job.metadata);
     let prefix = match index {
@@ -732,6 +740,9 @@ pub(crate) fn new_pod(job: &Job, owner: OwnerReference, index: Option<i32>) -> P
         labels.insert(INDEX.to_owned(), index.to_string());
         let annotations = pod.metadata.annotations.get_or_insert_default();
         annotations.insert(INDEX.to_owned(), index.to_string());
+        if spec.backoff_limit_per_index.is_some() {
+            annotations.insert(INDEX_FAILURES.to_owned(), failures.to_string());
+        }
         let spec = pod.spec.get_or_insert_default();
         spec.hostname
             .get_or_insert_with(|| format!("{name}-{index}"));

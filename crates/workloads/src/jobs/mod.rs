@@ -11,6 +11,9 @@ mod decide;
 mod failure;
 mod indexes;
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     error::{Doing, Error, if_found, message, text},
     options::Options,
@@ -223,7 +226,14 @@ impl Shell {
             .create
             .iter()
             .take(BURST)
-            .map(|index| decide::new_pod(job, owner_reference(job), *index))
+            .map(|index| {
+                decide::new_pod(
+                    job,
+                    owner_reference(job),
+                    *index,
+                    index.map_or(0, |index| plan.failures_of(index)),
+                )
+            })
             .collect();
         let parameters = write::post_params();
         let mut batch = 1;
