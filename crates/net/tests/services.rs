@@ -500,7 +500,7 @@ fn what_others_change_in_the_table_is_repaired() {
             &["flush", "map", table[0], table[1], "services"],
             &["flush", "map", table[0], table[1], "backends"],
             &["flush", "map", table[0], table[1], "dispatch"],
-            &["flush", "chain", table[0], table[1], "redirect"],
+            &["flush", "chain", table[0], table[1], "balance"],
             &["flush", "chain", table[0], table[1], "pick-1-sticky-60"],
             &["delete", "chain", table[0], table[1], "source"],
             &[

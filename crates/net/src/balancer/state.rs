@@ -490,15 +490,23 @@ impl State {
         if let Some((_, class)) = after.filter(|(_, class)| *class != 0) {
             self.use_class(door.is_node(), class);
         }
-        if let Some(class) = before.filter(|class| *class != 0) {
+        if let Some(class) = before {
             self.drop_class(door.is_node(), class);
         }
-        if let Some((id, class)) = after {
-            self.elements.put(SetId::Services, key.clone(), number(id));
-            self.elements.put(SetId::Classes, key, number(class));
+        let Some((id, class)) = after else {
+            for set in [SetId::Services, SetId::Classes, SetId::Unserved] {
+                self.elements.delete(set, key.clone());
+            }
+            return;
+        };
+        self.elements.put(SetId::Services, key.clone(), number(id));
+        if class == 0 {
+            self.elements.delete(SetId::Classes, key.clone());
+            self.elements.put(SetId::Unserved, key, Vec::new());
         } else {
-            self.elements.delete(SetId::Services, key.clone());
-            self.elements.delete(SetId::Classes, key);
+            self.elements
+                .put(SetId::Classes, key.clone(), number(class));
+            self.elements.delete(SetId::Unserved, key);
         }
     }
 
@@ -558,10 +566,10 @@ mod tests {
     /// The backends a client of this door can get, as the kernel's rules find them.
     fn reachable(state: &State, door: Door) -> Option<Vec<SocketAddrV4>> {
         let id = number_from(state.elements.get(SetId::Services, &door.key())?)?;
-        let class = number_from(state.elements.get(SetId::Classes, &door.key())?)?;
-        if class == 0 {
+        if state.elements.get(SetId::Unserved, &door.key()).is_some() {
             return Some(Vec::new());
         }
+        let class = number_from(state.elements.get(SetId::Classes, &door.key())?)?;
         state
             .elements
             .get(dispatch(door.is_node()), &class.to_ne_bytes())?;

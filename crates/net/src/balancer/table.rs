@@ -40,6 +40,7 @@ pub(crate) struct Surroundings {
 pub(super) enum SetId {
     Services,
     Classes,
+    Unserved,
     Backends,
     Members,
     Hairpin,
@@ -52,17 +53,22 @@ pub(super) enum SetId {
 /// How many clients are remembered at most; further ones are served without being remembered.
 const AFFINE_CLIENTS: u32 = 1 << 18;
 
-pub(super) const SETS: [(SetId, Set); 9] = [
+pub(super) const SETS: [(SetId, Set); 10] = [
     // vip . protocol . port -> id
     (
         SetId::Services,
         plain("services", &[IPADDR, PROTO, PORT], Some((&[MARK], 4))),
     ),
-    // vip . protocol . port -> class. Not one map with the ids: `nft list` cannot read rules that use a
-    // part of what a map gives.
+    // vip . protocol . port -> class, of services with backends. Not one map with the ids: `nft list`
+    // cannot read rules that use a part of what a map gives.
     (
         SetId::Classes,
         plain("classes", &[IPADDR, PROTO, PORT], Some((&[MARK], 4))),
+    ),
+    // vip . protocol . port, of services without backends
+    (
+        SetId::Unserved,
+        plain("unserved", &[IPADDR, PROTO, PORT], None),
     ),
     // id . slot -> address . port
     (
@@ -184,21 +190,25 @@ impl Class {
             } else {
                 rule.load(Address::Destination, r(1))
             };
-            rule.load_service(r(2)).map("services", r(1), r(6))
+            rule.load_service(r(2))
+                .map_for_key("services", r(1), r(6), 4)
         };
-        let draw = |rule: Rule| rule.random(self.slots, r(7)).map("backends", r(6), r(9));
-        let plain = draw(service()).destination_nat(r(9), r(10));
+        let draw = |rule: Rule| rule.random(self.slots, r(7));
+        let plain = draw(service())
+            .map("backends", r(6), r(9))
+            .destination_nat(r(9), r(10));
         if self.affinity == 0 {
             return vec![plain];
         }
         let remembered = service()
             .load(Address::Source, r(5))
-            .map("affinity", r(5), r(7))
+            .map_for_key("affinity", r(5), r(7), 8)
             .member("members", r(6))
             .remember("affinity", r(5), r(7), self.affinity)
             .destination_nat(r(7), r(8));
         // Renewing does not change what is remembered, so a backend that is gone is forgotten first.
         let chosen = draw(service().load(Address::Source, r(5)))
+            .map_for_key("backends", r(6), r(9), 8)
             .forget("affinity", r(5), r(9))
             .remember("affinity", r(5), r(9), self.affinity)
             .destination_nat(r(9), r(10));
@@ -238,7 +248,7 @@ pub(super) fn chains(around: &Surroundings) -> Vec<Chain> {
             None,
             vec![Rule::new().tcp().reset(), Rule::new().unreachable()],
         ),
-        chain("redirect", None, redirect(around)),
+        chain("balance", None, balance(around)),
         // Pod interfaces route 127.0.0.0/8 so that node ports work from the host's loopback. Nothing
         // that arrives may use that.
         chain(
@@ -258,12 +268,12 @@ pub(super) fn chains(around: &Surroundings) -> Vec<Chain> {
         chain(
             "arriving",
             Some(("nat", PREROUTING, -100)),
-            vec![Rule::new().jump("redirect")],
+            vec![Rule::new().jump("balance")],
         ),
         chain(
             "sent",
             Some(("nat", OUTPUT, -100)),
-            vec![Rule::new().jump("redirect")],
+            vec![Rule::new().jump("balance")],
         ),
         chain("forwarded", Some(("filter", FORWARD, 0)), unserved(around)),
         chain("leaving", Some(("filter", OUTPUT, 0)), unserved(around)),
@@ -286,14 +296,12 @@ pub(super) fn chains(around: &Surroundings) -> Vec<Chain> {
                 Rule::new()
                     .constant(Ipv4Addr::UNSPECIFIED, r(1))
                     .load_service(r(2))
-                    .map("classes", r(1), r(6))
-                    .equals(r(6), 0)
+                    .member("unserved", r(1))
                     .goto("refuse"),
                 Rule::new()
                     .load(Address::Destination, r(1))
                     .load_service(r(2))
-                    .map("classes", r(1), r(6))
-                    .equals(r(6), 0)
+                    .member("unserved", r(1))
                     .goto("refuse"),
             ],
         ),
@@ -302,7 +310,7 @@ pub(super) fn chains(around: &Surroundings) -> Vec<Chain> {
 }
 
 /// Finds the backend of a new connection.
-fn redirect(around: &Surroundings) -> Vec<Rule> {
+fn balance(around: &Surroundings) -> Vec<Rule> {
     let node = |rule: Rule| {
         rule.constant(Ipv4Addr::UNSPECIFIED, r(1))
             .load_service(r(2))
@@ -354,8 +362,7 @@ fn unserved(around: &Surroundings) -> Vec<Rule> {
         Rule::new()
             .load(Address::Destination, r(1))
             .load_service(r(2))
-            .map("classes", r(1), r(6))
-            .equals(r(6), 0)
+            .member("unserved", r(1))
             .goto("refuse"),
     ]
 }

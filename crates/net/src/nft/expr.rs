@@ -107,11 +107,6 @@ impl Rule {
         })
     }
 
-    /// Goes on when a register holds this number, in host order.
-    pub(crate) fn equals(self, register: u32, value: u32) -> Self {
-        self.compare(register, true, &value.to_ne_bytes())
-    }
-
     /// Puts an address into a register.
     pub(crate) fn constant(self, address: Ipv4Addr, register: u32) -> Self {
         self.push("immediate", |e| {
@@ -212,6 +207,24 @@ impl Rule {
         self.push("lookup", |e| {
             e.text(1, set).be32(2, key).be32(3, into);
         })
+    }
+
+    /// As [`Rule::map`], for a result of `len` bytes that becomes part of another key. The bytes are
+    /// swapped and swapped back, which changes nothing for the kernel: nft (at least up to 1.0.6) does
+    /// not know how long the result of a map is, and fails an assertion when it lists such a rule,
+    /// but it does know how long the result of a conversion is.
+    pub(crate) fn map_for_key(self, set: &str, key: u32, into: u32, len: u32) -> Self {
+        let swap = |rule: Self, operation: u32| {
+            rule.push("byteorder", |e| {
+                e.be32(1, into)
+                    .be32(2, into)
+                    .be32(3, operation)
+                    .be32(4, len)
+                    .be32(5, 4);
+            })
+        };
+        let rule = self.map(set, key, into);
+        swap(swap(rule, 1), 0)
     }
 
     /// Goes where the verdict map says.
