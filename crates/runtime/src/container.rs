@@ -182,7 +182,8 @@ impl Container {
 
     /// Use of resources.
     pub async fn stats(&self) -> Result<Stats, Error> {
-        self.0.sandbox.pod().child(self.id()).stats()
+        let cgroup = self.0.sandbox.pod().child(self.id());
+        blocking("reading the use of resources", move || cgroup.stats()).await
     }
 
     /// Its root file system as the host can reach it; `None` unless it runs.

@@ -135,7 +135,8 @@ impl Sandbox {
 
     /// Use of resources by the whole pod.
     pub async fn stats(&self) -> Result<Stats, Error> {
-        self.0.pod.stats()
+        let pod = self.0.pod.clone();
+        blocking("reading the use of resources", move || pod.stats()).await
     }
 
     /// Stops all containers: their stop signals, and after `grace` SIGKILL. Returns when all have ended.

@@ -405,13 +405,8 @@ async fn what_the_host_mounts_later_reaches_a_container_that_asked_for_it() {
     fs::create_dir_all(volume.join("late")).unwrap();
     // A shared mount, as the whole host is under systemd.
     let run = |args: &[&str]| {
-        assert!(
-            std::process::Command::new("mount")
-                .args(args)
-                .status()
-                .unwrap()
-                .success()
-        )
+        let done = std::process::Command::new("mount").args(args).status();
+        assert!(done.unwrap().success());
     };
     let path = volume.to_str().unwrap();
     run(&["--bind", path, path]);

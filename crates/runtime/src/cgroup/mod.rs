@@ -158,7 +158,7 @@ impl Cgroup {
                 self.nest_v2(root)?;
                 let dir = root.join(&self.path);
                 fs::create_dir_all(&dir).map_err(Error::path("making cgroup", &dir))?;
-                self.limit_v2(&dir, resources)
+                Self::limit_v2(&dir, resources)
             }
         }
     }
@@ -195,7 +195,7 @@ impl Cgroup {
                         tracing::debug!(%error, %controller, "cgroup controller cannot be enabled");
                     }
                     result => {
-                        result.map_err(Error::path("enabling cgroup controllers in", &control))?
+                        result.map_err(Error::path("enabling cgroup controllers in", &control))?;
                     }
                 }
             }
@@ -251,7 +251,7 @@ impl Cgroup {
         Ok(())
     }
 
-    fn limit_v2(&self, dir: &Path, resources: &Resources) -> Result<(), Error> {
+    fn limit_v2(dir: &Path, resources: &Resources) -> Result<(), Error> {
         if let Some(shares) = resources.cpu_shares {
             write(&dir.join("cpu.weight"), &weight(shares).to_string())?;
         }
@@ -617,8 +617,7 @@ mod tests {
             memory_limit_bytes: Some(64 << 20),
             pids_limit: Some(100),
         };
-        let cgroup = Cgroup::new(&Layout::V2(dir.path().into()), "x");
-        cgroup.limit_v2(dir.path(), &resources).unwrap();
+        Cgroup::limit_v2(dir.path(), &resources).unwrap();
         let read = |file| fs::read_to_string(dir.path().join(file)).unwrap();
         assert_eq!(read("cpu.weight"), "39");
         assert_eq!(read("cpu.max"), "50000 100000");

@@ -258,8 +258,8 @@ impl Entry {
         fs::create_dir_all(self.cwd())
             .map_err(doing(&format!("mkdir {}", self.cwd().display())))?;
         std::env::set_current_dir(self.cwd()).map_err(doing(&format!(
-            "chdir to cwd ({:?}) set in config.json failed",
-            self.cwd()
+            "chdir to cwd ({}) failed",
+            self.cwd().display()
         )))?;
 
         self.drop_privileges(&identity)?;

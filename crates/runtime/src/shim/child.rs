@@ -166,7 +166,7 @@ fn build(creation: &Creation<'_>) -> Result<i32, String> {
     rootfs::drop_sources(dir, sources.len());
     container
         .pid()
-        .map(|pid| pid.as_raw())
+        .map(i32::from)
         .ok_or_else(|| "creating the container: it has no process".to_owned())
 }
 

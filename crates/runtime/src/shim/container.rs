@@ -257,12 +257,11 @@ pub(super) fn write_some(fd: &OwnedFd, mut bytes: &[u8]) -> io::Result<usize> {
     let mut done = 0;
     while !bytes.is_empty() {
         match nix::unistd::write(fd, bytes) {
-            Ok(0) => break,
+            Ok(0) | Err(nix::errno::Errno::EAGAIN) => break,
             Ok(length) => {
                 done += length;
                 bytes = &bytes[length..];
             }
-            Err(nix::errno::Errno::EAGAIN) => break,
             Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }

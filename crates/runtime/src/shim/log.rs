@@ -193,11 +193,11 @@ mod tests {
         log.push(Stream::Stdout, b"one\ntw");
         log.push(Stream::Stderr, b"bad\n");
         log.push(Stream::Stdout, b"o\n");
-        log.push(Stream::Stdout, &[b'x'; MAX_PIECE + 5]);
+        log.push(Stream::Stdout, &vec![b'x'; MAX_PIECE + 5]);
         log.push(Stream::Stdout, b"\n");
         log.push(
             Stream::Stdout,
-            &[&[b'y'; MAX_PIECE][..], b"\nrest"].concat(),
+            &[&vec![b'y'; MAX_PIECE][..], b"\nrest"].concat(),
         );
         log.finish();
         let found = texts(&path);

@@ -9,6 +9,8 @@ mod child;
 mod container;
 mod log;
 mod oci;
+mod progress;
+mod requests;
 mod rootfs;
 mod server;
 
@@ -27,7 +29,7 @@ pub fn shim_main(mut args: impl Iterator<Item = OsString>) -> ! {
         std::process::exit(2);
     };
     boot::daemonize();
-    match boot::boot(&dir).and_then(|shim| shim.serve()) {
+    match boot::boot(&dir).and_then(server::Shim::serve) {
         Ok(()) => std::process::exit(0),
         Err(error) => {
             // To the agent while it waits for the sandbox, to the shim's log later.

@@ -3,55 +3,48 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::attach::Attachment;
-use super::child::{self, Creation};
-use super::container::{Container, Phase, set_nonblocking};
-use super::oci::Shared;
+use super::container::Container;
 use crate::cgroup::Cgroup;
-use crate::entry::Entry;
-use crate::layout::CONTAINERS;
-use crate::spec::{ContainerSpec, ExecSpec, SandboxSpec};
-use crate::state::State;
+use crate::spec::SandboxSpec;
 use crate::sys;
-use crate::wire::{self, Failure, Frames, Progress, Reply, Request};
+use crate::wire::{self, Failure, Frames, Reply, Request};
 
 /// A process executed for a client.
 #[derive(Debug)]
-struct Exec {
-    container: String,
+pub(super) struct Exec {
+    pub(super) container: String,
     /// The first child, until it has told the id of the second.
-    child: i32,
-    pid: Option<i32>,
-    channel: Option<OwnedFd>,
-    console: Option<OwnedFd>,
-    started: bool,
-    code: Option<i32>,
-    failure: Option<String>,
+    pub(super) child: i32,
+    pub(super) pid: Option<i32>,
+    pub(super) channel: Option<OwnedFd>,
+    pub(super) console: Option<OwnedFd>,
+    pub(super) started: bool,
+    pub(super) code: Option<i32>,
+    pub(super) failure: Option<String>,
 }
 
 #[derive(Debug)]
-struct Client {
-    socket: OwnedFd,
-    frames: Frames,
-    fds: Vec<OwnedFd>,
-    out: Vec<u8>,
+pub(super) struct Client {
+    pub(super) socket: OwnedFd,
+    pub(super) frames: Frames,
+    pub(super) fds: Vec<OwnedFd>,
+    pub(super) out: Vec<u8>,
     /// Goes with the next byte that is sent.
-    out_fd: Option<OwnedFd>,
+    pub(super) out_fd: Option<OwnedFd>,
     /// Waits for the end of this container.
-    waits_for: Option<String>,
+    pub(super) waits_for: Option<String>,
     /// To be closed when everything is sent.
-    done: bool,
+    pub(super) done: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -69,23 +62,23 @@ enum Token {
 
 #[derive(Debug)]
 pub(super) struct Shim {
-    dir: PathBuf,
-    spec: SandboxSpec,
-    pod: Cgroup,
-    host: OwnedFd,
+    pub(super) dir: PathBuf,
+    pub(super) spec: SandboxSpec,
+    pub(super) pod: Cgroup,
+    pub(super) host: OwnedFd,
     /// Closing any descriptor of the file would give up the lock.
-    _lock: std::fs::File,
-    listener: OwnedFd,
-    signals: SignalFd,
-    pause: Option<Pid>,
-    containers: BTreeMap<String, Container>,
-    clients: BTreeMap<u64, Client>,
-    execs: BTreeMap<u64, Exec>,
-    attachments: BTreeMap<u64, Attachment>,
+    pub(super) _lock: std::fs::File,
+    pub(super) listener: OwnedFd,
+    pub(super) signals: SignalFd,
+    pub(super) pause: Option<Pid>,
+    pub(super) containers: BTreeMap<String, Container>,
+    pub(super) clients: BTreeMap<u64, Client>,
+    pub(super) execs: BTreeMap<u64, Exec>,
+    pub(super) attachments: BTreeMap<u64, Attachment>,
     /// Ends of processes that nobody has told us about yet.
-    strays: HashMap<i32, (i32, Option<i32>)>,
-    next_client: u64,
-    stopping: Option<u64>,
+    pub(super) strays: HashMap<i32, (i32, Option<i32>)>,
+    pub(super) next_client: u64,
+    pub(super) stopping: Option<u64>,
 }
 
 impl Shim {
@@ -350,11 +343,11 @@ impl Shim {
         });
     }
 
-    fn reply(&mut self, client: u64, reply: &Reply) {
+    pub(super) fn reply(&mut self, client: u64, reply: &Reply) {
         self.reply_with(client, reply, None);
     }
 
-    fn reply_with(&mut self, client: u64, reply: &Reply, fd: Option<OwnedFd>) {
+    pub(super) fn reply_with(&mut self, client: u64, reply: &Reply, fd: Option<OwnedFd>) {
         let Some(known) = self.clients.get_mut(&client) else {
             return;
         };
@@ -367,312 +360,12 @@ impl Shim {
         }
     }
 
-    fn request(&mut self, client: u64, request: Request, fds: Vec<OwnedFd>) {
-        let answered = match request {
-            Request::Create { spec, start } => self.create(client, *spec, start).map(|()| None),
-            Request::Start { id } => self.start(client, &id).map(|()| None),
-            Request::State { id } => self
-                .known(&id)
-                .map(|container| Some(Reply::State(container.state()))),
-            Request::Wait { id } => self.wait(client, id),
-            Request::Kill { id, signal } => self.kill(&id, signal).map(|()| Some(Reply::Done)),
-            Request::Remove { id } => self.remove(&id).map(|()| Some(Reply::Done)),
-            Request::Exec { id, spec } => self.exec(client, id, &spec, fds).map(|()| None),
-            Request::Attach { id, stdin } => self.attach(client, id, stdin, fds).map(Some),
-            Request::Resize { id, columns, rows } => {
-                self.resize(&id, columns, rows).map(|()| Some(Reply::Done))
-            }
-            Request::ReopenLog { id } => self.reopen_log(&id).map(|()| Some(Reply::Done)),
-            Request::KillExec { signal } => {
-                if let Some(Exec {
-                    pid: Some(pid),
-                    code: None,
-                    ..
-                }) = self.execs.get(&client)
-                {
-                    let _ = sys::kill(*pid, signal);
-                }
-                Ok(None)
-            }
-            Request::Shutdown => {
-                self.shutdown();
-                self.stopping = Some(client);
-                if let Some(client) = self.clients.get_mut(&client) {
-                    client.done = true;
-                }
-                Ok(Some(Reply::Done))
-            }
-        };
-        match answered {
-            Ok(Some(reply)) => self.reply(client, &reply),
-            Ok(None) => {}
-            Err(failure) => self.reply(client, &Reply::Failed(failure)),
-        }
-    }
-
-    fn known(&mut self, id: &str) -> Result<&mut Container, Failure> {
-        self.containers.get_mut(id).ok_or(Failure::NotFound)
-    }
-
-    fn create(&mut self, client: u64, spec: ContainerSpec, start: bool) -> Result<(), Failure> {
-        if self.stopping.is_some() {
-            return Err(Failure::Other("the sandbox is being removed".to_owned()));
-        }
-        if self.containers.contains_key(&spec.id) {
-            return Err(Failure::AlreadyExists);
-        }
-        let entry = Entry::of_container(&spec, &self.spec.hostname)
-            .map_err(|failed| Failure::Start(failed.message))?;
-        let id = spec.id.clone();
-        let dir = self.dir.join(CONTAINERS).join(&id);
-        let cgroup = self.pod.child(&id);
-        let mut container = Container::prepare(spec, dir, cgroup).map_err(Failure::Other)?;
-        match self.begin(&mut container, entry, start) {
-            Ok((child, channel)) => {
-                container.channel = Some(channel);
-                container.phase = Phase::Creating {
-                    client,
-                    child,
-                    start,
-                };
-                self.containers.insert(id, container);
-                Ok(())
-            }
-            Err(error) => {
-                let _ = container.discard();
-                Err(Failure::Other(format!(
-                    "starting to create container {id}: {error}"
-                )))
-            }
-        }
-    }
-
-    fn begin(
-        &self,
-        container: &mut Container,
-        entry: Entry,
-        start: bool,
-    ) -> io::Result<(i32, OwnedFd)> {
-        use nix::fcntl::OFlag;
-        use nix::unistd::pipe2;
-        let mut streams = [None, None, None];
-        if !container.spec.tty {
-            if container.spec.stdin {
-                let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
-                set_nonblocking(&ours)?;
-                streams[0] = Some(theirs);
-                container.input = Some(ours);
-            }
-            for number in 0..2 {
-                let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
-                set_nonblocking(&ours)?;
-                container.outputs[number] = Some(ours);
-                streams[number + 1] = Some(theirs);
-            }
-        }
-        let me = std::process::id();
-        let mut namespaces = BTreeMap::new();
-        if let Some(path) = &self.spec.netns {
-            namespaces.insert("network", path.clone());
-        }
-        if !self.spec.host_ipc {
-            namespaces.insert("ipc", PathBuf::from(format!("/proc/{me}/ns/ipc")));
-        }
-        if !self.spec.hostname.is_empty() {
-            namespaces.insert("uts", PathBuf::from(format!("/proc/{me}/ns/uts")));
-        }
-        if let Some(pause) = self.pause {
-            namespaces.insert("pid", PathBuf::from(format!("/proc/{pause}/ns/pid")));
-        }
-        let own_shm = self.dir.join("shm");
-        let shared = Shared {
-            namespaces,
-            host_pid: self.spec.host_pid,
-            shm: if self.spec.host_ipc {
-                Path::new("/dev/shm")
-            } else {
-                &own_shm
-            },
-            v2: self.pod.is_v2(),
-        };
-        let creation = Creation {
-            dir: &container.dir,
-            spec: &container.spec,
-            entry,
-            shared,
-            cgroup: &container.cgroup,
-            host: &self.host,
-            start,
-        };
-        let (child, channel) = child::create(&creation, &streams)?;
-        set_nonblocking(&channel)?;
-        Ok((child.as_raw(), channel))
-    }
-
-    fn start(&mut self, client: u64, id: &str) -> Result<(), Failure> {
-        let container = self.known(id)?;
-        if !matches!(container.phase, Phase::Created) {
-            return Err(wrong_state(container, "start"));
-        }
-        child::notify(&container.dir)
-            .map_err(|error| Failure::Start(format!("starting container {id}: {error}")))?;
-        container.phase = Phase::Starting { client };
-        Ok(())
-    }
-
-    fn wait(&mut self, client: u64, id: String) -> Result<Option<Reply>, Failure> {
-        if let State::Exited(exit) = self.known(&id)?.state() {
-            return Ok(Some(Reply::Exited(exit)));
-        }
-        if let Some(client) = self.clients.get_mut(&client) {
-            client.waits_for = Some(id);
-        }
-        Ok(None)
-    }
-
-    fn kill(&mut self, id: &str, signal: i32) -> Result<(), Failure> {
-        let container = self.known(id)?;
-        match container.phase {
-            Phase::Created | Phase::Starting { .. } | Phase::Running { .. } => {
-                // Not reaped yet, so the number is still its own.
-                match sys::kill(container.pid, signal) {
-                    Ok(()) => Ok(()),
-                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
-                    Err(error) => Err(Failure::Other(format!(
-                        "sending signal {signal} to container {id}: {error}"
-                    ))),
-                }
-            }
-            Phase::Creating { .. } | Phase::Exited(_) => Err(wrong_state(container, "kill")),
-        }
-    }
-
-    fn remove(&mut self, id: &str) -> Result<(), Failure> {
-        let container = self.known(id)?;
-        match container.phase {
-            Phase::Exited(_) => {}
-            Phase::Creating { .. } => return Err(wrong_state(container, "remove")),
-            _ => {
-                let pid = Pid::from_raw(container.pid);
-                let _ = kill(pid, Signal::SIGKILL);
-                // Without a loop turn between, so that nobody sees a half-removed container.
-                let status = loop {
-                    match waitpid(pid, None) {
-                        Err(Errno::EINTR) => {}
-                        status => break status,
-                    }
-                };
-                if let Ok(Some((pid, code, signal))) = status.map(ended) {
-                    self.ended(pid, code, signal);
-                }
-            }
-        }
-        if let Some(container) = self.containers.get(id) {
-            container
-                .discard()
-                .map_err(|error| Failure::Other(format!("removing container {id}: {error}")))?;
-        }
-        self.containers.remove(id);
-        Ok(())
-    }
-
-    fn exec(
-        &mut self,
-        client: u64,
-        id: String,
-        spec: &ExecSpec,
-        fds: Vec<OwnedFd>,
-    ) -> Result<(), Failure> {
-        let hostname = self.spec.hostname.clone();
-        let container = self.known(&id)?;
-        if !matches!(container.phase, Phase::Running { .. }) {
-            return Err(wrong_state(container, "exec in"));
-        }
-        let Some(init) = &container.pidfd else {
-            return Err(wrong_state(container, "exec in"));
-        };
-        let entry = Entry::of_exec(&container.spec, &hostname, spec)
-            .map_err(|failed| Failure::Start(failed.message))?;
-        let mut fds = fds.into_iter();
-        let mut streams = [None, None, None];
-        if !spec.tty {
-            if spec.stdin {
-                streams[0] = fds.next();
-            }
-            streams[1] = fds.next();
-            streams[2] = fds.next();
-        }
-        let (child, channel) =
-            child::exec(&entry, init, &container.cgroup, &streams).map_err(|error| {
-                Failure::Other(format!("starting an exec in container {id}: {error}"))
-            })?;
-        set_nonblocking(&channel).map_err(|error| Failure::Other(error.to_string()))?;
-        let exec = Exec {
-            container: id,
-            child: child.as_raw(),
-            pid: None,
-            channel: Some(channel),
-            console: None,
-            started: false,
-            code: None,
-            failure: None,
-        };
-        self.execs.insert(client, exec);
-        Ok(())
-    }
-
-    fn attach(
-        &mut self,
-        client: u64,
-        id: String,
-        stdin: bool,
-        fds: Vec<OwnedFd>,
-    ) -> Result<Reply, Failure> {
-        let container = self.known(&id)?;
-        if matches!(container.phase, Phase::Creating { .. } | Phase::Exited(_)) {
-            return Err(wrong_state(container, "attach to"));
-        }
-        let tty = container.spec.tty;
-        let attachment = Attachment::new(id, stdin, fds)
-            .map_err(|error| Failure::Other(format!("attaching: {error}")))?;
-        let takes = stdin && (tty || container.input.is_some());
-        let mut attachment = attachment;
-        if !takes {
-            attachment.input = None;
-        }
-        self.attachments.insert(client, attachment);
-        Ok(Reply::Attached { tty, stdin: takes })
-    }
-
-    fn resize(&mut self, id: &str, columns: u16, rows: u16) -> Result<(), Failure> {
-        let container = self.known(id)?;
-        match &container.outputs[0] {
-            Some(terminal) if container.spec.tty => {
-                sys::set_window(terminal.as_fd(), columns, rows).map_err(|error| {
-                    Failure::Other(format!("resizing the terminal of container {id}: {error}"))
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn reopen_log(&mut self, id: &str) -> Result<(), Failure> {
-        let container = self.known(id)?;
-        if matches!(container.phase, Phase::Exited(_)) {
-            return Ok(());
-        }
-        container
-            .log
-            .reopen()
-            .map_err(|error| Failure::Other(format!("opening the log of container {id}: {error}")))
-    }
-
     fn output(&mut self, id: &str, number: usize, buffer: &mut Vec<u8>) {
         let Some(container) = self.containers.get_mut(id) else {
             return;
         };
         if container.read(number, buffer) {
-            self.to_attachers(id, number, buffer);
+            self.pass_on(id, number, buffer);
         } else if self
             .containers
             .get(id)
@@ -694,7 +387,7 @@ impl Shim {
         }
     }
 
-    fn to_attachers(&mut self, id: &str, number: usize, data: &[u8]) {
+    pub(super) fn pass_on(&mut self, id: &str, number: usize, data: &[u8]) {
         let slow: Vec<_> = self
             .attachments
             .iter_mut()
@@ -757,272 +450,6 @@ impl Shim {
             client.done = true;
         }
     }
-
-    fn container_progress(&mut self, id: &str) {
-        loop {
-            let Some(container) = self.containers.get_mut(id) else {
-                return;
-            };
-            let Some(channel) = &container.channel else {
-                return;
-            };
-            let (progress, mut fds) = match next_progress(channel) {
-                Ok(Some(found)) => found,
-                Ok(None) => return,
-                // The end: every holder is gone or has executed its program.
-                Err(()) => {
-                    container.channel = None;
-                    return self.channel_ended(id);
-                }
-            };
-            match progress {
-                Progress::Created { pid } => {
-                    container.pid = pid;
-                    container.pidfd = sys::pidfd_open(pid).ok();
-                    let Phase::Creating { client, start, .. } = container.phase else {
-                        continue;
-                    };
-                    if start {
-                        container.phase = Phase::Starting { client };
-                    } else {
-                        container.phase = Phase::Created;
-                        self.reply(client, &Reply::Done);
-                    }
-                    if let Some((code, signal)) = self.strays.remove(&pid) {
-                        self.ended(pid, code, signal);
-                    }
-                }
-                Progress::Console => {
-                    if let Some(terminal) = fds.pop()
-                        && set_nonblocking(&terminal).is_ok()
-                    {
-                        container.outputs[0] = Some(terminal);
-                    }
-                }
-                Progress::Failed { message, code } => {
-                    container.failure.get_or_insert((message, code));
-                }
-                Progress::Note(text) => eprintln!("{} container {id}: {text}", Timestamp::now()),
-            }
-        }
-    }
-
-    fn channel_ended(&mut self, id: &str) {
-        let Some(container) = self.containers.get_mut(id) else {
-            return;
-        };
-        match container.phase {
-            Phase::Creating { client, .. } => {
-                // Nothing came of it, and nothing is to stay of it.
-                let (message, _) = container.failure.take().unwrap_or_else(|| {
-                    (
-                        "creating the container: the process that made it ended without a word"
-                            .to_owned(),
-                        128,
-                    )
-                });
-                if let Some(container) = self.containers.remove(id)
-                    && let Err(error) = container.discard()
-                {
-                    eprintln!("{} container {id}: {error}", Timestamp::now());
-                }
-                self.reply(client, &Reply::Failed(Failure::Start(message)));
-            }
-            Phase::Starting { client } => {
-                if let Some((message, _)) = &container.failure {
-                    // Its end is recorded when it is reaped.
-                    let failure = Failure::Start(message.clone());
-                    container.phase = Phase::Created;
-                    self.reply(client, &Reply::Failed(failure));
-                } else {
-                    container.phase = Phase::Running {
-                        started_at: Timestamp::now(),
-                    };
-                    self.reply(client, &Reply::Done);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn exec_progress(&mut self, client: u64) {
-        loop {
-            let Some(exec) = self.execs.get_mut(&client) else {
-                return;
-            };
-            let Some(channel) = &exec.channel else { return };
-            match next_progress(channel) {
-                Ok(Some((Progress::Created { pid }, _))) => {
-                    exec.pid = Some(pid);
-                    let orphaned = !self.clients.contains_key(&client);
-                    if let Some((code, signal)) = self.strays.remove(&pid) {
-                        self.ended(pid, code, signal);
-                    } else if orphaned {
-                        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-                    }
-                }
-                Ok(Some((Progress::Console, mut fds))) => exec.console = fds.pop(),
-                Ok(Some((Progress::Failed { message, .. }, _))) => {
-                    exec.failure.get_or_insert(message);
-                }
-                Ok(Some((Progress::Note(text), _))) => {
-                    eprintln!("{} exec: {text}", Timestamp::now())
-                }
-                Ok(None) => return,
-                Err(()) => {
-                    exec.channel = None;
-                    if let Some(message) = exec.failure.clone() {
-                        exec.code.get_or_insert(128);
-                        return self.reply(client, &Reply::Failed(Failure::Start(message)));
-                    }
-                    if exec.pid.is_none() {
-                        exec.code.get_or_insert(128);
-                        let message = format!(
-                            "exec in container {}: the process ended without a word",
-                            exec.container
-                        );
-                        exec.failure = Some(message.clone());
-                        return self.reply(client, &Reply::Failed(Failure::Start(message)));
-                    }
-                    exec.started = true;
-                    let (console, code) = (exec.console.take(), exec.code);
-                    self.reply_with(client, &Reply::ExecStarted, console);
-                    if let Some(code) = code {
-                        self.reply(client, &Reply::ExecExited(code));
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Collects every process that has ended.
-    fn reap(&mut self) {
-        loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
-                Err(Errno::EINTR) => {}
-                Err(error) => {
-                    eprintln!("{} waiting for processes: {error}", Timestamp::now());
-                    return;
-                }
-                Ok(status) => {
-                    if let Some((pid, code, signal)) = ended(status) {
-                        self.ended(pid, code, signal);
-                    }
-                }
-            }
-        }
-    }
-
-    fn ended(&mut self, pid: i32, code: i32, signal: Option<i32>) {
-        // What it said last may still be unread.
-        let container = self.containers.iter().find(|(_, container)| {
-            container.pid == pid && !matches!(container.phase, Phase::Exited(_))
-        });
-        if let Some(id) = container.map(|(id, _)| id.clone()) {
-            self.container_progress(&id);
-            self.container_ended(&id, code, signal);
-            return;
-        }
-        let exec = self
-            .execs
-            .iter()
-            .find(|(_, exec)| exec.pid == Some(pid) && exec.code.is_none());
-        if let Some(client) = exec.map(|(client, _)| *client) {
-            if let Some(exec) = self.execs.get_mut(&client) {
-                exec.code = Some(code);
-                if exec.started {
-                    self.reply(client, &Reply::ExecExited(code));
-                }
-            }
-            self.exec_progress(client);
-            return;
-        }
-        // A first child, an orphan of a container, or someone we shall hear of in a moment.
-        let expected = self.containers.values().any(
-            |container| matches!(container.phase, Phase::Creating { child, .. } if child != pid),
-        ) || self
-            .execs
-            .values()
-            .any(|exec| exec.pid.is_none() && exec.child != pid && exec.channel.is_some());
-        if expected {
-            self.strays.insert(pid, (code, signal));
-        } else {
-            self.strays.clear();
-        }
-    }
-
-    fn container_ended(&mut self, id: &str, code: i32, signal: Option<i32>) {
-        // Everything it has written is in the pipes now; more will not come, even if someone else still
-        // holds the other ends.
-        let mut buffer = Vec::new();
-        for number in 0..2 {
-            let mut left = 64 << 20;
-            while left > 0
-                && let Some(container) = self.containers.get_mut(id)
-                && container.read(number, &mut buffer)
-            {
-                left -= buffer.len().min(left);
-                self.to_attachers(id, number, &buffer);
-            }
-        }
-        let Some(container) = self.containers.get_mut(id) else {
-            return;
-        };
-        let mut starter = None;
-        if let Phase::Starting { client } = container.phase {
-            // It is over before the end of the channel was seen, which the one-shot child may still hold.
-            let reply = match &container.failure {
-                Some((message, _)) => Reply::Failed(Failure::Start(message.clone())),
-                None => {
-                    container.phase = Phase::Running {
-                        started_at: Timestamp::now(),
-                    };
-                    Reply::Done
-                }
-            };
-            starter = Some((client, reply));
-        }
-        let exit = container.finish(code, signal);
-        if let Some((client, reply)) = starter {
-            self.reply(client, &reply);
-        }
-        for attachment in self
-            .attachments
-            .values_mut()
-            .filter(|attachment| attachment.container == id)
-        {
-            attachment.ending = true;
-            attachment.input = None;
-        }
-        let waiting: Vec<_> = self
-            .clients
-            .iter()
-            .filter(|(_, client)| client.waits_for.as_deref() == Some(id))
-            .map(|(client, _)| *client)
-            .collect();
-        for client in waiting {
-            self.reply(client, &Reply::Exited(exit.clone()));
-        }
-    }
-
-    /// Ends everything of the pod and writes down how.
-    fn shutdown(&mut self) {
-        if let Err(error) = self.pod.kill_all(Duration::from_secs(10)) {
-            eprintln!("{} {error}", Timestamp::now());
-        }
-        self.reap();
-        let left: Vec<_> = self
-            .containers
-            .iter()
-            .filter(|(_, container)| !matches!(container.phase, Phase::Exited(_)))
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in left {
-            self.container_ended(&id, 137, Some(9));
-        }
-    }
 }
 
 impl Client {
@@ -1042,23 +469,6 @@ impl Client {
     }
 }
 
-fn wrong_state(container: &Container, operation: &str) -> Failure {
-    Failure::WrongState {
-        state: container.state_name().to_owned(),
-        operation: operation.to_owned(),
-    }
-}
-
-fn ended(status: WaitStatus) -> Option<(i32, i32, Option<i32>)> {
-    match status {
-        WaitStatus::Exited(pid, code) => Some((pid.as_raw(), code, None)),
-        WaitStatus::Signaled(pid, signal, _) => {
-            Some((pid.as_raw(), 128 + signal as i32, Some(signal as i32)))
-        }
-        _ => None,
-    }
-}
-
 /// Whether the other side of a pipe or terminal is closed.
 fn is_gone(fd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::empty())];
@@ -1066,22 +476,4 @@ fn is_gone(fd: BorrowedFd<'_>) -> bool {
         && fds[0]
             .revents()
             .is_some_and(|events| events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP))
-}
-
-/// The next packet; `Ok(None)` if there is none yet, `Err` at the end.
-fn next_progress(channel: &OwnedFd) -> Result<Option<(Progress, Vec<OwnedFd>)>, ()> {
-    let mut bytes = [0; 16 * 1024];
-    let mut fds = Vec::new();
-    match wire::receive(channel.as_fd(), &mut bytes, &mut fds) {
-        Ok(0) => Err(()),
-        Ok(length) => match serde_json::from_slice(&bytes[..length]) {
-            Ok(progress) => Ok(Some((progress, fds))),
-            Err(error) => Ok(Some((
-                Progress::Note(format!("an unreadable report: {error}")),
-                fds,
-            ))),
-        },
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(_) => Err(()),
-    }
 }
