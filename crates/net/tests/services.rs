@@ -492,6 +492,14 @@ fn what_others_change_in_the_table_is_repaired() {
     on_a_host(|host| async move {
         let (network, pods, _servers) = answering(&host).await;
         let balancer = network.balancer();
+        let plain = Frontend {
+            vip: Ipv4Addr::new(10, 45, 0, 11),
+            ..frontend(&[at(&pods[0])])
+        };
+        balancer
+            .set(ServiceKey("shop/plain".into()), vec![plain])
+            .await
+            .unwrap();
         balancer.verify().await.unwrap();
         assert_eq!(balancer.verify().await.unwrap(), 0);
         let table = ["ip", "consort-t1"];
@@ -499,9 +507,15 @@ fn what_others_change_in_the_table_is_repaired() {
             &["flush", "ruleset"],
             &["flush", "map", table[0], table[1], "services"],
             &["flush", "map", table[0], table[1], "backends"],
-            &["flush", "map", table[0], table[1], "dispatch"],
+            &["flush", "set", table[0], table[1], "hairpin"],
             &["flush", "chain", table[0], table[1], "balance"],
-            &["flush", "chain", table[0], table[1], "pick-1-sticky-60"],
+            &[
+                "flush",
+                "chain",
+                table[0],
+                table[1],
+                "sticky-10.45.0.10-tcp-80",
+            ],
             &["delete", "chain", table[0], table[1], "source"],
             &[
                 "add",
@@ -509,7 +523,7 @@ fn what_others_change_in_the_table_is_repaired() {
                 table[0],
                 table[1],
                 "services",
-                "{ 10.45.0.77 . tcp . 80 : 0x7 }",
+                "{ 10.45.0.77 . tcp . 80 : goto refuse }",
             ],
             &["add", "chain", table[0], table[1], "stray"],
             &["add", "rule", table[0], table[1], "refuse", "drop"],
@@ -534,6 +548,7 @@ fn what_others_change_in_the_table_is_repaired() {
                 "{args:?}"
             );
             assert_eq!(greet("127.0.0.1:30080").unwrap().0, "a", "{args:?}");
+            assert_eq!(greet("10.45.0.11:80").unwrap().0, "a", "{args:?}");
         }
         let stable = |lines: HashSet<String>| {
             lines

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::table::SetId;
+use super::table::{SetId, Spread};
 use crate::balancer::Protocol;
 
 /// Where a client connects to. 0.0.0.0 stands for every address of the node.
@@ -18,6 +18,10 @@ pub(crate) struct Door {
 impl Door {
     pub(super) fn is_node(self) -> bool {
         self.ip.is_unspecified()
+    }
+
+    pub(super) fn address(self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.ip, self.port)
     }
 
     pub(super) fn key(self) -> Vec<u8> {
@@ -57,24 +61,16 @@ pub(super) fn backend_from(bytes: &[u8]) -> Option<SocketAddrV4> {
     ))
 }
 
-/// A number, such as an id or a class, in host order.
-pub(super) fn number(number: u32) -> Vec<u8> {
-    number.to_ne_bytes().to_vec()
+/// The key of one slot of a door.
+pub(super) fn slot(door: Door, slot: usize) -> Vec<u8> {
+    let mut key = door.key();
+    key.extend((slot as u32).to_ne_bytes());
+    key
 }
 
-pub(super) fn number_from(bytes: &[u8]) -> Option<u32> {
-    bytes.try_into().ok().map(u32::from_ne_bytes)
-}
-
-/// Two numbers, such as id and slot.
-pub(super) fn pair(first: u32, second: u32) -> Vec<u8> {
-    [first.to_ne_bytes(), second.to_ne_bytes()].concat()
-}
-
-pub(super) fn pair_from(bytes: &[u8]) -> Option<(u32, u32)> {
-    let first = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
-    let second = u32::from_ne_bytes(bytes.get(4..8)?.try_into().ok()?);
-    Some((first, second))
+pub(super) fn slot_from(key: &[u8]) -> Option<(Door, usize)> {
+    let slot = u32::from_ne_bytes(key.get(12..)?.try_into().ok()?);
+    Some((Door::from_key(key.get(..12)?)?, slot as usize))
 }
 
 pub(super) type Bytes = Vec<u8>;
@@ -153,6 +149,56 @@ impl Elements {
         });
         changes.extend(added);
         changes
+    }
+}
+
+/// The wanted chains beside the fixed ones, and what was there before since the last
+/// [`Chains::changes`].
+#[derive(Debug, Default)]
+pub(super) struct Chains {
+    wanted: HashMap<String, Spread>,
+    before: HashMap<String, Option<Spread>>,
+}
+
+/// One chain that has to change.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ChainChange {
+    pub(super) name: String,
+    pub(super) old: Option<Spread>,
+    pub(super) new: Option<Spread>,
+}
+
+impl Chains {
+    pub(super) fn put(&mut self, name: String, spread: Spread) {
+        if self.wanted.get(&name) != Some(&spread) {
+            let old = self.wanted.insert(name.clone(), spread);
+            self.before.entry(name).or_insert(old);
+        }
+    }
+
+    pub(super) fn delete(&mut self, name: &str) {
+        let old = self.wanted.remove(name);
+        self.before.entry(name.to_owned()).or_insert(old);
+    }
+
+    #[cfg(test)]
+    pub(super) fn get(&self, name: &str) -> Option<&Spread> {
+        self.wanted.get(name)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Spread)> {
+        self.wanted.iter()
+    }
+
+    pub(super) fn changes(&mut self) -> Vec<ChainChange> {
+        let before = std::mem::take(&mut self.before);
+        before
+            .into_iter()
+            .filter_map(|(name, old)| {
+                let new = self.wanted.get(&name).cloned();
+                (old != new).then_some(ChainChange { name, old, new })
+            })
+            .collect()
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use super::elements::{Bytes, Change, Door};
+use super::elements::{Bytes, ChainChange, Change, Door};
 use super::state::{self, State};
-use super::table::{self, Chain, Class, SETS, SetId, Surroundings, VERSION, set_name};
+use super::table::{self, Chain, SETS, SetId, Spread, Surroundings, VERSION, set_name};
 use super::{Error, Frontend, ServiceKey};
 use crate::conntrack;
 use crate::netlink::Socket;
@@ -58,9 +58,11 @@ impl Engine {
     ) -> Result<(), Error> {
         if !self.up && self.state.is_empty() && self.present()? {
             let services = self.dump(SetId::Services)?;
+            let unserved = self.dump(SetId::Unserved)?;
             let backends = self.dump(SetId::Backends)?;
-            let classes = self.dump(SetId::Classes)?;
-            self.state.import(&services, &classes, &backends);
+            let hairpins = self.dump(SetId::Hairpin)?;
+            self.state
+                .import(&services, &unserved, &backends, &hairpins);
         }
         for (door, target) in host_ports {
             self.state.set_host_port(*door, *target);
@@ -155,9 +157,13 @@ impl Engine {
             return Ok(());
         }
         let changes = self.state.elements.changes();
-        if !changes.is_empty() {
+        let chains = self.state.chains.changes();
+        if !changes.is_empty() || !chains.is_empty() {
             let mut transaction = Transaction::new(&self.around.table);
-            write_changes(&mut transaction, &changes, &HashSet::new());
+            write_changes(&mut transaction, &changes, &chains);
+            for chain in &chains {
+                self.rules.remove(&chain.name);
+            }
             if let Err(error) = self.send(transaction) {
                 tracing::warn!(table = self.around.table, %error, "nftables table is not as we left it; comparing it");
                 self.repair()?;
@@ -215,7 +221,7 @@ impl Engine {
             .map(|element| {
                 let mut data = element.data;
                 // Chain names come with a terminating zero.
-                if matches!(set, SetId::Dispatch | SetId::NodeDispatch) {
+                if set == SetId::Services {
                     data.retain(|b| *b != 0);
                 }
                 (element.key, data)
@@ -234,6 +240,7 @@ impl Engine {
             (self.rebuild()?, 1)
         };
         self.state.elements.changes();
+        self.state.chains.changes();
         let table = self.around.table.clone();
         let mut generation = before;
         if !transaction.is_empty() {
@@ -262,18 +269,18 @@ impl Engine {
             transaction.delete_table();
         }
         transaction.add_table(VERSION);
-        for (number, (_, set)) in SETS.iter().enumerate() {
+        let sets = SETS.iter().map(|(_, set)| set).chain([&table::AFFINITY]);
+        for (number, set) in sets.enumerate() {
             transaction.add_set(set, number as u32 + 1);
         }
-        for chain in self.chains() {
+        for chain in self.chains(true) {
             table::write_chain(&mut transaction, &chain, false);
         }
         let mut changes = Vec::new();
-        for (id, _) in lasting() {
+        for (id, _) in &SETS {
             changes.extend(self.state.elements.difference(*id, Vec::new()));
         }
-        let written = changes.iter().filter_map(chain_of).collect();
-        write_changes(&mut transaction, &changes, &written);
+        write_changes(&mut transaction, &changes, &[]);
         Ok(transaction)
     }
 
@@ -291,7 +298,7 @@ impl Engine {
             nft::rules(socket, &table)
                 .map_err(kernel(format!("listing rules of table {table}")))?,
         );
-        let chains = self.chains();
+        let chains = self.chains(false);
         for chain in &chains {
             let exists = present.contains(&chain.name);
             let known = self.rules.get(&chain.name);
@@ -302,18 +309,14 @@ impl Engine {
         }
 
         let mut changes = Vec::new();
-        for (id, _) in lasting() {
+        for (id, _) in &SETS {
             let found = self.dump(*id)?;
             changes.extend(self.state.elements.difference(*id, found));
         }
         differences += changes.len();
-        let expected: HashSet<String> = chains.into_iter().map(|chain| chain.name).collect();
-        let kept = expected
-            .iter()
-            .cloned()
-            .chain(changes.iter().filter_map(old_chain_of))
-            .collect();
-        write_changes(&mut transaction, &changes, &kept);
+        let mut expected: HashSet<String> = chains.into_iter().map(|chain| chain.name).collect();
+        expected.extend(self.state.chains.iter().map(|(name, _)| name.clone()));
+        write_changes(&mut transaction, &changes, &[]);
         // Chains that are not ours, or no longer: empty them all before removing any, for they may
         // lead to each other.
         let foreign: Vec<_> = present.difference(&expected).collect();
@@ -327,25 +330,15 @@ impl Engine {
         Ok((transaction, differences))
     }
 
-    /// Every chain there should be: the fixed ones and one for each class in use.
-    fn chains(&self) -> Vec<Chain> {
-        let mut chains: Vec<Chain> = Vec::new();
-        for (set, node) in [(SetId::Dispatch, false), (SetId::NodeDispatch, true)] {
-            let classes = self
-                .state
-                .elements
-                .of(set)
-                .filter_map(|(key, _)| class_from(key));
-            chains.extend(classes.map(|class| class_chain(class, node)));
-        }
-        chains.extend(table::chains(&self.around));
-        chains
+    /// Every chain whose rules are known: the fixed ones and those that spread connections.
+    fn chains(&self, with_found: bool) -> Vec<Chain> {
+        let spreads = self.state.chains.iter();
+        spreads
+            .filter(|(_, spread)| with_found || **spread != Spread::Found)
+            .map(|(name, spread)| spread_chain(name, spread))
+            .chain(table::chains(&self.around))
+            .collect()
     }
-}
-
-/// The sets that we write; the packets write the other one.
-fn lasting() -> impl Iterator<Item = &'static (SetId, nft::Set)> {
-    SETS.iter().filter(|(id, _)| *id != SetId::Affinity)
 }
 
 fn group(rules: Vec<(String, Vec<u8>)>) -> Rules {
@@ -356,66 +349,33 @@ fn group(rules: Vec<(String, Vec<u8>)>) -> Rules {
     grouped
 }
 
-fn class_from(key: &[u8]) -> Option<Class> {
-    Some(Class::from_number(u32::from_ne_bytes(key.try_into().ok()?)))
-}
-
-fn class_chain(class: Class, node: bool) -> Chain {
+fn spread_chain(name: &str, spread: &Spread) -> Chain {
     Chain {
-        name: class.chain(node),
+        name: name.to_owned(),
         hook: None,
-        rules: class.rules(node),
+        rules: spread.rules(),
     }
 }
 
-/// Whether a set holds verdicts, and if so those for node ports.
-fn verdicts(set: SetId) -> Option<bool> {
-    match set {
-        SetId::Dispatch => Some(false),
-        SetId::NodeDispatch => Some(true),
-        _ => None,
+/// Writes changes: new chains come before what leads to them, old ones go after it.
+fn write_changes(transaction: &mut Transaction, changes: &[Change], chains: &[ChainChange]) {
+    for chain in chains {
+        if let Some(spread) = &chain.new {
+            let exists = chain.old.is_some();
+            table::write_chain(transaction, &spread_chain(&chain.name, spread), exists);
+        }
     }
-}
-
-/// The chain that a change leads to.
-fn chain_of(change: &Change) -> Option<String> {
-    verdicts(change.set)?;
-    change
-        .new
-        .as_deref()
-        .map(|name| String::from_utf8_lossy(name).into_owned())
-}
-
-fn old_chain_of(change: &Change) -> Option<String> {
-    verdicts(change.set)?;
-    change
-        .old
-        .as_deref()
-        .map(|name| String::from_utf8_lossy(name).into_owned())
-}
-
-/// Writes element changes. New classes get their chains first and old ones lose theirs last, except
-/// for the chains in `kept`, which somebody else looks after.
-fn write_changes(transaction: &mut Transaction, changes: &[Change], kept: &HashSet<String>) {
     let mut gone: HashMap<SetId, Vec<(&[u8], Value<'_>)>> = HashMap::new();
     let mut new: HashMap<SetId, Vec<(&[u8], Value<'_>)>> = HashMap::new();
-    let mut obsolete = Vec::new();
     for change in changes {
-        let node = verdicts(change.set);
         if change.old.is_some() {
             gone.entry(change.set)
                 .or_default()
                 .push((&change.key, Value::None));
-            obsolete.extend(old_chain_of(change).filter(|chain| !kept.contains(chain)));
         }
         if let Some(data) = &change.new {
-            let value = match (node, std::str::from_utf8(data)) {
-                (Some(node), Ok(chain)) => {
-                    if let Some(class) = class_from(&change.key).filter(|_| !kept.contains(chain)) {
-                        table::write_chain(transaction, &class_chain(class, node), false);
-                    }
-                    Value::Goto(chain)
-                }
+            let value = match std::str::from_utf8(data) {
+                Ok(chain) if change.set == SetId::Services => Value::Goto(chain),
                 _ if data.is_empty() => Value::None,
                 _ => Value::Bytes(data),
             };
@@ -430,7 +390,7 @@ fn write_changes(transaction: &mut Transaction, changes: &[Change], kept: &HashS
     for (set, elements) in &new {
         transaction.add_elements(set_name(*set), elements);
     }
-    for chain in obsolete {
-        transaction.delete_chain(&chain);
+    for chain in chains.iter().filter(|chain| chain.new.is_none()) {
+        transaction.delete_chain(&chain.name);
     }
 }

@@ -4,53 +4,59 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::elements::{
-    Bytes, Door, Elements, Uses, backend, backend_from, number, number_from, pair, pair_from,
+    Bytes, Chains, Door, Elements, Uses, backend, backend_from, slot, slot_from,
 };
-use super::table::{Class, SetId};
+use super::table::{SetId, Spread, even_chain, sticky_chain};
 use super::{Error, Frontend, Protocol, ServiceKey};
 use crate::conntrack::Stale;
 
 /// Longest affinity, as in the API.
 const AFFINITY_SECONDS: u64 = 86_400;
+/// Greatest number of backends of one service.
+const MOST: usize = 32_767;
+/// The same with session affinity, which costs a client a step for each.
+const MOST_STICKY: usize = 1_000;
 
 /// All services and what they amount to in the kernel.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) elements: Elements,
+    pub(super) chains: Chains,
     /// UDP flows that changes since the last commit made stale.
     pub(super) stale: Stale,
-    fronts: HashMap<u32, Front>,
-    services: HashMap<ServiceKey, HashMap<Door, u32>>,
+    services: HashMap<ServiceKey, BTreeSet<Door>>,
+    /// By their cluster address and the service they are of.
+    fronts: HashMap<Owner, Front>,
     /// Who wants a door; the first one has it.
-    claims: HashMap<Door, Vec<u32>>,
-    classes: Uses<(bool, u32)>,
+    claims: HashMap<Door, Vec<Owner>>,
+    /// What is behind each door in the kernel.
+    open: HashMap<Door, Behind>,
+    /// Doors found in the kernel after a restart and not claimed by a service yet.
+    orphans: HashSet<Door>,
+    chain_uses: Uses<String>,
     hairpins: Uses<Ipv4Addr>,
-    /// Found in the kernel after a restart and not claimed by a service yet.
-    orphans: HashSet<u32>,
-    next: u32,
+    /// Hairpins found after a restart: chains of that time may need them.
+    found_hairpins: Vec<Ipv4Addr>,
 }
 
+/// A frontend, named by its service and its main door.
+type Owner = (ServiceKey, Door);
+
 /// One frontend with its slots.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Front {
     affinity: u32,
     slots: Vec<SocketAddrV4>,
-    places: HashMap<SocketAddrV4, usize>,
     doors: BTreeSet<Door>,
-    protocol: Protocol,
 }
 
-impl Front {
-    fn class(&self) -> u32 {
-        if self.slots.is_empty() {
-            return 0;
-        }
-        Class {
-            slots: self.slots.len() as u32,
-            affinity: self.affinity,
-        }
-        .number()
-    }
+/// What a door leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Behind {
+    chain: Option<String>,
+    slots: Vec<SocketAddrV4>,
+    /// Slots are in the map; otherwise they are in the chain.
+    even: bool,
 }
 
 /// Refuses what the kernel's table could not hold.
@@ -75,11 +81,15 @@ pub(super) fn check(service: &ServiceKey, frontends: &[Frontend]) -> Result<(), 
                 frontend.port, frontend.protocol
             ));
         }
-        if frontend.backends.len() > Class::MOST {
+        let most = if frontend.affinity.is_some() {
+            MOST_STICKY
+        } else {
+            MOST
+        };
+        if frontend.backends.len() > most {
             return refuse(format!(
-                "{} backends are more than {}",
-                frontend.backends.len(),
-                Class::MOST
+                "{} backends are more than {most}",
+                frontend.backends.len()
             ));
         }
         if frontend
@@ -96,24 +106,25 @@ pub(super) fn check(service: &ServiceKey, frontends: &[Frontend]) -> Result<(), 
 
 impl State {
     pub(super) fn is_empty(&self) -> bool {
-        self.fronts.is_empty()
+        self.open.is_empty()
     }
 
     /// Makes the service have exactly these frontends. They have passed [`check`].
     pub(super) fn set(&mut self, service: &ServiceKey, frontends: Vec<Frontend>) {
         let mut before = self.services.remove(service).unwrap_or_default();
-        let mut after = HashMap::new();
+        let mut after = BTreeSet::new();
         for frontend in frontends {
-            let door = Door {
+            let main = Door {
                 ip: frontend.vip,
                 protocol: frontend.protocol,
                 port: frontend.port,
             };
-            let id = before.remove(&door).or_else(|| self.adopt(door));
-            after.insert(door, self.update(id, frontend));
+            before.remove(&main);
+            after.insert(main);
+            self.update((service.clone(), main), &frontend);
         }
-        for id in before.into_values() {
-            self.discard(id);
+        for main in before {
+            self.discard(&(service.clone(), main));
         }
         if !after.is_empty() {
             self.services.insert(service.clone(), after);
@@ -126,8 +137,11 @@ impl State {
 
     /// Removes every service that `keep` does not know, those found after a restart included.
     pub(super) fn retain(&mut self, keep: &HashSet<ServiceKey>) {
-        for id in std::mem::take(&mut self.orphans) {
-            self.discard(id);
+        for door in std::mem::take(&mut self.orphans) {
+            self.refresh(door);
+        }
+        for ip in std::mem::take(&mut self.found_hairpins) {
+            self.drop_hairpin(ip);
         }
         let gone: Vec<_> = self
             .services
@@ -141,70 +155,66 @@ impl State {
     }
 
     /// Takes over what an earlier run left in the kernel, so that it stays as it is until the services
-    /// are known again. Contradictions in it are dropped.
+    /// are known again. Slots behind a gap are dropped.
     pub(super) fn import(
         &mut self,
         services: &[(Bytes, Bytes)],
-        classes: &[(Bytes, Bytes)],
+        unserved: &[(Bytes, Bytes)],
         backends: &[(Bytes, Bytes)],
+        hairpins: &[(Bytes, Bytes)],
     ) {
-        let classes: HashMap<&Bytes, u32> = classes
-            .iter()
-            .filter_map(|(key, class)| Some((key, number_from(class)?)))
-            .collect();
-        let mut slots: HashMap<u32, HashMap<u32, SocketAddrV4>> = HashMap::new();
+        let hairpin = |(key, _): &(Bytes, Bytes)| <[u8; 4]>::try_from(key.get(..4)?).ok();
+        for ip in hairpins.iter().filter_map(hairpin).map(Ipv4Addr::from) {
+            self.use_hairpin(ip);
+            self.found_hairpins.push(ip);
+        }
+        let mut slots: HashMap<Door, HashMap<usize, SocketAddrV4>> = HashMap::new();
         for (key, data) in backends {
-            if let (Some((id, slot)), Some(address)) = (pair_from(key), backend_from(data)) {
-                slots.entry(id).or_default().insert(slot, address);
+            if let (Some((door, slot)), Some(address)) = (slot_from(key), backend_from(data)) {
+                slots.entry(door).or_default().insert(slot, address);
             }
         }
-        for (key, data) in services {
-            let (Some(door), Some(id)) = (Door::from_key(key), number_from(data)) else {
+        for (key, _) in unserved {
+            if let Some(door) = Door::from_key(key) {
+                self.orphans.insert(door);
+                self.place(door, Some(Behind::default()));
+            }
+        }
+        for (key, chain) in services {
+            let Some(door) = Door::from_key(key) else {
                 continue;
             };
-            let class = classes.get(key).copied().unwrap_or_default();
-            let front = self.fronts.entry(id).or_insert_with(|| Front {
-                affinity: Class::from_number(class).affinity,
-                slots: Vec::new(),
-                places: HashMap::new(),
-                doors: BTreeSet::new(),
-                protocol: door.protocol,
-            });
-            if front.protocol == door.protocol {
-                front.doors.insert(door);
-            }
-            self.orphans.insert(id);
-        }
-        self.next = self.fronts.keys().max().map_or(0, |id| id + 1);
-        for id in self.orphans.clone() {
-            let doors = self
-                .fronts
-                .get(&id)
-                .map(|front| front.doors.clone())
-                .unwrap_or_default();
-            let mut found = slots.remove(&id).unwrap_or_default();
-            let found: Vec<_> = (0..).map_while(|slot| found.remove(&slot)).collect();
-            self.respread(id, &found);
-            for door in doors {
-                self.claim(door, id);
-            }
+            let found = slots.remove(&door).unwrap_or_default();
+            let found: Vec<_> = (0..).map_while(|n| found.get(&n).copied()).collect();
+            let chain = String::from_utf8_lossy(chain).into_owned();
+            let even = chain == even_chain(found.len(), door.is_node());
+            let spread = if even {
+                Spread::Even {
+                    slots: found.len(),
+                    node: door.is_node(),
+                }
+            } else {
+                Spread::Found
+            };
+            self.chains.put(chain.clone(), spread);
+            self.orphans.insert(door);
+            self.place(
+                door,
+                Some(Behind {
+                    chain: Some(chain),
+                    slots: found,
+                    even,
+                }),
+            );
         }
     }
 
     /// Adds or replaces the host port's way into a pod.
     pub(super) fn set_host_port(&mut self, door: Door, target: SocketAddrV4) {
-        if door.protocol == Protocol::Udp {
-            self.stale
-                .frontends
-                .insert(SocketAddrV4::new(door.ip, door.port));
-        }
         self.use_hairpin(*target.ip());
-        if let Some(old) = self
-            .elements
-            .get(SetId::HostPorts, &door.key())
-            .and_then(|b| backend_from(b))
-        {
-            self.drop_hairpin(*old.ip());
+        self.remove_host_port(door);
+        if door.protocol == Protocol::Udp {
+            self.stale.frontends.insert(door.address());
         }
         self.elements
             .put(SetId::HostPorts, door.key(), backend(target));
@@ -219,30 +229,14 @@ impl State {
             return;
         };
         if door.protocol == Protocol::Udp {
-            self.stale
-                .frontends
-                .insert(SocketAddrV4::new(door.ip, door.port));
+            self.stale.frontends.insert(door.address());
             self.stale.backends.insert(old);
         }
         self.drop_hairpin(*old.ip());
         self.elements.delete(SetId::HostPorts, door.key());
     }
 
-    /// An unclaimed frontend that already has this door.
-    fn adopt(&mut self, door: Door) -> Option<u32> {
-        let id = *self
-            .claims
-            .get(&door)?
-            .iter()
-            .find(|id| self.orphans.contains(id))?;
-        self.orphans.remove(&id);
-        Some(id)
-    }
-
-    fn update(&mut self, id: Option<u32>, frontend: Frontend) -> u32 {
-        let affinity = frontend
-            .affinity
-            .map_or(0, |time| time.as_secs().max(1) as u32);
+    fn update(&mut self, owner: Owner, frontend: &Frontend) {
         let door = |ip, port| Door {
             ip,
             protocol: frontend.protocol,
@@ -254,140 +248,191 @@ impl State {
             .map(|ip| door(*ip, frontend.port))
             .collect();
         doors.retain(|door| !door.is_node());
-        doors.insert(door(frontend.vip, frontend.port));
+        doors.insert(owner.1);
         doors.extend(
             frontend
                 .node_port
                 .map(|port| door(Ipv4Addr::UNSPECIFIED, port)),
         );
 
-        let id = id.unwrap_or_else(|| self.create(frontend.protocol));
-        let gone: Vec<_> = self
-            .fronts
-            .get(&id)
-            .map_or_else(Vec::new, |f| f.doors.difference(&doors).copied().collect());
+        let mut front = self.fronts.remove(&owner).unwrap_or_else(|| Front {
+            // The order an earlier run left them in, so that nothing has to move.
+            slots: self
+                .open
+                .get(&owner.1)
+                .filter(|_| self.orphans.contains(&owner.1))
+                .map(|behind| behind.slots.clone())
+                .unwrap_or_default(),
+            ..Front::default()
+        });
+        front.affinity = frontend
+            .affinity
+            .map_or(0, |time| time.as_secs().max(1) as u32);
+        respread(&mut front.slots, &frontend.backends);
+        let gone: Vec<_> = front.doors.difference(&doors).copied().collect();
+        front.doors.clone_from(&doors);
+        self.fronts.insert(owner.clone(), front);
         for door in gone {
-            self.release(door, id);
+            self.release(door, &owner);
         }
-        self.affine(id, affinity);
-        self.respread(id, &frontend.backends);
-        let new: Vec<_> = self
-            .fronts
-            .get(&id)
-            .map_or_else(Vec::new, |f| doors.difference(&f.doors).copied().collect());
-        for door in new {
-            self.claim(door, id);
+        for door in doors {
+            self.claim(door, &owner);
         }
-        self.publish(id);
-        id
-    }
-
-    fn create(&mut self, protocol: Protocol) -> u32 {
-        while self.fronts.contains_key(&self.next) {
-            self.next = self.next.wrapping_add(1);
-        }
-        let id = self.next;
-        self.next = self.next.wrapping_add(1);
-        let front = Front {
-            affinity: 0,
-            slots: Vec::new(),
-            places: HashMap::new(),
-            doors: BTreeSet::new(),
-            protocol,
-        };
-        self.fronts.insert(id, front);
-        id
     }
 
     /// Takes a frontend out with everything it has.
-    fn discard(&mut self, id: u32) {
-        let doors = self
-            .fronts
-            .get(&id)
-            .map(|front| front.doors.clone())
-            .unwrap_or_default();
-        // The doors close in the same transaction; clients of the old backends are forgotten too.
-        self.mark_stale(id);
-        for door in doors {
-            self.release(door, id);
-        }
-        self.respread(id, &[]);
-        self.affine(id, 0);
-        self.fronts.remove(&id);
-    }
-
-    /// Switches affinity on, off or to another time.
-    fn affine(&mut self, id: u32, affinity: u32) {
-        let Some(front) = self.fronts.get_mut(&id) else {
+    fn discard(&mut self, owner: &Owner) {
+        let Some(front) = self.fronts.remove(owner) else {
             return;
         };
-        let (before, after) = (front.affinity != 0, affinity != 0);
-        front.affinity = affinity;
-        for address in front.slots.clone() {
-            match (before, after) {
-                (false, true) => self
-                    .elements
-                    .put(SetId::Members, member(id, address), Vec::new()),
-                (true, false) => self.elements.delete(SetId::Members, member(id, address)),
+        for door in front.doors {
+            self.release(door, owner);
+        }
+    }
+
+    fn claim(&mut self, door: Door, owner: &Owner) {
+        self.orphans.remove(&door);
+        let claims = self.claims.entry(door).or_default();
+        if !claims.contains(owner) {
+            claims.push(owner.clone());
+            if claims.len() > 1 {
+                tracing::warn!(
+                    ip = %door.ip, port = door.port, protocol = %door.protocol,
+                    service = owner.0.0, holder = claims[0].0.0,
+                    "address and port are taken by another service"
+                );
+            }
+        }
+        self.refresh(door);
+    }
+
+    fn release(&mut self, door: Door, owner: &Owner) {
+        if let Some(claims) = self.claims.get_mut(&door) {
+            claims.retain(|other| other != owner);
+            if claims.is_empty() {
+                self.claims.remove(&door);
+            }
+        }
+        self.refresh(door);
+    }
+
+    /// Brings a door to what its first claim wants.
+    fn refresh(&mut self, door: Door) {
+        let owner = self.claims.get(&door).and_then(|claims| claims.first());
+        let front = owner.and_then(|owner| Some((owner.1, self.fronts.get(owner)?)));
+        let wanted = front.map(|(main, front)| {
+            let slots = front.slots.clone();
+            let (chain, spread) = if front.affinity == 0 {
+                let node = door.is_node();
+                let spread = Spread::Even {
+                    slots: slots.len(),
+                    node,
+                };
+                (even_chain(slots.len(), node), spread)
+            } else {
+                let (seconds, backends) = (front.affinity, slots.clone());
+                (
+                    sticky_chain(main),
+                    Spread::Sticky {
+                        service: main,
+                        seconds,
+                        backends,
+                    },
+                )
+            };
+            if slots.is_empty() {
+                return (Behind::default(), None);
+            }
+            let even = front.affinity == 0;
+            (
+                Behind {
+                    chain: Some(chain),
+                    slots,
+                    even,
+                },
+                Some(spread),
+            )
+        });
+        let (behind, spread) = wanted.unzip();
+        if let (Some(chain), Some(spread)) = (
+            behind.as_ref().and_then(|b| b.chain.clone()),
+            spread.flatten(),
+        ) {
+            self.chains.put(chain, spread);
+        }
+        self.place(door, behind);
+    }
+
+    /// Writes what differs between what is behind a door and what should be.
+    fn place(&mut self, door: Door, wanted: Option<Behind>) {
+        let old = match &wanted {
+            Some(behind) => self.open.insert(door, behind.clone()),
+            None => self.open.remove(&door),
+        };
+        if old == wanted {
+            return;
+        }
+        self.mark_stale(door, old.as_ref(), wanted.as_ref());
+        let key = door.key();
+        match &wanted {
+            Some(Behind {
+                chain: Some(chain), ..
+            }) => {
+                self.chain_uses.add(chain.clone());
+                self.elements.delete(SetId::Unserved, key.clone());
+                self.elements
+                    .put(SetId::Services, key, chain.clone().into_bytes());
+            }
+            Some(Behind { chain: None, .. }) => {
+                self.elements.delete(SetId::Services, key.clone());
+                self.elements.put(SetId::Unserved, key, Vec::new());
+            }
+            None => {
+                self.elements.delete(SetId::Services, key.clone());
+                self.elements.delete(SetId::Unserved, key);
+            }
+        }
+        let (old, new) = (old.unwrap_or_default(), wanted.unwrap_or_default());
+        for place in 0..old.slots.len().max(new.slots.len()) {
+            let (before, after) = (old.slots.get(place), new.slots.get(place));
+            if before != after {
+                if let Some(address) = after {
+                    self.use_hairpin(*address.ip());
+                }
+                if let Some(address) = before {
+                    self.drop_hairpin(*address.ip());
+                }
+            }
+            match (before.filter(|_| old.even), after.filter(|_| new.even)) {
+                (before, Some(address)) if before != Some(address) => {
+                    self.elements
+                        .put(SetId::Backends, slot(door, place), backend(*address));
+                }
+                (Some(_), None) => self.elements.delete(SetId::Backends, slot(door, place)),
                 _ => {}
             }
         }
+        if let Some(chain) = old.chain
+            && self.chain_uses.remove(chain.clone())
+        {
+            self.chains.delete(&chain);
+        }
     }
 
-    /// Brings the slots to `backends`, touching only those that differ.
-    fn respread(&mut self, id: u32, backends: &[SocketAddrV4]) {
-        let Some(mut front) = self.fronts.remove(&id) else {
+    fn mark_stale(&mut self, door: Door, old: Option<&Behind>, new: Option<&Behind>) {
+        if door.protocol != Protocol::Udp {
             return;
-        };
-        let wanted: HashSet<_> = backends.iter().copied().collect();
-        let gone: Vec<_> = front
-            .slots
+        }
+        let now: HashSet<_> = new.iter().flat_map(|behind| &behind.slots).collect();
+        let before = old.map(|behind| &behind.slots[..]).unwrap_or_default();
+        let gone: Vec<_> = before
             .iter()
-            .copied()
-            .filter(|address| !wanted.contains(address))
+            .filter(|address| !now.contains(address))
             .collect();
-        if !gone.is_empty() && front.protocol == Protocol::Udp {
-            self.stale.backends.extend(&gone);
-            self.stale.frontends.extend(
-                front
-                    .doors
-                    .iter()
-                    .map(|door| SocketAddrV4::new(door.ip, door.port)),
-            );
+        if !gone.is_empty() || before.is_empty() {
+            self.stale.frontends.insert(door.address());
+            self.stale.backends.extend(gone);
         }
-        for address in gone {
-            let Some(place) = front.places.remove(&address) else {
-                continue;
-            };
-            front.slots.swap_remove(place);
-            if let Some(moved) = front.slots.get(place).copied() {
-                front.places.insert(moved, place);
-                self.elements
-                    .put(SetId::Backends, pair(id, place as u32), backend(moved));
-            }
-            self.elements
-                .delete(SetId::Backends, pair(id, front.slots.len() as u32));
-            if front.affinity != 0 {
-                self.elements.delete(SetId::Members, member(id, address));
-            }
-            self.drop_hairpin(*address.ip());
-        }
-        for address in backends {
-            let place = front.slots.len();
-            if front.places.contains_key(address) {
-                continue;
-            }
-            front.places.insert(*address, place);
-            front.slots.push(*address);
-            self.elements
-                .put(SetId::Backends, pair(id, place as u32), backend(*address));
-            if front.affinity != 0 {
-                self.elements
-                    .put(SetId::Members, member(id, *address), Vec::new());
-            }
-            self.use_hairpin(*address.ip());
-        }
-        self.fronts.insert(id, front);
     }
 
     fn use_hairpin(&mut self, ip: Ipv4Addr) {
@@ -406,134 +451,22 @@ impl State {
                 .delete(SetId::Hairpin, [ip.octets(), ip.octets()].concat());
         }
     }
+}
 
-    fn mark_stale(&mut self, id: u32) {
-        let Some(front) = self
-            .fronts
-            .get(&id)
-            .filter(|front| front.protocol == Protocol::Udp)
-        else {
-            return;
-        };
-        self.stale.backends.extend(&front.slots);
-        self.stale.frontends.extend(
-            front
-                .doors
-                .iter()
-                .map(|door| SocketAddrV4::new(door.ip, door.port)),
-        );
-    }
-
-    fn claim(&mut self, door: Door, id: u32) {
-        let Some(front) = self.fronts.get_mut(&id) else {
-            return;
-        };
-        front.doors.insert(door);
-        if door.protocol == Protocol::Udp {
-            self.stale
-                .frontends
-                .insert(SocketAddrV4::new(door.ip, door.port));
-        }
-        let claims = self.claims.entry(door).or_default();
-        if !claims.contains(&id) {
-            claims.push(id);
-        }
-        // What was found after a restart gives way to a service that is known to be wanted.
-        if claims.len() > 1 && self.orphans.contains(&claims[0]) && !self.orphans.contains(&id) {
-            claims.retain(|other| *other != id);
-            claims.insert(0, id);
-        }
-        if claims[0] != id {
-            tracing::warn!(ip = %door.ip, port = door.port, protocol = %door.protocol, "address is claimed by two services");
-        }
-        self.open(door);
-    }
-
-    fn release(&mut self, door: Door, id: u32) {
-        if let Some(front) = self.fronts.get_mut(&id) {
-            front.doors.remove(&door);
-        }
-        if let Some(claims) = self.claims.get_mut(&door) {
-            claims.retain(|other| *other != id);
-            if claims.is_empty() {
-                self.claims.remove(&door);
-            }
-        }
-        self.open(door);
-    }
-
-    /// Brings the classes of all its doors up to date.
-    fn publish(&mut self, id: u32) {
-        let doors = self
-            .fronts
-            .get(&id)
-            .map(|front| front.doors.clone())
-            .unwrap_or_default();
-        for door in doors {
-            self.open(door);
-        }
-    }
-
-    /// Writes the elements of a door: whose it is, and how that one spreads its connections.
-    fn open(&mut self, door: Door) {
-        let key = door.key();
-        let before = self
-            .elements
-            .get(SetId::Classes, &key)
-            .and_then(|class| number_from(class));
-        let owner = self
-            .claims
-            .get(&door)
-            .and_then(|claims| claims.first())
-            .copied();
-        let after = owner.and_then(|id| Some((id, self.fronts.get(&id)?.class())));
-        if let Some((_, class)) = after.filter(|(_, class)| *class != 0) {
-            self.use_class(door.is_node(), class);
-        }
-        if let Some(class) = before {
-            self.drop_class(door.is_node(), class);
-        }
-        let Some((id, class)) = after else {
-            for set in [SetId::Services, SetId::Classes, SetId::Unserved] {
-                self.elements.delete(set, key.clone());
-            }
-            return;
-        };
-        self.elements.put(SetId::Services, key.clone(), number(id));
-        if class == 0 {
-            self.elements.delete(SetId::Classes, key.clone());
-            self.elements.put(SetId::Unserved, key, Vec::new());
+/// Brings slots to `backends` so that as few as possible change: the last one fills each gap, new
+/// ones go to the end.
+fn respread(slots: &mut Vec<SocketAddrV4>, backends: &[SocketAddrV4]) {
+    let wanted: HashSet<_> = backends.iter().collect();
+    let mut place = 0;
+    while place < slots.len() {
+        if wanted.contains(&slots[place]) {
+            place += 1;
         } else {
-            self.elements
-                .put(SetId::Classes, key.clone(), number(class));
-            self.elements.delete(SetId::Unserved, key);
+            slots.swap_remove(place);
         }
     }
-
-    fn use_class(&mut self, node: bool, class: u32) {
-        if self.classes.add((node, class)) {
-            let chain = Class::from_number(class).chain(node).into_bytes();
-            self.elements.put(dispatch(node), number(class), chain);
-        }
-    }
-
-    fn drop_class(&mut self, node: bool, class: u32) {
-        if self.classes.remove((node, class)) {
-            self.elements.delete(dispatch(node), number(class));
-        }
-    }
-}
-
-fn dispatch(node: bool) -> SetId {
-    if node {
-        SetId::NodeDispatch
-    } else {
-        SetId::Dispatch
-    }
-}
-
-fn member(id: u32, address: SocketAddrV4) -> Vec<u8> {
-    [id.to_ne_bytes().to_vec(), backend(address)].concat()
+    let mut present: HashSet<_> = slots.iter().copied().collect();
+    slots.extend(backends.iter().filter(|address| present.insert(**address)));
 }
 
 #[cfg(test)]
@@ -565,26 +498,24 @@ mod tests {
 
     /// The backends a client of this door can get, as the kernel's rules find them.
     fn reachable(state: &State, door: Door) -> Option<Vec<SocketAddrV4>> {
-        let id = number_from(state.elements.get(SetId::Services, &door.key())?)?;
         if state.elements.get(SetId::Unserved, &door.key()).is_some() {
             return Some(Vec::new());
         }
-        let class = number_from(state.elements.get(SetId::Classes, &door.key())?)?;
-        state
-            .elements
-            .get(dispatch(door.is_node()), &class.to_ne_bytes())?;
-        let class = Class::from_number(class);
-        let mut found: Vec<_> = (0..class.slots)
-            .map(|slot| {
-                backend_from(
+        let chain = state.elements.get(SetId::Services, &door.key())?;
+        let spread = state.chains.get(std::str::from_utf8(chain).unwrap())?;
+        let mut found = match spread {
+            Spread::Even { slots, .. } => (0..*slots)
+                .map(|place| {
                     state
                         .elements
-                        .get(SetId::Backends, &pair(id, slot))
-                        .unwrap(),
-                )
-                .unwrap()
-            })
-            .collect();
+                        .get(SetId::Backends, &slot(door, place))
+                        .unwrap()
+                })
+                .map(|data| backend_from(data).unwrap())
+                .collect(),
+            Spread::Sticky { backends, .. } => backends.clone(),
+            Spread::Found => return None,
+        };
         found.sort_unstable();
         Some(found)
     }
@@ -603,10 +534,12 @@ mod tests {
         let all: Vec<u16> = (0..1000).collect();
         state.set(&key("a/b"), vec![frontend(1, &all)]);
         state.elements.changes();
+        state.chains.changes();
         let more: Vec<u16> = (0..1001).collect();
         state.set(&key("a/b"), vec![frontend(1, &more)]);
-        // Its slot, its hairpin, the service's class, and the chains of the old and the new class.
-        assert_eq!(state.elements.changes().len(), 5);
+        // Its slot, its hairpin, and the service's chain; the chain of 1000 gives way to that of 1001.
+        assert_eq!(state.elements.changes().len(), 3);
+        assert_eq!(state.chains.changes().len(), 2);
     }
 
     #[test]
@@ -641,15 +574,21 @@ mod tests {
         let mut second = State::default();
         second.import(
             &dump(SetId::Services),
-            &dump(SetId::Classes),
+            &dump(SetId::Unserved),
             &dump(SetId::Backends),
+            &dump(SetId::Hairpin),
         );
         second.elements.changes();
+        second.chains.changes();
         for (name, frontends) in services.iter().rev().cloned() {
             second.set(&name, frontends);
         }
         second.retain(&services.iter().map(|(name, _)| name.clone()).collect());
         assert_eq!(second.elements.changes(), Vec::new());
+        // What the chain of a service with affinity does could not be known before.
+        let changed = second.chains.changes();
+        assert_eq!(changed.len(), 1);
+        assert_eq!(changed[0].old, Some(Spread::Found));
     }
 
     #[test]
@@ -696,6 +635,7 @@ mod tests {
                 if change.new.is_none() { mirror.remove(&(change.set, change.key)); }
             }
             prop_assert!(mirror.is_empty(), "{:?}", mirror);
+            prop_assert_eq!(state.chains.iter().count(), 0);
         }
     }
 }

@@ -1,18 +1,21 @@
 //! The fixed part of the table: sets, chains and rules.
 //!
-//! A new connection to `vip . protocol . port` finds its class in `classes`. The class says how many
-//! slots there are (and for how long a client is remembered); `dispatch` leads to the chain for that
-//! class, which finds the service's id in `services`, draws a slot, and finds the backend under
-//! `id . slot` in `backends`. So one
-//! more backend is one more element, and everything else stays as it is. There is a chain for each
-//! number of slots in use, which makes the choice exactly even.
+//! A new connection to `vip . protocol . port` finds its chain in `services`. There is one chain for
+//! each number of backends in use: it draws a slot below that number and finds the backend under
+//! `vip . protocol . port . slot` in `backends`. So one more backend is one more slot and one other
+//! chain, everything else stays as it is, and the choice is exactly even. Services with session
+//! affinity have a chain of their own, with rules for each backend.
 //!
 //! Node ports are services of the address 0.0.0.0 that are looked up for local destinations.
+//!
+//! No rule uses what a map gave as a part of a key: nft (up to 1.0.6 at least) fails an assertion when
+//! it reads such a rule, and with it every `nft list ruleset` on the machine would.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use ipnet::Ipv4Net;
 
+use super::elements::Door;
 use crate::nft::expr::{Address, Interface, Rule, r};
 use crate::nft::types::{IPADDR, MARK, PORT, PROTO, VERDICT};
 use crate::nft::{EVAL, Hook, Set, TIMEOUT, Transaction};
@@ -35,50 +38,41 @@ pub(crate) struct Surroundings {
     pub(crate) masquerade: bool,
 }
 
-/// The sets, by their place in [`SETS`].
+/// The sets that are written here; packets write [`AFFINITY`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum SetId {
     Services,
-    Classes,
     Unserved,
     Backends,
-    Members,
     Hairpin,
     HostPorts,
-    Dispatch,
-    NodeDispatch,
-    Affinity,
 }
 
 /// How many clients are remembered at most; further ones are served without being remembered.
 const AFFINE_CLIENTS: u32 = 1 << 18;
 
-pub(super) const SETS: [(SetId, Set); 10] = [
-    // vip . protocol . port -> id
+pub(super) const SETS: [(SetId, Set); 5] = [
+    // vip . protocol . port -> chain
     (
         SetId::Services,
-        plain("services", &[IPADDR, PROTO, PORT], Some((&[MARK], 4))),
-    ),
-    // vip . protocol . port -> class, of services with backends. Not one map with the ids: `nft list`
-    // cannot read rules that use a part of what a map gives.
-    (
-        SetId::Classes,
-        plain("classes", &[IPADDR, PROTO, PORT], Some((&[MARK], 4))),
+        Set {
+            data: Some((VERDICT, 0)),
+            ..plain("services", &[IPADDR, PROTO, PORT], None)
+        },
     ),
     // vip . protocol . port, of services without backends
     (
         SetId::Unserved,
         plain("unserved", &[IPADDR, PROTO, PORT], None),
     ),
-    // id . slot -> address . port
+    // vip . protocol . port . slot -> address . port
     (
         SetId::Backends,
-        plain("backends", &[MARK, MARK], Some((&[IPADDR, PORT], 8))),
-    ),
-    // id . address . port, of services with session affinity
-    (
-        SetId::Members,
-        plain("members", &[MARK, IPADDR, PORT], None),
+        plain(
+            "backends",
+            &[IPADDR, PROTO, PORT, MARK],
+            Some((&[IPADDR, PORT], 8)),
+        ),
     ),
     // address . address, of every backend: connections a pod makes to itself
     (SetId::Hairpin, plain("hairpin", &[IPADDR, IPADDR], None)),
@@ -91,19 +85,14 @@ pub(super) const SETS: [(SetId, Set); 10] = [
             Some((&[IPADDR, PORT], 8)),
         ),
     ),
-    // class -> chain
-    (SetId::Dispatch, verdicts("dispatch")),
-    (SetId::NodeDispatch, verdicts("node-dispatch")),
-    // client . id -> address . port, written by the packets themselves
-    (
-        SetId::Affinity,
-        Set {
-            flags: TIMEOUT | EVAL,
-            size: AFFINE_CLIENTS,
-            ..plain("affinity", &[IPADDR, MARK], Some((&[IPADDR, PORT], 8)))
-        },
-    ),
 ];
+
+/// client . vip . port . backend address . backend port: who stays where.
+pub(super) const AFFINITY: Set = Set {
+    flags: TIMEOUT | EVAL,
+    size: AFFINE_CLIENTS,
+    ..plain("affinity", &[IPADDR, IPADDR, PORT, IPADDR, PORT], None)
+};
 
 const fn chain_types(parts: &[u32]) -> u32 {
     let mut sum = 0;
@@ -129,91 +118,92 @@ const fn plain(name: &'static str, key: &[u32], data: Option<(&[u32], u32)>) -> 
     }
 }
 
-const fn verdicts(name: &'static str) -> Set {
-    Set {
-        name,
-        key_type: MARK,
-        key_len: 4,
-        data: Some((VERDICT, 0)),
-        flags: 0,
-        size: 0,
-    }
-}
-
 pub(super) fn set_name(id: SetId) -> &'static str {
     SETS.iter()
         .find(|(candidate, _)| *candidate == id)
         .map_or("", |(_, set)| set.name)
 }
 
-/// How connections to a service are spread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Class {
-    /// Number of slots, at most [`Class::MOST`].
-    pub(super) slots: u32,
-    /// Seconds for which a client stays with its backend; 0 for no affinity.
-    pub(super) affinity: u32,
+/// How connections to a service are spread: what its chain does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Spread {
+    /// Evenly over this many slots. Shared by all services with that many.
+    Even { slots: usize, node: bool },
+    /// A client stays with its backend for this many seconds after its last new connection.
+    Sticky {
+        service: Door,
+        seconds: u32,
+        backends: Vec<SocketAddrV4>,
+    },
+    /// Left by an earlier run, and to be left alone until its service is known.
+    Found,
 }
 
-impl Class {
-    /// Greatest number of backends of one service.
-    pub(super) const MOST: usize = (1 << 15) - 1;
-
-    /// As it stands in the map.
-    pub(super) fn number(self) -> u32 {
-        (self.affinity << 15) | self.slots
-    }
-
-    pub(super) fn from_number(number: u32) -> Self {
-        Self {
-            slots: number & 0x7fff,
-            affinity: number >> 15,
+impl Spread {
+    pub(super) fn rules(&self) -> Vec<Rule> {
+        match self {
+            Self::Even { slots, node } => vec![even(*slots as u32, *node)],
+            Self::Sticky {
+                service,
+                seconds,
+                backends,
+            } => sticky(*service, *seconds, backends),
+            Self::Found => Vec::new(),
         }
     }
+}
 
-    pub(super) fn chain(self, node: bool) -> String {
-        let prefix = if node { "node-pick" } else { "pick" };
-        if self.affinity == 0 {
-            format!("{prefix}-{}", self.slots)
-        } else {
-            format!("{prefix}-{}-sticky-{}", self.slots, self.affinity)
-        }
-    }
+/// Name of the chain that spreads evenly.
+pub(super) fn even_chain(slots: usize, node: bool) -> String {
+    format!("{}pick-{slots}", if node { "node-" } else { "" })
+}
 
-    /// The rules of its chain.
-    pub(super) fn rules(self, node: bool) -> Vec<Rule> {
-        // r1..r3 the service, r5 client, r6 id, r7 slot or r7..r8 backend, r9..r10 new backend.
-        let service = || {
-            let rule = Rule::new();
-            let rule = if node {
-                rule.constant(Ipv4Addr::UNSPECIFIED, r(1))
-            } else {
-                rule.load(Address::Destination, r(1))
-            };
-            rule.load_service(r(2))
-                .map_for_key("services", r(1), r(6), 4)
-        };
-        let draw = |rule: Rule| rule.random(self.slots, r(7));
-        let plain = draw(service())
-            .map("backends", r(6), r(9))
-            .destination_nat(r(9), r(10));
-        if self.affinity == 0 {
-            return vec![plain];
-        }
-        let remembered = service()
-            .load(Address::Source, r(5))
-            .map_for_key("affinity", r(5), r(7), 8)
-            .member("members", r(6))
-            .remember("affinity", r(5), r(7), self.affinity)
-            .destination_nat(r(7), r(8));
-        // Renewing does not change what is remembered, so a backend that is gone is forgotten first.
-        let chosen = draw(service().load(Address::Source, r(5)))
-            .map_for_key("backends", r(6), r(9), 8)
-            .forget("affinity", r(5), r(9))
-            .remember("affinity", r(5), r(9), self.affinity)
-            .destination_nat(r(9), r(10));
-        vec![remembered, chosen, plain]
-    }
+/// Name of the chain of a service with session affinity.
+pub(super) fn sticky_chain(service: Door) -> String {
+    let protocol = service.protocol.to_string().to_lowercase();
+    format!("sticky-{}-{protocol}-{}", service.ip, service.port)
+}
+
+fn even(slots: u32, node: bool) -> Rule {
+    let rule = if node {
+        Rule::new().constant(Ipv4Addr::UNSPECIFIED, r(1))
+    } else {
+        Rule::new().load(Address::Destination, r(1))
+    };
+    rule.load_service(r(2))
+        .random(slots, r(4))
+        .map("backends", r(1), r(9))
+        .destination_nat(r(9), r(10))
+}
+
+/// First a rule for each backend that looks whether the client stays there; then one for each that
+/// takes its share of new clients.
+fn sticky(service: Door, seconds: u32, backends: &[SocketAddrV4]) -> Vec<Rule> {
+    let key = |rule: Rule, backend: &SocketAddrV4| {
+        rule.load(Address::Source, r(1))
+            .constant(service.ip, r(2))
+            .constant_port(service.port, r(3))
+            .constant(*backend.ip(), r(4))
+            .constant_port(backend.port(), r(5))
+    };
+    let stay = backends.iter().map(|backend| {
+        key(Rule::new(), backend)
+            .member(AFFINITY.name, r(1))
+            .remember(AFFINITY.name, r(1), seconds)
+            .destination_nat(r(4), r(5))
+    });
+    let total = backends.len();
+    let fresh = backends.iter().enumerate().flat_map(|(place, backend)| {
+        let share = Rule::new().one_in((total - place) as u32);
+        [key(share, backend)
+            .remember(AFFINITY.name, r(1), seconds)
+            .destination_nat(r(4), r(5))]
+    });
+    // Remembering fails when the set is full; then clients are spread without it.
+    let rest = backends.iter().enumerate().map(|(place, backend)| {
+        key(Rule::new().one_in((total - place) as u32), backend).destination_nat(r(4), r(5))
+    });
+    stay.chain(fresh).chain(rest).collect()
 }
 
 const PREROUTING: u32 = 0;
@@ -314,15 +304,13 @@ fn balance(around: &Surroundings) -> Vec<Rule> {
     let node = |rule: Rule| {
         rule.constant(Ipv4Addr::UNSPECIFIED, r(1))
             .load_service(r(2))
-            .map("classes", r(1), r(6))
-            .dispatch("node-dispatch", r(6))
+            .dispatch("services", r(1))
     };
     let mut rules = vec![
         Rule::new()
             .load(Address::Destination, r(1))
             .load_service(r(2))
-            .map("classes", r(1), r(6))
-            .dispatch("dispatch", r(6)),
+            .dispatch("services", r(1)),
     ];
     if around.node_port_addresses.is_empty() {
         rules.push(node(Rule::new().local_destination()));

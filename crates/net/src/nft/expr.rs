@@ -117,6 +117,22 @@ impl Rule {
         })
     }
 
+    /// Puts a port into a register.
+    pub(crate) fn constant_port(self, port: u16, register: u32) -> Self {
+        self.push("immediate", |e| {
+            e.be32(1, register);
+            e.nest(2, |data| {
+                data.attr(1, &port.to_be_bytes());
+            });
+        })
+    }
+
+    /// Goes on once in so many times, by chance.
+    pub(crate) fn one_in(self, times: u32) -> Self {
+        self.random(times, r(0))
+            .compare(r(0), true, &0u32.to_ne_bytes())
+    }
+
     /// Goes on when the address lies (or does not lie) in the network.
     pub(crate) fn within(self, address: Address, net: Ipv4Net, inside: bool) -> Self {
         let mask = net.netmask().octets();
@@ -209,24 +225,6 @@ impl Rule {
         })
     }
 
-    /// As [`Rule::map`], for a result of `len` bytes that becomes part of another key. The bytes are
-    /// swapped and swapped back, which changes nothing for the kernel: nft (at least up to 1.0.6) does
-    /// not know how long the result of a map is, and fails an assertion when it lists such a rule,
-    /// but it does know how long the result of a conversion is.
-    pub(crate) fn map_for_key(self, set: &str, key: u32, into: u32, len: u32) -> Self {
-        let swap = |rule: Self, operation: u32| {
-            rule.push("byteorder", |e| {
-                e.be32(1, into)
-                    .be32(2, into)
-                    .be32(3, operation)
-                    .be32(4, len)
-                    .be32(5, 4);
-            })
-        };
-        let rule = self.map(set, key, into);
-        swap(swap(rule, 1), 0)
-    }
-
     /// Goes where the verdict map says.
     pub(crate) fn dispatch(self, set: &str, key: u32) -> Self {
         self.map(set, key, VERDICT)
@@ -239,18 +237,11 @@ impl Rule {
         })
     }
 
-    /// Remembers key and data for `seconds`, or renews the time of what is remembered.
-    pub(crate) fn remember(self, set: &str, key: u32, data: u32, seconds: u32) -> Self {
+    /// Remembers the key for `seconds`, or for as long again when it is remembered already.
+    pub(crate) fn remember(self, set: &str, key: u32, seconds: u32) -> Self {
         self.push("dynset", |e| {
-            e.text(1, set).be32(3, 1).be32(4, key).be32(5, data);
+            e.text(1, set).be32(3, 1).be32(4, key);
             e.be64(6, u64::from(seconds) * 1000);
-        })
-    }
-
-    /// Forgets what is remembered under the key. The kernel wants a data register of maps here too.
-    pub(crate) fn forget(self, set: &str, key: u32, data: u32) -> Self {
-        self.push("dynset", |e| {
-            e.text(1, set).be32(3, 2).be32(4, key).be32(5, data);
         })
     }
 
