@@ -74,6 +74,7 @@ impl fmt::Display for Chain<'_> {
 }
 
 /// The form in which reconcilers hand errors to their controller.
+#[allow(clippy::needless_pass_by_value)] // the shape `map_err` wants
 pub(crate) fn text(error: Error) -> String {
     Chain(&error).to_string()
 }

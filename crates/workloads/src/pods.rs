@@ -245,7 +245,7 @@ pub(crate) mod tests {
         let crowded = running("crowded", "crowd", Some(10));
         let fresh = running("fresh", "n1", Some(9_000));
         let old = running("old", "n1", Some(10));
-        let mut pods = vec![
+        let mut pods = [
             &old,
             &fresh,
             &crowded,

@@ -78,15 +78,14 @@ where
         }
         let delay = RESTART.delay(failures);
         failures += 1;
-        match outcome {
-            Some(Err(problem)) => {
-                error!(reconciler = name, %problem, ?delay, "a reconciler died; starting it again")
-            }
-            _ => error!(
+        if let Some(Err(problem)) = outcome {
+            error!(reconciler = name, %problem, ?delay, "a reconciler died; starting it again");
+        } else {
+            error!(
                 reconciler = name,
                 ?delay,
                 "a reconciler ended; starting it again"
-            ),
+            );
         }
         shutdown
             .run_until_cancelled(tokio::time::sleep(delay))

@@ -54,7 +54,6 @@ impl Plan {
 
     /// The new set could not be created: say so, and do nothing else.
     pub(crate) fn after_failed_creation(
-        self,
         deployment: &Deployment,
         why: &str,
         now: Timestamp,
@@ -235,26 +234,23 @@ fn ensure_new(
     usize,
     Option<k8s_openapi::api::apps::v1::DeploymentCondition>,
 ) {
-    let (at, verb, reason) = match draft.new {
-        Some(at) => {
-            let conditions = draft
-                .deployment
-                .status
-                .as_ref()
-                .and_then(|status| status.conditions.as_ref());
-            if conditions::find(conditions, progress::PROGRESSING).is_some() {
-                return (at, None);
-            }
-            (at, "Found", "FoundNewReplicaSet")
+    let (at, verb, reason) = if let Some(at) = draft.new {
+        let conditions = draft
+            .deployment
+            .status
+            .as_ref()
+            .and_then(|status| status.conditions.as_ref());
+        if conditions::find(conditions, progress::PROGRESSING).is_some() {
+            return (at, None);
         }
-        None => {
-            let mut set = revisions::create(draft.deployment, next_number(draft));
-            let size = scaling::new_size(draft, 0);
-            set.spec.replicas = Some(size);
-            draft.sets.push(set);
-            draft.new = Some(draft.sets.len() - 1);
-            (draft.sets.len() - 1, "Created", "NewReplicaSetCreated")
-        }
+        (at, "Found", "FoundNewReplicaSet")
+    } else {
+        let mut set = revisions::create(draft.deployment, next_number(draft));
+        let size = scaling::new_size(draft, 0);
+        set.spec.replicas = Some(size);
+        draft.sets.push(set);
+        draft.new = Some(draft.sets.len() - 1);
+        (draft.sets.len() - 1, "Created", "NewReplicaSetCreated")
     };
     let name = write::name_of(&draft.sets[at].metadata);
     let text = format!("{verb} new replica set \"{name}\"");
@@ -276,10 +272,10 @@ fn roll(draft: &mut Draft<'_>) -> Started {
     let (at, started) = ensure_new(draft);
     let current = sizes::replicas(&draft.sets[at]);
     let target = scaling::new_size(draft, current);
-    if target != current {
-        draft.resize(at, target);
-    } else {
+    if target == current {
         scaling::shrink_old(draft);
+    } else {
+        draft.resize(at, target);
     }
     started
 }

@@ -90,7 +90,7 @@ fn owners_of(event: &Event<ReplicaSet>, deployments: &Informer<Deployment>) -> V
         let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
         match controller_of(&**set) {
             Some(owner) if owner.kind == "Deployment" => {
-                keys.push(Key::namespaced(namespace, &owner.name))
+                keys.push(Key::namespaced(namespace, &owner.name));
             }
             Some(_) => {}
             None if set.metadata.deletion_timestamp.is_some() => {}
@@ -189,7 +189,7 @@ impl Shell {
                 }
                 Err(error) => {
                     plan =
-                        plan.after_failed_creation(deployment, &message(&error), Timestamp::now());
+                        Plan::after_failed_creation(deployment, &message(&error), Timestamp::now());
                     failure = Some(error);
                 }
             }

@@ -1,4 +1,5 @@
 //! Decisions as tables: sets in, sizes and conditions out.
+#![allow(clippy::needless_pass_by_value)] // json! literals read best as arguments
 
 use super::{
     decide::{Plan, World, decide},

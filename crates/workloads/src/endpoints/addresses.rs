@@ -78,9 +78,8 @@ pub(crate) fn ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
         .filter_map(|port| {
             let protocol = port.protocol.as_deref().unwrap_or("TCP");
             let number = match &port.target_port {
-                None => port.port,
                 Some(IntOrString::Int(number)) if *number > 0 => *number,
-                Some(IntOrString::Int(_)) => port.port,
+                None | Some(IntOrString::Int(_)) => port.port,
                 Some(IntOrString::String(name)) => named_port(pod, name, protocol)?,
             };
             Some(EndpointPort {

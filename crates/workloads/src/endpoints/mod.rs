@@ -271,18 +271,15 @@ impl Shell {
         let api = Api::<Endpoints>::namespaced(self.client.clone(), key.namespace());
         let existing = self.endpoints.by_key(key);
         let wanted = legacy::endpoints(service, pods, existing.as_deref());
-        match existing {
-            Some(existing) => {
-                if_found(write::update(&api, &*existing, &wanted).await)?;
-            }
-            None => {
-                let created = api.create(&write::post_params(), &wanted).await;
-                match crate::error::Doing::doing(created, || format!("creating endpoints {key}")) {
-                    Ok(_) => {}
-                    // The cache is behind; its next event brings us back.
-                    Err(error) if error.is(409) => {}
-                    Err(error) => return Err(error),
-                }
+        if let Some(existing) = existing {
+            if_found(write::update(&api, &*existing, &wanted).await)?;
+        } else {
+            let created = api.create(&write::post_params(), &wanted).await;
+            match crate::error::Doing::doing(created, || format!("creating endpoints {key}")) {
+                Ok(_) => {}
+                // The cache is behind; its next event brings us back.
+                Err(error) if error.is(409) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())

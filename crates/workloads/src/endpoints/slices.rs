@@ -182,7 +182,7 @@ fn fill(
     }
     let mut any = false;
     for (slice, kept, changed) in drafts {
-        if kept.is_empty() && !(keep_empty && !any) {
+        if kept.is_empty() && (any || !keep_empty) {
             plan.delete.push(slice.clone());
             continue;
         }
@@ -263,7 +263,7 @@ mod tests {
     use crate::pods::tests::{at, running};
     use serde_json::{Value, json};
 
-    fn service(spec: Value) -> Service {
+    fn service(spec: &Value) -> Service {
         let meta =
             json!({"name": "web", "namespace": "shop", "uid": "s", "labels": {"app": "web"}});
         serde_json::from_value(json!({"metadata": meta, "spec": spec})).unwrap()
@@ -271,7 +271,7 @@ mod tests {
 
     fn web() -> Service {
         service(
-            json!({"clusterIP": "10.0.0.1", "ports": [{"name": "http", "port": 80, "targetPort": "web"}]}),
+            &json!({"clusterIP": "10.0.0.1", "ports": [{"name": "http", "port": 80, "targetPort": "web"}]}),
         )
     }
 
@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn publishing_unready_addresses_calls_them_ready() {
         let service = service(
-            json!({"clusterIP": "None", "publishNotReadyAddresses": true, "ports": [{"port": 80}]}),
+            &json!({"clusterIP": "None", "publishNotReadyAddresses": true, "ports": [{"port": 80}]}),
         );
         let plan = decided(&service, &[pod(1, false)], &[]);
         let slice = &plan.create[0];

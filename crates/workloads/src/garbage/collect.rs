@@ -99,7 +99,9 @@ impl Collector {
             .filter(|meta| meta.uid.as_deref() == Some(&**uid));
         let Some(meta) = live else {
             let look = self.shared.lock().graph.remove(uid);
-            look.into_iter().for_each(|uid| self.queue.add(uid));
+            for uid in look {
+                self.queue.add(uid);
+            }
             return Ok(Action::Done);
         };
         match Life::of(&meta) {

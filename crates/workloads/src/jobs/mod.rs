@@ -187,7 +187,7 @@ impl Shell {
         for (reason, text) in &plan.events {
             match *reason {
                 "Completed" | "Suspended" | "Resumed" => {
-                    self.recorder.normal(&about, reason, text.clone())
+                    self.recorder.normal(&about, reason, text.clone());
                 }
                 _ => self.recorder.warning(&about, reason, text.clone()),
             }

@@ -1,4 +1,5 @@
 //! Decisions as tables: a job and its pods in, what happens next out.
+#![allow(clippy::needless_pass_by_value)] // json! literals read best as arguments
 
 use super::decide::{Plan, World, decide, new_pod};
 use crate::pods::tests::{at, pod};

@@ -155,7 +155,7 @@ impl Shell {
         {
             Ok(_) => {}
             Err(error) if error.is(405) || error.is(404) => {
-                self.delete_each(&api, &params, &kind).await?
+                self.delete_each(&api, &params, &kind).await?;
             }
             Err(error) => return Err(error),
         }

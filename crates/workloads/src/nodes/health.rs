@@ -94,7 +94,9 @@ pub(crate) fn decide(
         look_again: if silent {
             LOOK
         } else {
-            (grace - silence.lasted)
+            grace
+                .checked_sub(silence.lasted)
+                .unwrap()
                 .min(LOOK)
                 .max(Duration::from_millis(100))
         },

@@ -142,7 +142,7 @@ mod tests {
     use crate::pods::tests::{at, pod, running};
     use serde_json::{Value, json};
 
-    fn set(spec: Value) -> ReplicaSet {
+    fn set(spec: &Value) -> ReplicaSet {
         serde_json::from_value(
             json!({"metadata": {"name": "web", "uid": "u", "generation": 4}, "spec": spec}),
         )
@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn three(replicas: i32) -> ReplicaSet {
-        set(json!({
+        set(&json!({
             "replicas": replicas, "selector": {}, "minReadySeconds": 10,
             "template": {"metadata": {"labels": {"app": "web"}}},
         }))

@@ -65,7 +65,7 @@ fn owners_of(event: &Event<Pod>, sets: &Informer<ReplicaSet>) -> Vec<Key> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         match controller_of(&**pod) {
             Some(owner) if owner.kind == "ReplicaSet" => {
-                keys.push(Key::namespaced(namespace, &owner.name))
+                keys.push(Key::namespaced(namespace, &owner.name));
             }
             Some(_) => {}
             None if pod.metadata.deletion_timestamp.is_some() => {}

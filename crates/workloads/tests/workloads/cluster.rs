@@ -158,13 +158,13 @@ impl Cluster {
                 tokio::time::sleep(Duration::from_millis(15)).await;
             }
         };
-        match tokio::time::timeout(DEADLINE, wait).await {
-            Ok(object) => object,
-            Err(_) => panic!(
+        let Ok(object) = tokio::time::timeout(DEADLINE, wait).await else {
+            panic!(
                 "{name} never: {what}; last seen {}",
                 serde_json::to_string_pretty(&last).unwrap()
-            ),
-        }
+            )
+        };
+        object
     }
 
     pub(crate) async fn gone<K>(&self, name: &str)
