@@ -115,14 +115,19 @@ impl Addresses {
             let field = format!("spec.ports[{index}].nodePort");
             if !self.ports.contains(&number) {
                 let (low, high) = (self.ports.start(), self.ports.end());
-                return self.refuse(service, FieldError::invalid(
-                    field,
-                    number,
-                    format!("provided port is not in the valid range. The range of valid ports is {low}-{high}"),
-                ));
+                return Self::refuse(
+                    service,
+                    FieldError::invalid(
+                        field,
+                        number,
+                        format!(
+                            "provided port is not in the valid range. The range of valid ports is {low}-{high}"
+                        ),
+                    ),
+                );
             }
             if self.taken.lock().ports.contains_key(&key) {
-                return self.refuse(
+                return Self::refuse(
                     service,
                     FieldError::invalid(field, number, "provided port is already allocated"),
                 );
@@ -200,13 +205,13 @@ impl Addresses {
         } else {
             format!("failed to allocate IP {address}: provided IP is already allocated")
         };
-        self.refuse(
+        Self::refuse(
             service,
             FieldError::invalid("spec.clusterIPs", json!([address.to_string()]), problem),
         )
     }
 
-    fn refuse(&self, service: &Value, error: FieldError) -> Outcome<()> {
+    fn refuse(service: &Value, error: FieldError) -> Outcome<()> {
         fail(Status::invalid("", "Service", name(service), &[error]))
     }
 

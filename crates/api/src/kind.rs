@@ -196,13 +196,4 @@ impl Kind {
             format!("{}/{}", self.group, self.version)
         }
     }
-
-    /// The resource as messages name it: `deployments.apps`, `pods`.
-    pub(crate) fn qualified(&self) -> String {
-        if self.group.is_empty() {
-            self.plural.clone()
-        } else {
-            format!("{}.{}", self.plural, self.group)
-        }
-    }
 }

@@ -27,12 +27,12 @@ pub(crate) async fn serve(call: &Call) -> Outcome<Response<Body>> {
         ["apis"] => discover(call, false),
         ["api", version] => found(
             call,
-            discovery::resources(&call.inner.registry, "", version),
+            &discovery::resources(&call.inner.registry, "", version),
         ),
-        ["apis", group] => found(call, discovery::group(&call.inner.registry, group)),
+        ["apis", group] => found(call, &discovery::group(&call.inner.registry, group)),
         ["apis", group, version] => found(
             call,
-            discovery::resources(&call.inner.registry, group, version),
+            &discovery::resources(&call.inner.registry, group, version),
         ),
         ["version"] => Ok(respond::json(StatusCode::OK, &discovery::version())),
         ["healthz" | "livez" | "readyz", check @ ..] => health(call, parts[0], check),
@@ -63,11 +63,11 @@ pub(crate) async fn serve(call: &Call) -> Outcome<Response<Body>> {
     }
 }
 
-fn found(call: &Call, value: Value) -> Outcome<Response<Body>> {
+fn found(call: &Call, value: &Value) -> Outcome<Response<Body>> {
     if value.is_null() {
         return fail(Status::unknown_resource());
     }
-    respond::value(call, StatusCode::OK, &value)
+    respond::value(call, StatusCode::OK, value)
 }
 
 fn roots(call: &Call) -> Value {
@@ -198,18 +198,17 @@ fn health(call: &Call, which: &str, check: &[&str]) -> Outcome<Response<Body>> {
     if healthy && !call.query.has("verbose") {
         return Ok(respond::text(code, "ok"));
     }
+    use std::fmt::Write;
     let mut text = String::new();
     for name in &checks {
-        text.push_str(&if passes(name) {
-            format!("[+]{name} ok\n")
+        let _ = if passes(name) {
+            writeln!(text, "[+]{name} ok")
         } else {
-            format!("[-]{name} failed: reason withheld\n")
-        });
+            writeln!(text, "[-]{name} failed: reason withheld")
+        };
     }
-    text.push_str(&format!(
-        "{which} check {}\n",
-        if healthy { "passed" } else { "failed" }
-    ));
+    let verdict = if healthy { "passed" } else { "failed" };
+    let _ = writeln!(text, "{which} check {verdict}");
     Ok(respond::text(code, text))
 }
 

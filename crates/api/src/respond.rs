@@ -89,12 +89,12 @@ fn shaped(
         Shape::Table(version) => {
             let include = table::Include::parse(call.query.text("includeObject"))?;
             let revision = stored["metadata"]["resourceVersion"].clone();
-            let row = table::row(kind, stored, include, jiff::Timestamp::now())?;
+            let row = table::row(kind, stored, include, jiff::Timestamp::now());
             table::table(
                 kind,
                 version,
-                json!({"resourceVersion": revision}),
-                vec![row],
+                &json!({"resourceVersion": revision}),
+                &[row],
                 true,
             )
         }

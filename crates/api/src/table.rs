@@ -32,22 +32,22 @@ impl Include {
 }
 
 /// One row of a kind's table. `stored` is the object in its stored form.
-pub(crate) fn row(kind: &Kind, stored: Value, include: Include, now: Timestamp) -> Outcome<Value> {
+pub(crate) fn row(kind: &Kind, stored: Value, include: Include, now: Timestamp) -> Value {
     let cells = kind.strategy.cells(&stored, now);
     let object = match include {
         Include::None => Value::Null,
         Include::Metadata => metadata_only(&stored),
         Include::Object => show(kind, stored),
     };
-    Ok(json!({"cells": cells, "object": object}))
+    json!({"cells": cells, "object": object})
 }
 
 /// A table. `headings`: the first event of a watch and every list carry the columns.
 pub(crate) fn table(
     kind: &Kind,
     version: &str,
-    metadata: Value,
-    rows: Vec<Value>,
+    metadata: &Value,
+    rows: &[Value],
     headings: bool,
 ) -> Value {
     let columns: Vec<Value> = if headings {

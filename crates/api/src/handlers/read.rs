@@ -225,7 +225,7 @@ pub(crate) async fn list(
     if accept.shape == Shape::Whole && kind.view.is_none() && accept.encoding == Encoding::Json {
         return raw(call, kind, &metadata, page.objects).await;
     }
-    let whole = render(call, kind, accept, metadata, page.objects)?;
+    let whole = render(call, kind, accept, metadata, &page.objects)?;
     respond::compressed(call, StatusCode::OK, accept.encoding, whole).await
 }
 
@@ -235,7 +235,7 @@ fn render(
     kind: &Kind,
     accept: Accept,
     metadata: Value,
-    objects: Vec<Object>,
+    objects: &[Object],
 ) -> Outcome<Bytes> {
     let values = objects
         .iter()
@@ -256,9 +256,9 @@ fn render(
             let include = table::Include::parse(call.query.text("includeObject"))?;
             let now = jiff::Timestamp::now();
             let rows = values
-                .map(|value| table::row(kind, value?, include, now))
+                .map(|value| Ok(table::row(kind, value?, include, now)))
                 .collect::<Outcome<Vec<Value>>>()?;
-            table::table(kind, version, metadata, rows, true)
+            table::table(kind, version, &metadata, &rows, true)
         }
         Shape::Metadata | Shape::MetadataList => {
             let items = values

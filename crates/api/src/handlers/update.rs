@@ -181,7 +181,7 @@ impl Change<'_> {
             } = wanted(&old)?;
             let revision = write::claimed_revision(&new).to_owned();
             self.preconditions(&new, &old, &revision, current.revision.0)?;
-            self.merge(&mut new, &old).await?;
+            self.merge(&mut new, &old)?;
             if write::unchanged(&new, &old) && !write::may_go(kind, &new) {
                 return Ok(Written {
                     result: WrittenObject::Stored(current),
@@ -301,7 +301,7 @@ impl Change<'_> {
     }
 
     /// Make of what the client sent what may be stored: only the part it writes is taken from it.
-    async fn merge(&self, new: &mut Value, old: &Value) -> Outcome<()> {
+    fn merge(&self, new: &mut Value, old: &Value) -> Outcome<()> {
         let strategy = &self.kind.strategy;
         write::carry_over(new, old);
         copy(new, old, "apiVersion");

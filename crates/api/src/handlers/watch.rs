@@ -193,9 +193,9 @@ impl Form {
         let value = match self.accept.shape {
             Shape::Whole => show(&self.kind, stored),
             Shape::Table(version) => {
-                let row = table::row(&self.kind, stored, self.include, Timestamp::now())?;
+                let row = table::row(&self.kind, stored, self.include, Timestamp::now());
                 let metadata = json!({"resourceVersion": object.revision.to_string()});
-                table::table(&self.kind, version, metadata, vec![row], headings)
+                table::table(&self.kind, version, &metadata, &[row], headings)
             }
             Shape::Metadata | Shape::MetadataList => table::metadata_only(&stored),
         };
@@ -228,7 +228,7 @@ impl Form {
                     .collect();
                 let row = json!({"cells": cells, "object": object});
                 let metadata = json!({"resourceVersion": revision.to_string()});
-                table::table(&self.kind, version, metadata, vec![row], false)
+                table::table(&self.kind, version, &metadata, &[row], false)
             }
             Shape::Metadata | Shape::MetadataList => {
                 table::metadata_only(&json!({"metadata": metadata}))

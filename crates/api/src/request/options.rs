@@ -25,8 +25,6 @@ pub(crate) struct WriteOptions {
     pub dry_run: bool,
     /// What to do about unknown fields.
     pub field_validation: FieldValidation,
-    /// Take fields from other managers (server-side apply).
-    pub force: bool,
     /// Who writes.
     pub field_manager: Option<String>,
 }
@@ -47,7 +45,6 @@ impl WriteOptions {
         Ok(Self {
             dry_run: dry_run(query.all("dryRun"))?,
             field_validation,
-            force: query.flag("force"),
             field_manager: query.text("fieldManager").map(str::to_owned),
         })
     }
@@ -84,8 +81,6 @@ pub(crate) struct ListOptions {
     pub label_selector: Option<String>,
     /// Field selector as written.
     pub field_selector: Option<String>,
-    /// Watch instead of list.
-    pub watch: bool,
     /// The client understands `BOOKMARK` events.
     pub bookmarks: bool,
     /// Start the watch with the present objects.
@@ -174,7 +169,6 @@ impl ListOptions {
         Ok(Self {
             label_selector: query.text("labelSelector").map(str::to_owned),
             field_selector: query.text("fieldSelector").map(str::to_owned),
-            watch,
             bookmarks: query.flag("allowWatchBookmarks"),
             initial_events,
             revision,

@@ -47,11 +47,6 @@ impl Query {
     pub(crate) fn flag(&self, key: &str) -> bool {
         matches!(self.get(key), Some(value) if value != "0" && !value.eq_ignore_ascii_case("false"))
     }
-
-    /// All pairs in order.
-    pub(crate) fn pairs(&self) -> &[(String, String)] {
-        &self.0
-    }
 }
 
 /// Undo percent-encoding; `plus` also turns `+` into a space. Broken escapes stay as they are.

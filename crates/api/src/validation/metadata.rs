@@ -124,7 +124,7 @@ pub(crate) fn metadata_update(new: &Value, old: &Value, errors: &mut Errors) {
     for field in ["name", "namespace", "uid", "creationTimestamp"] {
         errors.immutable(&at.field(field), new.get(field), old.get(field));
     }
-    if text(old, &["deletionTimestamp"]) != "" && !same(new, old, "finalizers") {
+    if !text(old, &["deletionTimestamp"]).is_empty() && !same(new, old, "finalizers") {
         let before = items(old, &["finalizers"]);
         let added: Vec<&str> = items(new, &["finalizers"])
             .iter()
