@@ -1,2 +1,38 @@
-//! placeholder
-fn main() {}
+//! Consort: a cloud orchestrator in one binary.
+//!
+//! `main` decides which of its faces the process wears: a pod's shim, a command of the built-in
+//! toolbox image, or the command line.
+
+mod apply;
+mod cli;
+mod commands;
+mod connect;
+mod error;
+mod identity;
+mod images;
+mod manifests;
+mod output;
+mod resources;
+mod server;
+mod settings;
+mod toolbox;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    if args.nth(1).is_some_and(|first| first == consort_runtime::SHIM_ARGUMENT) {
+        consort_runtime::shim_main(args);
+    }
+    if let Some(code) = toolbox::main_by_name(&std::env::args_os().collect::<Vec<_>>()) {
+        return code;
+    }
+    let cli = cli::Cli::parse();
+    output::set_colour(cli.global.colour);
+    commands::run(cli)
+}

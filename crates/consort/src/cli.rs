@@ -1,0 +1,432 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::Ipv4Net;
+
+use crate::output::Colour;
+
+/// A cloud orchestrator in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "consort", version, about, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command has.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Configuration file [default: /etc/consort/config.yaml, if there is one]
+    #[arg(long, global = true, env = "CONSORT_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, trace, or filters such as `info,consort_node=debug`
+    #[arg(long = "log", global = true, env = "CONSORT_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// Form of log lines
+    #[arg(long, global = true, env = "CONSORT_LOG_FORMAT", value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
+    /// When to use colours; NO_COLOR is respected
+    #[arg(long = "color", global = true, value_enum, default_value_t)]
+    pub(crate) colour: Colour,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a server here, apply what a directory describes, and keep it running
+    Up(Up),
+    /// Stop the server of a data directory, and everything it runs
+    Down(Down),
+    /// Run the server: the API, the reconcilers, and this machine as a node
+    Server(ServerArgs),
+    /// Show objects
+    Get(Get),
+    /// Show one object with its conditions and events
+    Describe(Describe),
+    /// Print a container's output
+    Logs(Logs),
+    /// Run a command in a container
+    Exec(Exec),
+    /// Create or change objects as files say
+    Apply(Apply),
+    /// Delete objects
+    Delete(Delete),
+    /// Work on the images of this machine
+    #[command(subcommand)]
+    Image(Image),
+    /// The commands of the built-in image consort.dev/toolbox
+    #[command(subcommand)]
+    Toolbox(crate::toolbox::Command),
+    /// Print the version
+    Version(Version),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which server to speak to.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Target {
+    /// URL of the server, in place of the kubeconfig's
+    #[arg(long, env = "CONSORT_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Data directory of a server on this machine
+    #[arg(long, env = "CONSORT_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Kubeconfig to use
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// Namespace to work in
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+}
+
+impl Target {
+    /// The server of a data directory on this machine.
+    pub(crate) fn of_data_dir(dir: &std::path::Path) -> Self {
+        Self {
+            server: None,
+            data_dir: Some(dir.to_owned()),
+            kubeconfig: None,
+            context: None,
+            namespace: None,
+        }
+    }
+}
+
+/// Settings of a server; the same keys stand under `server` in the configuration file.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ServerOptions {
+    /// Where everything is kept [default: /var/lib/consort]
+    #[arg(long, env = "CONSORT_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Address of the API [default: 127.0.0.1:6443]
+    #[arg(long, env = "CONSORT_LISTEN", value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Run no node here: no pods, no pod network
+    #[arg(long, env = "CONSORT_NO_NODE")]
+    pub(crate) no_node: bool,
+    /// Name of this machine's node [default: the host name]
+    #[arg(long, env = "CONSORT_NODE_NAME", value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+    /// Addresses for pods [default: 10.244.0.0/16]
+    #[arg(long, env = "CONSORT_POD_CIDR", value_name = "CIDR")]
+    pub(crate) pod_cidr: Option<Ipv4Net>,
+    /// Addresses for services [default: 10.96.0.0/16]
+    #[arg(long, env = "CONSORT_SERVICE_CIDR", value_name = "CIDR")]
+    pub(crate) service_cidr: Option<Ipv4Net>,
+    /// Domain of cluster DNS [default: cluster.local]
+    #[arg(long, env = "CONSORT_CLUSTER_DOMAIN", value_name = "DOMAIN")]
+    pub(crate) cluster_domain: Option<String>,
+    /// Further names and addresses the API is reached by, for its certificate
+    #[arg(long, env = "CONSORT_TLS_NAMES", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) tls_name: Vec<String>,
+}
+
+/// `consort server`.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    pub(crate) options: ServerOptions,
+    /// On SIGTERM leave pods running for the next start to adopt, as a service restart wants it
+    #[arg(long, env = "CONSORT_KEEP_PODS")]
+    pub(crate) keep_pods: bool,
+}
+
+/// `consort up`.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Directory (or file) of manifests
+    pub(crate) dir: PathBuf,
+    /// Go on in the background; `consort down` stops it
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// How long to wait for everything to be ready
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub(crate) timeout: std::time::Duration,
+    #[command(flatten)]
+    pub(crate) options: ServerOptions,
+}
+
+/// `consort down`.
+#[derive(Debug, Args)]
+pub(crate) struct Down {
+    /// Data directory of the server [default: /var/lib/consort]
+    #[arg(long, env = "CONSORT_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// `consort get`.
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// KIND, KIND NAME..., KIND,KIND or KIND/NAME...
+    #[arg(required = true)]
+    pub(crate) what: Vec<String>,
+    /// Form of the output: wide, name, yaml or json
+    #[arg(short, long, value_enum)]
+    pub(crate) output: Option<Format>,
+    /// Only objects with these labels
+    #[arg(short = 'l', long)]
+    pub(crate) selector: Option<String>,
+    /// Only objects with these fields
+    #[arg(long)]
+    pub(crate) field_selector: Option<String>,
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    pub(crate) all_namespaces: bool,
+    /// Go on and show changes
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// Leave the header line out
+    #[arg(long)]
+    pub(crate) no_headers: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// Form of `get`'s output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A table with more columns.
+    Wide,
+    /// `kind/name` lines.
+    Name,
+    /// YAML.
+    Yaml,
+    /// JSON.
+    Json,
+}
+
+/// `consort describe`.
+#[derive(Debug, Args)]
+pub(crate) struct Describe {
+    /// KIND, KIND NAME... or KIND/NAME...
+    #[arg(required = true)]
+    pub(crate) what: Vec<String>,
+    /// Only objects with these labels
+    #[arg(short = 'l', long)]
+    pub(crate) selector: Option<String>,
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    pub(crate) all_namespaces: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// `consort logs`.
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// POD, or KIND/NAME of something that has pods
+    pub(crate) what: String,
+    /// Which container, if the pod has several
+    #[arg(short, long)]
+    pub(crate) container: Option<String>,
+    /// Go on as the container writes
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Of the container's last run
+    #[arg(short, long)]
+    pub(crate) previous: bool,
+    /// With the time of each line
+    #[arg(long)]
+    pub(crate) timestamps: bool,
+    /// Only this many lines from the end
+    #[arg(long)]
+    pub(crate) tail: Option<i64>,
+    /// Only lines younger than this, e.g. 10m
+    #[arg(long, value_parser = duration)]
+    pub(crate) since: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// `consort exec`.
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// POD, or KIND/NAME of something that has pods
+    pub(crate) what: String,
+    /// Which container, if the pod has several
+    #[arg(short, long)]
+    pub(crate) container: Option<String>,
+    /// Pass standard input on
+    #[arg(short = 'i', long)]
+    pub(crate) stdin: bool,
+    /// Give the command a terminal
+    #[arg(short = 't', long)]
+    pub(crate) tty: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// The command and its arguments
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// `consort apply`.
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// Files or directories of manifests; - for standard input
+    #[arg(short = 'f', long = "filename", required = true, value_name = "PATH")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Let the server check everything and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// `consort delete`.
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// KIND NAME... or KIND/NAME...
+    pub(crate) what: Vec<String>,
+    /// The objects in these files or directories
+    #[arg(short = 'f', long = "filename", value_name = "PATH", conflicts_with = "what")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Objects of the kind with these labels
+    #[arg(short = 'l', long)]
+    pub(crate) selector: Option<String>,
+    /// All objects of the kind
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// What does not exist is no error
+    #[arg(long)]
+    pub(crate) ignore_not_found: bool,
+    /// Seconds a pod gets to end by itself
+    #[arg(long)]
+    pub(crate) grace_period: Option<u32>,
+    /// Return at once
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// `consort image`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Image {
+    /// Take images in from an OCI layout or archive, or a Docker archive
+    Import {
+        /// The archive, or the directory of a layout
+        path: PathBuf,
+        /// Name for an image that has none, or only a tag, in the archive
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        store: ImageStore,
+    },
+    /// List the images of this machine
+    #[command(visible_alias = "ls")]
+    List {
+        #[command(flatten)]
+        store: ImageStore,
+    },
+    /// Pull an image from its registry
+    Pull {
+        /// The image's name
+        name: String,
+        #[command(flatten)]
+        store: ImageStore,
+    },
+    /// Remove images by name
+    #[command(visible_alias = "remove")]
+    Rm {
+        /// The images' names
+        #[arg(required = true)]
+        names: Vec<String>,
+        #[command(flatten)]
+        store: ImageStore,
+    },
+}
+
+/// Where images are kept.
+#[derive(Debug, Args)]
+pub(crate) struct ImageStore {
+    /// Data directory of the server [default: /var/lib/consort]
+    #[arg(long, env = "CONSORT_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// `consort version`.
+#[derive(Debug, Args)]
+pub(crate) struct Version {
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Reads `90s`, `5m`, `1h30m`, or a bare number of seconds.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(std::time::Duration::from_secs(seconds));
+    }
+    let mut total = std::time::Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(digits);
+        let number: u64 = number
+            .parse()
+            .map_err(|_| "a duration looks like 90s, 5m or 1h30m".to_owned())?;
+        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_end);
+        let seconds_of = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86400,
+            _ => return Err(format!("{unit:?} is not one of s, m, h, d")),
+        };
+        let part = number.checked_mul(seconds_of).ok_or("the duration is too long")?;
+        total = total
+            .checked_add(std::time::Duration::from_secs(part))
+            .ok_or("the duration is too long")?;
+        rest = tail;
+    }
+    if text.is_empty() {
+        return Err("a duration looks like 90s, 5m or 1h30m".to_owned());
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_read_in_their_usual_forms() {
+        let seconds = |text| duration(text).map(|duration| duration.as_secs());
+        assert_eq!(seconds("90"), Ok(90));
+        assert_eq!(seconds("1h30m"), Ok(5400));
+        for text in ["", "5x", "m", "1h-2m", "99999999999999999999s", "999999999999999999d"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

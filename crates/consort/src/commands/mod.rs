@@ -1,0 +1,96 @@
+//! One module a command.
+
+mod apply;
+mod delete;
+mod describe;
+mod down;
+mod exec;
+mod get;
+mod image;
+mod logs;
+mod pods;
+mod ready;
+mod server;
+mod up;
+mod version;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command, LogFormat};
+use crate::error::{Failure, Kind, Result};
+use crate::settings::{Configuration, Log};
+
+/// Runs the command and gives the process's exit code.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<()> {
+    match &cli.command {
+        Command::Version(args) => return version::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "consort", &mut std::io::stdout());
+            return Ok(());
+        }
+        Command::Toolbox(_) => {
+            let Command::Toolbox(command) = cli.command else {
+                return Ok(());
+            };
+            return crate::toolbox::run(command);
+        }
+        _ => {}
+    }
+    let configuration = Configuration::read(&cli.global)?;
+    let log = configuration.log(&cli.global);
+    let default_filter = match cli.command {
+        Command::Server(_) => "info",
+        Command::Up(_) => "error",
+        _ => "warn",
+    };
+    start_log(&log, default_filter)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(async {
+        match cli.command {
+            Command::Up(args) => up::run(&configuration, &cli.global, args).await,
+            Command::Down(args) => down::run(&configuration, &args).await,
+            Command::Server(args) => server::run(&configuration, args).await,
+            Command::Get(args) => get::run(args).await,
+            Command::Describe(args) => describe::run(args).await,
+            Command::Logs(args) => logs::run(args).await,
+            Command::Exec(args) => exec::run(args).await,
+            Command::Apply(args) => apply::run(args).await,
+            Command::Delete(args) => delete::run(args).await,
+            Command::Image(args) => image::run(&configuration, args).await,
+            Command::Version(_) | Command::Completions { .. } | Command::Toolbox(_) => Ok(()),
+        }
+    });
+    // Blocking reads (a terminal's input) must not hold the process back.
+    runtime.shutdown_background();
+    done
+}
+
+fn start_log(log: &Log, default_filter: &str) -> Result<()> {
+    let text = log.filter.as_deref().unwrap_or(default_filter);
+    let filter = EnvFilter::try_new(text).map_err(|error| {
+        Failure::new(Kind::Usage, format!("--log {text:?} is not a filter: {error}"))
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder
+            .with_ansi(crate::output::coloured() && std::io::stderr().is_terminal())
+            .init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,363 @@
+//! The server: every component wired together, started in order and stopped in the reverse order.
+//!
+//! ```text
+//! store -> api -> reconcilers, scheduler -> node
+//!           |-> TLS listener (kubectl and others)
+//!           '-> in-process clients (everything in this process)
+//! ```
+//!
+//! Each component is spawned on a task set owned here. The node stops first (it still needs the API
+//! to report what it stops), then the reconcilers, then the API, then the store.
+
+mod agent;
+mod lock;
+mod nodes;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use consort_api::Api;
+use consort_api::identity::User;
+use consort_api::identity::pki::Pki;
+use consort_api::identity::tokens::Signer;
+use consort_net::Network;
+use consort_reconcile::Hub;
+use consort_scheduler::Scheduler;
+use consort_store::Store;
+use consort_workloads::Workloads;
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Failure, Kind, Result, chain};
+use crate::settings::Server as Settings;
+
+pub(crate) use lock::running_pid;
+
+/// Identities of our own parts are named in roles, not in groups.
+const NO_GROUPS: [&str; 0] = [];
+/// How long components other than the node get to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What happens to pods when the server stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnStop {
+    /// They run on and are adopted by the next start.
+    Leave,
+    /// They are stopped, and nothing of them is left on the host.
+    StopPods,
+}
+
+/// The image store's directory within a data directory.
+pub(crate) fn images_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("images")
+}
+
+/// A server that is up.
+pub(crate) struct Running {
+    /// Speaks to the API in process, as administrator.
+    pub(crate) client: kube::Client,
+    /// Where the API is reached.
+    pub(crate) url: String,
+    /// The administrator's kubeconfig.
+    pub(crate) kubeconfig: PathBuf,
+    /// The name of this machine's node, if it is one.
+    pub(crate) node: Option<String>,
+    store: Store,
+    api: Api,
+    serving: Layer,
+    control: Layer,
+    agent: Option<agent::Agent>,
+    _lock: lock::Lock,
+}
+
+/// Tasks that start and stop together.
+struct Layer {
+    name: &'static str,
+    token: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Layer {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            token: CancellationToken::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Ends the tasks: politely, then by force after `grace`.
+    async fn stop(&mut self, grace: Duration) {
+        self.token.cancel();
+        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, drained).await.is_err() {
+            tracing::warn!(layer = self.name, "did not end in time");
+            self.tasks.shutdown().await;
+        }
+    }
+}
+
+impl Running {
+    /// Starts everything; returns when the API answers. The node registers a moment later.
+    pub(crate) async fn start(settings: Settings, on_stop: OnStop) -> Result<Self> {
+        let begun = Instant::now();
+        if settings.node && !nix::unistd::geteuid().is_root() {
+            return Err(Failure::new(
+                Kind::Permission,
+                "running pods needs root: network namespaces, mounts and control groups",
+            )
+            .hint("run this as root, or without pods: `consort server --no-node`"));
+        }
+        make_private_dir(&settings.data_dir)?;
+        let lock = lock::Lock::take(&settings.data_dir)?;
+        let listener = bind(settings.listen).await?;
+        let listen = listener.local_addr()?;
+        let gateway = first_host(settings.pod_cidr);
+
+        let network = async {
+            if !settings.node {
+                return Ok(None);
+            }
+            let network = Network::open(consort_net::network::Options {
+                name: crate::identity::instance(&settings.data_dir),
+                pod_cidr: settings.pod_cidr,
+                cluster_cidr: settings.cluster_cidr,
+                service_cidr: settings.service_cidr,
+                mtu: None,
+                state_dir: settings.data_dir.join("net"),
+                node_port_addresses: Vec::new(),
+                masquerade: true,
+            })
+            .await
+            .map_err(|e| failed("setting up the pod network", &e))?;
+            network
+                .up()
+                .await
+                .map_err(|e| failed("setting up the pod network", &e))?;
+            Ok::<_, Failure>(Some(network))
+        };
+        let (network, (store, pki)) = tokio::try_join!(network, open(&settings, listen, gateway))?;
+
+        let advertise = SocketAddr::new(
+            if settings.node { IpAddr::V4(gateway) } else { listen.ip() },
+            listen.port(),
+        );
+        let issuer = format!("https://kubernetes.default.svc.{}", settings.cluster_domain);
+        let signer = Signer::new(pki.service_account_key(), issuer)
+            .map_err(|e| failed("starting the API", &e))?;
+        let mut options = consort_api::Options::new(store.clone(), Arc::new(signer));
+        options.service_network = settings.service_cidr;
+        // A loopback address is of no use to pods, and there are none.
+        options.advertise = Some(advertise).filter(|address| !address.ip().is_loopback());
+        let api = Api::new(options)
+            .await
+            .map_err(|e| failed("starting the API", &e))?;
+        let tls = pki
+            .server_config()
+            .map_err(|e| failed("starting the API", &e))?;
+        let mut api_layer = Layer::new("api");
+        let serve = |layer: &mut Layer, listener: TcpListener| {
+            let (api, tls, token) = (api.clone(), tls.clone(), layer.token.clone());
+            layer.tasks.spawn(async move { api.serve(listener, Some(tls), token).await });
+        };
+        serve(&mut api_layer, listener);
+        if network.is_some() {
+            // Pods reach the API at their gateway; nothing beyond this host can.
+            serve(&mut api_layer, bind(advertise).await?);
+        }
+        let url = format!("https://{}", reachable(listen));
+        let kubeconfig = crate::connect::admin_kubeconfig(&settings.data_dir);
+        write_kubeconfig(&kubeconfig, &pki, &url)?;
+        tracing::info!(url, elapsed = ?begun.elapsed(), "the API answers");
+
+        let mut control = Layer::new("reconcilers");
+        let manager = api.client(User::new("system:kube-controller-manager", NO_GROUPS));
+        let hub = Hub::new(manager, control.token.clone());
+        start_control(&mut control, &api, &hub, &pki);
+        let agent = match network {
+            Some(network) => Some(agent::start(&settings, &api, network, gateway, on_stop).await?),
+            None => None,
+        };
+        Ok(Self {
+            client: api.client(User::admin()),
+            url,
+            kubeconfig,
+            node: agent.is_some().then_some(settings.node_name),
+            store,
+            api,
+            serving: api_layer,
+            control,
+            agent,
+            _lock: lock,
+        })
+    }
+
+    /// Waits until a component ends that should run for ever, and says which.
+    pub(crate) async fn failed(&mut self) -> Failure {
+        let agent = async {
+            match &mut self.agent {
+                Some(agent) => agent.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (name, ended) = tokio::select! {
+            ended = agent => ended,
+            ended = next(&mut self.control) => ended,
+            ended = next(&mut self.serving) => ended,
+        };
+        let how = match ended {
+            Ok(()) => "ended".to_owned(),
+            Err(error) => format!("failed: {error}"),
+        };
+        Failure::new(Kind::Failed, format!("a part of the server ({name}) {how}"))
+    }
+
+    /// Stops everything, the node first and the store last.
+    pub(crate) async fn stop(mut self) {
+        if let Some(agent) = self.agent.take() {
+            agent.stop().await;
+        }
+        self.control.stop(GRACE).await;
+        self.serving.stop(GRACE).await;
+        self.api.close().await;
+        self.store.close().await;
+    }
+}
+
+async fn next(layer: &mut Layer) -> (&'static str, std::result::Result<(), JoinError>) {
+    match layer.tasks.join_next().await {
+        Some(ended) => (layer.name, ended),
+        None => std::future::pending().await,
+    }
+}
+
+fn failed(doing: &str, error: &dyn std::error::Error) -> Failure {
+    Failure::new(Kind::Failed, format!("{doing}: {}", chain(error)))
+}
+
+/// Opens the store and the certificates; both wait for the disk, not for each other.
+async fn open(settings: &Settings, listen: SocketAddr, gateway: Ipv4Addr) -> Result<(Store, Pki)> {
+    let (mut names, mut addresses) = server_names(settings);
+    addresses.extend([listen.ip(), IpAddr::V4(gateway)]);
+    names.dedup();
+    let dir = settings.data_dir.join("pki");
+    let pki = tokio::task::spawn_blocking(move || Pki::open(&dir, &names, &addresses));
+    let dir = settings.data_dir.join("store");
+    let store = tokio::task::spawn_blocking(move || Store::open(consort_store::Options::new(dir)));
+    let (pki, store) = tokio::join!(pki, store);
+    let store = store
+        .map_err(anyhow::Error::from)?
+        .map_err(|e| failed("opening the store", &e))?;
+    let pki = pki
+        .map_err(anyhow::Error::from)?
+        .map_err(|e| failed("opening the certificates", &e))?;
+    Ok((store, pki))
+}
+
+fn server_names(settings: &Settings) -> (Vec<String>, Vec<IpAddr>) {
+    let domain = &settings.cluster_domain;
+    let mut names: Vec<String> = vec![
+        "localhost".to_owned(),
+        settings.node_name.clone(),
+        "kubernetes".to_owned(),
+        "kubernetes.default".to_owned(),
+        "kubernetes.default.svc".to_owned(),
+        format!("kubernetes.default.svc.{domain}"),
+    ];
+    let mut addresses = vec![
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V4(settings.api_service_ip()),
+    ];
+    for name in &settings.tls_names {
+        match name.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => names.push(name.clone()),
+        }
+    }
+    (names, addresses)
+}
+
+fn first_host(cidr: ipnet::Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(cidr.network()) + 1)
+}
+
+/// An address clients on this host can use for what a listener is bound to.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), listen.port())
+    } else {
+        listen
+    }
+}
+
+fn make_private_dir(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir);
+    made.map_err(|error| {
+        let kind = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => Kind::Permission,
+            _ => Kind::Failed,
+        };
+        Failure::new(kind, format!("making the data directory {}: {error}", dir.display()))
+            .hint("name another with --data-dir")
+    })
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let failure = Failure::new(Kind::Failed, format!("listening on {address}: {error}"));
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            return failure.hint("another program has this port; choose another with --listen");
+        }
+        failure
+    })
+}
+
+/// Writes the kubeconfig anew at each start: the port may have changed. It appears whole or not at
+/// all, readable by its owner only.
+fn write_kubeconfig(path: &Path, pki: &Pki, url: &str) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let text = pki
+        .kubeconfig(&User::admin(), url)
+        .map_err(|e| failed("making the kubeconfig", &e))?;
+    let partial = path.with_extension("partial");
+    let write = || {
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&partial)?;
+        file.write_all(text.as_bytes())?;
+        std::fs::rename(&partial, path)
+    };
+    write().map_err(|error| {
+        Failure::new(Kind::Failed, format!("writing {}: {error}", path.display()))
+    })
+}
+
+fn start_control(layer: &mut Layer, api: &Api, hub: &Hub, pki: &Pki) {
+    let workloads = Workloads::new(
+        hub.clone(),
+        consort_workloads::Options {
+            ca_pem: Some(pki.authority_pem().to_owned()),
+            ..consort_workloads::Options::default()
+        },
+    );
+    let token = layer.token.clone();
+    layer.tasks.spawn(async move { workloads.run(token).await });
+    let options = consort_scheduler::Options {
+        client: Some(api.client(User::new("system:kube-scheduler", NO_GROUPS))),
+        ..consort_scheduler::Options::default()
+    };
+    let scheduler = Scheduler::new(hub, options);
+    let token = layer.token.clone();
+    layer.tasks.spawn(async move { scheduler.run(token).await });
+}
