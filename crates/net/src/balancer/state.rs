@@ -121,7 +121,7 @@ impl State {
             };
             before.remove(&main);
             after.insert(main);
-            self.update((service.clone(), main), &frontend);
+            self.update(&(service.clone(), main), &frontend);
         }
         for main in before {
             self.discard(&(service.clone(), main));
@@ -236,7 +236,7 @@ impl State {
         self.elements.delete(SetId::HostPorts, door.key());
     }
 
-    fn update(&mut self, owner: Owner, frontend: &Frontend) {
+    fn update(&mut self, owner: &Owner, frontend: &Frontend) {
         let door = |ip, port| Door {
             ip,
             protocol: frontend.protocol,
@@ -255,7 +255,7 @@ impl State {
                 .map(|port| door(Ipv4Addr::UNSPECIFIED, port)),
         );
 
-        let mut front = self.fronts.remove(&owner).unwrap_or_else(|| Front {
+        let mut front = self.fronts.remove(owner).unwrap_or_else(|| Front {
             // The order an earlier run left them in, so that nothing has to move.
             slots: self
                 .open
@@ -273,10 +273,10 @@ impl State {
         front.doors.clone_from(&doors);
         self.fronts.insert(owner.clone(), front);
         for door in gone {
-            self.release(door, &owner);
+            self.release(door, owner);
         }
         for door in doors {
-            self.claim(door, &owner);
+            self.claim(door, owner);
         }
     }
 

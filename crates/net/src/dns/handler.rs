@@ -154,14 +154,14 @@ impl Handler {
 }
 
 impl RequestHandler for Handler {
-    fn handle_request<'handler, 'request, 'call, R: ResponseHandler, T: Time>(
+    fn handle_request<'handler, 'request, 'call, R, T>(
         &'handler self,
         request: &'request Request,
         mut responder: R,
     ) -> Pin<Box<dyn Future<Output = ResponseInfo> + Send + 'call>>
     where
-        R: 'call,
-        T: 'call,
+        R: ResponseHandler + 'call,
+        T: Time + 'call,
         'handler: 'call,
         'request: 'call,
         Self: 'call,

@@ -172,7 +172,7 @@ impl Zone {
         };
         match &record {
             ServiceRecord::ClusterIp { ip, .. } => {
-                self.reverse.entry(*ip).or_default().push(owner(None))
+                self.reverse.entry(*ip).or_default().push(owner(None));
             }
             ServiceRecord::Headless { endpoints } => {
                 for endpoint in endpoints {
@@ -249,12 +249,11 @@ impl Zone {
             [] if kind == RecordType::SOA || kind == RecordType::ANY => {
                 self.found(vec![self.soa()], Vec::new())
             }
-            [] | ["svc" | "pod"] => self.no_data(),
             ["dns-version"] if kind == RecordType::TXT || kind == RecordType::ANY => self.found(
                 vec![self.record(name, RData::TXT(TXT::new(vec![VERSION.to_owned()])))],
                 Vec::new(),
             ),
-            ["dns-version"] => self.no_data(),
+            [] | ["svc" | "pod" | "dns-version"] => self.no_data(),
             [namespace, "svc" | "pod"] if self.services.contains_key(*namespace) => self.no_data(),
             [pod, _, "pod"] => match undashed(pod) {
                 Some(ip) => a(&mut std::iter::once(ip)),

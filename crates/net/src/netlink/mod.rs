@@ -151,7 +151,7 @@ impl<'a> Body<'a> {
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
         fill(&mut Body { bytes: self.bytes });
         let length = self.bytes.len() - start;
-        debug_assert!(length <= usize::from(u16::MAX), "attribute too long");
+        debug_assert!(u16::try_from(length).is_ok(), "attribute too long");
         self.bytes[start..start + 2].copy_from_slice(&(length as u16).to_ne_bytes());
         self
     }

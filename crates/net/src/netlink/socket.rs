@@ -24,7 +24,7 @@ pub(crate) type Dump = Vec<(u16, Vec<u8>)>;
 /// Bound to the network namespace of the thread that opened it, wherever it is used later.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    socket: netlink_sys::Socket,
+    inner: netlink_sys::Socket,
     buffer: Vec<u8>,
     room: usize,
 }
@@ -43,7 +43,7 @@ impl Socket {
             &TimeVal::new(PATIENCE_SECONDS, 0),
         )?;
         Ok(Self {
-            socket,
+            inner: socket,
             buffer: Vec::with_capacity(RECEIVE),
             room: 0,
         })
@@ -93,8 +93,7 @@ impl Socket {
             self.receive(|message| {
                 disturbed |= message.flags & NLM_F_DUMP_INTR != 0;
                 match message.kind {
-                    NLMSG_DONE => end = Some(message.code()),
-                    NLMSG_ERROR => end = Some(message.code()),
+                    NLMSG_DONE | NLMSG_ERROR => end = Some(message.code()),
                     kind => found.push((kind, message.payload.to_vec())),
                 }
             })?;
@@ -121,16 +120,16 @@ impl Socket {
     fn send(&mut self, messages: &Messages) -> io::Result<()> {
         // What an earlier, abandoned exchange left behind must not answer this one.
         while self
-            .socket
+            .inner
             .recv(&mut &mut [0u8; HEADER][..], libc::MSG_DONTWAIT)
             .is_ok()
         {}
         let wanted = messages.len() * 2 + (1 << 16);
         if wanted > self.room {
-            setsockopt(&self.socket.as_fd(), SndBufForce, &wanted)?;
+            setsockopt(&self.inner.as_fd(), SndBufForce, &wanted)?;
             self.room = wanted;
         }
-        let sent = self.socket.send(messages.bytes(), 0)?;
+        let sent = self.inner.send(messages.bytes(), 0)?;
         if sent == messages.len() {
             Ok(())
         } else {
@@ -141,13 +140,13 @@ impl Socket {
     fn receive(&mut self, mut each: impl FnMut(Message<'_>)) -> io::Result<()> {
         self.buffer.clear();
         loop {
-            match self.socket.recv(&mut self.buffer, 0) {
+            match self.inner.recv(&mut self.buffer, 0) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 outcome => {
                     outcome?;
                     break;
                 }
-            };
+            }
         }
         let mut rest = &self.buffer[..];
         while let Some((message, after)) = Message::parse(rest) {

@@ -275,7 +275,7 @@ mod tests {
             .unwrap();
         fs::write(dir.path().join("c.new"), "{\"pod").unwrap();
         let mut again = leases(dir.path(), "10.0.0.0/24");
-        assert_eq!(again.all(), [taken.clone()]);
+        assert_eq!(again.all(), std::slice::from_ref(&taken));
         assert!(!dir.path().join("c.new").exists());
         assert_ne!(again.take("d", PathBuf::new(), &[]).unwrap().ip, taken.ip);
         assert!(matches!(

@@ -29,11 +29,11 @@ const NEWRULE: u16 = (SUBSYSTEM << 8) | 6;
 const GETRULE: u16 = (SUBSYSTEM << 8) | 7;
 const DELRULE: u16 = (SUBSYSTEM << 8) | 8;
 const NEWSET: u16 = (SUBSYSTEM << 8) | 9;
-const GETSET: u16 = (SUBSYSTEM << 8) | 10;
-const NEWSETELEM: u16 = (SUBSYSTEM << 8) | 12;
-const GETSETELEM: u16 = (SUBSYSTEM << 8) | 13;
-const DELSETELEM: u16 = (SUBSYSTEM << 8) | 14;
-const GETGEN: u16 = (SUBSYSTEM << 8) | 16;
+const GETSET: u16 = (SUBSYSTEM << 8) | 0xa;
+const NEWSETELEM: u16 = (SUBSYSTEM << 8) | 0xc;
+const GETSETELEM: u16 = (SUBSYSTEM << 8) | 0xd;
+const DELSETELEM: u16 = (SUBSYSTEM << 8) | 0xe;
+const GETGEN: u16 = (SUBSYSTEM << 8) | 0x10;
 
 /// Elements put into one message: well below the 64 KiB of an attribute.
 const CHUNK: usize = 400;
@@ -232,7 +232,7 @@ impl Transaction {
                                 Value::Goto(chain) => {
                                     element.nest(2, |data| {
                                         data.nest(2, |verdict| {
-                                            expr::verdict(verdict, expr::GOTO, Some(chain))
+                                            expr::verdict(verdict, expr::GOTO, Some(chain));
                                         });
                                     });
                                 }
