@@ -24,8 +24,10 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 const FINALIZER: &str = "kubernetes";
-/// When to look whether content has gone: soon at first, since most goes at once.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// When to look whether content has gone: soon at first, since most goes at once, then ever less
+/// often, since what holds a namespace for long may hold it for days.
+const LOOK_SOON: Duration = Duration::from_millis(250);
+const LOOK_LATE: Duration = Duration::from_secs(30);
 /// Contents of a large namespace are looked through in pages.
 const PAGE: u32 = 500;
 
@@ -57,6 +59,17 @@ fn finalizers(namespace: &Namespace) -> &[String] {
         .as_ref()
         .and_then(|spec| spec.finalizers.as_deref())
         .unwrap_or_default()
+}
+
+/// A quarter of the time the namespace has been leaving for, within bounds.
+fn next_look(namespace: &Namespace, now: Timestamp) -> Duration {
+    let since = namespace
+        .metadata
+        .deletion_timestamp
+        .as_ref()
+        .map_or(now, |time| time.0);
+    let leaving = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    (leaving / 4).clamp(LOOK_SOON, LOOK_LATE)
 }
 
 impl Shell {
@@ -96,7 +109,7 @@ impl Shell {
         )?;
         match discovered {
             Err(Some(error)) => return Err(error),
-            _ if !empty => return Ok(Action::After(LOOK_AGAIN)),
+            _ if !empty => return Ok(Action::After(next_look(&namespace, Timestamp::now()))),
             _ => {}
         }
         let latest = updated.flatten();
