@@ -293,7 +293,8 @@ mod tests {
         Addresses::new("10.96.0.0/24".parse().unwrap(), 30000..=30002)
     }
 
-    fn service(spec: Value) -> Value {
+    fn service(spec: impl Into<Value>) -> Value {
+        let spec: Value = spec.into();
         json!({"metadata": {"name": "s"}, "spec": spec})
     }
 

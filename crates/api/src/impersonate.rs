@@ -54,22 +54,18 @@ pub(crate) fn effective(inner: &Inner, caller: Arc<User>, parts: &Parts) -> Outc
             },
         )
     };
-    let mut user = match name
+    let account = name
         .strip_prefix(ACCOUNT)
-        .and_then(|rest| rest.split_once(':'))
-    {
-        Some((namespace, account)) => {
-            may("", "serviceaccounts", "", namespace, account)?;
-            User::service_account(namespace, account, "")
-        }
-        None => {
-            may("", "users", "", "", name)?;
-            let anonymous = name == crate::identity::ANONYMOUS;
-            if anonymous {
-                User::anonymous()
-            } else {
-                User::new(name.as_str(), groups.clone())
-            }
+        .and_then(|rest| rest.split_once(':'));
+    let mut user = if let Some((namespace, account)) = account {
+        may("", "serviceaccounts", "", namespace, account)?;
+        User::service_account(namespace, account, "")
+    } else {
+        may("", "users", "", "", name)?;
+        if name == crate::identity::ANONYMOUS {
+            User::anonymous()
+        } else {
+            User::new(name.as_str(), groups.clone())
         }
     };
     for group in &groups {

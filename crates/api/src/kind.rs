@@ -67,6 +67,7 @@ pub(crate) struct View {
 
 /// A kind the server serves.
 #[derive(Clone)]
+#[allow(clippy::struct_field_names)] // `kind` is what objects call it
 pub(crate) struct Kind {
     /// API group; empty for the core group.
     pub group: String,

@@ -13,6 +13,7 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NO
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
+use std::fmt::Write;
 
 /// Answer a path.
 pub(crate) async fn serve(call: &Call) -> Outcome<Response<Body>> {
@@ -137,7 +138,6 @@ fn discover(call: &Call, core: bool) -> Outcome<Response<Body>> {
 }
 
 fn etag(bytes: &[u8]) -> String {
-    use std::fmt::Write;
     Sha512::digest(bytes)
         .iter()
         .fold(String::new(), |mut text, byte| {
@@ -198,7 +198,6 @@ fn health(call: &Call, which: &str, check: &[&str]) -> Outcome<Response<Body>> {
     if healthy && !call.query.has("verbose") {
         return Ok(respond::text(code, "ok"));
     }
-    use std::fmt::Write;
     let mut text = String::new();
     for name in &checks {
         let _ = if passes(name) {

@@ -132,22 +132,20 @@ fn container(pod: &Value, name: &str, query: &Query, log: bool) -> Outcome<Strin
             "container {wanted} is not valid for pod {name}"
         )));
     }
-    match main.as_slice() {
-        [only] => Ok((*only).to_owned()),
-        _ => {
-            let mut message = format!(
-                "a container name must be specified for pod {name}, choose one of: [{}]",
-                main.join(" ")
-            );
-            if log && !init.is_empty() {
-                message = format!(
-                    "{message} or one of the init containers: [{}]",
-                    init.join(" ")
-                );
-            }
-            Err(bad_request(message))
-        }
+    if let [only] = main.as_slice() {
+        return Ok((*only).to_owned());
     }
+    let mut message = format!(
+        "a container name must be specified for pod {name}, choose one of: [{}]",
+        main.join(" ")
+    );
+    if log && !init.is_empty() {
+        message = format!(
+            "{message} or one of the init containers: [{}]",
+            init.join(" ")
+        );
+    }
+    Err(bad_request(message))
 }
 
 fn logs(namespace: &str, pod: &str, container: &str, query: &Query) -> Outcome<String> {

@@ -102,7 +102,7 @@ async fn failures_are_the_status_the_client_library_understands() {
     let maps: Api<ConfigMap> = Api::namespaced(server.api.client(User::anonymous()), "default");
     match maps.list(&ListParams::default()).await.unwrap_err() {
         kube::Error::Api(status) => {
-            assert_eq!((status.code, status.reason.as_str()), (403, "Forbidden"))
+            assert_eq!((status.code, status.reason.as_str()), (403, "Forbidden"));
         }
         other => panic!("{other:?}"),
     }

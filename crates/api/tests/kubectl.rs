@@ -136,7 +136,7 @@ async fn apply_change_show_and_delete() {
         kubectl
             .ok("get deployment web --subresource=scale")
             .await
-            .contains("3")
+            .contains('3')
     );
     assert!(kubectl.ok("get all").await.contains("service/kubernetes"));
     assert!(kubectl.ok("describe service web").await.contains("10.96."));

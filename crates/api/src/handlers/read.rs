@@ -225,7 +225,7 @@ pub(crate) async fn list(
     if accept.shape == Shape::Whole && kind.view.is_none() && accept.encoding == Encoding::Json {
         return raw(call, kind, &metadata, page.objects).await;
     }
-    let whole = render(call, kind, accept, metadata, &page.objects)?;
+    let whole = render(call, kind, accept, &metadata, &page.objects)?;
     respond::compressed(call, StatusCode::OK, accept.encoding, whole).await
 }
 
@@ -234,7 +234,7 @@ fn render(
     call: &Call,
     kind: &Kind,
     accept: Accept,
-    metadata: Value,
+    metadata: &Value,
     objects: &[Object],
 ) -> Outcome<Bytes> {
     let values = objects
@@ -258,7 +258,7 @@ fn render(
             let rows = values
                 .map(|value| Ok(table::row(kind, value?, include, now)))
                 .collect::<Outcome<Vec<Value>>>()?;
-            table::table(kind, version, &metadata, &rows, true)
+            table::table(kind, version, metadata, &rows, true)
         }
         Shape::Metadata | Shape::MetadataList => {
             let items = values

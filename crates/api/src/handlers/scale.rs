@@ -80,18 +80,12 @@ pub(crate) async fn scale(
     } else {
         None
     };
-    let sent = match &patch {
-        Some(_) => None,
-        None => {
-            let encoding = call.body_encoding()?;
-            Some(encoding::decode(
-                &body,
-                encoding,
-                &gvk,
-                message,
-                options.field_validation,
-            )?)
-        }
+    let sent = if patch.is_some() {
+        None
+    } else {
+        let encoding = call.body_encoding()?;
+        let mode = options.field_validation;
+        Some(encoding::decode(&body, encoding, &gvk, message, mode)?)
     };
     let change = Change {
         inner: &call.inner,

@@ -1,7 +1,7 @@
 //! Update: of the whole object, or of what a subresource of the same kind stands for.
 
 use super::create;
-use super::read::{self, store_failure};
+use super::read;
 use super::write::{self, Committed, Written, WrittenObject};
 use crate::admission;
 use crate::api::Inner;
@@ -207,13 +207,15 @@ impl Change<'_> {
             let key = read::key(kind, self.namespace, self.name)?;
             let goes = write::may_go(kind, &new);
             let written = if goes {
-                self.remove(key, current.revision, &new).await?
+                // The last thing that held an object that is being deleted is gone: so is the object.
+                let expect = Expect::At(current.revision);
+                write::commit(self.inner, Write::Delete { key, expect }).await?
             } else {
                 write::replace(self.inner, kind, key, &new, current.revision).await?
             };
             match written {
                 Committed::Done(object) => {
-                    if let Some(claim) = claim {
+                    if let Some(claim) = claim.filter(|_| !goes) {
                         claim.keep();
                     }
                     kind.strategy.settled(&old, (!goes).then_some(&new));
@@ -247,28 +249,6 @@ impl Change<'_> {
             }
         }
         Err(write::modified(self.kind, self.name))
-    }
-
-    /// The last thing that held an object that is being deleted is gone: so is the object. Its last
-    /// state is written first, so that watchers see what changed.
-    async fn remove(
-        &self,
-        key: consort_store::Key,
-        revision: consort_object::Revision,
-        new: &Value,
-    ) -> Outcome<Committed> {
-        let put = write::replace(self.inner, self.kind, key.clone(), new, revision).await?;
-        let Committed::Done(object) = put else {
-            return Ok(Committed::Conflict);
-        };
-        let delete = Write::Delete {
-            key,
-            expect: Expect::At(object.revision),
-        };
-        match self.inner.commit(vec![delete]).await {
-            Ok(_) | Err(consort_store::Error::Conflict { .. }) => Ok(Committed::Done(object)),
-            Err(other) => Err(store_failure(other)),
-        }
     }
 
     fn preconditions(&self, new: &Value, old: &Value, revision: &str, now: u64) -> Outcome<()> {

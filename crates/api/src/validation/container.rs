@@ -312,7 +312,7 @@ pub(super) fn field_ref(field: &Value, supported: &[&str], here: &Path<'_>, erro
             );
         }
         Some((base, _)) => {
-            errors.invalid(&here.field("fieldPath"), base, "does not support subscript")
+            errors.invalid(&here.field("fieldPath"), base, "does not support subscript");
         }
         None if supported.contains(&path) => {}
         None => errors.not_supported(&here.field("fieldPath"), path, supported),

@@ -97,10 +97,8 @@ fn source(volume: &Value, here: &Path<'_>, errors: &mut Errors) {
                 }
                 mode_and_items(source, &here, errors);
             }
-            "persistentVolumeClaim" => {
-                if text(source, &["claimName"]).is_empty() {
-                    errors.required(&here.field("claimName"), "");
-                }
+            "persistentVolumeClaim" if text(source, &["claimName"]).is_empty() => {
+                errors.required(&here.field("claimName"), "");
             }
             "downwardAPI" => {
                 mode(source, "defaultMode", &here, errors);
