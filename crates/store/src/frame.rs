@@ -165,20 +165,21 @@ pub(crate) fn read(bytes: &[u8], at: usize, nonce: u64) -> Found<'_> {
     else {
         return Found::Invalid("a frame's length is impossible");
     };
-    if end > bytes.len() {
+    let next = end.next_multiple_of(ALIGN);
+    if next > bytes.len() {
         return Found::Invalid("a frame is cut short");
     }
     let count = u32_at(header, 32) as usize;
     let mut records = Vec::with_capacity(count.min(1 << 16));
     let mut crcs = crc32fast::Hasher::new();
-    let mut next = start;
-    while next < end {
-        match record::decode(&bytes[next..end]) {
+    let mut at = start;
+    while at < end {
+        match record::decode(&bytes[at..end]) {
             Ok(record) => {
                 crcs.update(&record.crc.to_le_bytes());
                 let len = record.len as usize;
-                records.push((next, record));
-                next += len;
+                records.push((at, record));
+                at += len;
             }
             Err(why) => return Found::Invalid(why),
         }
@@ -190,7 +191,7 @@ pub(crate) fn read(bytes: &[u8], at: usize, nonce: u64) -> Found<'_> {
         first: u64_at(header, 16),
         last: u64_at(header, 24),
         records,
-        end: end.next_multiple_of(ALIGN),
+        end: next,
     })
 }
 

@@ -209,7 +209,7 @@ impl Replay {
                         self.apply(segment, from + *offset as u64, record)?;
                     }
                     self.revision = parsed.last;
-                    at = parsed.end.min(bytes.len());
+                    at = parsed.end;
                 }
                 Found::Nothing => {
                     let blank = bytes[at..].iter().all(|byte| *byte == 0);
