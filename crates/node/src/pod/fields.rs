@@ -226,7 +226,12 @@ mod tests {
         assert_eq!(read("limits.memory", "1Mi", "").unwrap(), "100");
         assert_eq!(read("limits.memory", "", "").unwrap(), "104857600");
         assert_eq!(read("requests.cpu", "1m", "").unwrap(), "250");
-        assert_eq!(read("requests.memory", "1Mi", "").unwrap(), "0");
+        assert_eq!(
+            read("requests.memory", "1Mi", "").unwrap(),
+            "100",
+            "a limit is also the request"
+        );
+        assert_eq!(read("requests.ephemeral-storage", "1Mi", "").unwrap(), "0");
         assert_eq!(read("limits.memory", "1Mi", "side").unwrap(), "1024");
         assert!(read("limits.cpu", "1", "nobody").is_err());
     }
