@@ -25,9 +25,18 @@ pub(super) async fn publish(client: &kube::Client, dns: ClusterDns) -> Result<()
     let services: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
     let service = match services.get_opt(NAME).await? {
         Some(service) => service,
-        None => ignore_conflict(services.create(&PostParams::default(), &service(dns)?).await)?.unwrap_or_default(),
+        None => ignore_conflict(
+            services
+                .create(&PostParams::default(), &service(dns)?)
+                .await,
+        )?
+        .unwrap_or_default(),
     };
-    let selects = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).is_some_and(|s| !s.is_empty());
+    let selects = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.selector.as_ref())
+        .is_some_and(|s| !s.is_empty());
     if selects {
         return Ok(());
     }
@@ -35,10 +44,19 @@ pub(super) async fn publish(client: &kube::Client, dns: ClusterDns) -> Result<()
     let wanted = slice(dns)?;
     match slices.get_opt(SLICE).await? {
         None => ignore_conflict(slices.create(&PostParams::default(), &wanted).await).map(|_| ()),
-        Some(present) if present.endpoints == wanted.endpoints && present.ports == wanted.ports => Ok(()),
+        Some(present) if present.endpoints == wanted.endpoints && present.ports == wanted.ports => {
+            Ok(())
+        }
         Some(present) => {
-            let present = EndpointSlice { endpoints: wanted.endpoints, ports: wanted.ports, ..present };
-            slices.replace(SLICE, &PostParams::default(), &present).await.map(|_| ())
+            let present = EndpointSlice {
+                endpoints: wanted.endpoints,
+                ports: wanted.ports,
+                ..present
+            };
+            slices
+                .replace(SLICE, &PostParams::default(), &present)
+                .await
+                .map(|_| ())
         }
     }
 }

@@ -36,7 +36,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dns: None, verify_every: Duration::from_secs(10) }
+        Self {
+            dns: None,
+            verify_every: Duration::from_secs(10),
+        }
     }
 }
 
@@ -75,8 +78,20 @@ impl Services {
     /// Starts watching through `hub`; nothing is changed before [`Services::run`].
     pub fn new(hub: &Hub, balancer: Balancer, records: Records, options: Options) -> Self {
         let slices = hub.informer::<EndpointSlice>();
-        slices.add_index(BY_SERVICE, |slice| service_of(slice).map(|key| key.to_string()).into_iter().collect());
-        Self { client: hub.client(), services: hub.informer(), slices, balancer, records, options }
+        slices.add_index(BY_SERVICE, |slice| {
+            service_of(slice)
+                .map(|key| key.to_string())
+                .into_iter()
+                .collect()
+        });
+        Self {
+            client: hub.client(),
+            services: hub.informer(),
+            slices,
+            balancer,
+            records,
+            options,
+        }
     }
 
     /// Works until `shutdown`. What was programmed stays, so that services go on answering.
@@ -87,7 +102,12 @@ impl Services {
         }
         let controller = Controller::new("services")
             .queue_on(&self.services, Event::key)
-            .queue_on(&self.slices, |event| event.objects().filter_map(|slice| service_of(slice)).collect::<Vec<_>>());
+            .queue_on(&self.slices, |event| {
+                event
+                    .objects()
+                    .filter_map(|slice| service_of(slice))
+                    .collect::<Vec<_>>()
+            });
         if self.options.dns.is_some() {
             controller.queue().add(dns::key());
         }
@@ -96,7 +116,10 @@ impl Services {
             let worker = worker.clone();
             async move { worker.reconcile(&key).await }
         };
-        tokio::join!(controller.run(WORKERS, reconcile, shutdown.clone()), self.verify(shutdown));
+        tokio::join!(
+            controller.run(WORKERS, reconcile, shutdown.clone()),
+            self.verify(shutdown)
+        );
     }
 
     /// Hands over all services at once, so that those of an earlier run that are gone are removed and
@@ -121,7 +144,10 @@ impl Services {
             self.records.sync(records);
             match self.balancer.sync(frontends).await {
                 Ok(()) => return,
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "programming the balancer"),
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "programming the balancer"
+                ),
             }
             tokio::time::sleep(backoff.delay(failures)).await;
         }
@@ -129,7 +155,10 @@ impl Services {
 
     fn plan(&self, service: &Service, key: &Key) -> (Vec<Frontend>, Option<ServiceRecord>) {
         let slices = self.slices.by_index(BY_SERVICE, &key.to_string());
-        (plan::frontends(service, &slices), plan::record(service, &slices))
+        (
+            plan::frontends(service, &slices),
+            plan::record(service, &slices),
+        )
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Action, Error> {
@@ -162,8 +191,14 @@ impl Services {
             }
             match self.balancer.verify().await {
                 Ok(0) => {}
-                Ok(repaired) => tracing::warn!(repaired, "somebody changed the services' nftables table; repaired"),
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "checking nftables"),
+                Ok(repaired) => tracing::warn!(
+                    repaired,
+                    "somebody changed the services' nftables table; repaired"
+                ),
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "checking nftables"
+                ),
             }
         }
     }
@@ -171,7 +206,10 @@ impl Services {
 
 fn service_of(slice: &EndpointSlice) -> Option<Key> {
     let name = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
-    Some(Key::namespaced(slice.metadata.namespace.clone()?, name.clone()))
+    Some(Key::namespaced(
+        slice.metadata.namespace.clone()?,
+        name.clone(),
+    ))
 }
 
 fn service_key(key: &Key) -> ServiceKey {
