@@ -67,7 +67,7 @@ enum Error {
 #[derive(Clone)]
 pub struct Services {
     client: kube::Client,
-    services: Informer<Service>,
+    present: Informer<Service>,
     slices: Informer<EndpointSlice>,
     balancer: Balancer,
     records: Records,
@@ -86,7 +86,7 @@ impl Services {
         });
         Self {
             client: hub.client(),
-            services: hub.informer(),
+            present: hub.informer(),
             slices,
             balancer,
             records,
@@ -101,7 +101,7 @@ impl Services {
             () = shutdown.cancelled() => return,
         }
         let controller = Controller::new("services")
-            .queue_on(&self.services, Event::key)
+            .queue_on(&self.present, Event::key)
             .queue_on(&self.slices, |event| {
                 event
                     .objects()
@@ -125,13 +125,13 @@ impl Services {
     /// Hands over all services at once, so that those of an earlier run that are gone are removed and
     /// all others never stop.
     async fn start(&self) {
-        self.services.synced().await;
+        self.present.synced().await;
         self.slices.synced().await;
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
         for failures in 1.. {
             let mut frontends = Vec::new();
             let mut records = BTreeMap::new();
-            for service in self.services.list() {
+            for service in self.present.list() {
                 let key = Key::of(&*service);
                 let (front, record) = self.plan(&service, &key);
                 if !front.is_empty() {
@@ -166,7 +166,7 @@ impl Services {
             dns::publish(&self.client, dns).await?;
         }
         let (namespace, name) = (key.namespace(), key.name.as_str());
-        let Some(service) = self.services.by_key(key) else {
+        let Some(service) = self.present.by_key(key) else {
             self.records.remove_service(namespace, name);
             self.balancer.remove(service_key(key)).await?;
             return Ok(Action::Done);
