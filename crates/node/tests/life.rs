@@ -9,7 +9,7 @@ use consort_node::OnShutdown;
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::Api;
 use serde_json::json;
-use support::{container, is_ready, on_a_host, phase, sh, waiting};
+use support::{container, is_ready, on_a_host, phase, restarts, sh, waiting};
 
 #[test]
 fn a_pod_runs_says_so_and_goes_without_a_trace() {
@@ -340,7 +340,7 @@ fn pods_of_a_node_that_was_stopped_start_again_with_one_more_restart() {
         bed.start(OnShutdown::StopPods);
         let after = bed
             .until("web", "restarted", |p| {
-                is_ready(p) && container(p, "main").restart_count == 1
+                is_ready(p) && restarts(p, "main") == 1
             })
             .await;
         assert_ne!(
@@ -387,7 +387,7 @@ fn a_pod_whose_shim_was_killed_gets_a_new_sandbox() {
         .unwrap();
         let pod = bed
             .until("web", "running anew", |p| {
-                is_ready(p) && container(p, "main").restart_count == 1
+                is_ready(p) && restarts(p, "main") == 1
             })
             .await;
         assert_eq!(phase(&pod), "Running");
@@ -433,10 +433,8 @@ fn hooks_and_grace_frame_the_life_of_a_container() {
         bed.pod("badhook", json!({"containers": [{"name": "main", "lifecycle": {"postStart": {"exec": {"command": ["false"]}}}}]})).await;
         bed.until_event("badhook", "FailedPostStartHook", "PostStartHook failed")
             .await;
-        bed.until("badhook", "restarted", |p| {
-            container(p, "main").restart_count > 0
-        })
-        .await;
+        bed.until("badhook", "restarted", |p| restarts(p, "main") > 0)
+            .await;
         bed
     });
 }

@@ -330,7 +330,7 @@ fn finish(spec: &PodSpec, situation: &Situation, end: &End, decision: &mut Decis
     if !stop_all(spec, situation, decision) {
         return;
     }
-    let needs_status = matches!(end, End::Deleted | End::Failed { .. });
+    let needs_status = matches!(end, End::Deleted | End::Failed { .. } | End::NodeStops);
     if needs_status && !situation.final_status_stored {
         return;
     }

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::adopt::{self, Adopted};
 use super::decide::{self, Action, Outcome, decide};
@@ -39,6 +40,8 @@ const RETRY_FIRST: SignedDuration = SignedDuration::from_millis(500);
 const RETRY_LIMIT: SignedDuration = SignedDuration::from_secs(60);
 /// Retries of writes to the API.
 const WRITE_RETRY_LIMIT: Duration = Duration::from_secs(10);
+/// Attempts to write the last status of a pod that ends with the node.
+const LAST_WRITES: u32 = 4;
 /// Reports of probes that may wait; more make the probes wait.
 const REPORTS: usize = 16;
 
@@ -98,11 +101,20 @@ pub(crate) struct Worker {
     told: HashMap<String, Timestamp>,
     sandbox_failures: u32,
     volume_failures: u32,
+    /// Held until the API knows how the pod was found.
+    unsettled: Option<TaskTrackerToken>,
 }
 
 impl Worker {
     /// Looks at what is there of the pod and takes it over.
-    pub(crate) async fn new(shared: Handle, pod: Arc<Pod>, adopted: Option<Adopted>) -> Self {
+    ///
+    /// `unsettled` is let go of as soon as the pod's status in the API tells what was found.
+    pub(crate) async fn new(
+        shared: Handle,
+        pod: Arc<Pod>,
+        adopted: Option<Adopted>,
+        unsettled: Option<TaskTrackerToken>,
+    ) -> Self {
         let now = Timestamp::now();
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let dir = shared.pod_dir(&uid);
@@ -144,6 +156,7 @@ impl Worker {
             told: HashMap::new(),
             sandbox_failures: 0,
             volume_failures: 0,
+            unsettled,
             shared,
             pod,
         };
@@ -339,7 +352,6 @@ impl Worker {
             .unwrap_or(spec_grace)
             .max(1);
         let (end, grace) = if let Some(budget) = update.stop {
-            self.mute = true;
             (Some(End::NodeStops), spec_grace.min(budget))
         } else if update.gone {
             self.mute = true;
@@ -1204,6 +1216,9 @@ impl Worker {
 
     /// Writes the status if it has changed: at once when it matters to others, else in company.
     fn write_status(&mut self, now: Timestamp) {
+        if self.mute {
+            self.unsettled = None;
+        }
         if self.mute || self.writing {
             return;
         }
@@ -1219,6 +1234,7 @@ impl Worker {
         let before = self.pod.status.as_ref().unwrap_or(&empty);
         let Some(patch) = patch::between(&self.uid, before, &wanted) else {
             self.status_due = None;
+            self.unsettled = None;
             if status::still(&self.situation) {
                 self.situation.final_status_stored = true;
             }
@@ -1243,6 +1259,7 @@ impl Worker {
         match result {
             Ok(pod) => {
                 self.write_failures = 0;
+                self.unsettled = None;
                 if revision(&pod) >= revision(&self.pod) {
                     self.pod = Arc::from(pod);
                 }
@@ -1255,6 +1272,13 @@ impl Worker {
             Err(WriteError::Retry(error)) => {
                 self.write_failures += 1;
                 tracing::warn!(pod = full_name(&self.pod), error, "writing a pod's status");
+                if self.situation.end == Some(End::NodeStops) && self.write_failures >= LAST_WRITES
+                {
+                    // The next start finds out for itself; the node is not held up for it.
+                    self.mute = true;
+                    self.situation.final_status_stored = true;
+                    self.unsettled = None;
+                }
             }
         }
     }

@@ -87,7 +87,7 @@ pub struct Bed {
 }
 
 fn mount_table() -> Vec<String> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let text = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     text.lines()
         .map(|line| line.split(' ').nth(4).unwrap_or_default().to_owned())
         .collect()
@@ -343,7 +343,9 @@ impl Bed {
 
     /// What a container has written so far.
     pub fn log(&self, pod: &str, container: &str) -> String {
-        let view = self.agent.as_ref().unwrap().pod("default", pod).unwrap();
+        let Ok(view) = self.agent.as_ref().unwrap().pod("default", pod) else {
+            return String::new();
+        };
         let Ok(path) = view.log(container, false) else {
             return String::new();
         };
@@ -430,6 +432,18 @@ pub fn container<'a>(pod: &'a Pod, name: &str) -> &'a k8s_openapi::api::core::v1
         .flatten()
         .find(|c| c.name == name)
         .unwrap_or_else(|| panic!("no container {name}"))
+}
+
+/// How often a container has been restarted; 0 before it has a status.
+pub fn restarts(pod: &Pod, name: &str) -> i32 {
+    let statuses = pod
+        .status
+        .iter()
+        .flat_map(|s| s.container_statuses.iter().flatten());
+    statuses
+        .filter(|c| c.name == name)
+        .map(|c| c.restart_count)
+        .sum()
 }
 
 /// The reason a container waits for.

@@ -78,7 +78,7 @@ pub(crate) fn own_by_group(path: &Path, group: u32) -> io::Result<()> {
 
 /// Everything mounted below a directory (or on it), deepest first.
 pub(crate) fn mounts_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let table = fs::read_to_string("/proc/self/mountinfo")?;
+    let table = fs::read_to_string("/proc/thread-self/mountinfo")?;
     let mut found: Vec<PathBuf> = table
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
