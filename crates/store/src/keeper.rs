@@ -18,8 +18,6 @@ use crate::store::Shared;
 use crate::version::Version;
 use crate::{Error, Retention, checkpoint, recovery};
 
-const TICK: Duration = Duration::from_millis(500);
-
 /// A checkpoint is due when so much log was written since the last, or as much as that one is large.
 const CHECKPOINT: u64 = 32 << 20;
 
@@ -46,8 +44,7 @@ struct Work {
     aged: u64,
     /// Of the last checkpoint: bytes written before it, its size, the segment it points to.
     checkpoint: (u64, u64, u32),
-    /// Log that opening had to read, beside what was written since.
-    replayed: u64,
+    upkeep: Duration,
     stop: mpsc::Receiver<()>,
 }
 
@@ -57,7 +54,7 @@ impl Keeper {
         queue: Arc<Queue>,
         retention: Retention,
         segment_bytes: u64,
-        replayed: u64,
+        upkeep: Duration,
     ) -> Result<Self, Error> {
         let (stop, stopped) = mpsc::channel();
         let dir = shared.dir.clone();
@@ -69,7 +66,7 @@ impl Keeper {
             reached: VecDeque::new(),
             aged: 0,
             checkpoint: (0, 0, 0),
-            replayed,
+            upkeep,
             stop: stopped,
         };
         let thread = std::thread::Builder::new()
@@ -90,7 +87,7 @@ impl Keeper {
 
 impl Work {
     fn run(&mut self) {
-        while self.stop.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+        while self.stop.recv_timeout(self.upkeep) == Err(RecvTimeoutError::Timeout) {
             // A full disk, say: what could not be done now is due again at the next tick.
             if let Err(error) = self.tick() {
                 tracing::debug!(error = %error, "keeping the store small");
@@ -112,7 +109,7 @@ impl Work {
                 return Ok(());
             }
         }
-        let written = self.shared.written.load(Ordering::Relaxed) + self.replayed;
+        let written = self.shared.written.load(Ordering::Relaxed);
         if written - self.checkpoint.0 >= CHECKPOINT.max(self.checkpoint.1) {
             self.checkpoint()?;
         }
@@ -154,7 +151,7 @@ impl Work {
     }
 
     fn checkpoint(&mut self) -> Result<(), Error> {
-        let written = self.shared.written.load(Ordering::Relaxed) + self.replayed;
+        let written = self.shared.written.load(Ordering::Relaxed);
         let state = self.shared.state.load_full();
         let size = checkpoint::write(&self.shared.dir, &state)?;
         self.checkpoint = (written, size, state.segment);

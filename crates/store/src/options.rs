@@ -20,6 +20,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Largest commit, in bytes of keys, heads and values.
     pub max_commit_bytes: usize,
+    /// How often history and log are looked at for what can go.
+    pub upkeep: Duration,
     /// Transforms values on their way to the disk and back, e.g. encrypts them.
     pub transform: Option<Arc<dyn Transform>>,
 }
@@ -33,6 +35,7 @@ impl Options {
             cache_bytes: 64 << 20,
             segment_bytes: 64 << 20,
             max_commit_bytes: 32 << 20,
+            upkeep: Duration::from_millis(500),
             transform: None,
         }
     }
@@ -46,6 +49,7 @@ impl fmt::Debug for Options {
             .field("cache_bytes", &self.cache_bytes)
             .field("segment_bytes", &self.segment_bytes)
             .field("max_commit_bytes", &self.max_commit_bytes)
+            .field("upkeep", &self.upkeep)
             .field("transform", &self.transform.is_some())
             .finish()
     }

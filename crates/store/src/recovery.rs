@@ -301,29 +301,38 @@ impl Replay {
 
 /// Counts what each segment holds that is needed, and makes sure that it is there.
 fn account(index: &Index, segments: &Segments) -> Result<(), Error> {
+    let all = segments.all();
+    let first = all[0].start.id;
+    let mut kept = vec![0; all.len()];
+    let check = |version: &Version, kept: &mut [u64]| {
+        let place = version.place();
+        // The numbers have no gaps, that was checked before.
+        let at = place.segment.wrapping_sub(first) as usize;
+        let Some(segment) = all.get(at) else {
+            return Err(Error::Corrupt {
+                path: all[0].path.with_file_name(Segment::name(place.segment)),
+                offset: u64::from(place.offset),
+                detail: format!("the segment that holds {} is missing", version.key),
+            });
+        };
+        let end = u64::from(place.offset) + u64::from(place.len);
+        if end > segment.size.load(Ordering::Relaxed) {
+            let detail = format!("the record of {} is cut off", version.key);
+            return Err(segment.corrupt(u64::from(place.offset), detail));
+        }
+        kept[at] += u64::from(place.len);
+        Ok(())
+    };
     for newest in index.values() {
-        let mut version = Some(Arc::clone(newest));
+        check(newest, &mut kept)?;
+        let mut version = newest.previous();
         while let Some(this) = version {
-            let place = this.place();
-            let Some(segment) = segments.get(place.segment) else {
-                let dir = segments
-                    .all()
-                    .first()
-                    .and_then(|s| s.path.parent().map(Path::to_owned));
-                return Err(Error::Corrupt {
-                    path: Segment::path(&dir.unwrap_or_default(), place.segment),
-                    offset: u64::from(place.offset),
-                    detail: format!("the segment that holds {} is missing", this.key),
-                });
-            };
-            let end = u64::from(place.offset) + u64::from(place.len);
-            if end > segment.size.load(Ordering::Relaxed) {
-                let detail = format!("the record of {} is cut off", this.key);
-                return Err(segment.corrupt(u64::from(place.offset), detail));
-            }
-            segments.keep(place);
+            check(&this, &mut kept)?;
             version = this.previous();
         }
+    }
+    for (segment, kept) in all.iter().zip(kept) {
+        segment.keep(kept);
     }
     Ok(())
 }

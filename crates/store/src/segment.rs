@@ -53,7 +53,11 @@ pub(crate) struct Segment {
 
 impl Segment {
     pub(crate) fn path(dir: &Path, id: u32) -> PathBuf {
-        dir.join(format!("{id:010}.log"))
+        dir.join(Self::name(id))
+    }
+
+    pub(crate) fn name(id: u32) -> String {
+        format!("{id:010}.log")
     }
 
     /// The number in a segment's file name.
@@ -158,6 +162,11 @@ impl Segment {
             Ok(bytes)
         };
         read().map_err(|e| Error::io("reading", &self.path, e))
+    }
+
+    /// Counts so many bytes as needed.
+    pub(crate) fn keep(&self, bytes: u64) {
+        self.kept.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Bytes of records that are still needed.

@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     pub(crate) history: History,
     pub(crate) source: Source,
     pub(crate) closed: CancellationToken,
-    /// Bytes written to the log since opening.
+    /// Bytes of log that opening would have to read without a newer checkpoint than the one it found.
     pub(crate) written: AtomicU64,
 }
 
@@ -167,7 +167,7 @@ impl Store {
                 transform: options.transform,
             },
             closed: CancellationToken::new(),
-            written: AtomicU64::new(0),
+            written: AtomicU64::new(recovered.replayed),
         });
         // Twice the largest commit fits, and at least what a burst of writers has.
         let queue = Arc::new(Queue::new((options.max_commit_bytes * 2).max(64 << 20)));
@@ -183,7 +183,7 @@ impl Store {
             Arc::clone(&queue),
             options.retention,
             options.segment_bytes,
-            recovered.replayed,
+            options.upkeep,
         )?;
         let writer = spawn("store-writer", Box::new(move || writer.run()))?;
         let threads = Threads {

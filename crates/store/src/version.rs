@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::cache::Cache;
 use crate::record::{self, Kind};
-use crate::segment::{Place, Segments};
+use crate::segment::{Place, Segment, Segments};
 use crate::watch::{Change, Event};
 use crate::{Error, Key, Transform};
 
@@ -247,7 +247,7 @@ impl Version {
 
     fn corrupt(&self, place: Place, source: &Source, detail: &str) -> Error {
         let path = source.segments.get(place.segment).map_or_else(
-            || format!("{:010}.log", place.segment).into(),
+            || Segment::name(place.segment).into(),
             |segment| segment.path.clone(),
         );
         Error::Corrupt {

@@ -46,6 +46,7 @@ fn options(dir: &Path) -> Options {
     // Small, so that segments end, checkpoints are written and old ones go within a run's life.
     options.segment_bytes = 32 << 10;
     options.cache_bytes = 64 << 10;
+    options.upkeep = Duration::from_millis(10);
     options.retention = Retention {
         revisions: 400,
         ..Retention::default()
@@ -381,7 +382,7 @@ fn killed_at_any_moment_it_keeps_every_acknowledged_write() {
     for run in 0..runs {
         let told = kill_one(dir.path(), run, &mut dice);
         acknowledged += told.acknowledged.len();
-        if dice.below(8) == 0 {
+        if dice.below(4) == 0 {
             // The log alone must do.
             rebuilt += u64::from(std::fs::remove_file(dir.path().join("index")).is_ok());
         }

@@ -72,5 +72,6 @@ pub fn small(dir: &std::path::Path) -> Options {
     let mut options = Options::new(dir);
     options.segment_bytes = 16 << 10;
     options.cache_bytes = 8 << 10;
+    options.upkeep = std::time::Duration::from_millis(10);
     options
 }
