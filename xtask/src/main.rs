@@ -12,7 +12,8 @@ usage: cargo xtask CHORE
 
   setup             install the programs the tests run against (apt)
   test [ARGS...]    setup, then every test of the workspace; ARGS go to `cargo test`
-  schema API META   make crates/object/schema anew from checkouts of the upstream API types";
+  schema GIT_DIR... make crates/object/schema anew from upstream's API types: the Git directories of
+                    kubernetes/api, apimachinery, apiextensions-apiserver and kube-aggregator";
 
 fn main() -> ExitCode {
     let mut args = env::args().skip(1);

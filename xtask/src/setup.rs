@@ -21,6 +21,13 @@ const TOOLS: &[Tool] = &[
     tool("nft", "nftables"),
     tool("dig", "dnsutils"),
     tool("ip", "iproute2"),
+    tool("ping", "iputils-ping"),
+    tool("nsenter", "util-linux"),
+    tool("unshare", "util-linux"),
+    tool("zstd", "zstd"),
+    tool("gzip", "gzip"),
+    tool("script", "bsdutils"),
+    tool("ps", "procps"),
     tool("nginx", "nginx-light"),
     tool("redis-server", "redis-server"),
     tool("tar", "tar"),
@@ -33,12 +40,13 @@ const fn tool(program: &'static str, package: &'static str) -> Tool {
 }
 
 /// Installs what is missing; a second run does nothing.
-pub fn run() -> anyhow::Result<()> {
-    let missing: Vec<&str> = TOOLS
+pub(crate) fn run() -> anyhow::Result<()> {
+    let mut missing: Vec<&str> = TOOLS
         .iter()
         .filter(|tool| !on_path(tool.program))
         .map(|tool| tool.package)
         .collect();
+    missing.dedup();
     if missing.is_empty() {
         return Ok(());
     }

@@ -126,7 +126,9 @@ impl Applier<'_> {
                     match self.create(&collection, &wanted).await {
                         Ok(_) => return Ok(applied(manifest.name(), Outcome::Created)),
                         // Somebody else was faster; what is there now is changed instead.
-                        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => continue,
+                        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
+                            continue;
+                        }
                         Err(error) => return Err(failed(error)),
                     }
                 }
@@ -183,9 +185,9 @@ impl Applier<'_> {
         }
         let body = body.map(serde_json::to_vec).transpose();
         let body = body.map_err(kube::Error::SerdeError)?.unwrap_or_default();
-        let request = request
-            .body(body)
-            .map_err(|error| kube::Error::BuildRequest(kube::core::request::Error::BuildRequest(error)))?;
+        let request = request.body(body).map_err(|error| {
+            kube::Error::BuildRequest(kube::core::request::Error::BuildRequest(error))
+        })?;
         self.client.request(request).await
     }
 }
@@ -200,13 +202,24 @@ fn located(manifest: &Manifest, error: kube::Error) -> Failure {
     if matches!(status.code, 400 | 422) {
         return manifest.failure(message, field.as_deref(), None);
     }
-    let kind = if status.code == 401 { Kind::Unreachable } else { Kind::Failed };
+    let kind = if status.code == 401 {
+        Kind::Unreachable
+    } else {
+        Kind::Failed
+    };
     Failure::new(kind, message)
 }
 
 fn field_of(status: &Status) -> Option<String> {
-    let causes = status.details.as_ref().map(|details| details.causes.as_slice());
-    if let Some(cause) = causes.unwrap_or_default().iter().find(|cause| !cause.field.is_empty()) {
+    let causes = status
+        .details
+        .as_ref()
+        .map(|details| details.causes.as_slice());
+    if let Some(cause) = causes
+        .unwrap_or_default()
+        .iter()
+        .find(|cause| !cause.field.is_empty())
+    {
         return Some(cause.field.clone());
     }
     // Strict decoding names the field in its sentence only.
@@ -293,7 +306,9 @@ fn remove(original: &Value, plain: &Value, present: &Value, patch: &mut Value) {
         return;
     };
     for (key, value) in original {
-        let Some(own) = present.get(key) else { continue };
+        let Some(own) = present.get(key) else {
+            continue;
+        };
         match plain.get(key) {
             None => {
                 patch.insert(key.clone(), Value::Null);
@@ -322,7 +337,8 @@ mod tests {
     fn what_others_added_stays_and_what_the_manifest_dropped_goes() {
         let original = json!({"data": {"a": "1", "b": "2"}});
         let manifest = json!({"data": {"a": "1", "c": "3"}});
-        let present = json!({"data": {"a": "changed", "b": "2", "other": "x"}, "kind": "ConfigMap"});
+        let present =
+            json!({"data": {"a": "changed", "b": "2", "other": "x"}, "kind": "ConfigMap"});
         assert_eq!(
             patch_of(&original, &manifest, &present),
             json!({"data": {"a": "1", "c": "3", "b": null}})
@@ -338,10 +354,16 @@ mod tests {
 
     #[test]
     fn the_manifest_is_remembered_without_the_memory_itself() {
-        let mut wanted = json!({"metadata": {"name": "a", "annotations": {LAST_APPLIED: "old", "x": "y"}}});
+        let mut wanted =
+            json!({"metadata": {"name": "a", "annotations": {LAST_APPLIED: "old", "x": "y"}}});
         let plain = annotate(&mut wanted);
-        assert_eq!(plain, json!({"metadata": {"name": "a", "annotations": {"x": "y"}}}));
-        let kept = wanted["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap();
+        assert_eq!(
+            plain,
+            json!({"metadata": {"name": "a", "annotations": {"x": "y"}}})
+        );
+        let kept = wanted["metadata"]["annotations"][LAST_APPLIED]
+            .as_str()
+            .unwrap();
         assert_eq!(serde_json::from_str::<Value>(kept).unwrap(), plain);
     }
 

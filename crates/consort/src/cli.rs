@@ -10,7 +10,13 @@ use crate::output::Colour;
 
 /// A cloud orchestrator in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "consort", version, about, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "consort",
+    version,
+    about,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -25,7 +31,12 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "CONSORT_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// What to log: error, warn, info, debug, trace, or filters such as `info,consort_node=debug`
-    #[arg(long = "log", global = true, env = "CONSORT_LOG", value_name = "FILTER")]
+    #[arg(
+        long = "log",
+        global = true,
+        env = "CONSORT_LOG",
+        value_name = "FILTER"
+    )]
     pub(crate) log: Option<String>,
     /// Form of log lines
     #[arg(long, global = true, env = "CONSORT_LOG_FORMAT", value_enum)]
@@ -140,7 +151,12 @@ pub(crate) struct ServerOptions {
     #[arg(long, env = "CONSORT_CLUSTER_DOMAIN", value_name = "DOMAIN")]
     pub(crate) cluster_domain: Option<String>,
     /// Further names and addresses the API is reached by, for its certificate
-    #[arg(long, env = "CONSORT_TLS_NAMES", value_name = "NAME", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "CONSORT_TLS_NAMES",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
     pub(crate) tls_name: Vec<String>,
 }
 
@@ -301,7 +317,12 @@ pub(crate) struct Delete {
     /// KIND NAME... or KIND/NAME...
     pub(crate) what: Vec<String>,
     /// The objects in these files or directories
-    #[arg(short = 'f', long = "filename", value_name = "PATH", conflicts_with = "what")]
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "PATH",
+        conflicts_with = "what"
+    )]
     pub(crate) files: Vec<PathBuf>,
     /// Objects of the kind with these labels
     #[arg(short = 'l', long)]
@@ -383,12 +404,16 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
     let mut total = std::time::Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
         let number: u64 = number
             .parse()
             .map_err(|_| "a duration looks like 90s, 5m or 1h30m".to_owned())?;
-        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let unit_end = tail
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
         let seconds_of = match unit {
             "s" => 1,
@@ -397,7 +422,9 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
             "d" => 86400,
             _ => return Err(format!("{unit:?} is not one of s, m, h, d")),
         };
-        let part = number.checked_mul(seconds_of).ok_or("the duration is too long")?;
+        let part = number
+            .checked_mul(seconds_of)
+            .ok_or("the duration is too long")?;
         total = total
             .checked_add(std::time::Duration::from_secs(part))
             .ok_or("the duration is too long")?;
@@ -425,7 +452,14 @@ mod tests {
         let seconds = |text| duration(text).map(|duration| duration.as_secs());
         assert_eq!(seconds("90"), Ok(90));
         assert_eq!(seconds("1h30m"), Ok(5400));
-        for text in ["", "5x", "m", "1h-2m", "99999999999999999999s", "999999999999999999d"] {
+        for text in [
+            "",
+            "5x",
+            "m",
+            "1h-2m",
+            "99999999999999999999s",
+            "999999999999999999d",
+        ] {
             assert!(seconds(text).is_err(), "{text}");
         }
     }

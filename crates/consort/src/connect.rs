@@ -53,7 +53,10 @@ pub(crate) async fn connect(target: &Target) -> Result<Connection> {
         })?;
     if let Some(server) = &target.server {
         config.cluster_url = server.parse().map_err(|error| {
-            Failure::new(Kind::Usage, format!("--server {server:?} is not a URL: {error}"))
+            Failure::new(
+                Kind::Usage,
+                format!("--server {server:?} is not a URL: {error}"),
+            )
         })?;
     }
     let namespace = target

@@ -37,7 +37,10 @@ pub(crate) struct Failure {
 }
 
 enum Report {
-    Plain { text: String, hint: Option<String> },
+    Plain {
+        text: String,
+        hint: Option<String>,
+    },
     /// A report with source lines.
     Located(miette::Report),
     /// Nothing to print: the code says it all.

@@ -76,7 +76,8 @@ fn entries(image: &Image) -> Vec<Entry> {
 /// Does what is asked; gives the images it is about.
 pub(crate) async fn perform(images: &Images, request: Request) -> anyhow::Result<Vec<Entry>> {
     let parse = |name: &str| -> anyhow::Result<Reference> {
-        name.parse().with_context(|| format!("{name:?} is not an image's name"))
+        name.parse()
+            .with_context(|| format!("{name:?} is not an image's name"))
     };
     match request {
         Request::Import { path, name } => {
@@ -84,7 +85,11 @@ pub(crate) async fn perform(images: &Images, request: Request) -> anyhow::Result
             let mut imported = Vec::new();
             for name in images.import(&path, name.as_ref()).await? {
                 if let Some(image) = images.get(&name).await? {
-                    imported.push(Entry { name: name.to_string(), digest: image.digest.to_string(), size: image.size });
+                    imported.push(Entry {
+                        name: name.to_string(),
+                        digest: image.digest.to_string(),
+                        size: image.size,
+                    });
                 }
             }
             Ok(imported)
@@ -92,17 +97,28 @@ pub(crate) async fn perform(images: &Images, request: Request) -> anyhow::Result
         Request::Pull { name } => {
             let name = parse(&name)?;
             let image = images.pull(&name, &[], &|_| {}).await?;
-            Ok(vec![Entry { name: name.to_string(), digest: image.digest.to_string(), size: image.size }])
+            Ok(vec![Entry {
+                name: name.to_string(),
+                digest: image.digest.to_string(),
+                size: image.size,
+            }])
         }
         Request::List => Ok(images.list().await?.iter().flat_map(entries).collect()),
         Request::Remove { names } => {
-            let names = names.iter().map(|name| parse(name)).collect::<anyhow::Result<Vec<_>>>()?;
+            let names = names
+                .iter()
+                .map(|name| parse(name))
+                .collect::<anyhow::Result<Vec<_>>>()?;
             // Layers in use stay on disk until the store is swept with nothing mounted.
             let in_use: Vec<PathBuf> = Vec::new();
             let mut removed = Vec::new();
             for name in names {
                 images.remove(&name, &in_use).await?;
-                removed.push(Entry { name: name.to_string(), digest: String::new(), size: 0 });
+                removed.push(Entry {
+                    name: name.to_string(),
+                    digest: String::new(),
+                    size: 0,
+                });
             }
             Ok(removed)
         }
@@ -151,7 +167,10 @@ pub(crate) async fn serve(listener: UnixListener, images: Images, shutdown: Canc
                 async move { Ok::<_, std::convert::Infallible>(answer(&images, request).await) }
             });
             let connection = hyper::server::conn::http1::Builder::new();
-            if let Err(error) = connection.serve_connection(TokioIo::new(stream), service).await {
+            if let Err(error) = connection
+                .serve_connection(TokioIo::new(stream), service)
+                .await
+            {
                 tracing::debug!(%error, "an image request broke off");
             }
         });
@@ -162,7 +181,9 @@ pub(crate) async fn serve(listener: UnixListener, images: Images, shutdown: Canc
 async fn answer(images: &Images, request: http::Request<Incoming>) -> http::Response<Full<Bytes>> {
     let done = async {
         let body = Limited::new(request.into_body(), LARGEST).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!("reading the request: {error}"))?.to_bytes();
+        let body = body
+            .map_err(|error| anyhow::anyhow!("reading the request: {error}"))?
+            .to_bytes();
         let request = serde_json::from_slice(&body).context("reading the request")?;
         perform(images, request).await
     };
@@ -178,9 +199,14 @@ async fn answer(images: &Images, request: http::Request<Incoming>) -> http::Resp
 pub(crate) async fn ask(data_dir: &Path, request: &Request) -> Result<Vec<Entry>> {
     let path = socket(data_dir);
     let unreachable = |error: &dyn std::error::Error| {
-        Failure::new(Kind::Unreachable, format!("asking the server at {}: {}", path.display(), chain(error)))
+        Failure::new(
+            Kind::Unreachable,
+            format!("asking the server at {}: {}", path.display(), chain(error)),
+        )
     };
-    let stream = UnixStream::connect(&path).await.map_err(|e| unreachable(&e))?;
+    let stream = UnixStream::connect(&path)
+        .await
+        .map_err(|e| unreachable(&e))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|e| unreachable(&e))?;
@@ -190,9 +216,14 @@ pub(crate) async fn ask(data_dir: &Path, request: &Request) -> Result<Vec<Entry>
         .body(Full::new(Bytes::from(body)))
         .map_err(anyhow::Error::from)?;
     let exchange = async {
-        let response = sender.send_request(request).await.map_err(|e| unreachable(&e))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|e| unreachable(&e))?;
         let body = Limited::new(response.into_body(), LARGEST).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!("reading the answer: {error}"))?.to_bytes();
+        let body = body
+            .map_err(|error| anyhow::anyhow!("reading the answer: {error}"))?
+            .to_bytes();
         match serde_json::from_slice(&body).map_err(anyhow::Error::from)? {
             Answer::Done(entries) => Ok(entries),
             Answer::Failed(message) => Err(Failure::new(Kind::Failed, message)),

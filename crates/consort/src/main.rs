@@ -26,7 +26,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
-    if args.nth(1).is_some_and(|first| first == consort_runtime::SHIM_ARGUMENT) {
+    if args
+        .nth(1)
+        .is_some_and(|first| first == consort_runtime::SHIM_ARGUMENT)
+    {
         consort_runtime::shim_main(args);
     }
     if let Some(code) = toolbox::main_by_name(&std::env::args_os().collect::<Vec<_>>()) {

@@ -61,7 +61,10 @@ impl Manifest {
 
     /// The namespace the object names, if any.
     pub(crate) fn namespace(&self) -> Option<&str> {
-        let namespace = self.value.get("metadata").map_or("", |m| text(m, "namespace"));
+        let namespace = self
+            .value
+            .get("metadata")
+            .map_or("", |m| text(m, "namespace"));
         (!namespace.is_empty()).then_some(namespace)
     }
 
@@ -73,7 +76,12 @@ impl Manifest {
     /// A failure that shows where `field` (such as `spec.replicas` or
     /// `spec.template.spec.containers[0].image`) of this object stands; the object's first line if
     /// the field is not there.
-    pub(crate) fn failure(&self, message: String, field: Option<&str>, help: Option<String>) -> Failure {
+    pub(crate) fn failure(
+        &self,
+        message: String,
+        field: Option<&str>,
+        help: Option<String>,
+    ) -> Failure {
         let document = &self.source.text[self.start..self.end];
         let place = field.and_then(|field| find(document, field));
         let (offset, length, label) = match place {
@@ -81,7 +89,11 @@ impl Manifest {
             None => {
                 let offset = document
                     .lines()
-                    .take_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#') || *line == "---")
+                    .take_while(|line| {
+                        line.trim().is_empty()
+                            || line.trim_start().starts_with('#')
+                            || *line == "---"
+                    })
                     .map(|line| line.len() + 1)
                     .sum::<usize>()
                     .min(document.len());
@@ -89,7 +101,10 @@ impl Manifest {
                 (offset, length, "this object")
             }
         };
-        Failure::located(self.source.located(message, self.start + offset, length, label, help))
+        Failure::located(
+            self.source
+                .located(message, self.start + offset, length, label, help),
+        )
     }
 }
 
@@ -138,8 +153,9 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Manifest>> {
             ));
         }
         for file in files {
-            let input = fs::read_to_string(&file)
-                .map_err(|e| Failure::new(Kind::Input, format!("reading {}: {e}", file.display())))?;
+            let input = fs::read_to_string(&file).map_err(|e| {
+                Failure::new(Kind::Input, format!("reading {}: {e}", file.display()))
+            })?;
             parse(file.display().to_string(), input, &mut manifests)?;
         }
     }
@@ -150,9 +166,11 @@ fn collect(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> Result<()> {
     let failure =
         |e: std::io::Error| Failure::new(Kind::Input, format!("reading {}: {e}", path.display()));
     if !fs::metadata(path).map_err(failure)?.is_dir() {
-        let manifest = path
-            .extension()
-            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
+        let manifest = path.extension().is_some_and(|extension| {
+            ["yaml", "yml", "json"]
+                .iter()
+                .any(|known| extension == *known)
+        });
         if named || manifest {
             files.push(path.to_owned());
         }
@@ -190,7 +208,10 @@ fn documents(text: &str) -> Vec<(usize, usize)> {
     let mut start = 0;
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
-        if line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace)) {
+        if line
+            .strip_prefix("---")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+        {
             bounds.push((start, offset));
             start = offset;
         }
@@ -204,22 +225,31 @@ fn parse(name: String, text: String, manifests: &mut Vec<Manifest>) -> Result<()
     let source = Arc::new(Source { name, text });
     for (start, end) in documents(&source.text) {
         let document = &source.text[start..end];
-        let value: Option<Value> =
-            serde_saphyr::from_str_with_options(document, dialect()).map_err(|error| {
+        let value: Option<Value> = serde_saphyr::from_str_with_options(document, dialect())
+            .map_err(|error| {
                 let error = error.without_snippet();
                 let (offset, length) = error
                     .location()
                     .map_or((0, 0), |place| span(document, place.line(), place.column()));
                 let message = error.to_string();
                 // The text already shows the place.
-                let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+                let message = message
+                    .split(" at line ")
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
                 let message = format!("not valid YAML: {message}");
                 Failure::located(source.located(message, start + offset, length, "here", None))
             })?;
         let Some(value) = value.filter(|value| !value.is_null()) else {
             continue;
         };
-        let manifest = Manifest { source: source.clone(), start, end, value };
+        let manifest = Manifest {
+            source: source.clone(),
+            start,
+            end,
+            value,
+        };
         take(manifest, manifests)?;
     }
     Ok(())
@@ -233,22 +263,37 @@ fn take(mut manifest: Manifest, manifests: &mut Vec<Manifest>) -> Result<()> {
     }
     for field in ["apiVersion", "kind"] {
         if text(&manifest.value, field).is_empty() {
-            let help = "every object says its kind, such as `apiVersion: apps/v1` and `kind: Deployment`";
-            return Err(manifest.failure(format!("{field} is not set"), Some(field), Some(help.to_owned())));
+            let help =
+                "every object says its kind, such as `apiVersion: apps/v1` and `kind: Deployment`";
+            return Err(manifest.failure(
+                format!("{field} is not set"),
+                Some(field),
+                Some(help.to_owned()),
+            ));
         }
     }
     if manifest.kind().ends_with("List")
         && let Some(Value::Array(items)) = manifest.value.get_mut("items").map(Value::take)
     {
         for value in items {
-            take(Manifest { value, ..manifest.clone() }, manifests)?;
+            take(
+                Manifest {
+                    value,
+                    ..manifest.clone()
+                },
+                manifests,
+            )?;
         }
         return Ok(());
     }
     let metadata = manifest.value.get("metadata");
     let named = |field| metadata.is_some_and(|metadata| !text(metadata, field).is_empty());
     if !named("name") && !named("generateName") {
-        return Err(manifest.failure("metadata.name is not set".to_owned(), Some("metadata"), None));
+        return Err(manifest.failure(
+            "metadata.name is not set".to_owned(),
+            Some("metadata"),
+            None,
+        ));
     }
     manifests.push(manifest);
     Ok(())
@@ -257,12 +302,25 @@ fn take(mut manifest: Manifest, manifests: &mut Vec<Manifest>) -> Result<()> {
 /// The byte offset of a line and column (both from 1), and the length of the word there.
 pub(crate) fn span(text: &str, line: u64, column: u64) -> (usize, usize) {
     let line_index = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
-    let start: usize = text.split_inclusive('\n').take(line_index).map(str::len).sum();
+    let start: usize = text
+        .split_inclusive('\n')
+        .take(line_index)
+        .map(str::len)
+        .sum();
     let rest = text[start..].lines().next().unwrap_or_default();
     let column = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
-    let within = rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at);
-    let word = rest[within..].find([' ', ',', '}', ']']).unwrap_or(rest.len() - within);
-    (start + within, word.max(1).min(text.len() - (start + within).min(text.len())))
+    let within = rest
+        .char_indices()
+        .nth(column)
+        .map_or(rest.len(), |(at, _)| at);
+    let word = rest[within..]
+        .find([' ', ',', '}', ']'])
+        .unwrap_or(rest.len() - within);
+    (
+        start + within,
+        word.max(1)
+            .min(text.len() - (start + within).min(text.len())),
+    )
 }
 
 /// A YAML value that knows where it stood.
@@ -325,16 +383,23 @@ mod tests {
     fn an_error_names_file_line_and_column() {
         let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: [a\n";
         let failure = parsed(text).unwrap_err();
-        assert!(format!("{failure:?}").contains("not valid YAML"), "{failure:?}");
+        assert!(
+            format!("{failure:?}").contains("not valid YAML"),
+            "{failure:?}"
+        );
         let twice = "apiVersion: v1\nkind: A\nkind: B\nmetadata: {name: x}\n";
         assert!(parsed(twice).is_err());
         let unnamed = parsed("apiVersion: v1\nkind: A\n").unwrap_err();
-        assert!(format!("{unnamed:?}").contains("metadata.name"), "{unnamed:?}");
+        assert!(
+            format!("{unnamed:?}").contains("metadata.name"),
+            "{unnamed:?}"
+        );
     }
 
     #[test]
     fn a_field_is_found_where_it_stands() {
-        let document = "spec:\n  containers:\n  - name: a\n    image: x\n  - name: b\n    image: wrong\n";
+        let document =
+            "spec:\n  containers:\n  - name: a\n    image: x\n  - name: b\n    image: wrong\n";
         let (offset, length) = find(document, "spec.containers[1].image").unwrap();
         assert_eq!(&document[offset..offset + length], "wrong");
         assert!(find(document, "nothing").is_none());

@@ -174,7 +174,10 @@ mod tests {
     #[test]
     fn a_tables_columns_line_up_and_no_line_ends_in_blanks() {
         let text = |cells: &[&str]| cells.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let rows = [text(&["web", "1/1", ""]), text(&["a-long-name", "0/1", "x"])];
+        let rows = [
+            text(&["web", "1/1", ""]),
+            text(&["a-long-name", "0/1", "x"]),
+        ];
         assert_eq!(
             table(&text(&["NAME", "READY", "NODE"]), &rows, true),
             "NAME          READY   NODE\nweb           1/1\na-long-name   0/1     x\n"

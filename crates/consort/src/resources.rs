@@ -49,7 +49,8 @@ impl Resource {
 /// All resources of a server.
 pub(crate) struct Resources(Vec<Resource>);
 
-const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+const DISCOVERY: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
 impl Resources {
     /// Asks the server, in two requests (aggregated discovery, `apidiscovery.k8s.io/v2`).
@@ -88,7 +89,9 @@ impl Resources {
     /// with `.group`, or a category such as `all`.
     pub(crate) fn named(&self, word: &str) -> Result<Vec<&Resource>> {
         let lower = word.to_lowercase();
-        let (name, group) = lower.split_once('.').map_or((lower.as_str(), None), |(n, g)| (n, Some(g)));
+        let (name, group) = lower
+            .split_once('.')
+            .map_or((lower.as_str(), None), |(n, g)| (n, Some(g)));
         let found = self.0.iter().find(|resource| {
             let group_fits = group.is_none_or(|group| {
                 let own = &resource.api.group;
@@ -102,9 +105,7 @@ impl Resources {
         let members: Vec<&Resource> = self
             .0
             .iter()
-            .filter(|resource| {
-                resource.listable && resource.categories.iter().any(|category| *category == lower)
-            })
+            .filter(|resource| resource.listable && resource.categories.contains(&lower))
             .collect();
         if members.is_empty() {
             return Err(Failure::new(
@@ -123,7 +124,10 @@ fn read(group: &str, version: &str, resource: &Value) -> Option<Resource> {
         return None;
     }
     let strings = |field: &str| {
-        items(resource, field).filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+        items(resource, field)
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let mut names = strings("shortNames");
     names.push(plural.to_owned());
@@ -140,7 +144,11 @@ fn read(group: &str, version: &str, resource: &Value) -> Option<Resource> {
 }
 
 fn items<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
-    value.get(field).and_then(Value::as_array).into_iter().flatten()
+    value
+        .get(field)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
@@ -165,20 +173,31 @@ pub(crate) fn select(words: &[String]) -> Result<Vec<Selection>> {
     if first.contains('/') {
         let mut all: Vec<Selection> = Vec::new();
         for word in words {
-            let Some((kind, name)) = word.split_once('/').filter(|(_, name)| !name.is_empty()) else {
-                return usage("either every word is KIND/NAME, or the first is a kind and the rest are names");
+            let Some((kind, name)) = word.split_once('/').filter(|(_, name)| !name.is_empty())
+            else {
+                return usage(
+                    "either every word is KIND/NAME, or the first is a kind and the rest are names",
+                );
             };
-            all.push(Selection { kind: kind.to_owned(), names: vec![name.to_owned()] });
+            all.push(Selection {
+                kind: kind.to_owned(),
+                names: vec![name.to_owned()],
+            });
         }
         return Ok(all);
     }
     let names = words[1..].to_vec();
     if names.iter().any(|name| name.contains('/')) {
-        return usage("either every word is KIND/NAME, or the first is a kind and the rest are names");
+        return usage(
+            "either every word is KIND/NAME, or the first is a kind and the rest are names",
+        );
     }
     Ok(first
         .split(',')
-        .map(|kind| Selection { kind: kind.to_owned(), names: names.clone() })
+        .map(|kind| Selection {
+            kind: kind.to_owned(),
+            names: names.clone(),
+        })
         .collect())
 }
 
@@ -196,8 +215,14 @@ mod tests {
             kind: kind.to_owned(),
             names: names.iter().map(ToString::to_string).collect(),
         };
-        assert_eq!(select(&words("pods,svc")).unwrap(), [one("pods", &[]), one("svc", &[])]);
-        assert_eq!(select(&words("pod a b")).unwrap(), [one("pod", &["a", "b"])]);
+        assert_eq!(
+            select(&words("pods,svc")).unwrap(),
+            [one("pods", &[]), one("svc", &[])]
+        );
+        assert_eq!(
+            select(&words("pod a b")).unwrap(),
+            [one("pod", &["a", "b"])]
+        );
         assert_eq!(
             select(&words("pod/a deploy/b")).unwrap(),
             [one("pod", &["a"]), one("deploy", &["b"])]

@@ -156,7 +156,9 @@ impl Configuration {
             .unwrap_or(Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16))
             .trunc();
         if cluster_cidr.prefix_len() > 28 {
-            return Err(usage(format!("--pod-cidr {cluster_cidr} is too small: /28 is the least")));
+            return Err(usage(format!(
+                "--pod-cidr {cluster_cidr} is too small: /28 is the least"
+            )));
         }
         let node_prefix = cluster_cidr.prefix_len().max(24);
         let pod_cidr = Ipv4Net::new_assert(cluster_cidr.network(), node_prefix);
@@ -166,7 +168,9 @@ impl Configuration {
             .unwrap_or(Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16))
             .trunc();
         if service_cidr.prefix_len() > 27 {
-            return Err(usage(format!("--service-cidr {service_cidr} is too small: /27 is the least")));
+            return Err(usage(format!(
+                "--service-cidr {service_cidr} is too small: /27 is the least"
+            )));
         }
         if cluster_cidr.contains(&service_cidr) || service_cidr.contains(&cluster_cidr) {
             return Err(usage(format!(
@@ -177,8 +181,12 @@ impl Configuration {
             Some(name) => name,
             None => host_name()?,
         };
-        consort_object::names::dns1123_subdomain(&node_name)
-            .map_err(|reason| usage(format!("the node name {node_name:?} is not usable: {reason}")).hint("set one with --node-name"))?;
+        consort_object::names::dns1123_subdomain(&node_name).map_err(|reason| {
+            usage(format!(
+                "the node name {node_name:?} is not usable: {reason}"
+            ))
+            .hint("set one with --node-name")
+        })?;
         let mut tls_names = options.tls_name.clone();
         tls_names.extend(file.tls_names.iter().cloned());
         let data_dir = self.data_dir(options.data_dir.as_ref());

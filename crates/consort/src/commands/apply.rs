@@ -23,7 +23,11 @@ pub(super) async fn run(args: Apply) -> Result<()> {
     let note = if args.dry_run { " (dry run)" } else { "" };
     for manifest in &manifests {
         let applied = applier.apply(manifest).await?;
-        output::print(&format!("{} {}{note}\n", applied.title(), applied.outcome.word()));
+        output::print(&format!(
+            "{} {}{note}\n",
+            applied.title(),
+            applied.outcome.word()
+        ));
     }
     Ok(())
 }

@@ -22,7 +22,10 @@ struct Victim {
 /// Deletes objects in the background and, unless told otherwise, waits until they are gone.
 pub(super) async fn run(args: Delete) -> Result<()> {
     if args.what.is_empty() && args.files.is_empty() {
-        return Err(Failure::new(Kind::Usage, "name what to delete, or give files with -f"));
+        return Err(Failure::new(
+            Kind::Usage,
+            "name what to delete, or give files with -f",
+        ));
     }
     let connection = connect(&args.target).await?;
     let resources = Resources::discover(&connection.client).await?;
@@ -31,13 +34,21 @@ pub(super) async fn run(args: Delete) -> Result<()> {
     } else {
         from_files(&args, &connection, &resources)?
     };
-    let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"});
+    let mut options =
+        json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"});
     if let Some(seconds) = args.grace_period {
         options["gracePeriodSeconds"] = json!(seconds);
     }
     let mut going = Vec::new();
     for victim in victims {
-        match send(&connection.client, Method::DELETE, &victim.path, Some(&options)).await {
+        match send(
+            &connection.client,
+            Method::DELETE,
+            &victim.path,
+            Some(&options),
+        )
+        .await
+        {
             Ok(_) => {
                 output::print(&format!("{} deleted\n", victim.title));
                 going.push(victim);
@@ -73,7 +84,11 @@ fn victim(resource: &Resource, namespace: &str, name: &str) -> Victim {
     }
 }
 
-fn from_files(args: &Delete, connection: &Connection, resources: &Resources) -> Result<Vec<Victim>> {
+fn from_files(
+    args: &Delete,
+    connection: &Connection,
+    resources: &Resources,
+) -> Result<Vec<Victim>> {
     let mut manifests = manifests::read(&args.files)?;
     crate::apply::sort(&mut manifests);
     // What was made last goes first.
@@ -93,7 +108,11 @@ fn from_files(args: &Delete, connection: &Connection, resources: &Resources) -> 
     Ok(victims)
 }
 
-async fn named(args: &Delete, connection: &Connection, resources: &Resources) -> Result<Vec<Victim>> {
+async fn named(
+    args: &Delete,
+    connection: &Connection,
+    resources: &Resources,
+) -> Result<Vec<Victim>> {
     let mut victims = Vec::new();
     for selection in select(&args.what)? {
         for resource in resources.named(&selection.kind)? {
@@ -105,7 +124,10 @@ async fn named(args: &Delete, connection: &Connection, resources: &Resources) ->
             if !args.all && args.selector.is_none() {
                 return Err(Failure::new(
                     Kind::Usage,
-                    format!("which {}? give names, --selector or --all", resource.api.plural),
+                    format!(
+                        "which {}? give names, --selector or --all",
+                        resource.api.plural
+                    ),
                 ));
             }
             let mut path = resource.path(Some(&connection.namespace));
@@ -114,7 +136,10 @@ async fn named(args: &Delete, connection: &Connection, resources: &Resources) ->
                 path = format!("{path}?labelSelector={selector}");
             }
             let list = send(&connection.client, Method::GET, &path, None).await?;
-            let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let items = list["items"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             victims.extend(items.iter().filter_map(|object| {
                 let name = object["metadata"]["name"].as_str()?;
                 Some(victim(resource, &connection.namespace, name))
@@ -124,13 +149,20 @@ async fn named(args: &Delete, connection: &Connection, resources: &Resources) ->
     Ok(victims)
 }
 
-async fn send(client: &Client, method: Method, path: &str, body: Option<&Value>) -> kube::Result<Value> {
+async fn send(
+    client: &Client,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> kube::Result<Value> {
     let body = body.map(serde_json::to_vec).transpose();
     let request = Request::builder()
         .method(method)
         .uri(path)
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(body.map_err(kube::Error::SerdeError)?.unwrap_or_default())
-        .map_err(|error| kube::Error::BuildRequest(kube::core::request::Error::BuildRequest(error)))?;
+        .map_err(|error| {
+            kube::Error::BuildRequest(kube::core::request::Error::BuildRequest(error))
+        })?;
     client.request(request).await
 }

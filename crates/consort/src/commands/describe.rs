@@ -26,7 +26,10 @@ pub(super) async fn run(args: Describe) -> Result<()> {
             if selection.names.is_empty() {
                 let path = match &args.selector {
                     Some(selector) => {
-                        format!("{collection}?labelSelector={}", super::get::encode(selector))
+                        format!(
+                            "{collection}?labelSelector={}",
+                            super::get::encode(selector)
+                        )
                     }
                     None => collection,
                 };
@@ -52,7 +55,9 @@ pub(super) async fn run(args: Describe) -> Result<()> {
 }
 
 async fn fetch(client: &Client, path: &str) -> Result<Value> {
-    let request = Request::get(path).body(Vec::new()).map_err(anyhow::Error::from)?;
+    let request = Request::get(path)
+        .body(Vec::new())
+        .map_err(anyhow::Error::from)?;
     Ok(client.request(request).await?)
 }
 
@@ -64,7 +69,11 @@ async fn events(client: &Client, resource: &Resource, object: &Value) -> Result<
         of("name"),
         resource.api.kind,
         // Events about nodes carry the node's name in place of its uid.
-        if resource.api.kind == "Node" { of("name") } else { of("uid") },
+        if resource.api.kind == "Node" {
+            of("name")
+        } else {
+            of("uid")
+        },
     );
     let namespace = of("namespace");
     let scope = if namespace.is_empty() {
@@ -81,7 +90,9 @@ async fn events(client: &Client, resource: &Resource, object: &Value) -> Result<
 
 fn seen(event: &Value) -> &str {
     let time = |field: &str| event[field].as_str();
-    time("lastTimestamp").or_else(|| time("eventTime")).unwrap_or_default()
+    time("lastTimestamp")
+        .or_else(|| time("eventTime"))
+        .unwrap_or_default()
 }
 
 fn text(resource: &Resource, object: &Value, events: &[Value]) -> String {
@@ -94,8 +105,14 @@ fn text(resource: &Resource, object: &Value, events: &[Value]) -> String {
     if let Some(namespace) = metadata["namespace"].as_str() {
         line("Namespace", namespace);
     }
-    line("Kind", &format!("{} ({})", resource.api.kind, resource.api.api_version));
-    line("Created", metadata["creationTimestamp"].as_str().unwrap_or_default());
+    line(
+        "Kind",
+        &format!("{} ({})", resource.api.kind, resource.api.api_version),
+    );
+    line(
+        "Created",
+        metadata["creationTimestamp"].as_str().unwrap_or_default(),
+    );
     for (title, field) in [("Labels", "labels"), ("Annotations", "annotations")] {
         let pairs = metadata[field].as_object();
         let mut shown = 0;
@@ -174,7 +191,11 @@ fn title(key: &str) -> String {
 fn field(text: &mut String, key: &str, value: &Value, depth: usize) {
     let indent = "  ".repeat(depth);
     // Keys that users chose (labels, data) stay as they are.
-    let name = if key.contains(['.', '/', '-', '_']) { key.to_owned() } else { title(key) };
+    let name = if key.contains(['.', '/', '-', '_']) {
+        key.to_owned()
+    } else {
+        title(key)
+    };
     match value {
         Value::Object(map) if map.is_empty() => {}
         Value::Array(list) if list.is_empty() => {}
@@ -185,7 +206,11 @@ fn field(text: &mut String, key: &str, value: &Value, depth: usize) {
                 field(text, key, value, depth + 1);
             }
         }
-        Value::Array(list) if list.iter().all(|item| !item.is_object() && !item.is_array()) => {
+        Value::Array(list)
+            if list
+                .iter()
+                .all(|item| !item.is_object() && !item.is_array()) =>
+        {
             let items: Vec<String> = list.iter().map(scalar).collect();
             text.push_str(&format!("{indent}{name}: {}\n", items.join(", ")));
         }
@@ -211,7 +236,9 @@ fn field(text: &mut String, key: &str, value: &Value, depth: usize) {
 }
 
 fn scalar(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -220,7 +247,10 @@ mod tests {
 
     #[test]
     fn keys_become_titles() {
-        assert_eq!(title("terminationGracePeriodSeconds"), "Termination Grace Period Seconds");
+        assert_eq!(
+            title("terminationGracePeriodSeconds"),
+            "Termination Grace Period Seconds"
+        );
         assert_eq!(title("clusterIP"), "Cluster IP");
     }
 }

@@ -23,12 +23,17 @@ pub(super) async fn run(configuration: &Configuration, args: &Down) -> Result<()
         eprintln!("no server runs on {}", data_dir.display());
         return Ok(());
     };
-    progress.waiting(format!("stopping the server of {} (process {pid})", data_dir.display()));
+    progress.waiting(format!(
+        "stopping the server of {} (process {pid})",
+        data_dir.display()
+    ));
     match kill(pid, Signal::SIGTERM) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(Errno::EPERM) => {
-            return Err(Failure::new(Kind::Permission, format!("may not stop process {pid}"))
-                .hint("run this as root"));
+            return Err(
+                Failure::new(Kind::Permission, format!("may not stop process {pid}"))
+                    .hint("run this as root"),
+            );
         }
         Err(error) => return Err(std::io::Error::from(error).into()),
     }

@@ -80,19 +80,28 @@ pub(super) async fn run(args: Exec) -> Result<()> {
     let ((), (), status) = tokio::join!(out, err, ended);
     tasks.abort_all();
     let Some(status) = status else {
-        return Err(Failure::new(Kind::Failed, "the connection ended before the command did"));
+        return Err(Failure::new(
+            Kind::Failed,
+            "the connection ended before the command did",
+        ));
     };
     if status.status.as_deref() == Some("Success") {
         return Ok(());
     }
-    let causes = status.details.and_then(|details| details.causes).unwrap_or_default();
+    let causes = status
+        .details
+        .and_then(|details| details.causes)
+        .unwrap_or_default();
     let code = causes
         .iter()
         .find(|cause| cause.reason.as_deref() == Some("ExitCode"))
         .and_then(|cause| cause.message.as_deref()?.parse::<u8>().ok());
     match code {
         Some(code) => Err(Failure::code(code)),
-        None => Err(Failure::new(Kind::Failed, status.message.unwrap_or_default())),
+        None => Err(Failure::new(
+            Kind::Failed,
+            status.message.unwrap_or_default(),
+        )),
     }
 }
 

@@ -25,15 +25,26 @@ pub(super) async fn run(args: Get) -> Result<()> {
         for resource in resources.named(&selection.kind)? {
             let namespace = (!args.all_namespaces).then_some(connection.namespace.as_str());
             if selection.names.is_empty() {
-                queries.push(Query { resource, namespace, name: None });
+                queries.push(Query {
+                    resource,
+                    namespace,
+                    name: None,
+                });
             }
             let names = selection.names.iter();
-            queries.extend(names.map(|name| Query { resource, namespace, name: Some(name.clone()) }));
+            queries.extend(names.map(|name| Query {
+                resource,
+                namespace,
+                name: Some(name.clone()),
+            }));
         }
     }
     if args.watch {
         let [query] = queries.as_slice() else {
-            return Err(Failure::new(Kind::Usage, "--watch follows one kind of object, or one object"));
+            return Err(Failure::new(
+                Kind::Usage,
+                "--watch follows one kind of object, or one object",
+            ));
         };
         return watch(&connection.client, &args, query).await;
     }
@@ -56,7 +67,10 @@ impl Query<'_> {
         let mut path = collection;
         match &self.name {
             Some(name) if !args.watch => path = format!("{path}/{name}"),
-            Some(name) => parameters.push(format!("fieldSelector={}", encode(&format!("metadata.name={name}")))),
+            Some(name) => parameters.push(format!(
+                "fieldSelector={}",
+                encode(&format!("metadata.name={name}"))
+            )),
             None => {
                 if let Some(selector) = &args.selector {
                     parameters.push(format!("labelSelector={}", encode(selector)));
@@ -104,7 +118,10 @@ async fn pages(client: &Client, path: &str, accept: &str) -> Result<Vec<Value>> 
     let mut next = path.to_owned();
     loop {
         let page = request(client, &next, accept).await?;
-        let token = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+        let token = page["metadata"]["continue"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         pages.push(page);
         if token.is_empty() {
             return Ok(pages);
@@ -128,7 +145,8 @@ async fn objects(client: &Client, args: &Get, queries: &[Query<'_>]) -> Result<(
             }
         }
     }
-    let mut value = single.unwrap_or_else(|| json!({"apiVersion": "v1", "kind": "List", "items": items}));
+    let mut value =
+        single.unwrap_or_else(|| json!({"apiVersion": "v1", "kind": "List", "items": items}));
     hide_managed_fields(&mut value);
     print_value(&value, args.output == Some(Format::Yaml))
 }
@@ -177,7 +195,11 @@ fn read_table(table: &Value, args: &Get, resource: &Resource) -> Table {
     if with_namespace {
         header.push("NAMESPACE".to_owned());
     }
-    header.extend(shown.iter().map(|(_, column)| column["name"].as_str().unwrap_or_default().to_uppercase()));
+    header.extend(
+        shown
+            .iter()
+            .map(|(_, column)| column["name"].as_str().unwrap_or_default().to_uppercase()),
+    );
     let rows = array(table, "rows")
         .iter()
         .map(|row| {
@@ -198,7 +220,10 @@ fn read_table(table: &Value, args: &Get, resource: &Resource) -> Table {
 }
 
 fn array<'a>(value: &'a Value, field: &str) -> &'a [Value] {
-    value[field].as_array().map(Vec::as_slice).unwrap_or_default()
+    value[field]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 fn names(table: &Value, resource: &Resource) -> String {
@@ -243,7 +268,10 @@ async fn tables(client: &Client, args: &Get, queries: &[Query<'_>]) -> Result<()
         output::print(&output::table(&table.header, &table.rows, !args.no_headers));
     }
     if printed == 0 && queries.iter().all(|query| query.name.is_none()) {
-        match queries.first().and_then(|query| query.namespace.filter(|_| query.resource.namespaced)) {
+        match queries
+            .first()
+            .and_then(|query| query.namespace.filter(|_| query.resource.namespaced))
+        {
             Some(namespace) => eprintln!("No resources found in {namespace} namespace."),
             None => eprintln!("No resources found"),
         }
@@ -265,7 +293,9 @@ async fn watch(client: &Client, args: &Get, query: &Query<'_>) -> Result<()> {
     while let Some(line) = lines.try_next().await? {
         let event: Value = serde_json::from_str(&line).map_err(anyhow::Error::from)?;
         if event["type"] == "ERROR" {
-            let message = event["object"]["message"].as_str().unwrap_or("the watch ended");
+            let message = event["object"]["message"]
+                .as_str()
+                .unwrap_or("the watch ended");
             return Err(Failure::new(Kind::Failed, message));
         }
         let table = read_table(&event["object"], args, query.resource);
@@ -273,7 +303,11 @@ async fn watch(client: &Client, args: &Get, query: &Query<'_>) -> Result<()> {
             output::print(&names(&event["object"], query.resource));
             continue;
         }
-        for row in header.then_some(&table.header).into_iter().chain(&table.rows) {
+        for row in header
+            .then_some(&table.header)
+            .into_iter()
+            .chain(&table.rows)
+        {
             // Columns stay as wide as the widest cell so far: what is printed cannot be moved.
             widths.resize(row.len(), 0);
             let mut text = String::new();

@@ -32,7 +32,8 @@ pub(super) async fn run(configuration: &Configuration, command: Image) -> Result
         let mut options = Options::new(images_dir(&data_dir));
         options.registries = configuration.registries();
         options.builtin = vec![Arc::new(crate::toolbox::Image::new())];
-        let images = Images::open(options).map_err(|error| Failure::new(Kind::Failed, chain(&error)))?;
+        let images =
+            Images::open(options).map_err(|error| Failure::new(Kind::Failed, chain(&error)))?;
         perform(&images, request).await?
     };
     if list {
@@ -54,7 +55,12 @@ fn print(entries: &[Entry]) {
     let rows: Vec<Vec<String>> = entries
         .iter()
         .map(|entry| {
-            let digest = entry.digest.trim_start_matches("sha256:").chars().take(12).collect();
+            let digest = entry
+                .digest
+                .trim_start_matches("sha256:")
+                .chars()
+                .take(12)
+                .collect();
             let size = format!("{:.1} MiB", entry.size as f64 / f64::from(1 << 20));
             vec![entry.name.clone(), digest, size]
         })

@@ -21,7 +21,9 @@ pub(super) async fn run(args: Logs) -> Result<()> {
         previous: args.previous,
         timestamps: args.timestamps,
         tail_lines: args.tail,
-        since_seconds: args.since.map(|since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)),
+        since_seconds: args
+            .since
+            .map(|since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)),
         ..LogParams::default()
     };
     let api: Api<Pod> = Api::namespaced(connection.client, &connection.namespace);

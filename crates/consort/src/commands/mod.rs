@@ -34,9 +34,17 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<()> {
     match &cli.command {
-        Command::Version(args) => return version::run(args),
+        Command::Version(args) => {
+            version::run(args);
+            return Ok(());
+        }
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "consort", &mut std::io::stdout());
+            clap_complete::generate(
+                *shell,
+                &mut Cli::command(),
+                "consort",
+                &mut std::io::stdout(),
+            );
             return Ok(());
         }
         Command::Toolbox(_) => {
@@ -81,7 +89,10 @@ fn dispatch(cli: Cli) -> Result<()> {
 fn start_log(log: &Log, default_filter: &str) -> Result<()> {
     let text = log.filter.as_deref().unwrap_or(default_filter);
     let filter = EnvFilter::try_new(text).map_err(|error| {
-        Failure::new(Kind::Usage, format!("--log {text:?} is not a filter: {error}"))
+        Failure::new(
+            Kind::Usage,
+            format!("--log {text:?} is not a filter: {error}"),
+        )
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

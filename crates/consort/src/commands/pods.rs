@@ -19,10 +19,15 @@ pub(super) async fn find(connection: &Connection, what: &str) -> Result<Pod> {
     }
     let resources = Resources::discover(&connection.client).await?;
     let resource = *resources.named(kind)?.first().ok_or_else(|| {
-        Failure::new(Kind::Usage, format!("the server doesn't have a resource type {kind:?}"))
+        Failure::new(
+            Kind::Usage,
+            format!("the server doesn't have a resource type {kind:?}"),
+        )
     })?;
     let path = format!("{}/{name}", resource.path(Some(&connection.namespace)));
-    let request = http::Request::get(path).body(Vec::new()).map_err(anyhow::Error::from)?;
+    let request = http::Request::get(path)
+        .body(Vec::new())
+        .map_err(anyhow::Error::from)?;
     let object: Value = connection.client.request(request).await?;
     let selector = &object["spec"]["selector"];
     let labels = selector.get("matchLabels").unwrap_or(selector);
@@ -35,7 +40,9 @@ pub(super) async fn find(connection: &Connection, what: &str) -> Result<Pod> {
     if labels.is_empty() {
         return Err(Failure::new(Kind::Usage, format!("{what} selects no pods")));
     }
-    let list = pods.list(&ListParams::default().labels(&labels.join(","))).await?;
+    let list = pods
+        .list(&ListParams::default().labels(&labels.join(",")))
+        .await?;
     let ready = |pod: &Pod| {
         let status = pod.status.as_ref();
         let conditions = status.and_then(|status| status.conditions.as_deref());
@@ -54,7 +61,9 @@ pub(super) async fn find(connection: &Connection, what: &str) -> Result<Pod> {
 pub(super) fn container(pod: &Pod, named: Option<String>) -> Option<String> {
     let default = || {
         let annotations = pod.metadata.annotations.as_ref()?;
-        annotations.get("kubectl.kubernetes.io/default-container").cloned()
+        annotations
+            .get("kubectl.kubernetes.io/default-container")
+            .cloned()
     };
     let first = || Some(pod.spec.as_ref()?.containers.first()?.name.clone());
     named.or_else(default).or_else(first)

@@ -26,7 +26,10 @@ pub(super) enum Readiness {
 
 /// Whether `up` waits for objects of this kind.
 pub(super) fn is_awaited(applied: &Applied) -> bool {
-    matches!(applied.resource.api.kind.as_str(), "Deployment" | "Job" | "Pod")
+    matches!(
+        applied.resource.api.kind.as_str(),
+        "Deployment" | "Job" | "Pod"
+    )
 }
 
 /// Judges an object by its status, by the rules `kubectl rollout status` and `kubectl wait` use.
@@ -44,7 +47,9 @@ fn number(value: &Value, field: &str) -> i64 {
 
 fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     let conditions = object["status"]["conditions"].as_array()?;
-    conditions.iter().find(|condition| condition["type"] == kind)
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)
 }
 
 fn message(condition: &Value) -> String {
@@ -120,7 +125,9 @@ pub(super) async fn wait(
         let mut last = None;
         let mut pause = Duration::from_millis(20);
         loop {
-            let request = http::Request::get(&path).body(Vec::new()).map_err(anyhow::Error::from)?;
+            let request = http::Request::get(&path)
+                .body(Vec::new())
+                .map_err(anyhow::Error::from)?;
             let present: Value = client.request(request).await?;
             let readiness = judge(&resource.api.kind, &present);
             if last.as_ref() != Some(&readiness) {
@@ -176,9 +183,16 @@ async fn pods_of(client: &Client, object: &Applied, present: &Value) -> Result<V
         return Ok(vec![api.get(&object.name).await?]);
     }
     let labels: BTreeMap<String, String> =
-        serde_json::from_value(present["spec"]["selector"]["matchLabels"].clone()).unwrap_or_default();
-    let selector: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    Ok(api.list(&ListParams::default().labels(&selector.join(","))).await?.items)
+        serde_json::from_value(present["spec"]["selector"]["matchLabels"].clone())
+            .unwrap_or_default();
+    let selector: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    Ok(api
+        .list(&ListParams::default().labels(&selector.join(",")))
+        .await?
+        .items)
 }
 
 /// What keeps a pod from being ready, a line each.
@@ -194,20 +208,31 @@ fn trouble(pod: &Pod) -> Vec<String> {
             lines.push(format!("pod {name} is not placed: {message}"));
         }
     }
-    let statuses = status.init_container_statuses.iter().chain(&status.container_statuses);
+    let statuses = status
+        .init_container_statuses
+        .iter()
+        .chain(&status.container_statuses);
     for container in statuses.flatten() {
-        let Some(state) = &container.state else { continue };
+        let Some(state) = &container.state else {
+            continue;
+        };
         if let Some(waiting) = &state.waiting {
             let reason = waiting.reason.as_deref().unwrap_or_default();
             let message = waiting.message.as_deref().unwrap_or_default();
             if reason != "ContainerCreating" && reason != "PodInitializing" {
-                lines.push(format!("container {} of pod {name}: {reason}: {message}", container.name));
+                lines.push(format!(
+                    "container {} of pod {name}: {reason}: {message}",
+                    container.name
+                ));
             }
         }
         if let Some(ended) = &state.terminated
             && ended.exit_code != 0
         {
-            lines.push(format!("container {} of pod {name} ended with {}", container.name, ended.exit_code));
+            lines.push(format!(
+                "container {} of pod {name} ended with {}",
+                container.name, ended.exit_code
+            ));
         }
     }
     lines
@@ -256,7 +281,10 @@ pub(super) struct Address {
 pub(super) async fn addresses(client: &Client, applied: &[Applied]) -> Result<Vec<Address>> {
     let mut outside = Vec::new();
     let mut inside = Vec::new();
-    for one in applied.iter().filter(|one| one.resource.api.kind == "Service") {
+    for one in applied
+        .iter()
+        .filter(|one| one.resource.api.kind == "Service")
+    {
         let namespace = one.namespace.as_deref().unwrap_or("default");
         let api: Api<Service> = Api::namespaced(client.clone(), namespace);
         let Some(spec) = api.get(&one.name).await?.spec else {
@@ -266,7 +294,10 @@ pub(super) async fn addresses(client: &Client, applied: &[Applied]) -> Result<Ve
             if port.protocol.as_deref().unwrap_or("TCP") != "TCP" {
                 continue;
             }
-            let address = |url: String| Address { service: one.title(), url };
+            let address = |url: String| Address {
+                service: one.title(),
+                url,
+            };
             let scheme = if port.port == 443 { "https" } else { "http" };
             if let Some(node_port) = port.node_port {
                 outside.push(address(format!("{scheme}://127.0.0.1:{node_port}")));
@@ -287,14 +318,26 @@ mod tests {
     #[test]
     fn a_deployment_is_ready_when_every_wanted_replica_is_new_and_available() {
         let object = |status| json!({"metadata": {"generation": 2}, "spec": {"replicas": 2}, "status": status});
-        assert!(matches!(judge("Deployment", &object(json!({}))), Readiness::Waiting(_)));
+        assert!(matches!(
+            judge("Deployment", &object(json!({}))),
+            Readiness::Waiting(_)
+        ));
         let old = json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 3});
-        assert_eq!(judge("Deployment", &object(old)), Readiness::Waiting("old replicas are ending".into()));
+        assert_eq!(
+            judge("Deployment", &object(old)),
+            Readiness::Waiting("old replicas are ending".into())
+        );
         let done = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
-        assert_eq!(judge("Deployment", &object(done)), Readiness::Ready("2/2 available".into()));
+        assert_eq!(
+            judge("Deployment", &object(done)),
+            Readiness::Ready("2/2 available".into())
+        );
         let stuck = json!({"observedGeneration": 2, "conditions": [
             {"type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "m"}]});
-        assert!(matches!(judge("Deployment", &object(stuck)), Readiness::Failed(_)));
+        assert!(matches!(
+            judge("Deployment", &object(stuck)),
+            Readiness::Failed(_)
+        ));
     }
 
     #[test]

@@ -12,11 +12,25 @@ pub(super) async fn run(configuration: &Configuration, args: ServerArgs) -> Resu
     let settings = configuration.server(&args.options)?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let on_stop = if args.keep_pods { OnStop::Leave } else { OnStop::StopPods };
-    let mut running = tokio::select! {
-        started = Running::start(settings, on_stop) => started?,
-        _ = interrupt.recv() => return Ok(()),
-        _ = terminate.recv() => return Ok(()),
+    let on_stop = if args.keep_pods {
+        OnStop::Leave
+    } else {
+        OnStop::StopPods
+    };
+    let mut start = Box::pin(Running::start(settings, on_stop));
+    let started = tokio::select! {
+        started = &mut start => Some(started?),
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
+    };
+    let Some(mut running) = started else {
+        // A start is short, and what is half started cannot be taken down in order.
+        tokio::select! {
+            started = start => started?.stop().await,
+            _ = interrupt.recv() => std::process::exit(130),
+            _ = terminate.recv() => std::process::exit(143),
+        }
+        return Ok(());
     };
     let failed = tokio::select! {
         _ = interrupt.recv() => None,

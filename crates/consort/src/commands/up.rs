@@ -2,7 +2,7 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use kube::Client;
@@ -31,7 +31,10 @@ pub(super) async fn run(configuration: &Configuration, global: &Global, args: Up
     let settings = configuration.server(&args.options)?;
     let progress = Progress::new(false);
     if let Some(pid) = running_pid(&settings.data_dir)? {
-        progress.done(&format!("the server of {} runs already (process {pid})", settings.data_dir.display()));
+        progress.done(&format!(
+            "the server of {} runs already (process {pid})",
+            settings.data_dir.display()
+        ));
         return on_running_server(&settings.data_dir, &manifests, &args, &progress).await;
     }
     if args.detach {
@@ -39,7 +42,10 @@ pub(super) async fn run(configuration: &Configuration, global: &Global, args: Up
         on_running_server(&settings.data_dir, &manifests, &args, &progress).await?;
         progress.line(&format!(
             "runs in the background; stop it with {}",
-            cyan(&format!("consort down --data-dir {}", settings.data_dir.display()))
+            cyan(&format!(
+                "consort down --data-dir {}",
+                settings.data_dir.display()
+            ))
         ));
         return Ok(());
     }
@@ -47,14 +53,23 @@ pub(super) async fn run(configuration: &Configuration, global: &Global, args: Up
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     progress.waiting("starting the control plane");
+    let mut start = Box::pin(Running::start(settings, OnStop::StopPods));
     let mut running = tokio::select! {
-        started = Running::start(settings, OnStop::StopPods) => started?,
-        () = either(&mut interrupt, &mut terminate) => return Err(Failure::code(130)),
+        started = &mut start => started?,
+        () = either(&mut interrupt, &mut terminate) => {
+            // A start is short, and what is half started cannot be taken down in order.
+            tokio::select! {
+                started = start => started?.stop().await,
+                () = either(&mut interrupt, &mut terminate) => std::process::exit(130),
+            }
+            return Err(Failure::code(130));
+        }
     };
     progress.done(&format!("control plane ready at {}", running.url));
     let work = async {
         if let Some(node) = &running.node {
             wait_for_node(&running.client, node, &args, &progress).await?;
+            running.settled().await;
         }
         bring_up(&running.client, "default", &manifests, &args, &progress).await?;
         progress.finish();
@@ -97,7 +112,14 @@ async fn on_running_server(
     progress: &Progress,
 ) -> Result<()> {
     let connection = connect(&Target::of_data_dir(data_dir)).await?;
-    bring_up(&connection.client, &connection.namespace, manifests, args, progress).await?;
+    bring_up(
+        &connection.client,
+        &connection.namespace,
+        manifests,
+        args,
+        progress,
+    )
+    .await?;
     progress.finish();
     print_access(&connect::admin_kubeconfig(data_dir), progress);
     Ok(())
@@ -111,7 +133,11 @@ fn print_access(kubeconfig: &Path, progress: &Progress) {
 }
 
 /// Starts `consort server` as a session of its own and waits until it answers.
-async fn start_in_background(settings: &Settings, global: &Global, progress: &Progress) -> Result<()> {
+async fn start_in_background(
+    settings: &Settings,
+    global: &Global,
+    progress: &Progress,
+) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -160,7 +186,7 @@ async fn start_in_background(settings: &Settings, global: &Global, progress: &Pr
     let deadline = Instant::now() + START;
     loop {
         if let Some(status) = child.try_wait()? {
-            return Err(died(&mut child, status.to_string(), &log_path));
+            return Err(died(status, &log_path));
         }
         if answers(&settings.data_dir, &child).await {
             progress.done("control plane ready");
@@ -169,14 +195,17 @@ async fn start_in_background(settings: &Settings, global: &Global, progress: &Pr
         if Instant::now() > deadline {
             return Err(Failure::new(
                 Kind::Failed,
-                format!("the server does not answer; its log is {}", log_path.display()),
+                format!(
+                    "the server does not answer; its log is {}",
+                    log_path.display()
+                ),
             ));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-fn died(_child: &mut Child, status: String, log: &Path) -> Failure {
+fn died(status: ExitStatus, log: &Path) -> Failure {
     let tail = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = tail.lines().rev().take(5).collect();
     let lines: Vec<&str> = lines.into_iter().rev().collect();
@@ -242,15 +271,27 @@ async fn bring_up(
         count(Outcome::Unchanged),
     ));
     let deadline = Instant::now() + args.timeout;
-    let pending: Vec<&Applied> = applied.iter().filter(|one| ready::is_awaited(one)).collect();
-    ready::wait(client, &pending, deadline, &mut |one: &Applied, readiness: &Readiness| match readiness {
-        Readiness::Ready(text) => progress.done(&format!("{} {text}", one.title())),
-        Readiness::Waiting(text) => progress.waiting(format!("{}: {text}", one.title())),
-        Readiness::Failed(text) => progress.warn(&format!("{} {text}", one.title())),
-    })
+    let pending: Vec<&Applied> = applied
+        .iter()
+        .filter(|one| ready::is_awaited(one))
+        .collect();
+    ready::wait(
+        client,
+        &pending,
+        deadline,
+        &mut |one: &Applied, readiness: &Readiness| match readiness {
+            Readiness::Ready(text) => progress.done(&format!("{} {text}", one.title())),
+            Readiness::Waiting(text) => progress.waiting(format!("{}: {text}", one.title())),
+            Readiness::Failed(text) => progress.warn(&format!("{} {text}", one.title())),
+        },
+    )
     .await?;
     for address in ready::addresses(client, &applied).await? {
-        progress.line(&format!("{} answers at {}", address.service, cyan(&address.url)));
+        progress.line(&format!(
+            "{} answers at {}",
+            address.service,
+            cyan(&address.url)
+        ));
     }
     Ok(())
 }

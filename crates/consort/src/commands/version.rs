@@ -1,14 +1,13 @@
 //! `consort version`.
 
 use crate::cli::Version;
-use crate::error::Result;
 use crate::output;
 
 /// The Kubernetes version whose API is served.
 const KUBERNETES: &str = "1.37";
 
 /// Prints which build this is.
-pub(super) fn run(args: &Version) -> Result<()> {
+pub(super) fn run(args: &Version) {
     let version = env!("CARGO_PKG_VERSION");
     if args.json {
         let value = serde_json::json!({
@@ -19,7 +18,8 @@ pub(super) fn run(args: &Version) -> Result<()> {
         });
         output::print(&format!("{value:#}\n"));
     } else {
-        output::print(&format!("consort {version} (Kubernetes API {KUBERNETES})\n"));
+        output::print(&format!(
+            "consort {version} (Kubernetes API {KUBERNETES})\n"
+        ));
     }
-    Ok(())
 }

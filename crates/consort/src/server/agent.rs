@@ -40,6 +40,8 @@ pub(super) struct Agent {
     hub: Hub,
     watching: CancellationToken,
     network: Network,
+    runtime: Runtime,
+    node: consort_node::Agent,
     on_stop: OnStop,
 }
 
@@ -81,20 +83,30 @@ pub(super) async fn start(
         }
     });
     let listener = crate::images::listen(&settings.data_dir)?;
-    support
-        .tasks
-        .spawn(crate::images::serve(listener, images.clone(), support.token.clone()));
+    support.tasks.spawn(crate::images::serve(
+        listener,
+        images.clone(),
+        support.token.clone(),
+    ));
 
     let watching = CancellationToken::new();
-    let hub = Hub::new(api.client(User::node(&settings.node_name)), watching.clone());
+    let hub = Hub::new(
+        api.client(User::node(&settings.node_name)),
+        watching.clone(),
+    );
     let services = Services::new(
         &hub,
         network.balancer(),
         records,
-        services::Options { dns: cluster_dns, ..services::Options::default() },
+        services::Options {
+            dns: cluster_dns,
+            ..services::Options::default()
+        },
     );
     let token = support.token.clone();
-    support.tasks.spawn(async move { services.run(token).await });
+    support
+        .tasks
+        .spawn(async move { services.run(token).await });
 
     let node = Node::new(consort_node::Options {
         pod_cidr: Some(settings.pod_cidr),
@@ -104,14 +116,18 @@ pub(super) async fn start(
             settings.node_name.clone(),
             settings.data_dir.join("node"),
             hub.clone(),
-            runtime,
+            runtime.clone(),
             images,
             network.clone(),
         )
     });
     let sessions = CancellationToken::new();
-    let streaming = Streaming::new(node.agent(), sessions.clone());
-    let local = Local { name: settings.node_name.clone(), streaming: streaming.clone() };
+    let view = node.agent();
+    let streaming = Streaming::new(view.clone(), sessions.clone());
+    let local = Local {
+        name: settings.node_name.clone(),
+        streaming: streaming.clone(),
+    };
     api.set_nodes(local.shared());
     let mut pods = Layer::new("node");
     let on_shutdown = match on_stop {
@@ -124,7 +140,18 @@ pub(super) async fn start(
             tracing::error!(error = chain(&error), "the node ended");
         }
     });
-    Ok(Agent { pods, support, streaming, sessions, hub, watching, network, on_stop })
+    Ok(Agent {
+        pods,
+        support,
+        streaming,
+        sessions,
+        hub,
+        watching,
+        network,
+        runtime,
+        node: view,
+        on_stop,
+    })
 }
 
 /// Binds DNS to the pods' gateway, on the usual port if it is free: pods reach it through the
@@ -135,7 +162,7 @@ async fn bind_dns(settings: &Settings, gateway: Ipv4Addr) -> Result<Dns> {
         let options = dns::Options {
             addrs: vec![SocketAddr::from((gateway, port))],
             domain: settings.cluster_domain.clone(),
-                upstream: None,
+            upstream: None,
             ttl: DNS_TTL,
         };
         match Dns::bind(options).await {
@@ -155,22 +182,36 @@ impl Agent {
         }
     }
 
+    /// Waits until the API knows how the pods of an earlier run were found.
+    pub(super) async fn settled(&self) {
+        self.node.settled().await;
+    }
+
     /// Stops the node; with [`OnStop::StopPods`] nothing of it is left on the host.
     pub(super) async fn stop(mut self) {
         self.pods.stop(PODS_GRACE).await;
         self.sessions.cancel();
-        if tokio::time::timeout(GRACE, self.streaming.closed()).await.is_err() {
+        if tokio::time::timeout(GRACE, self.streaming.closed())
+            .await
+            .is_err()
+        {
             tracing::warn!("sessions into pods did not end in time");
         }
         self.support.stop(GRACE).await;
         self.watching.cancel();
-        if tokio::time::timeout(GRACE, self.hub.closed()).await.is_err() {
+        if tokio::time::timeout(GRACE, self.hub.closed())
+            .await
+            .is_err()
+        {
             tracing::warn!("the node's watches did not end in time");
         }
-        if self.on_stop == OnStop::StopPods
-            && let Err(error) = self.network.down().await
-        {
-            tracing::error!(error = chain(&error), "removing the pod network");
+        if self.on_stop == OnStop::StopPods {
+            if let Err(error) = self.network.down().await {
+                tracing::error!(error = chain(&error), "removing the pod network");
+            }
+            if let Err(error) = self.runtime.close() {
+                tracing::error!(error = chain(&error), "removing the control groups");
+            }
         }
     }
 }

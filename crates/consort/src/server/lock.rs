@@ -30,7 +30,8 @@ impl Lock {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let pid = read_pid(&mut file).map_err(failed)?;
-                let holder = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+                let holder =
+                    pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
                 return Err(Failure::new(
                     Kind::Failed,
                     format!("{} is served by {holder} already", data_dir.display()),
@@ -98,7 +99,10 @@ mod tests {
         let own = Pid::from_raw(std::process::id().cast_signed());
         assert_eq!(running_pid(dir.path()).unwrap(), Some(own));
         let failure = Lock::take(dir.path()).unwrap_err();
-        assert!(format!("{failure:?}").contains(&own.to_string()), "{failure:?}");
+        assert!(
+            format!("{failure:?}").contains(&own.to_string()),
+            "{failure:?}"
+        );
         drop(lock);
         assert_eq!(running_pid(dir.path()).unwrap(), None);
         Lock::take(dir.path()).unwrap();

@@ -114,35 +114,53 @@ impl Running {
         make_private_dir(&settings.data_dir)?;
         let lock = lock::Lock::take(&settings.data_dir)?;
         let listener = bind(settings.listen).await?;
+        let network = if settings.node {
+            Some(open_network(&settings).await?)
+        } else {
+            None
+        };
+        let started = Self::assemble(settings, on_stop, lock, listener, network.clone()).await;
+        if let Ok(running) = &started {
+            tracing::info!(url = running.url, elapsed = ?begun.elapsed(), "the API answers");
+        } else if let Some(network) = network
+            // Pods of an earlier run go on, and need their network.
+            && network.attachments().is_empty()
+            && let Err(error) = network.down().await
+        {
+            tracing::error!(error = chain(&error), "removing the pod network");
+        }
+        started
+    }
+
+    async fn assemble(
+        settings: Settings,
+        on_stop: OnStop,
+        lock: lock::Lock,
+        listener: TcpListener,
+        network: Option<Network>,
+    ) -> Result<Self> {
         let listen = listener.local_addr()?;
         let gateway = first_host(settings.pod_cidr);
-
-        let network = async {
-            if !settings.node {
-                return Ok(None);
+        let up = async {
+            match &network {
+                Some(network) => network
+                    .up()
+                    .await
+                    .map_err(|e| failed("setting up the pod network", &e)),
+                None => Ok(()),
             }
-            let network = Network::open(consort_net::network::Options {
-                name: crate::identity::instance(&settings.data_dir),
-                pod_cidr: settings.pod_cidr,
-                cluster_cidr: settings.cluster_cidr,
-                service_cidr: settings.service_cidr,
-                mtu: None,
-                state_dir: settings.data_dir.join("net"),
-                node_port_addresses: Vec::new(),
-                masquerade: true,
-            })
-            .await
-            .map_err(|e| failed("setting up the pod network", &e))?;
-            network
-                .up()
-                .await
-                .map_err(|e| failed("setting up the pod network", &e))?;
-            Ok::<_, Failure>(Some(network))
         };
-        let (network, (store, pki)) = tokio::try_join!(network, open(&settings, listen, gateway))?;
+        // Neither is left half done when the other fails.
+        let (up, opened) = tokio::join!(up, open(&settings, listen, gateway));
+        up?;
+        let (store, pki) = opened?;
 
         let advertise = SocketAddr::new(
-            if settings.node { IpAddr::V4(gateway) } else { listen.ip() },
+            if settings.node {
+                IpAddr::V4(gateway)
+            } else {
+                listen.ip()
+            },
             listen.port(),
         );
         let issuer = format!("https://kubernetes.default.svc.{}", settings.cluster_domain);
@@ -161,7 +179,9 @@ impl Running {
         let mut api_layer = Layer::new("api");
         let serve = |layer: &mut Layer, listener: TcpListener| {
             let (api, tls, token) = (api.clone(), tls.clone(), layer.token.clone());
-            layer.tasks.spawn(async move { api.serve(listener, Some(tls), token).await });
+            layer
+                .tasks
+                .spawn(async move { api.serve(listener, Some(tls), token).await });
         };
         serve(&mut api_layer, listener);
         if network.is_some() {
@@ -171,7 +191,6 @@ impl Running {
         let url = format!("https://{}", reachable(listen));
         let kubeconfig = crate::connect::admin_kubeconfig(&settings.data_dir);
         write_kubeconfig(&kubeconfig, &pki, &url)?;
-        tracing::info!(url, elapsed = ?begun.elapsed(), "the API answers");
 
         let mut control = Layer::new("reconcilers");
         let manager = api.client(User::new("system:kube-controller-manager", NO_GROUPS));
@@ -215,6 +234,13 @@ impl Running {
         Failure::new(Kind::Failed, format!("a part of the server ({name}) {how}"))
     }
 
+    /// Waits until the API knows how the pods of an earlier run were found; at once without a node.
+    pub(crate) async fn settled(&self) {
+        if let Some(agent) = &self.agent {
+            agent.settled().await;
+        }
+    }
+
     /// Stops everything, the node first and the store last.
     pub(crate) async fn stop(mut self) {
         if let Some(agent) = self.agent.take() {
@@ -225,6 +251,22 @@ impl Running {
         self.api.close().await;
         self.store.close().await;
     }
+}
+
+async fn open_network(settings: &Settings) -> Result<Network> {
+    let options = consort_net::network::Options {
+        name: crate::identity::instance(&settings.data_dir),
+        pod_cidr: settings.pod_cidr,
+        cluster_cidr: settings.cluster_cidr,
+        service_cidr: settings.service_cidr,
+        mtu: None,
+        state_dir: settings.data_dir.join("net"),
+        node_port_addresses: Vec::new(),
+        masquerade: true,
+    };
+    Network::open(options)
+        .await
+        .map_err(|e| failed("setting up the pod network", &e))
 }
 
 async fn next(layer: &mut Layer) -> (&'static str, std::result::Result<(), JoinError>) {
@@ -304,8 +346,11 @@ fn make_private_dir(dir: &Path) -> Result<()> {
             std::io::ErrorKind::PermissionDenied => Kind::Permission,
             _ => Kind::Failed,
         };
-        Failure::new(kind, format!("making the data directory {}: {error}", dir.display()))
-            .hint("name another with --data-dir")
+        Failure::new(
+            kind,
+            format!("making the data directory {}: {error}", dir.display()),
+        )
+        .hint("name another with --data-dir")
     })
 }
 
@@ -338,9 +383,8 @@ fn write_kubeconfig(path: &Path, pki: &Pki, url: &str) -> Result<()> {
         file.write_all(text.as_bytes())?;
         std::fs::rename(&partial, path)
     };
-    write().map_err(|error| {
-        Failure::new(Kind::Failed, format!("writing {}: {error}", path.display()))
-    })
+    write()
+        .map_err(|error| Failure::new(Kind::Failed, format!("writing {}: {error}", path.display())))
 }
 
 fn start_control(layer: &mut Layer, api: &Api, hub: &Hub, pki: &Pki) {

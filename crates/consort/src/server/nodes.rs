@@ -17,7 +17,11 @@ pub(super) struct Local {
 }
 
 impl NodeConnector for Local {
-    fn send(&self, node: &str, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, ConnectError>> {
+    fn send(
+        &self,
+        node: &str,
+        request: Request<Body>,
+    ) -> BoxFuture<'static, Result<Response<Body>, ConnectError>> {
         if node != self.name {
             let error = ConnectError::Unknown(node.to_owned());
             return std::future::ready(Err(error)).boxed();

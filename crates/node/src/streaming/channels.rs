@@ -50,8 +50,13 @@ impl Version {
 /// The first protocol a client offers that is in `known`, in the client's order.
 pub(super) fn offered<'a>(headers: &HeaderMap, known: &[&'a str]) -> Option<&'a str> {
     let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
-    let names = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
-    names.map(str::trim).find_map(|name| known.iter().find(|own| **own == name).copied())
+    let names = values
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','));
+    names
+        .map(str::trim)
+        .find_map(|name| known.iter().find(|own| **own == name).copied())
 }
 
 /// Picks the version of a handshake; `Err` names what was offered if none of it is known.

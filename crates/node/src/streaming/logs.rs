@@ -46,24 +46,33 @@ impl Wanted {
             query
                 .get(key)
                 .map(|text| {
-                    text.parse::<u64>()
-                        .map_err(|_| Error::BadRequest(format!("{key}: {text:?} is not a number of at least 0")))
+                    text.parse::<u64>().map_err(|_| {
+                        Error::BadRequest(format!("{key}: {text:?} is not a number of at least 0"))
+                    })
                 })
                 .transpose()
         };
         let mut since = number("sinceSeconds")?.map(|seconds| {
             let seconds = i64::try_from(seconds).unwrap_or(i64::MAX / 2);
-            Timestamp::now().saturating_sub(jiff::SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MIN)
+            Timestamp::now()
+                .saturating_sub(jiff::SignedDuration::from_secs(seconds))
+                .unwrap_or(Timestamp::MIN)
         });
         if let Some(text) = query.get("sinceTime") {
-            let time = text.parse().map_err(|_| Error::BadRequest(format!("sinceTime: {text:?} is not a time")))?;
+            let time = text
+                .parse()
+                .map_err(|_| Error::BadRequest(format!("sinceTime: {text:?} is not a time")))?;
             since = Some(time);
         }
         let stream = match query.get("stream") {
             None | Some("" | "All") => None,
             Some("Stdout") => Some("stdout"),
             Some("Stderr") => Some("stderr"),
-            Some(other) => return Err(Error::BadRequest(format!("stream: {other:?} is not one of All, Stdout, Stderr"))),
+            Some(other) => {
+                return Err(Error::BadRequest(format!(
+                    "stream: {other:?} is not one of All, Stdout, Stderr"
+                )));
+            }
         };
         Ok(Self {
             follow: query.flag("follow"),
@@ -89,14 +98,20 @@ impl Streaming {
         let view = self.agent.pod(namespace, pod)?;
         let previous = query.flag("previous");
         let path = view.log(container, previous)?;
-        let running = if previous { None } else { view.container(container).ok() };
+        let running = if previous {
+            None
+        } else {
+            view.container(container).ok()
+        };
         let mut reader = Reader::open(path, wanted, running)
             .await
             .map_err(|error| Error::Internal(format!("reading the log of {container}: {error}")))?;
         reader.shutdown = Some(self.shutdown.clone());
         let chunks = futures::stream::try_unfold(reader, |mut reader| async move {
             let chunk = reader.next().await?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(chunk.map(|chunk| (http_body::Frame::data(chunk), reader)))
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
+                chunk.map(|chunk| (http_body::Frame::data(chunk), reader)),
+            )
         });
         let mut response = Response::new(StreamBody::new(chunks).boxed_unsync());
         let text = header::HeaderValue::from_static("text/plain");
@@ -135,7 +150,9 @@ impl Reader {
         let follow = if wanted.follow {
             let notify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
             if let Some(dir) = path.parent() {
-                let what = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+                let what = AddWatchFlags::IN_MODIFY
+                    | AddWatchFlags::IN_CREATE
+                    | AddWatchFlags::IN_MOVED_TO;
                 notify.add_watch(dir, what)?;
             }
             let ended = container.is_none();
@@ -145,7 +162,11 @@ impl Reader {
                     None => std::future::pending().await,
                 }
             };
-            Some(Follow { notify: readable(notify)?, exit: exit.boxed(), ended })
+            Some(Follow {
+                notify: readable(notify)?,
+                exit: exit.boxed(),
+                ended,
+            })
         } else {
             None
         };
@@ -226,13 +247,12 @@ impl Reader {
         // The writer may have moved its file away and started another.
         if let Ok(metadata) = std::fs::metadata(&self.path)
             && Some(metadata.ino()) != self.inode
+            && let Ok(next) = File::open(&self.path)
         {
-            if let Ok(next) = File::open(&self.path) {
-                self.files.push_back(next);
-                // What was written to the old file in between comes first: it is read to its end
-                // once more before the new one is taken.
-                return Ok(true);
-            }
+            self.files.push_back(next);
+            // What was written to the old file in between comes first: it is read to its end once
+            // more before the new one is taken.
+            return Ok(true);
         }
         let Some(follow) = &mut self.follow else {
             return Ok(false);
@@ -268,7 +288,11 @@ impl Reader {
             let Some(record) = Record::parse(record) else {
                 continue;
             };
-            if self.wanted.stream.is_some_and(|stream| stream.as_bytes() != record.stream) {
+            if self
+                .wanted
+                .stream
+                .is_some_and(|stream| stream.as_bytes() != record.stream)
+            {
                 continue;
             }
             if let Some(since) = self.wanted.since
@@ -311,11 +335,18 @@ impl<'a> Record<'a> {
             b'P' => false,
             _ => return None,
         };
-        Some(Self { time, stream, whole, text })
+        Some(Self {
+            time,
+            stream,
+            whole,
+            text,
+        })
     }
 
     fn is_since(&self, since: Timestamp) -> bool {
-        let time = std::str::from_utf8(self.time).ok().and_then(|text| text.parse::<Timestamp>().ok());
+        let time = std::str::from_utf8(self.time)
+            .ok()
+            .and_then(|text| text.parse::<Timestamp>().ok());
         time.is_none_or(|time| time >= since)
     }
 }
@@ -326,8 +357,12 @@ fn readable(notify: Inotify) -> io::Result<pipe::Receiver> {
     pipe::Receiver::from_owned_fd_unchecked(OwnedFd::from(notify))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
 }
 
 /// Opens the log's files, the oldest first, each at the place to start reading from. All are open
@@ -419,20 +454,39 @@ mod tests {
     async fn pieces_of_a_line_are_joined() {
         let (_dir, path) = log();
         assert_eq!(read(&path, Wanted::default()).await, "one\ntwo\nthree\n");
-        let timed = Wanted { timestamps: true, ..Wanted::default() };
-        assert!(read(&path, timed).await.ends_with("2026-01-01T00:00:03.000000000Z three\n"));
+        let timed = Wanted {
+            timestamps: true,
+            ..Wanted::default()
+        };
+        assert!(
+            read(&path, timed)
+                .await
+                .ends_with("2026-01-01T00:00:03.000000000Z three\n")
+        );
     }
 
     #[tokio::test]
     async fn a_part_of_the_log_can_be_asked_for() {
         let (_dir, path) = log();
-        let since = Wanted { since: Some("2026-01-01T00:00:02Z".parse().unwrap()), ..Wanted::default() };
+        let since = Wanted {
+            since: Some("2026-01-01T00:00:02Z".parse().unwrap()),
+            ..Wanted::default()
+        };
         assert_eq!(read(&path, since).await, "two\nthree\n");
-        let limited = Wanted { limit: Some(5), ..Wanted::default() };
+        let limited = Wanted {
+            limit: Some(5),
+            ..Wanted::default()
+        };
         assert_eq!(read(&path, limited).await, "one\nt");
-        let errors = Wanted { stream: Some("stderr"), ..Wanted::default() };
+        let errors = Wanted {
+            stream: Some("stderr"),
+            ..Wanted::default()
+        };
         assert_eq!(read(&path, errors).await, "two\n");
-        let none = Wanted { tail: Some(0), ..Wanted::default() };
+        let none = Wanted {
+            tail: Some(0),
+            ..Wanted::default()
+        };
         assert_eq!(read(&path, none).await, "");
     }
 
@@ -445,7 +499,10 @@ mod tests {
         std::fs::write(dir.path().join("0.log.1"), line(3) + &line(4)).unwrap();
         std::fs::write(&path, line(5)).unwrap();
         assert_eq!(read(&path, Wanted::default()).await, "1\n2\n3\n4\n5\n");
-        let tail = |lines| Wanted { tail: Some(lines), ..Wanted::default() };
+        let tail = |lines| Wanted {
+            tail: Some(lines),
+            ..Wanted::default()
+        };
         assert_eq!(read(&path, tail(1)).await, "5\n");
         assert_eq!(read(&path, tail(2)).await, "4\n5\n");
         assert_eq!(read(&path, tail(4)).await, "2\n3\n4\n5\n");
@@ -455,19 +512,29 @@ mod tests {
     #[tokio::test]
     async fn a_follower_sees_what_is_written_later_also_after_a_rotation() {
         let (dir, path) = log();
-        let wanted = Wanted { follow: true, tail: Some(0), ..Wanted::default() };
+        let wanted = Wanted {
+            follow: true,
+            tail: Some(0),
+            ..Wanted::default()
+        };
         let mut reader = Reader::open(path.clone(), wanted, None).await.unwrap();
         // As if a container were still running.
         reader.follow.as_mut().unwrap().ended = false;
         let append = |path: &Path, text: &str| {
-            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+            let mut file = std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
+                .unwrap();
             writeln!(file, "2026-01-01T00:00:05.000000000Z stdout F {text}").unwrap();
         };
         append(&path, "four");
         assert_eq!(reader.next().await.unwrap().unwrap(), "four\n");
         std::fs::rename(&path, dir.path().join("0.log.1")).unwrap();
         append(&path, "five");
-        let next = tokio::time::timeout(Duration::from_secs(10), reader.next()).await.unwrap();
+        let next = tokio::time::timeout(Duration::from_secs(10), reader.next())
+            .await
+            .unwrap();
         assert_eq!(next.unwrap().unwrap(), "five\n");
         reader.follow.as_mut().unwrap().ended = true;
         assert_eq!(reader.next().await.unwrap(), None);

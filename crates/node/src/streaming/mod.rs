@@ -95,7 +95,9 @@ impl From<consort_runtime::Error> for Error {
 }
 
 fn full(text: impl Into<Bytes>) -> Body {
-    Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
+    Full::new(text.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 fn empty() -> Body {
@@ -105,7 +107,11 @@ fn empty() -> Body {
 impl Streaming {
     /// Answers for the pods that `agent` shows. Sessions end at `shutdown`.
     pub fn new(agent: Agent, shutdown: CancellationToken) -> Self {
-        Self { agent, sessions: TaskTracker::new(), shutdown }
+        Self {
+            agent,
+            sessions: TaskTracker::new(),
+            shutdown,
+        }
     }
 
     /// Waits until every session has ended; call it after the shutdown.
@@ -125,7 +131,11 @@ impl Streaming {
     async fn route(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
         let path = request.uri().path().to_owned();
         let query = Query::parse(request.uri().query().unwrap_or_default());
-        let parts: Vec<String> = path.trim_matches('/').split('/').map(query::decode).collect();
+        let parts: Vec<String> = path
+            .trim_matches('/')
+            .split('/')
+            .map(query::decode)
+            .collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         match parts.as_slice() {
             ["containerLogs", namespace, pod, container] => {
@@ -137,15 +147,17 @@ impl Streaming {
             ["exec", namespace, pod, container] => {
                 let command = query.all("command");
                 if command.is_empty() {
-                    return Err(Error::BadRequest("you must specify at least 1 command for the container".into()));
+                    return Err(Error::BadRequest(
+                        "you must specify at least 1 command for the container".into(),
+                    ));
                 }
                 let container = self.agent.pod(namespace, pod)?.container(container)?;
                 let source = process::Source::Exec { container, command };
-                self.remote(request, &query, source).await
+                self.remote(request, &query, source)
             }
             ["attach", namespace, pod, container] => {
                 let container = self.agent.pod(namespace, pod)?.container(container)?;
-                self.remote(request, &query, process::Source::Attach { container }).await
+                self.remote(request, &query, process::Source::Attach { container })
             }
             ["portForward", namespace, pod] => {
                 let view = self.agent.pod(namespace, pod)?;

@@ -54,13 +54,19 @@ impl Streaming {
                 check_spdy(headers)?;
                 (upgrade::to_spdy(SPDY_PROTOCOL), Kind::Spdy)
             }
-            Wanted::WebSocket if offered(headers, &[TUNNEL_PROTOCOL]).is_some() => {
-                (upgrade::to_web_socket(headers, Some(TUNNEL_PROTOCOL))?, Kind::Tunnel)
-            }
+            Wanted::WebSocket if offered(headers, &[TUNNEL_PROTOCOL]).is_some() => (
+                upgrade::to_web_socket(headers, Some(TUNNEL_PROTOCOL))?,
+                Kind::Tunnel,
+            ),
             Wanted::WebSocket => {
-                let protocol = CHANNEL_PROTOCOLS.iter().find(|own| offered(headers, &[own]).is_some());
+                let protocol = CHANNEL_PROTOCOLS
+                    .iter()
+                    .find(|own| offered(headers, &[own]).is_some());
                 let ports = ports(query)?;
-                (upgrade::to_web_socket(headers, protocol.copied())?, Kind::Channels(ports))
+                (
+                    upgrade::to_web_socket(headers, protocol.copied())?,
+                    Kind::Channels(ports),
+                )
             }
         };
         let connection = upgrade::take(&mut request)?;
@@ -102,19 +108,30 @@ enum Kind {
 fn check_spdy(headers: &HeaderMap) -> Result<(), Error> {
     let values = headers.get_all(STREAM_PROTOCOL);
     let known = values.iter().any(|value| {
-        value.to_str().is_ok_and(|text| text.split(',').any(|name| name.trim() == SPDY_PROTOCOL))
+        value
+            .to_str()
+            .is_ok_and(|text| text.split(',').any(|name| name.trim() == SPDY_PROTOCOL))
     });
     if known {
         Ok(())
     } else {
-        Err(Error::BadRequest(format!("the stream protocol {SPDY_PROTOCOL} was not offered")))
+        Err(Error::BadRequest(format!(
+            "the stream protocol {SPDY_PROTOCOL} was not offered"
+        )))
     }
 }
 
 fn ports(query: &Query) -> Result<Vec<u16>, Error> {
     let mut ports = Vec::new();
-    for text in query.all("port").iter().chain(&query.all("ports")).flat_map(|text| text.split(',')) {
-        let port: u16 = text.parse().map_err(|_| Error::BadRequest(format!("{text:?} is not a port")))?;
+    for text in query
+        .all("port")
+        .iter()
+        .chain(&query.all("ports"))
+        .flat_map(|text| text.split(','))
+    {
+        let port: u16 = text
+            .parse()
+            .map_err(|_| Error::BadRequest(format!("{text:?} is not a port")))?;
         ports.push(port);
     }
     if ports.is_empty() || ports.len() > PORTS {
@@ -137,20 +154,22 @@ impl Target {
         let netns = self.netns.clone();
         // The thread ends with the call: one that has been in another network must not be reused.
         let (done, dialled) = tokio::sync::oneshot::channel();
-        std::thread::Builder::new().name("dial".to_owned()).spawn(move || {
-            let result = (|| {
-                if let Some(path) = netns {
-                    let file = std::fs::File::open(path)?;
-                    setns(file.as_fd(), CloneFlags::CLONE_NEWNET)?;
-                }
-                let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-                StdTcpStream::connect_timeout(&v4, DIAL).or_else(|error| {
-                    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
-                    StdTcpStream::connect_timeout(&v6, DIAL).map_err(|_| error)
-                })
-            })();
-            let _ = done.send(result);
-        })?;
+        std::thread::Builder::new()
+            .name("dial".to_owned())
+            .spawn(move || {
+                let result = (|| {
+                    if let Some(path) = netns {
+                        let file = std::fs::File::open(path)?;
+                        setns(file.as_fd(), CloneFlags::CLONE_NEWNET)?;
+                    }
+                    let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+                    StdTcpStream::connect_timeout(&v4, DIAL).or_else(|error| {
+                        let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+                        StdTcpStream::connect_timeout(&v6, DIAL).map_err(|_| error)
+                    })
+                })();
+                let _ = done.send(result);
+            })?;
         let stream = dialled.await.map_err(io::Error::other)??;
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
@@ -179,8 +198,14 @@ async fn over_spdy(mut session: Session, target: Target) {
         let now = tokio::time::Instant::now();
         waiting.retain(|_, (_, since)| now.duration_since(*since) < PAIR);
         // Old clients number nothing: then the port tells pairs apart.
-        let key = stream.header("requestid").or_else(|| stream.header("port")).unwrap_or_default().to_owned();
-        let (pair, _) = waiting.entry(key.clone()).or_insert_with(|| (Pair::default(), now));
+        let key = stream
+            .header("requestid")
+            .or_else(|| stream.header("port"))
+            .unwrap_or_default()
+            .to_owned();
+        let (pair, _) = waiting
+            .entry(key.clone())
+            .or_insert_with(|| (Pair::default(), now));
         match stream.header("streamtype") {
             Some("data") => pair.data = Some(stream),
             Some("error") => pair.error = Some(stream),
@@ -191,7 +216,13 @@ async fn over_spdy(mut session: Session, target: Target) {
         }
         if pair.data.is_some()
             && pair.error.is_some()
-            && let Some((Pair { data: Some(data), error: Some(error) }, _)) = waiting.remove(&key)
+            && let Some((
+                Pair {
+                    data: Some(data),
+                    error: Some(error),
+                },
+                _,
+            )) = waiting.remove(&key)
         {
             connections.spawn(forward(data, error, target.clone()));
         }
@@ -200,7 +231,10 @@ async fn over_spdy(mut session: Session, target: Target) {
 }
 
 async fn forward(data: Stream, error: Stream, target: Target) {
-    let port = data.header("port").and_then(|text| text.parse::<u16>().ok()).filter(|port| *port > 0);
+    let port = data
+        .header("port")
+        .and_then(|text| text.parse::<u16>().ok())
+        .filter(|port| *port > 0);
     let (mut from_client, to_client) = data.split();
     let (_, errors) = error.split();
     let Some(port) = port else {
@@ -226,12 +260,17 @@ async fn forward(data: Stream, error: Stream, target: Target) {
                     match input.read(&mut buffer).await {
                         Ok(0) => break,
                         Ok(read) => {
-                            if !to_client.send(Bytes::copy_from_slice(&buffer[..read])).await {
+                            if !to_client
+                                .send(Bytes::copy_from_slice(&buffer[..read]))
+                                .await
+                            {
                                 break;
                             }
                         }
                         Err(error) => {
-                            errors.send(format!("reading from port {port}: {error}").into()).await;
+                            errors
+                                .send(format!("reading from port {port}: {error}").into())
+                                .await;
                             break;
                         }
                     }
@@ -241,7 +280,8 @@ async fn forward(data: Stream, error: Stream, target: Target) {
             tokio::join!(upstream, downstream);
         }
         Err(error) => {
-            let text = format!("error forwarding port {port} to pod: dialling 127.0.0.1:{port}: {error}");
+            let text =
+                format!("error forwarding port {port} to pod: dialling 127.0.0.1:{port}: {error}");
             errors.send(text.into()).await;
             to_client.finish().await;
         }
@@ -274,7 +314,11 @@ async fn tunnel(connection: Connection, target: Target) {
             match from_session.read(&mut buffer).await {
                 Ok(0) | Err(_) => break,
                 Ok(read) => {
-                    if sink.send(Message::binary(buffer[..read].to_vec())).await.is_err() {
+                    if sink
+                        .send(Message::binary(buffer[..read].to_vec()))
+                        .await
+                        .is_err()
+                    {
                         break;
                     }
                 }
@@ -298,7 +342,13 @@ async fn over_channels(connection: Connection, ports: &[u16], target: Target) {
         let (input, received) = mpsc::channel::<Bytes>(WAITING);
         inputs.push(Some(input));
         let channel = u8::try_from(2 * index).unwrap_or(u8::MAX - 1);
-        connections.spawn(channel_connection(channel, port, received, outgoing.clone(), target.clone()));
+        connections.spawn(channel_connection(
+            channel,
+            port,
+            received,
+            outgoing.clone(),
+            target.clone(),
+        ));
     }
     drop(outgoing);
     let writer = async move {
@@ -346,14 +396,19 @@ async fn channel_connection(
     let message = |channel: u8, data: &[u8]| Message::binary([&[channel], data].concat());
     // Each channel begins with the port it is for, low byte first.
     for channel in [channel, channel + 1] {
-        if outgoing.send(message(channel, &port.to_le_bytes())).await.is_err() {
+        if outgoing
+            .send(message(channel, &port.to_le_bytes()))
+            .await
+            .is_err()
+        {
             return;
         }
     }
     let stream = match target.dial(port).await {
         Ok(stream) => stream,
         Err(error) => {
-            let text = format!("error forwarding port {port} to pod: dialling 127.0.0.1:{port}: {error}");
+            let text =
+                format!("error forwarding port {port} to pod: dialling 127.0.0.1:{port}: {error}");
             let _ = outgoing.send(message(channel + 1, text.as_bytes())).await;
             return;
         }
@@ -370,7 +425,12 @@ async fn channel_connection(
     let downstream = async {
         let mut buffer = vec![0; CHUNK];
         while let Ok(read) = input.read(&mut buffer).await {
-            if read == 0 || outgoing.send(message(channel, &buffer[..read])).await.is_err() {
+            if read == 0
+                || outgoing
+                    .send(message(channel, &buffer[..read]))
+                    .await
+                    .is_err()
+            {
                 break;
             }
         }

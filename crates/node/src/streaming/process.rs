@@ -35,7 +35,10 @@ pub(super) struct Streams {
 /// A process with its streams taken out.
 pub(super) enum Process {
     Exec(Exec),
-    Attach { attach: Attach, container: Container },
+    Attach {
+        attach: Attach,
+        container: Container,
+    },
 }
 
 /// Input of a process.
@@ -104,7 +107,10 @@ impl Process {
             Self::Attach { container, .. } => container.resize(columns, rows).await,
         };
         if let Err(error) = result {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a terminal was not resized");
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a terminal was not resized"
+            );
         }
     }
 }

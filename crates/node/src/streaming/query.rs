@@ -9,19 +9,29 @@ impl Query {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         let read = |pair: &str| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(&key.replace('+', " ")), decode(&value.replace('+', " ")))
+            (
+                decode(&key.replace('+', " ")),
+                decode(&value.replace('+', " ")),
+            )
         };
         Self(pairs.map(read).collect())
     }
 
     /// The first value of a parameter.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(own, _)| own == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(own, _)| own == key)
+            .map(|(_, value)| value.as_str())
     }
 
     /// All values of a parameter.
     pub(super) fn all(&self, key: &str) -> Vec<String> {
-        self.0.iter().filter(|(own, _)| own == key).map(|(_, value)| value.clone()).collect()
+        self.0
+            .iter()
+            .filter(|(own, _)| own == key)
+            .map(|(_, value)| value.clone())
+            .collect()
     }
 
     /// Whether a parameter is set to `true` or `1`, the forms clients write.
@@ -39,17 +49,14 @@ pub(super) fn decode(text: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut index = 0;
     while let Some(byte) = bytes.get(index) {
-        let hex = bytes.get(index + 1..index + 3).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.filter(|_| *byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(decoded) => {
-                out.push(decoded);
-                index += 3;
-            }
-            None => {
-                out.push(*byte);
-                index += 1;
-            }
-        }
+        let hex = bytes
+            .get(index + 1..index + 3)
+            .and_then(|hex| std::str::from_utf8(hex).ok());
+        let decoded = hex
+            .filter(|_| *byte == b'%')
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        out.push(decoded.unwrap_or(*byte));
+        index += if decoded.is_some() { 3 } else { 1 };
     }
     String::from_utf8_lossy(&out).into_owned()
 }

@@ -27,7 +27,7 @@ const STREAMS: Duration = Duration::from_secs(30);
 
 impl Streaming {
     /// Connects a process to the client's connection.
-    pub(super) async fn remote(
+    pub(super) fn remote(
         &self,
         mut request: Request<Body>,
         query: &Query,
@@ -42,14 +42,22 @@ impl Streaming {
             tty,
         };
         if !streams.stdin && !streams.stdout && !streams.stderr {
-            return Err(Error::BadRequest("you must specify at least 1 of stdin, stdout, stderr".into()));
+            return Err(Error::BadRequest(
+                "you must specify at least 1 of stdin, stdout, stderr".into(),
+            ));
         }
         let (response, protocol) = match upgrade::wanted(request.headers())? {
             Wanted::WebSocket => {
-                let (version, name) = channels::negotiate(request.headers()).map_err(|offered| {
-                    Error::BadRequest(format!("none of the offered protocols is known: {offered}"))
-                })?;
-                (upgrade::to_web_socket(request.headers(), name)?, Protocol::Channels(version))
+                let (version, name) =
+                    channels::negotiate(request.headers()).map_err(|offered| {
+                        Error::BadRequest(format!(
+                            "none of the offered protocols is known: {offered}"
+                        ))
+                    })?;
+                (
+                    upgrade::to_web_socket(request.headers(), name)?,
+                    Protocol::Channels(version),
+                )
             }
             Wanted::Spdy => {
                 let version = spdy::command_version(request.headers())?;
@@ -68,8 +76,12 @@ impl Streaming {
                     }
                 };
                 match protocol {
-                    Protocol::Channels(version) => over_web_socket(connection, version, streams, source).await,
-                    Protocol::Spdy(version) => over_spdy(connection, version, streams, source).await,
+                    Protocol::Channels(version) => {
+                        over_web_socket(connection, version, streams, source).await;
+                    }
+                    Protocol::Spdy(version) => {
+                        over_spdy(connection, version, streams, source).await;
+                    }
                 }
             };
             tokio::select! {
@@ -94,7 +106,12 @@ enum FromClient {
     Gone,
 }
 
-async fn over_web_socket(connection: Connection, version: Version, streams: Streams, source: Source) {
+async fn over_web_socket(
+    connection: Connection,
+    version: Version,
+    streams: Streams,
+    source: Source,
+) {
     let (mut sink, mut messages) = upgrade::web_socket(connection).await.split();
     let (outgoing, mut to_send) = mpsc::channel::<Message>(WAITING);
     let (incoming, received) = mpsc::channel::<FromClient>(WAITING);
@@ -142,16 +159,18 @@ async fn over_web_socket(connection: Connection, version: Version, streams: Stre
                 channels::CLOSE if data.first() == Some(&channels::STDIN) => FromClient::EndOfInput,
                 _ => continue,
             };
-            if incoming.send(meaning).await.is_err() {
-                // The process takes no more input; the connection still has to be read, to see it
-                // close.
-                continue;
-            }
+            // When the process takes no more input, the connection still has to be read, to see it
+            // close.
+            let _ = incoming.send(meaning).await;
         }
         let _ = incoming.send(FromClient::Gone).await;
     };
     let session = async move {
-        let first = if streams.stdout { channels::STDOUT } else { channels::STDERR };
+        let first = if streams.stdout {
+            channels::STDOUT
+        } else {
+            channels::STDERR
+        };
         let send = |channel: u8, data: &[u8]| {
             let mut message = Vec::with_capacity(data.len() + 1);
             message.push(channel);
@@ -166,10 +185,22 @@ async fn over_web_socket(connection: Connection, version: Version, streams: Stre
                     let outgoing = outgoing.clone();
                     move |data: Vec<u8>| {
                         let outgoing = outgoing.clone();
-                        async move { outgoing.send(Message::binary([&[channel], &data[..]].concat())).await.is_ok() }
+                        async move {
+                            outgoing
+                                .send(Message::binary([&[channel], &data[..]].concat()))
+                                .await
+                                .is_ok()
+                        }
                     }
                 };
-                run(process, streams, received, sender(channels::STDOUT), sender(channels::STDERR)).await
+                run(
+                    process,
+                    streams,
+                    received,
+                    sender(channels::STDOUT),
+                    sender(channels::STDERR),
+                )
+                .await
             }
             Err(error) => Some(Err(error.to_string())),
         };
@@ -193,7 +224,9 @@ async fn over_web_socket(connection: Connection, version: Version, streams: Stre
 fn old_error(outcome: &Result<i32, String>) -> Option<String> {
     match outcome {
         Ok(0) => None,
-        Ok(code) => Some(format!("command terminated with non-zero exit code: exit status {code}")),
+        Ok(code) => Some(format!(
+            "command terminated with non-zero exit code: exit status {code}"
+        )),
         Err(message) => Some(message.clone()),
     }
 }
@@ -275,10 +308,19 @@ where
     }
 }
 
-async fn over_spdy(connection: Connection, version: spdy::CommandVersion, streams: Streams, source: Source) {
+async fn over_spdy(
+    connection: Connection,
+    version: spdy::CommandVersion,
+    streams: Streams,
+    source: Source,
+) {
     let (mut session, driver) = spdy::Session::new(connection);
     let served = async move {
-        let opened = tokio::time::timeout(STREAMS, spdy::command_streams(&mut session, streams, version)).await;
+        let opened = tokio::time::timeout(
+            STREAMS,
+            spdy::command_streams(&mut session, streams, version),
+        )
+        .await;
         let Ok(Some(mut parts)) = opened else {
             return;
         };

@@ -1,6 +1,9 @@
 //! Taking over a client's connection.
 
-use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::header::{
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    UPGRADE,
+};
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -27,7 +30,10 @@ pub(super) enum Wanted {
 
 /// Which upgrade the request asks for.
 pub(super) fn wanted(headers: &HeaderMap) -> Result<Wanted, Error> {
-    let upgrade = headers.get(UPGRADE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let upgrade = headers
+        .get(UPGRADE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     if upgrade.eq_ignore_ascii_case("websocket") {
         Ok(Wanted::WebSocket)
     } else if upgrade.eq_ignore_ascii_case("SPDY/3.1") {
@@ -40,7 +46,9 @@ pub(super) fn wanted(headers: &HeaderMap) -> Result<Wanted, Error> {
 /// Takes the promise of the connection out of the request.
 pub(super) fn take(request: &mut Request<Body>) -> Result<OnUpgrade, Error> {
     if request.extensions().get::<OnUpgrade>().is_none() {
-        return Err(Error::BadRequest("this connection cannot be upgraded".into()));
+        return Err(Error::BadRequest(
+            "this connection cannot be upgraded".into(),
+        ));
     }
     Ok(hyper::upgrade::on(request))
 }
@@ -55,7 +63,10 @@ fn switching(upgrade: &'static str) -> Response<Body> {
 }
 
 /// The answer that makes the connection a WebSocket (RFC 6455, section 4.2.2).
-pub(super) fn to_web_socket(headers: &HeaderMap, protocol: Option<&'static str>) -> Result<Response<Body>, Error> {
+pub(super) fn to_web_socket(
+    headers: &HeaderMap,
+    protocol: Option<&'static str>,
+) -> Result<Response<Body>, Error> {
     let key = headers
         .get(SEC_WEBSOCKET_KEY)
         .ok_or_else(|| Error::BadRequest("the header Sec-WebSocket-Key is missing".into()))?;
@@ -64,7 +75,9 @@ pub(super) fn to_web_socket(headers: &HeaderMap, protocol: Option<&'static str>)
         .map_err(|error| Error::Internal(error.to_string()))?;
     response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept);
     if let Some(protocol) = protocol {
-        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     }
     Ok(response)
 }
@@ -72,7 +85,9 @@ pub(super) fn to_web_socket(headers: &HeaderMap, protocol: Option<&'static str>)
 /// The answer that makes the connection a SPDY session.
 pub(super) fn to_spdy(protocol: &'static str) -> Response<Body> {
     let mut response = switching("SPDY/3.1");
-    response.headers_mut().insert(STREAM_PROTOCOL, HeaderValue::from_static(protocol));
+    response
+        .headers_mut()
+        .insert(STREAM_PROTOCOL, HeaderValue::from_static(protocol));
     response
 }
 

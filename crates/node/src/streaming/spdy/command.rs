@@ -45,7 +45,12 @@ pub(in crate::streaming) fn command_version(headers: &HeaderMap) -> Result<Comma
     [CommandVersion::V4, CommandVersion::V3, CommandVersion::V2]
         .into_iter()
         .find(|version| offered.contains(&version.name()))
-        .ok_or_else(|| Error::BadRequest(format!("none of the offered protocols is known: {}", offered.join(", "))))
+        .ok_or_else(|| {
+            Error::BadRequest(format!(
+                "none of the offered protocols is known: {}",
+                offered.join(", ")
+            ))
+        })
 }
 
 /// The streams of one command.
@@ -72,7 +77,13 @@ pub(in crate::streaming) async fn command_streams(
             && (stderr.is_some() || !wanted.stderr)
             && (resize.is_some() || !resizes);
         if complete {
-            return Some(Parts { stdin, stdout, stderr, resize, error: error? });
+            return Some(Parts {
+                stdin,
+                stdout,
+                stderr,
+                resize,
+                error: error?,
+            });
         }
         let stream: Stream = session.accept().await?;
         let kind = stream.header("streamtype").unwrap_or_default().to_owned();

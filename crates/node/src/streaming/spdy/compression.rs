@@ -8,16 +8,71 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 /// The words of the dictionary; each stands in it with its length before it.
 const WORDS: &[&str] = &[
-    "options", "head", "post", "put", "delete", "trace", "accept", "accept-charset",
-    "accept-encoding", "accept-language", "accept-ranges", "age", "allow", "authorization",
-    "cache-control", "connection", "content-base", "content-encoding", "content-language",
-    "content-length", "content-location", "content-md5", "content-range", "content-type", "date",
-    "etag", "expect", "expires", "from", "host", "if-match", "if-modified-since", "if-none-match",
-    "if-range", "if-unmodified-since", "last-modified", "location", "max-forwards", "pragma",
-    "proxy-authenticate", "proxy-authorization", "range", "referer", "retry-after", "server", "te",
-    "trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "via", "warning",
-    "www-authenticate", "method", "get", "status", "200 OK", "version", "HTTP/1.1", "url", "public",
-    "set-cookie", "keep-alive", "origin",
+    "options",
+    "head",
+    "post",
+    "put",
+    "delete",
+    "trace",
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "accept-ranges",
+    "age",
+    "allow",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-base",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-md5",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "expect",
+    "expires",
+    "from",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "last-modified",
+    "location",
+    "max-forwards",
+    "pragma",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "range",
+    "referer",
+    "retry-after",
+    "server",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "vary",
+    "via",
+    "warning",
+    "www-authenticate",
+    "method",
+    "get",
+    "status",
+    "200 OK",
+    "version",
+    "HTTP/1.1",
+    "url",
+    "public",
+    "set-cookie",
+    "keep-alive",
+    "origin",
 ];
 /// The dictionary's end, which has no lengths.
 const TAIL: &str = "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505\
@@ -44,7 +99,10 @@ const LARGEST_BLOCK: usize = 64 << 10;
 pub(super) type Headers = Vec<(String, String)>;
 
 fn broken(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("SPDY header block: {what}"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("SPDY header block: {what}"),
+    )
 }
 
 /// Reads the header blocks of one direction.
@@ -64,7 +122,9 @@ impl Reader {
             }
             plain.reserve(1024);
             let (before_in, before_out) = (self.0.total_in(), self.0.total_out());
-            let result = self.0.decompress_vec(block, &mut plain, FlushDecompress::Sync);
+            let result = self
+                .0
+                .decompress_vec(block, &mut plain, FlushDecompress::Sync);
             let consumed = usize::try_from(self.0.total_in() - before_in).unwrap_or(block.len());
             block = &block[consumed.min(block.len())..];
             match result {
@@ -74,7 +134,9 @@ impl Reader {
                     }
                 }
                 Err(error) if error.needs_dictionary().is_some() => {
-                    self.0.set_dictionary(&DICTIONARY).map_err(|error| broken(&error.to_string()))?;
+                    self.0
+                        .set_dictionary(&DICTIONARY)
+                        .map_err(|error| broken(&error.to_string()))?;
                 }
                 Err(error) => return Err(broken(&error.to_string())),
             }
@@ -85,7 +147,9 @@ impl Reader {
 
 fn parse(mut plain: &[u8]) -> io::Result<Headers> {
     let number = |plain: &mut &[u8]| -> io::Result<usize> {
-        let (first, rest) = plain.split_first_chunk::<4>().ok_or_else(|| broken("ends early"))?;
+        let (first, rest) = plain
+            .split_first_chunk::<4>()
+            .ok_or_else(|| broken("ends early"))?;
         *plain = rest;
         Ok(u32::from_be_bytes(*first) as usize)
     };
@@ -94,7 +158,9 @@ fn parse(mut plain: &[u8]) -> io::Result<Headers> {
     for _ in 0..count {
         let mut text = || -> io::Result<String> {
             let length = number(&mut plain)?;
-            let (text, rest) = plain.split_at_checked(length).ok_or_else(|| broken("ends early"))?;
+            let (text, rest) = plain
+                .split_at_checked(length)
+                .ok_or_else(|| broken("ends early"))?;
             plain = rest;
             String::from_utf8(text.to_vec()).map_err(|_| broken("is not text"))
         };
@@ -110,7 +176,9 @@ pub(super) struct Writer(Compress);
 impl Writer {
     pub(super) fn new() -> io::Result<Self> {
         let mut compress = Compress::new(Compression::default(), true);
-        compress.set_dictionary(&DICTIONARY).map_err(|error| broken(&error.to_string()))?;
+        compress
+            .set_dictionary(&DICTIONARY)
+            .map_err(|error| broken(&error.to_string()))?;
         Ok(Self(compress))
     }
 
@@ -148,7 +216,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&str, &str)]) -> Headers {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -162,7 +233,11 @@ mod tests {
     fn blocks_of_one_direction_build_on_each_other() {
         let (mut writer, mut reader) = (Writer::new().unwrap(), Reader::new());
         for round in 0..3 {
-            let sent = headers(&[("streamtype", "error"), ("port", "80"), ("requestid", &round.to_string())]);
+            let sent = headers(&[
+                ("streamtype", "error"),
+                ("port", "80"),
+                ("requestid", &round.to_string()),
+            ]);
             assert_eq!(reader.read(&writer.write(&sent).unwrap()).unwrap(), sent);
         }
         let long = headers(&[("x", &"y".repeat(5000))]);

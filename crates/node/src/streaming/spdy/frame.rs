@@ -18,7 +18,11 @@ const FIN: u8 = 1;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
     /// A new stream with its compressed headers.
-    Open { stream: u32, fin: bool, block: Bytes },
+    Open {
+        stream: u32,
+        fin: bool,
+        block: Bytes,
+    },
     /// Further compressed headers of a stream; they matter to the compression only.
     Headers { block: Bytes },
     /// Data of a stream.
@@ -54,13 +58,19 @@ pub(super) fn read(buffer: &mut BytesMut) -> io::Result<Option<Incoming>> {
     let mut body = buffer.split_to(length).freeze();
     let fin = flags & FIN != 0;
     if first & CONTROL == 0 {
-        return Ok(Some(Incoming::Data { stream: first, fin, data: body }));
+        return Ok(Some(Incoming::Data {
+            stream: first,
+            fin,
+            data: body,
+        }));
     }
     if (first >> 16) as u16 & 0x7fff != VERSION {
         return Err(broken("is of another version"));
     }
     let stream = |body: &mut Bytes| {
-        body.try_get_u32().map(|id| id & STREAM_MASK).map_err(|_| broken("ends early"))
+        body.try_get_u32()
+            .map(|id| id & STREAM_MASK)
+            .map_err(|_| broken("ends early"))
     };
     Ok(Some(match first as u16 {
         1 => {
@@ -69,14 +79,22 @@ pub(super) fn read(buffer: &mut BytesMut) -> io::Result<Option<Incoming>> {
                 return Err(broken("ends early"));
             }
             body.advance(6);
-            Incoming::Open { stream: id, fin, block: body }
+            Incoming::Open {
+                stream: id,
+                fin,
+                block: body,
+            }
         }
         2 | 8 => {
             stream(&mut body)?;
             Incoming::Headers { block: body }
         }
-        3 => Incoming::Reset { stream: stream(&mut body)? },
-        6 => Incoming::Ping { id: body.try_get_u32().map_err(|_| broken("ends early"))? },
+        3 => Incoming::Reset {
+            stream: stream(&mut body)?,
+        },
+        6 => Incoming::Ping {
+            id: body.try_get_u32().map_err(|_| broken("ends early"))?,
+        },
         7 => Incoming::GoAway,
         _ => Incoming::Other,
     }))
@@ -92,7 +110,9 @@ fn control(kind: u16, flags: u8, body: &[&[u8]]) -> Vec<u8> {
     frame.extend_from_slice(&(VERSION | 0x8000).to_be_bytes());
     frame.extend_from_slice(&kind.to_be_bytes());
     frame.extend_from_slice(&(u32::from(flags) << 24 | length as u32).to_be_bytes());
-    body.iter().for_each(|part| frame.extend_from_slice(part));
+    for part in body {
+        frame.extend_from_slice(part);
+    }
     frame
 }
 
@@ -146,7 +166,11 @@ mod tests {
             buffer.extend_from_slice(&[byte]);
             frames.extend(read(&mut buffer).unwrap());
         }
-        let data = Incoming::Data { stream: 3, fin: true, data: Bytes::from_static(b"hi") };
+        let data = Incoming::Data {
+            stream: 3,
+            fin: true,
+            data: Bytes::from_static(b"hi"),
+        };
         assert_eq!(frames, [data, Incoming::Ping { id: 7 }]);
     }
 

@@ -74,7 +74,13 @@ impl Session {
                 } => result,
             }
         };
-        (Self { streams, _outgoing: outgoing }, driver)
+        (
+            Self {
+                streams,
+                _outgoing: outgoing,
+            },
+            driver,
+        )
     }
 
     /// The next stream the client opens; `None` once the connection has ended.
@@ -92,7 +98,10 @@ fn log(result: io::Result<()>) {
 impl Stream {
     /// A header's value.
     pub(in crate::streaming) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The two directions.
@@ -111,22 +120,39 @@ impl Reader {
 impl Writer {
     /// Sends bytes; `false` once the connection has ended.
     pub(in crate::streaming) async fn send(&self, data: Bytes) -> bool {
-        self.outgoing.send(Outgoing::Data { stream: self.stream, fin: false, data }).await.is_ok()
+        self.outgoing
+            .send(Outgoing::Data {
+                stream: self.stream,
+                fin: false,
+                data,
+            })
+            .await
+            .is_ok()
     }
 
     /// Ends this direction.
     pub(in crate::streaming) async fn finish(&self) {
-        let end = Outgoing::Data { stream: self.stream, fin: true, data: Bytes::new() };
+        let end = Outgoing::Data {
+            stream: self.stream,
+            fin: true,
+            data: Bytes::new(),
+        };
         let _ = self.outgoing.send(end).await;
     }
 
     /// Gives the stream up.
     pub(in crate::streaming) async fn reset(&self) {
-        let _ = self.outgoing.send(Outgoing::Frame(frame::reset(self.stream, 5))).await;
+        let _ = self
+            .outgoing
+            .send(Outgoing::Frame(frame::reset(self.stream, 5)))
+            .await;
     }
 }
 
-async fn write_all<W: AsyncWrite>(output: W, mut frames: mpsc::Receiver<Outgoing>) -> io::Result<()> {
+async fn write_all<W: AsyncWrite>(
+    output: W,
+    mut frames: mpsc::Receiver<Outgoing>,
+) -> io::Result<()> {
     let mut output = std::pin::pin!(tokio::io::BufWriter::with_capacity(CHUNK, output));
     let mut compression = compression::Writer::new()?;
     let mut last = 0;
@@ -142,7 +168,9 @@ async fn write_all<W: AsyncWrite>(output: W, mut frames: mpsc::Receiver<Outgoing
                     output.write_all(&frame::reply(stream, &block)).await?;
                 }
                 Outgoing::Data { stream, fin, data } => {
-                    output.write_all(&frame::data_head(stream, fin, data.len())).await?;
+                    output
+                        .write_all(&frame::data_head(stream, fin, data.len()))
+                        .await?;
                     output.write_all(&data).await?;
                 }
             }
@@ -174,7 +202,9 @@ async fn read_all<R: AsyncRead>(
                 Incoming::Open { stream, fin, block } => {
                     let headers = compression.read(&block)?;
                     if streams.len() >= OPEN {
-                        let _ = outgoing.send(Outgoing::Frame(frame::reset(stream, 3))).await;
+                        let _ = outgoing
+                            .send(Outgoing::Frame(frame::reset(stream, 3)))
+                            .await;
                         continue;
                     }
                     let (chunks, reader) = mpsc::channel(WAITING);
@@ -183,7 +213,15 @@ async fn read_all<R: AsyncRead>(
                     }
                     let _ = outgoing.send(Outgoing::Reply(stream)).await;
                     let writer = Writer { stream, outgoing };
-                    if accepted.send(Stream { headers, reader: Reader(reader), writer }).await.is_err() {
+                    if accepted
+                        .send(Stream {
+                            headers,
+                            reader: Reader(reader),
+                            writer,
+                        })
+                        .await
+                        .is_err()
+                    {
                         streams.remove(&stream);
                     }
                 }
@@ -198,7 +236,9 @@ async fn read_all<R: AsyncRead>(
                     }
                     if length > 0 {
                         for window in [0, stream] {
-                            let _ = outgoing.send(Outgoing::Frame(frame::window_update(window, length))).await;
+                            let _ = outgoing
+                                .send(Outgoing::Frame(frame::window_update(window, length)))
+                                .await;
                         }
                     }
                     if fin {
@@ -225,7 +265,9 @@ mod tests {
 
     /// A client's frame that opens a stream.
     fn open(compression: &mut compression::Writer, stream: u32, kind: &str) -> Vec<u8> {
-        let block = compression.write(&[("streamtype".to_owned(), kind.to_owned())]).unwrap();
+        let block = compression
+            .write(&[("streamtype".to_owned(), kind.to_owned())])
+            .unwrap();
         let mut body = Vec::new();
         body.extend_from_slice(&stream.to_be_bytes());
         body.extend_from_slice(&[0; 6]);
@@ -242,8 +284,14 @@ mod tests {
         let (mut session, driver) = Session::new(server);
         let driver = tokio::spawn(driver);
         let mut compression = compression::Writer::new().unwrap();
-        client.write_all(&open(&mut compression, 1, "data")).await.unwrap();
-        client.write_all(&frame::data_head(1, true, 5)).await.unwrap();
+        client
+            .write_all(&open(&mut compression, 1, "data"))
+            .await
+            .unwrap();
+        client
+            .write_all(&frame::data_head(1, true, 5))
+            .await
+            .unwrap();
         client.write_all(b"hello").await.unwrap();
         let stream = session.accept().await.unwrap();
         assert_eq!(stream.header("streamtype"), Some("data"));
@@ -259,7 +307,12 @@ mod tests {
         let mut data = Vec::new();
         let mut ended = false;
         while let Some(incoming) = frame::read(&mut wire).unwrap() {
-            if let Incoming::Data { stream: 1, fin, data: more } = incoming {
+            if let Incoming::Data {
+                stream: 1,
+                fin,
+                data: more,
+            } = incoming
+            {
                 data.extend_from_slice(&more);
                 ended |= fin;
             }
@@ -274,7 +327,10 @@ mod tests {
         let (mut session, driver) = Session::new(server);
         let driver = tokio::spawn(driver);
         let mut compression = compression::Writer::new().unwrap();
-        client.write_all(&open(&mut compression, 1, "stdin")).await.unwrap();
+        client
+            .write_all(&open(&mut compression, 1, "stdin"))
+            .await
+            .unwrap();
         let (mut reader, writer) = session.accept().await.unwrap().split();
         drop(client);
         assert_eq!(reader.receive().await, None);
