@@ -15,7 +15,7 @@ pub(crate) struct Machine {
     pub(crate) kernel: String,
     pub(crate) os_image: String,
     pub(crate) boot_id: String,
-    pub(crate) machine_id: String,
+    pub(crate) id: String,
     pub(crate) system_uuid: String,
 }
 
@@ -52,7 +52,7 @@ impl Machine {
                 uuid
             },
             boot_id,
-            machine_id,
+            id: machine_id,
         }
     }
 }
@@ -82,37 +82,50 @@ fn os_image(text: &str) -> String {
         )
 }
 
+/// How much must be free for a disk not to be under pressure, however large it is.
+const ROOM: u64 = 2 << 30;
+
 /// Room on a file system.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Disk {
     pub(crate) total: u64,
-    pub(crate) available: u64,
+    used: u64,
+    available: u64,
     inodes: u64,
     inodes_free: u64,
 }
 
 impl Disk {
-    /// Of the file system that holds a path.
+    /// Of the file system that holds a path, which need not exist yet.
     pub(crate) fn of(path: &Path) -> Option<Self> {
-        let stat = nix::sys::statvfs::statvfs(path).ok()?;
+        let stat = path
+            .ancestors()
+            .find_map(|path| nix::sys::statvfs::statvfs(path).ok())?;
         let block = stat.fragment_size();
         Some(Self {
             total: stat.blocks() * block,
+            used: stat.blocks().saturating_sub(stat.blocks_free()) * block,
             available: stat.blocks_available() * block,
             inodes: stat.files(),
             inodes_free: stat.files_available(),
         })
     }
 
-    /// Percent in use.
-    pub(crate) fn used_percent(&self) -> u8 {
-        let used = self.total.saturating_sub(self.available);
-        u8::try_from((used * 100).checked_div(self.total).unwrap_or(0)).unwrap_or(100)
+    /// What there is to use: some file systems keep much of their room for themselves.
+    fn usable(&self) -> u64 {
+        self.used + self.available
     }
 
-    /// Less than a twentieth of the room or of the inodes is left.
+    /// Percent in use of what there is to use, as `df` counts it.
+    pub(crate) fn used_percent(&self) -> u8 {
+        u8::try_from((self.used * 100).checked_div(self.usable()).unwrap_or(0)).unwrap_or(100)
+    }
+
+    /// Less than a twentieth of the room, and less than 2 GiB, is left; or less than a twentieth of
+    /// the inodes.
     pub(crate) fn under_pressure(&self) -> bool {
-        self.available < self.total / 20 || (self.inodes > 0 && self.inodes_free < self.inodes / 20)
+        self.available < ROOM.min(self.usable() / 20)
+            || (self.inodes > 0 && self.inodes_free < self.inodes / 20)
     }
 }
 
@@ -171,6 +184,22 @@ mod tests {
         );
         assert!(memory_available() > 0);
         assert!(processes().is_some_and(|(used, max)| used > 0 && used < max));
+    }
+
+    #[test]
+    fn a_disk_is_under_pressure_when_little_of_what_can_be_used_is_left() {
+        let disk = |used: u64, available: u64| Disk {
+            total: 1000 << 30,
+            used: used << 30,
+            available: available << 30,
+            inodes: 0,
+            inodes_free: 0,
+        };
+        assert!(!disk(80, 10).under_pressure());
+        assert_eq!(disk(80, 20).used_percent(), 80);
+        assert!(disk(80, 1).under_pressure());
+        assert!(!disk(9, 1).under_pressure());
+        assert!(Disk::of(Path::new("/not/made/yet")).is_some_and(|disk| disk.total > 0));
     }
 
     #[test]

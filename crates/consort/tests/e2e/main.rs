@@ -1,0 +1,9 @@
+//! The whole system from outside: the real binary, driven by the real `kubectl`.
+//!
+//! Each test starts a server of its own in a network namespace of its own
+//! ([`harness::Cluster`]), so tests neither see each other nor the host's network, and each ends by
+//! asserting that nothing of it is left on the machine. They need root, `kubectl`, `busybox` (a
+//! static one), `nft`, `ip`, `nsenter`, `setpriv`, `script`, `tar` and `timeout`.
+
+mod harness;
+mod objects;
