@@ -64,10 +64,10 @@ async fn collect(shared: &Handle) {
         for reference in &image.references {
             match shared.images.remove(reference, &in_use).await {
                 Ok(removed) => {
-                    tracing::info!(image = %reference, bytes = removed.bytes, "removed an unused image")
+                    tracing::info!(image = %reference, bytes = removed.bytes, "removed an unused image");
                 }
                 Err(error) => {
-                    tracing::warn!(image = %reference, error = error.message(), "removing an unused image")
+                    tracing::warn!(image = %reference, error = error.message(), "removing an unused image");
                 }
             }
         }

@@ -40,7 +40,7 @@ pub(crate) fn resources(
     machine: &Machine,
 ) -> (BTreeMap<String, Quantity>, BTreeMap<String, Quantity>) {
     let both = |cpu_milli: u64, memory: u64, disk: u64| {
-        let cpu = if cpu_milli % 1000 == 0 {
+        let cpu = if cpu_milli.is_multiple_of(1000) {
             (cpu_milli / 1000).to_string()
         } else {
             format!("{cpu_milli}m")
@@ -225,7 +225,7 @@ async fn status(
             kernel_version: machine.kernel.clone(),
             kubelet_version: KUBELET_VERSION.to_owned(),
             kube_proxy_version: String::new(),
-            machine_id: machine.machine_id.clone(),
+            machine_id: machine.id.clone(),
             operating_system: "linux".to_owned(),
             os_image: machine.os_image.clone(),
             system_uuid: machine.system_uuid.clone(),
@@ -245,7 +245,7 @@ async fn images(shared: &Handle) -> Vec<ContainerImage> {
             Vec::new()
         }
     };
-    all.sort_by(|a, b| b.size.cmp(&a.size));
+    all.sort_by_key(|image| std::cmp::Reverse(image.size));
     all.truncate(IMAGES_MAX);
     all.into_iter()
         .map(|image| {

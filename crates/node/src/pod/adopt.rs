@@ -173,7 +173,7 @@ pub(crate) fn from_api(
             }
             // A run in a later sandbox counts on from what the API has seen.
             Some(here) if here.last.is_none() && here.restarts == remembered.restarts => {
-                here.last = remembered.last
+                here.last = remembered.last;
             }
             _ => {}
         }

@@ -129,7 +129,7 @@ pub(crate) fn outcome(spec: &PodSpec, situation: &Situation) -> Outcome {
             .and_then(Known::ended)
         {
             Some(ended) if !restarts(spec, Role::Main, container, ended) => {
-                failed |= ended.code != 0
+                failed |= ended.code != 0;
             }
             _ => return Outcome::Open,
         }

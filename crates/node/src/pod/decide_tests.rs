@@ -65,7 +65,7 @@ fn known(word: &str) -> Known {
             r.unhealthy = Some(Unhealthy {
                 message: "sick".into(),
                 grace: Some(3),
-            })
+            });
         }),
         "stop" => running(|r| r.stopping = true),
         "exit0" => Phase::Ended(ended(0, 0)),
@@ -339,7 +339,7 @@ fn a_deleted_pod_is_stopped_told_removed_and_deleted_in_that_order() {
 }
 
 #[test]
-fn the_other_ends_write_and_delete_nothing() {
+fn the_other_ends_delete_nothing() {
     let spec = pod("Always", &[], &[], &["a"]);
     for (end, after) in [
         (End::Gone, vec!["Finish"]),
@@ -348,6 +348,13 @@ fn the_other_ends_write_and_delete_nothing() {
     ] {
         let mut situation = ready(&[("a", "exit0")]);
         situation.end = Some(end.clone());
+        if end == End::NodeStops {
+            assert!(
+                plan(&spec, &situation).is_empty(),
+                "how it ended is told first"
+            );
+            situation.final_status_stored = true;
+        }
         assert_eq!(plan(&spec, &situation), ["TearDown"], "{end:?}");
         situation.torn_down = true;
         assert_eq!(plan(&spec, &situation), after, "{end:?}");

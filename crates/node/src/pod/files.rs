@@ -65,26 +65,23 @@ pub(crate) fn hosts(
     host_file: Option<&str>,
 ) -> String {
     let mut out = String::new();
-    match host_file {
-        Some(text) => {
-            out.push_str("# Kubernetes-managed hosts file (host network).\n");
-            out.push_str(text);
-            if !text.ends_with('\n') {
-                out.push('\n');
-            }
+    if let Some(text) = host_file {
+        out.push_str("# Kubernetes-managed hosts file (host network).\n");
+        out.push_str(text);
+        if !text.ends_with('\n') {
+            out.push('\n');
         }
-        None => {
-            out.push_str(
+    } else {
+        out.push_str(
                 "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
                  fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n",
             );
-            for ip in ips {
-                let short = hostname.split('.').next().unwrap_or(hostname);
-                let _ = match domain {
-                    Some(domain) => writeln!(out, "{ip}\t{short}.{domain}\t{short}"),
-                    None => writeln!(out, "{ip}\t{hostname}"),
-                };
-            }
+        for ip in ips {
+            let short = hostname.split('.').next().unwrap_or(hostname);
+            let _ = match domain {
+                Some(domain) => writeln!(out, "{ip}\t{short}.{domain}\t{short}"),
+                None => writeln!(out, "{ip}\t{hostname}"),
+            };
         }
     }
     if !aliases.is_empty() {

@@ -546,7 +546,9 @@ mod tests {
         std::fs::write(&file, "x".repeat(10_000)).unwrap();
         assert_eq!(termination_message(&file, None).len(), MESSAGE_MAX);
         std::fs::write(&file, "").unwrap();
-        let long: String = (0..500).map(|i| format!("t stdout F line {i}\n")).collect();
+        let long = (0..500).fold(String::new(), |all, i| {
+            all + &format!("t stdout F line {i}\n")
+        });
         std::fs::write(&log, long).unwrap();
         let message = termination_message(&file, Some(&log));
         assert!(

@@ -136,6 +136,11 @@ fn seccomp(profile: Option<&SeccompProfile>, profiles: &Path) -> Result<Seccomp,
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::needless_pass_by_value,
+        reason = "literals read better at the call"
+    )]
+
     use super::*;
     use serde_json::json;
 

@@ -365,7 +365,7 @@ fn conditions(
             let known = situation.container(&c.name);
             match state::init_role(c) {
                 Role::Sidecar => !known.running().is_some_and(|r| r.started && r.post_started),
-                _ => !known.ended().is_some_and(|e| e.code == 0),
+                _ => known.ended().is_none_or(|e| e.code != 0),
             }
         })
         .map(|c| c.name.as_str())

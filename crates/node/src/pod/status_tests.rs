@@ -1,3 +1,8 @@
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "literals read better at the call"
+)]
+
 use super::*;
 use crate::pod::backoff::Backoff;
 use crate::pod::state::Running;
@@ -283,7 +288,7 @@ fn an_end_is_told_when_everything_has_ended() {
         message: "m".into(),
     };
     let still_up = make(&pod, vec![("a", running(true))], |s| {
-        s.end = Some(deadline.clone())
+        s.end = Some(deadline.clone());
     });
     assert_eq!(still_up.phase.as_deref(), Some("Running"));
     let over = make(&pod, vec![("a", ended(137))], |s| s.end = Some(deadline));

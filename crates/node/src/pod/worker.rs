@@ -63,6 +63,14 @@ pub(crate) struct Finished {
     pub(crate) deleted: bool,
 }
 
+/// What comes after a look.
+enum Step {
+    /// The next news, or at the latest this moment.
+    Wait(Option<Timestamp>),
+    /// Nothing is left to do.
+    Over,
+}
+
 /// See the module.
 pub(crate) struct Worker {
     shared: Handle,
@@ -285,10 +293,7 @@ impl Worker {
         loop {
             let update = updates.borrow_and_update().clone();
             self.update(update);
-            let wake_at = match self.step() {
-                Some(wake_at) => wake_at,
-                None => break,
-            };
+            let Step::Wait(wake_at) = self.step() else { break };
             self.publish();
             let wake = wake_at.map(until);
             let wake = [wake, self.status_due].into_iter().flatten().min();
@@ -308,7 +313,7 @@ impl Worker {
                         return Finished { uid: self.uid.clone(), deleted: false };
                     }
                 }
-                Some(report) = self.reports.1.recv() => self.report(report),
+                Some(report) = self.reports.1.recv() => self.report(&report),
                 () = self.changed.notified() => self.sources_changed(),
                 () = sleep_until(wake) => {}
             }
@@ -457,8 +462,8 @@ impl Worker {
         }
     }
 
-    /// Decides and acts until nothing new comes of it. `None` when the worker is finished.
-    fn step(&mut self) -> Option<Option<Timestamp>> {
+    /// Decides, acts, and tells.
+    fn step(&mut self) -> Step {
         let pod = self.pod.clone();
         let empty = PodSpec::default();
         let spec = pod.spec.as_ref().unwrap_or(&empty);
@@ -476,7 +481,7 @@ impl Worker {
         let decision = decide(spec, &self.situation, now);
         for action in decision.actions {
             if action == Action::Finish {
-                return None;
+                return Step::Over;
             }
             self.act(spec, action, now);
         }
@@ -495,9 +500,9 @@ impl Worker {
         // Acting may have changed what there is to tell.
         self.write_status(now);
         if self.deleted && self.situation.torn_down && self.operations.is_empty() {
-            return None;
+            return Step::Over;
         }
-        Some(wake_at)
+        Step::Wait(wake_at)
     }
 
     fn act(&mut self, spec: &PodSpec, action: Action, now: Timestamp) {
@@ -1079,7 +1084,7 @@ impl Worker {
         while self.probing.try_join_next().is_some() {}
     }
 
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: &Report) {
         let Some((role, spec)) = self
             .pod
             .spec

@@ -283,6 +283,11 @@ impl ServerCertVerifier for AnyServer {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::needless_pass_by_value,
+        reason = "literals read better at the call"
+    )]
+
     use super::*;
     use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

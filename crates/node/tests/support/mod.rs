@@ -1,7 +1,7 @@
 //! A whole small cluster on a host of its own: an API server in this process, and a node whose pods
 //! are real. Nothing of it touches the machine's own network, and nothing may be left of it.
 
-#![allow(dead_code, missing_docs, unreachable_pub, clippy::missing_panics_doc)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unused_self)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -539,8 +539,7 @@ fn busybox_archive(dir: &Path) -> PathBuf {
     let hex = |bytes: &[u8]| {
         sha2::Sha256::digest(bytes)
             .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect::<String>()
+            .fold(String::new(), |all, b| all + &format!("{b:02x}"))
     };
     let config = json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }, "os": "linux",

@@ -31,7 +31,7 @@ pub(crate) fn make_in_memory(path: &Path, mode: u32, size: Option<u64>) -> io::R
     }
     let mut options = format!("mode={mode:o}");
     if let Some(size) = size {
-        options.push_str(&format!(",size={size}"));
+        options = format!("{options},size={size}");
     }
     mount(
         Some("tmpfs"),
