@@ -67,6 +67,12 @@ impl Agent {
         &self.shared.options.name
     }
 
+    /// Waits until the statuses of all pods that were there when the node started tell how they were
+    /// found: until then they are what an earlier run has left.
+    pub async fn settled(&self) {
+        self.shared.found.wait().await;
+    }
+
     /// A pod by name.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Service};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::agent::{Agent, Views};
 use crate::machine::{self, Machine};
@@ -70,6 +71,7 @@ impl Node {
             node: ArcSwap::from_pointee(NodeObject::default()),
             ledger: parking_lot::Mutex::new(Ledger::default()),
             views: Views::default(),
+            found: TaskTracker::new(),
             options,
         };
         Self {

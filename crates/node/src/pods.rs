@@ -92,7 +92,10 @@ impl Pods {
                     });
                 }
             }
-            Event::Synced => self.remove_orphans(),
+            Event::Synced => {
+                self.shared.found.close();
+                self.remove_orphans();
+            }
         }
     }
 
@@ -112,9 +115,11 @@ impl Pods {
         });
         let adopted = self.adopted.remove(&uid);
         let (shared, leave) = (self.shared.clone(), self.leave.clone());
+        // Pods that come later than the first look are news, not something that was found.
+        let unsettled = (!self.shared.found.is_closed()).then(|| self.shared.found.token());
         self.workers.insert(uid, sender);
         self.tasks.spawn(async move {
-            let worker = Worker::new(shared, pod, adopted).await;
+            let worker = Worker::new(shared, pod, adopted, unsettled).await;
             Ended::Worker(worker.run(receiver, leave).await)
         });
     }
@@ -234,7 +239,7 @@ impl Pods {
                 }
             }
             Err(error) => {
-                tracing::error!(error = chain(&error), "looking for sandboxes that are left")
+                tracing::error!(error = chain(&error), "looking for sandboxes that are left");
             }
         }
         for attachment in self.shared.network.attachments() {

@@ -12,6 +12,7 @@ use consort_runtime::Runtime;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, Service};
 use kube::Client;
 use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
 
 use crate::agent::Views;
 use crate::machine::Machine;
@@ -42,6 +43,9 @@ pub(crate) struct Shared {
     pub(crate) node: ArcSwap<Node>,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) views: Views,
+    /// Pods that were there at the start and of which the API does not know yet how they were found;
+    /// closed once all of them are known.
+    pub(crate) found: TaskTracker,
 }
 
 impl Shared {
