@@ -98,7 +98,9 @@ impl Scene {
             let listener = self.listen();
             let begin = Instant::now();
             start(number)?;
-            let end = listener.recv_timeout(Duration::from_secs(20)).map_err(|_| format!("{name} did not start its container"))??;
+            let end = listener
+                .recv_timeout(Duration::from_secs(20))
+                .map_err(|_| format!("{name} did not start its container"))??;
             milliseconds.push(end.duration_since(begin).as_secs_f64() * 1000.0);
             clean(number)?;
         }
@@ -150,7 +152,13 @@ impl Scene {
             |number| {
                 let id = format!("consort-bench-{}-{number}", std::process::id());
                 let mut command = Command::new(name);
-                command.args(arguments).arg("run").arg("--bundle").arg(&bundle).arg(id).stdin(Stdio::null());
+                command
+                    .args(arguments)
+                    .arg("run")
+                    .arg("--bundle")
+                    .arg(&bundle)
+                    .arg(id)
+                    .stdin(Stdio::null());
                 child.replace(Some(command.spawn()?));
                 Ok(())
             },
@@ -176,7 +184,7 @@ fn leave_hybrid_cgroups() -> Result<()> {
 }
 
 /// Runs the comparison and prints it; call it before any thread is started. `shim` is an executable that can be a shim.
-pub fn run(shim: &Path, runs: usize) -> Result<()> {
+pub(crate) fn run(shim: &Path, runs: usize) -> Result<()> {
     leave_hybrid_cgroups()?;
     let dir = std::env::temp_dir().join(format!("consort-bench-{}", std::process::id()));
     fs::create_dir_all(&dir)?;

@@ -1,0 +1,100 @@
+//! Benchmarks, one file each. They print what was measured beside a peer or a physical limit that was
+//! measured in the same run, because a bare time means nothing on another machine.
+//!
+//! Those of the whole server start the `consort` binary that was built beside this one, on a data
+//! directory and a port of its own; those that run pods do it in a network namespace of their own.
+
+mod client;
+mod container;
+mod creates;
+mod etcd;
+mod idle;
+mod limits;
+mod list;
+mod objects;
+mod pod;
+mod process;
+mod ready;
+mod server;
+mod store;
+mod times;
+mod watch;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+// What the server runs with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(about = "Benchmarks of Consort and of its parts")]
+struct Arguments {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+}
+
+/// Where the server comes from and where it keeps its data.
+#[derive(Clone, clap::Args)]
+pub(crate) struct Place {
+    /// The server to measure [default: the one built beside this program]
+    #[arg(long)]
+    consort: Option<PathBuf>,
+    /// Where to make temporary directories; the disk there is what is measured
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+}
+
+/// What to measure of containers.
+#[derive(clap::Args)]
+struct Containers {
+    #[command(flatten)]
+    place: Place,
+    /// Containers of each kind
+    #[arg(long, default_value_t = 40)]
+    runs: usize,
+}
+
+#[derive(Subcommand)]
+enum Benchmark {
+    /// From process start to an answer, with an empty and a full data directory, beside etcd
+    Ready(ready::Arguments),
+    /// Memory and processor time of a server with nothing to do
+    Idle(idle::Arguments),
+    /// Durable creates over TLS beside the disk's syncs and etcd
+    Creates(creates::Arguments),
+    /// A list of many pods, and single reads, beside a bare HTTP server and a copy in memory
+    List(list::Arguments),
+    /// Watch latency and fan-out
+    Watch(watch::Arguments),
+    /// From the create of a pod to Running
+    Pod(pod::Arguments),
+    /// Container start beside runc and crun
+    Container(Containers),
+    /// The object store alone: durable writes, opening, listing, watching
+    Store(store::Arguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().benchmark {
+        Benchmark::Ready(arguments) => ready::run(&arguments),
+        Benchmark::Idle(arguments) => idle::run(&arguments),
+        Benchmark::Creates(arguments) => creates::run(&arguments),
+        Benchmark::List(arguments) => list::run(&arguments),
+        Benchmark::Watch(arguments) => watch::run(&arguments),
+        Benchmark::Pod(arguments) => pod::run(&arguments),
+        Benchmark::Container(arguments) => {
+            let shim = server::binary(&arguments.place)?;
+            container::run(&shim, arguments.runs).map_err(|error| anyhow::anyhow!("{error}"))
+        }
+        Benchmark::Store(arguments) => store::run(&arguments),
+    }
+}
+
+/// Threads for the load: as many as the machine has cores.
+fn executor() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+}
