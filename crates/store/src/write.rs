@@ -5,6 +5,10 @@ use consort_object::{Draft, Object, Revision};
 use crate::Key;
 
 /// One write of a commit.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all writes are the large one"
+)]
 #[derive(Clone, Debug)]
 pub enum Write {
     /// Creates or replaces an object.

@@ -43,6 +43,9 @@ struct Work {
     outcomes: Vec<Outcome>,
 }
 
+/// A bucket's name, the bucket, and the events a frame adds to it.
+type Touched<'a> = (&'a str, Arc<Bucket>, Vec<Arc<Version>>);
+
 /// An answer that waits for the frame to be durable.
 enum Outcome {
     Committed(u64, Vec<Arc<Version>>, Pending),
@@ -162,7 +165,7 @@ impl Writer {
     /// Enters new versions into history, cache and counts. Returns the buckets they belong to.
     fn record(&self, created: &[Arc<Version>]) -> Vec<Arc<Bucket>> {
         let source = &self.shared.source;
-        let mut buckets: Vec<(&str, Arc<Bucket>, Vec<Arc<Version>>)> = Vec::new();
+        let mut buckets: Vec<Touched<'_>> = Vec::new();
         for version in created {
             source.segments.keep(version.place());
             version.enter(source);
@@ -342,27 +345,24 @@ impl Work {
         let exists = previous
             .as_ref()
             .is_some_and(|previous| !previous.is_deleted());
-        let (kind, revision_at, object, (offset, len)) = match put {
-            Some((object, revision_at, value)) => {
-                let kind = if exists { Kind::Updated } else { Kind::Created };
-                let head = |out: &mut Vec<u8>| object.head.encode(out);
-                let spot = self.frame.push(
-                    (kind, false, flags),
-                    revision,
-                    revision_at,
-                    key.as_str(),
-                    head,
-                    value,
-                );
-                (kind, revision_at, Some(object), spot)
-            }
-            None => {
-                let kind = (Kind::Deleted, false, 0);
-                let spot = self
-                    .frame
-                    .push(kind, revision, 0, key.as_str(), |_| {}, Bytes::new());
-                (Kind::Deleted, 0, None, spot)
-            }
+        let (kind, revision_at, object, (offset, len)) = if let Some((object, at, value)) = put {
+            let kind = if exists { Kind::Updated } else { Kind::Created };
+            let head = |out: &mut Vec<u8>| object.head.encode(out);
+            let spot = self.frame.push(
+                (kind, false, flags),
+                revision,
+                at,
+                key.as_str(),
+                head,
+                value,
+            );
+            (kind, at, Some(object), spot)
+        } else {
+            let kind = (Kind::Deleted, false, 0);
+            let spot = self
+                .frame
+                .push(kind, revision, 0, key.as_str(), |_| {}, Bytes::new());
+            (Kind::Deleted, 0, None, spot)
         };
         let place = self.place(offset, len);
         let version = Version::new(
