@@ -324,6 +324,7 @@ async fn tunnel(connection: Connection, target: Target) {
                 }
             }
         }
+        let _ = sink.send(upgrade::goodbye()).await;
         let _ = sink.close().await;
     };
     tokio::select! {
@@ -357,6 +358,7 @@ async fn over_channels(connection: Connection, ports: &[u16], target: Target) {
                 return;
             }
         }
+        let _ = sink.send(upgrade::goodbye()).await;
         let _ = sink.close().await;
     };
     let reader = async move {

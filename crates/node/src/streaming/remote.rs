@@ -136,6 +136,7 @@ async fn over_web_socket(
                 }
             }
         }
+        let _ = sink.send(upgrade::goodbye()).await;
         let _ = sink.close().await;
     };
     let reader = async move {

@@ -9,7 +9,9 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::{Body, Error, empty};
 
@@ -89,6 +91,15 @@ pub(super) fn to_spdy(protocol: &'static str) -> Response<Body> {
         .headers_mut()
         .insert(STREAM_PROTOCOL, HeaderValue::from_static(protocol));
     response
+}
+
+/// The end of a session that went as it should. Clients take any other code, or none, for a
+/// connection that broke.
+pub(super) fn goodbye() -> Message {
+    Message::Close(Some(CloseFrame {
+        code: CloseCode::Normal,
+        reason: Utf8Bytes::from_static(""),
+    }))
 }
 
 /// The connection as a WebSocket.
