@@ -2,7 +2,8 @@
 //! machine in the same run.
 //!
 //! The program writes to a named pipe as the first thing it does; the clock stops when the byte arrives. All
-//! runtimes get the same root file system and the same mount. `crun` refuses a machine with cgroup v1 controllers and
+//! runtimes get the same layer and the same mount, and each makes a writable overlay root within its time (the others
+//! have it mounted for them). `crun` refuses a machine with cgroup v1 controllers and
 //! an empty v2 mount beside them; there the whole benchmark runs without that mount, in a mount namespace of its own.
 
 use std::fs;
@@ -114,7 +115,7 @@ impl Scene {
         if bundle.exists() {
             return Ok(bundle);
         }
-        fs::create_dir_all(&bundle)?;
+        fs::create_dir_all(bundle.join("rootfs"))?;
         let made = Command::new("runc")
             .arg("spec")
             .current_dir(&bundle)
@@ -126,7 +127,7 @@ impl Scene {
         let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
         config["process"]["terminal"] = false.into();
         config["process"]["args"] = serde_json::json!(["/bin/sh", "-c", "echo x > /pipe/p"]);
-        config["root"] = serde_json::json!({ "path": self.dir.join("layer"), "readonly": true });
+        config["root"] = serde_json::json!({ "path": bundle.join("rootfs"), "readonly": false });
         if let Some(mounts) = config["mounts"].as_array_mut() {
             mounts.push(serde_json::json!({ "destination": "/pipe", "type": "bind", "source": self.dir.join("pipe"), "options": ["rbind"] }));
             // Refused on machines with cgroup v1 and without a systemd hierarchy of the usual form.
@@ -150,6 +151,28 @@ impl Scene {
         let times = self.measure(
             name,
             |number| {
+                let root = self.dir.join("bundle/rootfs");
+                for part in ["upper", "work"] {
+                    fs::create_dir_all(self.dir.join(format!("bundle/{number}/{part}")))?;
+                }
+                let (layer, own) = (
+                    self.dir.join("layer"),
+                    self.dir.join(format!("bundle/{number}")),
+                );
+                let options = format!(
+                    "lowerdir={},upperdir={}/upper,workdir={}/work,volatile",
+                    layer.display(),
+                    own.display(),
+                    own.display()
+                );
+                let flags = nix::mount::MsFlags::empty();
+                nix::mount::mount(
+                    Some("overlay"),
+                    &root,
+                    Some("overlay"),
+                    flags,
+                    Some(options.as_str()),
+                )?;
                 let id = format!("consort-bench-{}-{number}", std::process::id());
                 let mut command = Command::new(name);
                 command
@@ -162,9 +185,14 @@ impl Scene {
                 child.replace(Some(command.spawn()?));
                 Ok(())
             },
-            |_| match child.take().map(|mut child| child.wait()).transpose()? {
-                Some(status) if !status.success() => Err(format!("{name} failed").into()),
-                _ => Ok(()),
+            |number| {
+                let ended = child.take().map(|mut child| child.wait()).transpose()?;
+                nix::mount::umount(&self.dir.join("bundle/rootfs"))?;
+                fs::remove_dir_all(self.dir.join(format!("bundle/{number}")))?;
+                match ended {
+                    Some(status) if !status.success() => Err(format!("{name} failed").into()),
+                    _ => Ok(()),
+                }
             },
         );
         times.map(Some)

@@ -5,11 +5,12 @@
 //!   boot.json          what the sandbox was asked to be (written before the shim starts)
 //!   lock               record-locked by the shim while it lives
 //!   dead               put there by an agent that found no shim: a late one must not start
-//!   shim.sock          shim.log          shm/
+//!   shim.sock          shim.log
+//!   shm/  t/           mount points of file systems in memory that only the shim sees
 //!   c/<container>/
 //!     spec.json        what the container was asked to be
 //!     exit.json        how it ended (written once, whole)
-//!     rootfs/ upper/ work/ l/ m/ oci/    its file systems and libcontainer's state
+//!     upper/ work/     what it has written to its root
 //! ```
 
 use std::fs::{self, File};
@@ -29,6 +30,7 @@ pub(crate) const LOCK: &str = "lock";
 pub(crate) const DEAD: &str = "dead";
 pub(crate) const SOCKET: &str = "shim.sock";
 pub(crate) const CONTAINERS: &str = "c";
+pub(crate) const SCRATCH: &str = "t";
 
 /// What a shim is told on its way.
 #[derive(Debug, Serialize, Deserialize)]

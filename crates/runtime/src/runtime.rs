@@ -142,6 +142,9 @@ impl Runtime {
     async fn start_shim(&self, sandbox: &Sandbox) -> Result<(), Error> {
         let dir = sandbox.dir();
         sandbox.pod().create(&sandbox.spec().resources)?;
+        sandbox
+            .pod()
+            .limit_pids(sandbox.spec().resources.pids_limit)?;
         let boot = Boot {
             spec: sandbox.spec().clone(),
             cgroup_parent: self.0.options.cgroup_parent.clone(),

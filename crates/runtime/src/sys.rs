@@ -31,11 +31,21 @@ pub(crate) fn fork() -> io::Result<Option<Pid>> {
     }
 }
 
-/// Forks with the caller's parent as the child's parent, and possibly into new namespaces.
+/// Forks with flags for `clone3(2)`: the caller's parent as the child's parent, new namespaces.
 pub(crate) fn fork_as(flags: u64) -> io::Result<Option<Pid>> {
+    clone3(flags, 0)
+}
+
+/// Forks; the child is born in the cgroup (v2) of that directory.
+pub(crate) fn fork_into(cgroup: BorrowedFd<'_>) -> io::Result<Option<Pid>> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    clone3(CLONE_INTO_CGROUP, cgroup.as_raw_fd() as u64)
+}
+
+fn clone3(flags: u64, cgroup: u64) -> io::Result<Option<Pid>> {
     #[repr(C)]
     #[derive(Default)]
-    struct CloneArgs {
+    struct Arguments {
         flags: u64,
         pidfd: u64,
         child_tid: u64,
@@ -44,20 +54,29 @@ pub(crate) fn fork_as(flags: u64) -> io::Result<Option<Pid>> {
         stack: u64,
         stack_size: u64,
         tls: u64,
+        set_tid: u64,
+        set_tid_size: u64,
+        cgroup: u64,
     }
     let exit_signal = if flags & libc::CLONE_PARENT as u64 == 0 {
         libc::SIGCHLD as u64
     } else {
         0
     };
-    let args = CloneArgs {
+    let arguments = Arguments {
         flags,
         exit_signal,
-        ..CloneArgs::default()
+        cgroup,
+        ..Arguments::default()
     };
     // SAFETY: without CLONE_VM and a stack this is fork(2); the caller has one thread.
-    let pid =
-        check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) })?;
+    let pid = check(unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const arguments,
+            size_of::<Arguments>(),
+        )
+    })?;
     Ok((pid != 0).then(|| Pid::from_raw(pid as i32)))
 }
 

@@ -443,3 +443,30 @@ async fn what_the_host_mounts_later_reaches_a_container_that_asked_for_it() {
     }
     bed.finish();
 }
+
+#[tokio::test]
+async fn a_monitor_that_mounts_all_of_sys_sees_the_cgroups_and_stays_in_its_own() {
+    let bed = Bed::new();
+    let sandbox = bed.sandbox("one").await;
+    let mut spec = bed.spec(
+        "c",
+        "ls /host/fs/cgroup | wc -l; ls /root-of-host/sys/fs/cgroup | wc -l; sleep 1000",
+    );
+    spec.mounts = vec![
+        bind("/sys".into(), "/host"),
+        bind("/".into(), "/root-of-host"),
+    ];
+    spec.resources.pids_limit = Some(4);
+    let container = sandbox.run(spec).await.unwrap();
+    until("it has looked", || bed.logged("c").lines().count() == 2).await;
+    let counts: Vec<u32> = bed
+        .logged("c")
+        .lines()
+        .map(|line| line.parse().unwrap())
+        .collect();
+    assert!(counts.iter().all(|count| *count > 3), "{counts:?}");
+    let stats = container.stats().await.unwrap();
+    assert!(stats.pids > 0 && stats.memory_bytes > 0, "{stats:?}");
+    sandbox.remove().await.unwrap();
+    bed.finish();
+}

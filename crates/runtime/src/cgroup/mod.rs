@@ -115,12 +115,13 @@ impl Cgroup {
         }
     }
 
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
     pub(crate) fn is_v2(&self) -> bool {
         self.layout.is_v2()
+    }
+
+    /// Below the mount points.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 
     /// The directory of this cgroup for a controller.
@@ -138,12 +139,12 @@ impl Cgroup {
         }
     }
 
-    /// Makes it and sets its limits. An existing one is taken over.
+    /// Makes it and sets its limits, save that of tasks. An existing one is taken over.
     pub(crate) fn create(&self, resources: &Resources) -> Result<(), Error> {
         match &self.layout {
             Layout::V1(hierarchies) => {
                 for (controllers, point) in hierarchies {
-                    // The others get theirs from libcontainer when a task is added.
+                    // Nothing is limited or read in the others.
                     if controllers.iter().any(|name| {
                         ["cpu", "cpuacct", "memory", "pids", "devices", "freezer"]
                             .contains(&name.as_str())
@@ -237,17 +238,6 @@ impl Cgroup {
                 set("memory", "memory.memsw.limit_in_bytes", bytes.to_string())?;
             }
         }
-        if let Some(limit) = resources.pids_limit {
-            set(
-                "pids",
-                "pids.max",
-                if limit <= 0 {
-                    "max".to_owned()
-                } else {
-                    limit.to_string()
-                },
-            )?;
-        }
         Ok(())
     }
 
@@ -277,16 +267,6 @@ impl Cgroup {
                 write(&swap, "0")?;
             }
         }
-        if let Some(limit) = resources.pids_limit {
-            write(
-                &dir.join("pids.max"),
-                &if limit <= 0 {
-                    "max".to_owned()
-                } else {
-                    limit.to_string()
-                },
-            )?;
-        }
         Ok(())
     }
 
@@ -310,16 +290,52 @@ impl Cgroup {
         }
     }
 
-    /// Moves a process here, in every hierarchy where the cgroup exists.
-    pub(crate) fn add(&self, pid: u32) -> Result<(), Error> {
+    /// Forks; the child is in this cgroup.
+    ///
+    /// Moving a process by its number makes the kernel wait for a grace period of all CPUs, ten milliseconds as a
+    /// rule. Being born in a cgroup does not, and neither does a single thread that moves itself.
+    pub(crate) fn fork(&self) -> io::Result<Option<Pid>> {
+        if let Layout::V2(root) = &self.layout {
+            let dir = fs::File::open(root.join(&self.path))?;
+            return crate::sys::fork_into(dir.as_fd());
+        }
+        let Some(pid) = crate::sys::fork()? else {
+            if let Err(error) = self.enter() {
+                eprintln!("joining cgroup {}: {error}", self.path);
+                crate::sys::exit_now(1);
+            }
+            return Ok(None);
+        };
+        Ok(Some(pid))
+    }
+
+    /// Moves the calling process, which has one thread, in every hierarchy where the cgroup exists (v1).
+    fn enter(&self) -> io::Result<()> {
         for dir in self.dirs() {
-            let file = dir.join("cgroup.procs");
-            match write(&file, &pid.to_string()) {
-                Err(Error::Path { source, .. }) if source.kind() == ErrorKind::NotFound => {}
-                result => result?,
+            match fs::OpenOptions::new().write(true).open(dir.join("tasks")) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                result => result?.write_all(b"0")?,
             }
         }
         Ok(())
+    }
+
+    /// Limits the number of tasks; on its own, because making a container takes more of them than running it.
+    pub(crate) fn limit_pids(&self, limit: Option<i64>) -> Result<(), Error> {
+        let Some(limit) = limit else { return Ok(()) };
+        let dir = self.dir("pids").ok_or_else(|| {
+            Error::Invalid(
+                "a pids limit was asked for, but this machine has no pids cgroup".to_owned(),
+            )
+        })?;
+        write(
+            &dir.join("pids.max"),
+            &if limit <= 0 {
+                "max".to_owned()
+            } else {
+                limit.to_string()
+            },
+        )
     }
 
     /// Processes here and below.
@@ -618,11 +634,49 @@ mod tests {
             pids_limit: Some(100),
         };
         Cgroup::limit_v2(dir.path(), &resources).unwrap();
+        Cgroup::new(&Layout::V2(dir.path().into()), "")
+            .limit_pids(resources.pids_limit)
+            .unwrap();
         let read = |file| fs::read_to_string(dir.path().join(file)).unwrap();
         assert_eq!(read("cpu.weight"), "39");
         assert_eq!(read("cpu.max"), "50000 100000");
         assert_eq!(read("memory.max"), "67108864");
         assert_eq!(read("memory.swap.max"), "0");
         assert_eq!(read("pids.max"), "100");
+    }
+
+    #[test]
+    fn a_process_can_be_born_in_a_v2_cgroup_and_killed_with_it() {
+        let Some(root) = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+            .map(Path::new)
+            .into_iter()
+            .find(|path| path.join("cgroup.controllers").exists())
+        else {
+            eprintln!("no cgroup v2 mount here");
+            return;
+        };
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("only root can make cgroups");
+            return;
+        }
+        let layout = Layout::V2(root.into());
+        let parent = Cgroup::new(&layout, format!("consort-unit-{}", std::process::id()));
+        let cgroup = parent.child("leaf");
+        cgroup.create(&Resources::default()).unwrap();
+        let Some(pid) = cgroup.fork().unwrap() else {
+            loop {
+                nix::unistd::pause();
+            }
+        };
+        assert_eq!(cgroup.pids(), [pid.as_raw()]);
+        let killer =
+            std::thread::spawn(move || cgroup.kill_all(Duration::from_secs(10)).map(|()| cgroup));
+        let status = nix::sys::wait::waitpid(pid, None).unwrap();
+        assert_eq!(
+            status,
+            nix::sys::wait::WaitStatus::Signaled(pid, Signal::SIGKILL, false)
+        );
+        killer.join().unwrap().unwrap().remove().unwrap();
+        parent.remove().unwrap();
     }
 }

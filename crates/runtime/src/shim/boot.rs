@@ -14,7 +14,7 @@ use nix::unistd::{Pid, sethostname, setsid};
 
 use super::server::Shim;
 use crate::cgroup::{self, Cgroup, Layout};
-use crate::layout::{BOOT, Boot, CONTAINERS, DEAD, LOCK, SOCKET};
+use crate::layout::{BOOT, Boot, CONTAINERS, DEAD, LOCK, SCRATCH, SOCKET};
 use crate::spec::SandboxSpec;
 use crate::sys;
 
@@ -88,6 +88,16 @@ pub(super) fn boot(dir: &Path) -> Result<Shim, String> {
         }
     }
     fs::create_dir_all(CONTAINERS).map_err(doing("mkdir c"))?;
+    fs::create_dir_all(SCRATCH).map_err(doing("mkdir t"))?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(
+        Some("scratch"),
+        SCRATCH,
+        Some("tmpfs"),
+        flags,
+        Some("mode=711,size=64m"),
+    )
+    .map_err(doing("mounting scratch space"))?;
     if !spec.host_ipc {
         fs::create_dir_all("shm").map_err(doing("mkdir shm"))?;
         let options = format!("mode=1777,size={}", spec.shm_size.unwrap_or(64 << 20));
@@ -215,31 +225,45 @@ fn set_sysctls(spec: &SandboxSpec) -> Result<(), String> {
     if error.is_empty() { Ok(()) } else { Err(error) }
 }
 
-/// The first process of a PID namespace that all containers share: it only reaps.
+/// Starts the first process of a PID namespace that all containers share: it only reaps.
 fn start_pause(pod: &Cgroup) -> Result<Pid, String> {
-    let Some(pid) =
-        sys::fork_as(libc::CLONE_NEWPID as u64).map_err(doing("making a PID namespace"))?
-    else {
-        sys::close_from(0);
-        let _ = sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0);
-        let _ = sys::prctl(libc::PR_SET_NAME, c"pause".as_ptr() as u64, 0);
-        let mask = SigSet::from(Signal::SIGCHLD);
-        loop {
-            while waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG))
-                .is_ok_and(|status| status != nix::sys::wait::WaitStatus::StillAlive)
-            {}
-            let _ = mask.wait();
-        }
-    };
     let place = pod.child("pause");
-    let moved = place
+    place
         .create(&crate::spec::Resources::default())
-        .and_then(|()| place.add(pid.as_raw() as u32));
-    if let Err(error) = moved {
-        let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
-        return Err(chain(&error));
+        .map_err(|error| chain(&error))?;
+    let (read, write) = io::pipe().map_err(doing("making a pipe"))?;
+    // The first child joins the cgroup, the second is born in the namespace, and the shim is the parent of both.
+    let Some(first) = place.fork().map_err(doing("forking"))? else {
+        drop(read);
+        match sys::fork_as(libc::CLONE_NEWPID as u64 | libc::CLONE_PARENT as u64) {
+            Ok(None) => pause(),
+            Ok(Some(pid)) => {
+                let _ = (&write).write_all(&pid.as_raw().to_le_bytes());
+            }
+            Err(error) => eprintln!("making a PID namespace: {error}"),
+        }
+        sys::exit_now(0);
+    };
+    drop(write);
+    let mut pid = [0; 4];
+    let told = io::Read::read_exact(&mut &read, &mut pid);
+    waitpid(first, None).map_err(doing("making a PID namespace"))?;
+    told.map_err(doing("making a PID namespace"))?;
+    Ok(Pid::from_raw(i32::from_le_bytes(pid)))
+}
+
+/// Reaps for ever, and dies with the shim.
+fn pause() -> ! {
+    sys::close_from(0);
+    let _ = sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0);
+    let _ = sys::prctl(libc::PR_SET_NAME, c"pause".as_ptr() as u64, 0);
+    let mask = SigSet::from(Signal::SIGCHLD);
+    loop {
+        while waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG))
+            .is_ok_and(|status| status != nix::sys::wait::WaitStatus::StillAlive)
+        {}
+        let _ = mask.wait();
     }
-    Ok(pid)
 }
 
 /// The agent waits for this line and for the end of the pipe.

@@ -13,7 +13,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 
@@ -37,16 +37,17 @@ pub(super) type Streams = [Option<OwnedFd>; 3];
 /// Everything needed to make a container.
 pub(super) struct Creation<'a> {
     pub(super) dir: &'a Path,
+    pub(super) scratch: &'a Path,
     pub(super) spec: &'a ContainerSpec,
     pub(super) entry: Entry,
     pub(super) shared: Shared<'a>,
     pub(super) cgroup: &'a Cgroup,
     pub(super) host: &'a OwnedFd,
-    pub(super) start: bool,
 }
 
 /// Forks a process that gets the streams and a channel; gives its id and the channel's other end.
 fn spawn(
+    cgroup: &Cgroup,
     streams: &Streams,
     host: Option<&OwnedFd>,
     run: impl FnOnce(BorrowedFd<'_>),
@@ -57,7 +58,7 @@ fn spawn(
         None,
         SockFlag::SOCK_CLOEXEC,
     )?;
-    if let Some(pid) = sys::fork()? {
+    if let Some(pid) = cgroup.fork()? {
         return Ok((pid, ours));
     }
     let result = (|| -> io::Result<()> {
@@ -109,23 +110,11 @@ pub(super) fn create(creation: &Creation<'_>, streams: &Streams) -> io::Result<(
         .iter()
         .any(|mount| mount.propagation == Propagation::Bidirectional);
     spawn(
+        creation.cgroup,
         streams,
         both_ways.then_some(creation.host),
         |channel| match build(creation) {
-            Ok(pid) => {
-                report(channel, &Progress::Created { pid }, &[]);
-                if creation.start
-                    && let Err(error) = notify(creation.dir)
-                {
-                    fail(
-                        channel,
-                        Failed {
-                            message: format!("starting: {error}"),
-                            code: 128,
-                        },
-                    );
-                }
-            }
+            Ok(pid) => report(channel, &Progress::Created { pid }, &[]),
             Err(message) => fail(channel, Failed { message, code: 128 }),
         },
     )
@@ -134,36 +123,40 @@ pub(super) fn create(creation: &Creation<'_>, streams: &Streams) -> io::Result<(
 fn build(creation: &Creation<'_>) -> Result<i32, String> {
     let Creation {
         dir,
+        scratch,
         spec,
         entry,
         shared,
         cgroup,
         ..
     } = creation;
-    rootfs::mount_overlay(dir, &spec.lower_dirs)?;
-    let sources = rootfs::prepare_sources(dir, spec, sys::borrow_fd(HOST))?;
-    cgroup
-        .create(&spec.resources)
-        .map_err(|error| chain(&error))?;
-    cgroup
-        .restrict_devices(&oci::device_rules(spec))
-        .map_err(|error| chain(&error))?;
-    let root = dir.join("rootfs");
-    let config = oci::config(spec, shared, cgroup, &root, &sources);
+    unshare(CloneFlags::CLONE_NEWNS)
+        .map_err(|error| format!("making a mount namespace: {error}"))?;
+    rootfs::mount_overlay(dir, scratch, &spec.lower_dirs)?;
+    let sources = rootfs::prepare_sources(scratch, spec, sys::borrow_fd(HOST))?;
+    let held = rootfs::hold_cgroups(scratch, cgroup)?;
+    rootfs::hide_cgroups()?;
+    let config = oci::config(
+        spec,
+        shared,
+        &scratch.join("rootfs"),
+        cgroup.path(),
+        &held,
+        &sources,
+    );
     let what = |error: io::Error| format!("writing the configuration of the container: {error}");
-    fs::write(dir.join("config.json"), config.to_string()).map_err(what)?;
-    fs::create_dir_all(dir.join("oci")).map_err(what)?;
+    fs::write(scratch.join("config.json"), config.to_string()).map_err(what)?;
+    fs::create_dir_all(scratch.join("oci")).map_err(what)?;
     let container = ContainerBuilder::new("c".to_owned(), SyscallType::default())
         .with_executor(Program(Rc::new(entry.clone())))
-        .with_root_path(dir.join("oci"))
+        .with_root_path(scratch.join("oci"))
         .map_err(|error| chain(&error))?
-        .as_init(*dir)
+        .as_init(*scratch)
         .with_systemd(false)
         .as_sibling(true)
         .with_detach(true)
         .build()
         .map_err(|error| format!("creating the container: {}", chain(&error)))?;
-    rootfs::drop_sources(dir, sources.len());
     container
         .pid()
         .map(i32::from)
@@ -171,13 +164,13 @@ fn build(creation: &Creation<'_>) -> Result<i32, String> {
 }
 
 /// Lets a created container's first process go on. Through a descriptor, because socket paths are short.
-pub(super) fn notify(dir: &Path) -> io::Result<()> {
-    let open = fs::File::open(dir.join("oci/c"))?;
+pub(super) fn notify(scratch: &Path) -> io::Result<()> {
+    let open = fs::File::open(scratch.join("oci/c"))?;
     let path = PathBuf::from(format!("/proc/self/fd/{}/notify.sock", open.as_raw_fd()));
     UnixStream::connect(path).map(drop)
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
@@ -242,23 +235,18 @@ pub(super) fn exec(
         None,
         SockFlag::SOCK_CLOEXEC,
     )?;
-    if let Some(pid) = sys::fork()? {
+    if let Some(pid) = cgroup.fork()? {
         return Ok((pid, ours));
     }
     let channel = theirs.as_fd();
-    let joined = (|| -> Result<(), String> {
-        cgroup
-            .add(std::process::id())
-            .map_err(|error| chain(&error))?;
-        let kinds = CloneFlags::CLONE_NEWNS
-            | CloneFlags::CLONE_NEWPID
-            | CloneFlags::CLONE_NEWIPC
-            | CloneFlags::CLONE_NEWUTS
-            | CloneFlags::CLONE_NEWNET
-            | CloneFlags::CLONE_NEWCGROUP;
-        setns(&init, kinds).map_err(|error| format!("joining the container's namespaces: {error}"))
-    })();
-    if let Err(message) = joined {
+    let kinds = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWCGROUP;
+    if let Err(error) = setns(&init, kinds) {
+        let message = format!("joining the container's namespaces: {error}");
         fail(channel, Failed { message, code: 128 });
     }
     match sys::fork_as(libc::CLONE_PARENT as u64) {

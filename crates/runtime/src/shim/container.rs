@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::log::{Log, Stream};
-use super::rootfs;
 use crate::cgroup::Cgroup;
 use crate::layout::{write_exit, write_whole};
 use crate::spec::ContainerSpec;
@@ -42,7 +41,10 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Container {
     pub(super) spec: ContainerSpec,
+    /// What stays: the specification, the exit and what it has written.
     pub(super) dir: PathBuf,
+    /// In memory: what is only needed while the shim lives.
+    pub(super) scratch: PathBuf,
     pub(super) cgroup: Cgroup,
     pub(super) phase: Phase,
     pub(super) pid: i32,
@@ -72,6 +74,7 @@ impl Container {
     pub(super) fn prepare(
         spec: ContainerSpec,
         dir: PathBuf,
+        scratch: PathBuf,
         cgroup: Cgroup,
     ) -> Result<Self, String> {
         let log = Log::open(
@@ -92,6 +95,7 @@ impl Container {
         Ok(Self {
             spec,
             dir,
+            scratch,
             cgroup,
             phase: Phase::Created,
             pid: 0,
@@ -212,6 +216,7 @@ impl Container {
         self.input = None;
         self.channel = None;
         self.pidfd = None;
+        let _ = fs::remove_dir_all(&self.scratch);
         let exit = Exit {
             code,
             signal,
@@ -228,7 +233,6 @@ impl Container {
             );
         }
         self.phase = Phase::Exited(exit.clone());
-        rootfs::unmount(&self.dir);
         if let Err(error) = killed.and_then(|()| self.cgroup.remove()) {
             eprintln!("{} container {}: {error}", Timestamp::now(), self.spec.id);
         }
@@ -237,7 +241,6 @@ impl Container {
 
     /// Removes what is on disk; it must not run any more.
     pub(super) fn discard(&self) -> io::Result<()> {
-        rootfs::unmount(&self.dir);
         if let Err(error) = self
             .cgroup
             .kill_all(Duration::from_secs(10))
@@ -245,6 +248,7 @@ impl Container {
         {
             return Err(io::Error::other(error));
         }
+        let _ = fs::remove_dir_all(&self.scratch);
         match fs::remove_dir_all(&self.dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

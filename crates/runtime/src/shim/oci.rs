@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::cgroup::{Access, Cgroup, Rule, default_rules};
+use crate::cgroup::{Access, Rule, default_rules};
 use crate::spec::{ContainerSpec, MountKind, Propagation};
 
 /// Under these a container could see or change the host; the lists are those of Docker and containerd.
@@ -45,12 +45,14 @@ pub(super) struct Shared<'a> {
     pub(super) v2: bool,
 }
 
-/// The configuration, with the mount sources to use.
+/// The configuration. `held` are the directories of the container's cgroup by controller, `sources` the mount sources
+/// to use. The cgroup itself is not in it: the process that makes the container is already there.
 pub(super) fn config(
     spec: &ContainerSpec,
     shared: &Shared<'_>,
-    cgroup: &Cgroup,
     rootfs: &Path,
+    cgroup: &str,
+    held: &[(&'static str, PathBuf)],
     sources: &[PathBuf],
 ) -> Value {
     let both_ways = spec
@@ -87,10 +89,11 @@ pub(super) fn config(
             "cwd": "/",
         },
         "root": { "path": rootfs, "readonly": spec.read_only_root },
-        "mounts": mounts(spec, shared, cgroup, sources),
+        "mounts": mounts(spec, shared, held, sources),
         "linux": {
             "namespaces": namespaces,
-            "cgroupsPath": format!("/{}", cgroup.path()),
+            // Where the process is already. Needed only if a mount of all of /sys shows libcontainer cgroups after all.
+            "cgroupsPath": format!("/{cgroup}"),
             "rootfsPropagation": if both_ways { "shared" } else { "slave" },
             "maskedPaths": masked,
             "readonlyPaths": read_only,
@@ -102,7 +105,7 @@ pub(super) fn config(
 fn mounts(
     spec: &ContainerSpec,
     shared: &Shared<'_>,
-    cgroup: &Cgroup,
+    held: &[(&'static str, PathBuf)],
     sources: &[PathBuf],
 ) -> Vec<Value> {
     let mount = |target: &str, kind: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": kind, "options": options });
@@ -134,11 +137,12 @@ fn mounts(
         mount("/sys", "sysfs", sys),
         json!({ "destination": "/dev/shm", "type": "bind", "source": shared.shm, "options": ["rbind", "nosuid", "noexec", "nodev"] }),
     ];
+    let access = if spec.privileged { "rw" } else { "ro" };
     if shared.v2 {
-        let access = if spec.privileged { "rw" } else { "ro" };
+        // Seen from the cgroup namespace, its own part.
         mounts.push(mount(
             "/sys/fs/cgroup",
-            "cgroup",
+            "cgroup2",
             &["nosuid", "noexec", "nodev", "relatime", access],
         ));
     } else {
@@ -149,14 +153,11 @@ fn mounts(
             "tmpfs",
             &["nosuid", "noexec", "nodev", "mode=755", "size=64k"],
         ));
-        for controller in ["cpu", "cpuacct", "memory", "pids"] {
-            if let Some(dir) = cgroup.dir(controller) {
-                let access = if spec.privileged { "rw" } else { "ro" };
-                mounts.push(json!({
-                    "destination": format!("/sys/fs/cgroup/{controller}"), "type": "bind", "source": dir,
-                    "options": ["bind", "nosuid", "noexec", "nodev", access],
-                }));
-            }
+        for (controller, source) in held {
+            mounts.push(json!({
+                "destination": format!("/sys/fs/cgroup/{controller}"), "type": "bind", "source": source,
+                "options": ["bind", "nosuid", "noexec", "nodev", access],
+            }));
         }
     }
     for (wanted, source) in spec.mounts.iter().zip(sources) {

@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::child;
 use super::container::{Phase, set_nonblocking};
 use super::server::Shim;
 use crate::sys;
@@ -40,11 +41,29 @@ impl Shim {
                     let Phase::Creating { client, start, .. } = container.phase else {
                         continue;
                     };
-                    if start {
-                        container.phase = Phase::Starting { client };
-                    } else {
-                        container.phase = Phase::Created;
-                        self.reply(client, &Reply::Done);
+                    let limited = container
+                        .cgroup
+                        .limit_pids(container.spec.resources.pids_limit);
+                    let ready = limited
+                        .map_err(|error| child::chain(&error))
+                        .and_then(|()| {
+                            if start {
+                                child::notify(&container.scratch).map_err(|error| error.to_string())
+                            } else {
+                                Ok(())
+                            }
+                        });
+                    match ready {
+                        Ok(()) if start => container.phase = Phase::Starting { client },
+                        Ok(()) => {
+                            container.phase = Phase::Created;
+                            self.reply(client, &Reply::Done);
+                        }
+                        // Its end is answered like any other failure to make it.
+                        Err(message) => {
+                            container.failure.get_or_insert((message, 128));
+                            let _ = sys::kill(pid, libc::SIGKILL);
+                        }
                     }
                     if let Some((code, signal)) = self.strays.remove(&pid) {
                         self.ended(pid, code, signal);

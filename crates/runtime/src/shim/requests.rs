@@ -11,13 +11,13 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::attach::Attachment;
-use super::child::{self, Creation};
+use super::child::{self, Creation, chain};
 use super::container::{Container, Phase, set_nonblocking};
-use super::oci::Shared;
+use super::oci::{self, Shared};
 use super::progress::ended;
 use super::server::{Exec, Shim};
 use crate::entry::Entry;
-use crate::layout::CONTAINERS;
+use crate::layout::{CONTAINERS, SCRATCH};
 use crate::spec::{ContainerSpec, ExecSpec};
 use crate::state::State;
 use crate::sys;
@@ -88,8 +88,10 @@ impl Shim {
         let id = spec.id.clone();
         let dir = self.dir.join(CONTAINERS).join(&id);
         let cgroup = self.pod.child(&id);
-        let mut container = Container::prepare(spec, dir, cgroup).map_err(Failure::Other)?;
-        match self.begin(&mut container, entry, start) {
+        let scratch = self.dir.join(SCRATCH).join(&id);
+        let mut container =
+            Container::prepare(spec, dir, scratch, cgroup).map_err(Failure::Other)?;
+        match self.begin(&mut container, entry) {
             Ok((child, channel)) => {
                 container.channel = Some(channel);
                 container.phase = Phase::Creating {
@@ -113,7 +115,6 @@ impl Shim {
         &self,
         container: &mut Container,
         entry: Entry,
-        start: bool,
     ) -> io::Result<(i32, OwnedFd)> {
         use nix::fcntl::OFlag;
         use nix::unistd::pipe2;
@@ -157,14 +158,22 @@ impl Shim {
             },
             v2: self.pod.is_v2(),
         };
+        let prepared = container.cgroup.create(&container.spec.resources);
+        prepared
+            .and_then(|()| {
+                container
+                    .cgroup
+                    .restrict_devices(&oci::device_rules(&container.spec))
+            })
+            .map_err(|error| io::Error::other(chain(&error)))?;
         let creation = Creation {
             dir: &container.dir,
+            scratch: &container.scratch,
             spec: &container.spec,
             entry,
             shared,
             cgroup: &container.cgroup,
             host: &self.host,
-            start,
         };
         let (child, channel) = child::create(&creation, &streams)?;
         set_nonblocking(&channel)?;
@@ -176,7 +185,7 @@ impl Shim {
         if !matches!(container.phase, Phase::Created) {
             return Err(wrong_state(container, "start"));
         }
-        child::notify(&container.dir)
+        child::notify(&container.scratch)
             .map_err(|error| Failure::Start(format!("starting container {id}: {error}")))?;
         container.phase = Phase::Starting { client };
         Ok(())

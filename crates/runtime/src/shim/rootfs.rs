@@ -1,4 +1,5 @@
-//! A container's root file system, and mount sources that need care, in the shim's mount namespace.
+//! A container's root file system, and mount sources that need care, in the mount namespace of the process that makes
+//! the container. The container's own namespace is a copy of it; when both are gone, so are the mounts.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -9,30 +10,45 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns};
 
+use crate::cgroup::Cgroup;
 use crate::spec::{ContainerSpec, MountKind, Propagation};
 use crate::sys;
+
+/// Where every known distribution mounts them.
+const CGROUPS: &str = "/sys/fs/cgroup";
 
 fn doing(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> String {
     move |error| format!("{what}: {error}")
 }
 
-/// Mounts the layers at `<dir>/rootfs`.
+/// Mounts the layers at `<scratch>/rootfs`, with what is written kept in `dir`.
 ///
-/// The layers are named by short links in a directory of their own, so that any number with any path
+/// Everything is named by short links in a directory of their own, so that any number of layers with any path
 /// fits into the one page that mount options have. `volatile` spares syncs of a file system that nobody
 /// uses again after a crash: a container is made anew then.
-pub(super) fn mount_overlay(dir: &Path, lower_dirs: &[PathBuf]) -> Result<(), String> {
+pub(super) fn mount_overlay(
+    dir: &Path,
+    scratch: &Path,
+    lower_dirs: &[PathBuf],
+) -> Result<(), String> {
     if lower_dirs.is_empty() {
         return Err("a container needs at least one layer".to_owned());
     }
-    let links = dir.join("l");
-    for name in ["upper", "work", "rootfs", "l"] {
-        let path = dir.join(name);
+    let links = scratch.join("l");
+    for path in [
+        dir.join("upper"),
+        dir.join("work"),
+        scratch.join("rootfs"),
+        links.clone(),
+    ] {
         fs::DirBuilder::new()
             .mode(0o755)
             .recursive(true)
             .create(&path)
             .map_err(doing(format_args!("mkdir {}", path.display())))?;
+    }
+    for name in ["upper", "work"] {
+        symlink(dir.join(name), links.join(name)).map_err(doing(format_args!("naming {name}")))?;
     }
     let mut names = Vec::with_capacity(lower_dirs.len());
     for (number, lower) in lower_dirs.iter().enumerate() {
@@ -46,10 +62,7 @@ pub(super) fn mount_overlay(dir: &Path, lower_dirs: &[PathBuf]) -> Result<(), St
     }
     let before = std::env::current_dir().map_err(doing("getting the working directory"))?;
     std::env::set_current_dir(&links).map_err(doing(format_args!("chdir {}", links.display())))?;
-    let options = format!(
-        "lowerdir={},upperdir=../upper,workdir=../work",
-        names.join(":")
-    );
+    let options = format!("lowerdir={},upperdir=upper,workdir=work", names.join(":"));
     let attempt = |options: &str| {
         mount(
             Some("overlay"),
@@ -70,12 +83,6 @@ pub(super) fn mount_overlay(dir: &Path, lower_dirs: &[PathBuf]) -> Result<(), St
     })
 }
 
-/// Takes a container's mounts away. Whatever still uses them keeps them until it ends.
-pub(super) fn unmount(dir: &Path) {
-    // Not mounted is fine: the container may never have got that far.
-    let _ = umount2(&dir.join("rootfs"), MntFlags::MNT_DETACH);
-}
-
 /// The sources of the bind mounts, by their position. Plain ones are as given; a sub-path is resolved
 /// below its source and held by a mount, so that nobody can exchange it for a link afterwards; one that is to
 /// propagate both ways comes from the host's mount namespace, where its peers are.
@@ -87,7 +94,9 @@ pub(super) fn prepare_sources(
     let mut sources = Vec::with_capacity(spec.mounts.len());
     for (number, wanted) in spec.mounts.iter().enumerate() {
         let both_ways = wanted.propagation == Propagation::Bidirectional;
-        if wanted.kind != MountKind::Bind || (wanted.sub_path.is_none() && !both_ways) {
+        let hidden =
+            Path::new(CGROUPS).starts_with(&wanted.source) || wanted.source.starts_with(CGROUPS);
+        if wanted.kind != MountKind::Bind || (wanted.sub_path.is_none() && !both_ways && !hidden) {
             // libcontainer does not say which mount failed.
             if wanted.kind == MountKind::Bind
                 && let Err(error) = fs::metadata(&wanted.source)
@@ -128,14 +137,44 @@ pub(super) fn prepare_sources(
     Ok(sources)
 }
 
-/// Takes the holding mounts away again, once the container has its own.
-pub(super) fn drop_sources(dir: &Path, count: usize) {
-    for number in 0..count {
-        let _ = umount2(
-            &dir.join("m").join(number.to_string()),
-            MntFlags::MNT_DETACH,
-        );
+/// Holds the directories of a container's own cgroup, by controller, before [`hide_cgroups`].
+pub(super) fn hold_cgroups(
+    dir: &Path,
+    cgroup: &Cgroup,
+) -> Result<Vec<(&'static str, PathBuf)>, String> {
+    let mut held = Vec::new();
+    if cgroup.is_v2() {
+        return Ok(held);
     }
+    for controller in ["cpu", "cpuacct", "memory", "pids"] {
+        let Some(source) = cgroup.dir(controller) else {
+            continue;
+        };
+        let what = || format!("preparing cgroup {}", source.display());
+        let (tree, _) = clone_source(&source, None).map_err(doing(what()))?;
+        // Not by the bare name: libcontainer takes a cgroup mount of that name for the machine's.
+        let place = dir.join("m").join(format!("cgroup-{controller}"));
+        fs::create_dir_all(&place).map_err(doing(what()))?;
+        sys::move_mount(tree.as_fd(), &place).map_err(doing(what()))?;
+        held.push((controller, place));
+    }
+    Ok(held)
+}
+
+/// Takes the cgroup mounts away from this process's own mount namespace. libcontainer then takes the machine for one
+/// without controllers, and leaves the cgroup alone that the process is already in: it would move it there again, and
+/// read the mount table two dozen times on the way.
+pub(super) fn hide_cgroups() -> Result<(), String> {
+    umount2(CGROUPS, MntFlags::MNT_DETACH)
+        .map_err(|error| format!("detaching {CGROUPS}: {error}"))?;
+    mount(
+        Some("tmpfs"),
+        CGROUPS,
+        Some("tmpfs"),
+        MsFlags::MS_RDONLY,
+        Some("size=4k"),
+    )
+    .map_err(|error| format!("covering {CGROUPS}: {error}"))
 }
 
 fn clone_source(source: &Path, sub_path: Option<&Path>) -> io::Result<(OwnedFd, bool)> {
