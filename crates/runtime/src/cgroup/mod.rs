@@ -483,7 +483,15 @@ pub(crate) fn join_shims(layout: &Layout, parent: &str) -> Result<(), Error> {
         }
     };
     fs::create_dir_all(&dir).map_err(Error::path("making cgroup", &dir))?;
-    write(&dir.join("cgroup.procs"), "0")
+    // See [`Cgroup::fork`] on what moving costs otherwise.
+    write(
+        &dir.join(if layout.is_v2() {
+            "cgroup.procs"
+        } else {
+            "tasks"
+        }),
+        "0",
+    )
 }
 
 fn evacuate(root: &Path) -> Result<(), Error> {
