@@ -96,13 +96,18 @@ impl Cluster {
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let mut cluster = Self::unstarted();
         cluster.launch(arguments);
-        let archive = busybox_archive(cluster.path());
-        cluster.ok(&format!(
+        cluster.import_busybox();
+        cluster
+    }
+
+    /// Imports [`BUSYBOX`].
+    pub(crate) fn import_busybox(&self) {
+        let archive = busybox_archive(self.path());
+        self.ok(&format!(
             "consort image import --data-dir {} {}",
-            cluster.data_dir().display(),
+            self.data_dir().display(),
             archive.display()
         ));
-        cluster
     }
 
     /// The directory and the network namespace, without a server yet.
@@ -348,6 +353,12 @@ impl Cluster {
     /// Stops the server politely and asserts that nothing of it is left on this machine.
     pub(crate) fn stop(mut self) {
         self.terminate();
+        self.nothing_is_left();
+    }
+
+    /// Asserts that nothing of a server is left on this machine.
+    #[track_caller]
+    pub(crate) fn nothing_is_left(&self) {
         let left = self.left();
         assert!(left.is_empty(), "left behind: {left:#?}\n{}", self.log());
     }
@@ -382,6 +393,23 @@ impl Cluster {
             server.kill().expect("killing the server");
             server.wait().expect("waiting for the server");
         }
+    }
+
+    /// Kills the server, its shims and all containers at once.
+    pub(crate) fn kill_everything(&mut self) {
+        self.kill();
+        self.kill_what_runs();
+    }
+
+    /// Kills everything of this cluster that runs, without a warning.
+    pub(crate) fn kill_what_runs(&self) {
+        self.until("everything is dead", || {
+            let pids = self.processes();
+            for pid in &pids {
+                kill(*pid, "KILL");
+            }
+            pids.is_empty().then_some(())
+        });
     }
 
     /// The name the server derives from its data directory; it is in the names of its control groups.
