@@ -27,13 +27,14 @@ pub(crate) fn admin_kubeconfig(data_dir: &Path) -> PathBuf {
 pub(crate) async fn connect(target: &Target) -> Result<Connection> {
     let (path, found_by) = locate(target);
     let kubeconfig = Kubeconfig::read_from(&path).map_err(|error| {
+        let why = match path.try_exists() {
+            Ok(false) => "which does not exist".to_owned(),
+            Err(error) => format!("which cannot be read: {error}"),
+            Ok(true) => format!("which is not usable: {}", crate::error::chain(&error)),
+        };
         let failure = Failure::new(
             Kind::Unreachable,
-            format!(
-                "no server is known: {found_by} names {}: {}",
-                path.display(),
-                crate::error::chain(&error)
-            ),
+            format!("no server is known: {found_by} names {}, {why}", path.display()),
         );
         failure.hint(
             "start one with `consort server`, or name another with --kubeconfig, --data-dir or $KUBECONFIG",

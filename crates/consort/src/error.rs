@@ -73,6 +73,12 @@ impl Failure {
         }
     }
 
+    /// The same report, as another kind of failure.
+    pub(crate) fn of_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// Ends the process with `code` and says nothing, as `exec` does with a remote command's code.
     pub(crate) fn code(code: u8) -> Self {
         Self {
@@ -136,7 +142,10 @@ impl From<kube::Error> for Failure {
             }
             kube::Error::HyperError(_) | kube::Error::Service(_) => Self::new(
                 Kind::Unreachable,
-                format!("reaching the server: {}", chain(&error)),
+                format!(
+                    "reaching the server: {}",
+                    chain(&error).trim_start_matches("ServiceError: ")
+                ),
             )
             .hint("start one with `consort server`, or name another with --server, --data-dir or $KUBECONFIG"),
             other => Self::new(Kind::Failed, chain(&other)),

@@ -231,6 +231,7 @@ fn parse(text: &str, name: &str) -> Result<File> {
             source_code: NamedSource::new(name, text.to_owned()).with_language("yaml"),
             span: crate::manifests::span(text, line, column).into(),
         })
+        .of_kind(Kind::Usage)
     })?;
     Ok(file.unwrap_or_default())
 }

@@ -59,8 +59,9 @@ fn dispatch(cli: Cli) -> Result<()> {
     let log = configuration.log(&cli.global);
     let default_filter = match cli.command {
         Command::Server(_) => "info",
-        Command::Up(_) => "error",
-        _ => "warn",
+        // The client logs what it also returns, and that is told once.
+        Command::Up(_) => "error,kube_client=off",
+        _ => "warn,kube_client=off",
     };
     start_log(&log, default_filter)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

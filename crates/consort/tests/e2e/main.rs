@@ -5,5 +5,11 @@
 //! asserting that nothing of it is left on the machine. They need root, `kubectl`, `busybox` (a
 //! static one), `nft`, `ip`, `nsenter`, `setpriv`, `script`, `tar` and `timeout`.
 
+mod administration;
+mod cleanup;
+mod errors;
 mod harness;
+mod kills;
 mod objects;
+mod servers;
+mod sessions;
