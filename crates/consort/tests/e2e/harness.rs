@@ -17,8 +17,10 @@ pub(crate) const CONSORT: &str = env!("CARGO_BIN_EXE_consort");
 pub(crate) const BUSYBOX: &str = "e2e.test/busybox:1";
 /// How long one command may take.
 const COMMAND: Duration = Duration::from_secs(90);
-/// How long the server gets to start, and to stop.
+/// How long the server gets to start, and anything to become true.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the server gets to stop: more than it gives its pods.
+const STOP: Duration = Duration::from_secs(100);
 const POLL: Duration = Duration::from_millis(50);
 
 /// A running server of its own. Dropped, it is stopped by force and everything of it removed;
@@ -186,12 +188,6 @@ impl Cluster {
     /// What the server logged.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
-    }
-
-    /// The process id of the server.
-    pub(crate) fn pid(&self) -> i32 {
-        let id = self.server.as_ref().expect("a running server").id();
-        id.try_into().expect("a process id")
     }
 
     fn command(&self, script: &str, limit: Duration) -> Command {
@@ -369,7 +365,7 @@ impl Cluster {
             return;
         };
         kill(server.id().try_into().expect("a process id"), "TERM");
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + STOP;
         loop {
             if let Some(status) = server.try_wait().expect("waiting for the server") {
                 assert!(
@@ -629,11 +625,6 @@ impl Background {
             seen.push('\n');
         }
         (status.code().unwrap_or(-1), seen)
-    }
-
-    /// Asks the command to end, as Ctrl-C does.
-    pub(crate) fn interrupt(&self) {
-        kill(self.child.id().try_into().expect("a process id"), "INT");
     }
 }
 

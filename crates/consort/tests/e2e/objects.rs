@@ -273,7 +273,7 @@ fn deletes(cluster: &Cluster) {
     cluster.ok("kubectl delete deploy web");
     cluster.becomes(pods, "0");
     cluster.ok(&format!(
-        "kubectl run stays --image={BUSYBOX} -- sleep 100000"
+        "kubectl run stays --image={BUSYBOX} --overrides='{{\"spec\":{{\"terminationGracePeriodSeconds\":2}}}}' -- sleep 100000"
     ));
     cluster.ok("kubectl wait --for=condition=Ready pod/stays --timeout=60s");
     cluster.ok("kubectl delete pod stays --force --grace-period=0");

@@ -293,7 +293,9 @@ impl Worker {
         loop {
             let update = updates.borrow_and_update().clone();
             self.update(update);
-            let Step::Wait(wake_at) = self.step() else { break };
+            let Step::Wait(wake_at) = self.step() else {
+                break;
+            };
             self.publish();
             let wake = wake_at.map(until);
             let wake = [wake, self.status_due].into_iter().flatten().min();
@@ -356,19 +358,19 @@ impl Worker {
             .deletion_grace_period_seconds
             .unwrap_or(spec_grace)
             .max(1);
-        let (end, grace) = if let Some(budget) = update.stop {
-            (Some(End::NodeStops), spec_grace.min(budget))
-        } else if update.gone {
+        let budget = update.stop.unwrap_or(i64::MAX);
+        // What is gone stays gone when the node stops: there is no object to write a status to.
+        let (end, grace) = if update.gone {
             self.mute = true;
             self.deleted = true;
-            (
-                Some(End::Gone),
-                if meta.deletion_timestamp.is_some() {
-                    asked
-                } else {
-                    spec_grace.max(1)
-                },
-            )
+            let grace = if meta.deletion_timestamp.is_some() {
+                asked
+            } else {
+                spec_grace.max(1)
+            };
+            (Some(End::Gone), grace.min(budget))
+        } else if update.stop.is_some() {
+            (Some(End::NodeStops), spec_grace.min(budget))
         } else if meta.deletion_timestamp.is_some() {
             (Some(End::Deleted), asked)
         } else if self.situation.end.is_none()
