@@ -49,6 +49,7 @@ fn pods_are_looked_into() {
     attaches(&cluster);
     copies(&cluster);
     forwards(&cluster);
+    older_clients(&cluster);
     debugs(&cluster);
     runs(&cluster);
     cluster.stop();
@@ -188,14 +189,46 @@ fn forwards(cluster: &Cluster) {
         }
         drop(forward);
     }
-    // The API takes a refused connection for an end of that connection only.
-    let mut forward = cluster.spawn("kubectl port-forward pod/shell 18081:8080 18082:9");
-    forward.until_line("Forwarding from 127.0.0.1:18082");
+    // Where nothing listens, the client is told which port refused.
+    let mut forward = cluster.spawn("kubectl port-forward pod/shell 18081:9 2>&1");
+    forward.until_line("Forwarding from 127.0.0.1:18081");
+    cluster.fails("curl -sf -m 10 http://127.0.0.1:18081/");
+    forward.until_line("error forwarding port 9 to pod");
+    drop(forward);
+}
+
+/// Clients before WebSockets speak SPDY.
+fn older_clients(cluster: &Cluster) {
+    let exec = "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false kubectl exec";
+    let ran = cluster.sh(&format!(
+        "{exec} shell -c main -- sh -c 'echo out; echo err >&2; exit 7'"
+    ));
+    assert_eq!((ran.code, ran.stdout.as_str()), (7, "out\n"), "{ran:?}");
+    assert!(ran.stderr.starts_with("err\n"), "{ran:?}");
     assert_eq!(
-        cluster.ok("curl -sf -m 10 http://127.0.0.1:18081/"),
-        "a page"
+        cluster.ok(&format!(
+            "head -c 3000000 /dev/zero | {exec} -i shell -c main -- wc -c"
+        )),
+        "3000000"
     );
-    cluster.fails("curl -sf -m 10 http://127.0.0.1:18082/");
+    assert_eq!(
+        cluster.ok(&format!(
+            "{exec} shell -c main -- head -c 3000000 /dev/zero | wc -c"
+        )),
+        "3000000"
+    );
+    let terminal = cluster.ok("export KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false; \
+         script -qec 'kubectl exec -it shell -c main -- tty' /dev/null");
+    assert!(terminal.contains("/dev/pts/"), "{terminal}");
+    let mut forward = cluster
+        .spawn("KUBECTL_PORT_FORWARD_WEBSOCKETS=false kubectl port-forward pod/shell 18080:8080");
+    forward.until_line("Forwarding from 127.0.0.1:18080");
+    for _ in 0..3 {
+        assert_eq!(
+            cluster.ok("curl -sf -m 10 http://127.0.0.1:18080/"),
+            "a page"
+        );
+    }
     drop(forward);
 }
 
@@ -205,6 +238,18 @@ fn debugs(cluster: &Cluster) {
     ));
     cluster.becomes("kubectl logs shell -c looker", "looked\na page");
     cluster.shows("kubectl describe pod shell", "Ephemeral Containers:");
+    let named = cluster.ok(&format!(
+        "kubectl debug node/n1 --image={BUSYBOX} -- ls -d /host/proc"
+    ));
+    assert!(named.contains("node-debugger-n1-"), "{named}");
+    cluster.becomes(
+        "kubectl get pods --no-headers | grep node-debugger-n1- | grep -c Completed",
+        "1",
+    );
+    cluster.shows(
+        "kubectl logs $(kubectl get pods -o name | grep node-debugger-n1-)",
+        "/host/proc",
+    );
 }
 
 fn runs(cluster: &Cluster) {
