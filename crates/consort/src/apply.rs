@@ -257,7 +257,7 @@ fn annotate(wanted: &mut Value) -> Value {
 /// The merge patch (RFC 7386) that brings `present` to `wanted` and takes away what `original` had
 /// and `plain` (the new manifest) has no more. The annotation counts as a change only beside others.
 fn three_way(original: &Value, plain: &Value, wanted: &Value, present: &Value) -> Value {
-    let mut patch = changes(present, wanted);
+    let mut patch = changes(original, present, wanted);
     remove(original, plain, present, &mut patch);
     let only_memory = patch.as_object().is_some_and(|patch| {
         patch.len() == 1
@@ -278,7 +278,7 @@ fn three_way(original: &Value, plain: &Value, wanted: &Value, present: &Value) -
     patch
 }
 
-fn changes(present: &Value, wanted: &Value) -> Value {
+fn changes(original: &Value, present: &Value, wanted: &Value) -> Value {
     let mut patch = Map::new();
     let (Some(present), Some(wanted)) = (present.as_object(), wanted.as_object()) else {
         return Value::Object(patch);
@@ -286,12 +286,14 @@ fn changes(present: &Value, wanted: &Value) -> Value {
     for (key, value) in wanted {
         match present.get(key) {
             Some(own) if own.is_object() && value.is_object() => {
-                let inner = changes(own, value);
+                let inner = changes(&original[key], own, value);
                 if inner.as_object().is_some_and(|inner| !inner.is_empty()) {
                     patch.insert(key.clone(), inner);
                 }
             }
             Some(own) if own == value => {}
+            // A list that is wanted as before stands, with what the server has added to its items.
+            Some(own) if value.is_array() && original[key] == *value && covers(own, value) => {}
             None if value.is_null() => {}
             _ => {
                 patch.insert(key.clone(), value.clone());
@@ -299,6 +301,23 @@ fn changes(present: &Value, wanted: &Value) -> Value {
         }
     }
     Value::Object(patch)
+}
+
+/// Whether everything in `wanted` is in `own`, which may have more.
+fn covers(own: &Value, wanted: &Value) -> bool {
+    match (own, wanted) {
+        (Value::Object(own), Value::Object(wanted)) => wanted.iter().all(|(key, value)| {
+            own.get(key)
+                .map_or(value.is_null(), |own| covers(own, value))
+        }),
+        (Value::Array(own), Value::Array(wanted)) => {
+            wanted.iter().enumerate().all(|(at, value)| {
+                own.get(at).is_some_and(|own| covers(own, value))
+                    || own.iter().any(|own| covers(own, value))
+            })
+        }
+        _ => own == wanted,
+    }
 }
 
 fn remove(original: &Value, plain: &Value, present: &Value, patch: &mut Value) {
@@ -350,6 +369,18 @@ mod tests {
         let manifest = json!({"spec": {"replicas": 2}});
         let present = json!({"spec": {"replicas": 2, "strategy": {}}, "status": {}});
         assert_eq!(patch_of(&manifest, &manifest, &present), json!({}));
+    }
+
+    #[test]
+    fn what_the_server_added_to_the_items_of_a_list_is_no_difference() {
+        let manifest = json!({"spec": {"containers": [{"name": "a", "image": "x"}]}});
+        let present = json!({"spec": {"containers": [
+            {"name": "a", "image": "x", "volumeMounts": [{"name": "token"}]}
+        ]}});
+        assert_eq!(patch_of(&manifest, &manifest, &present), json!({}));
+        let other = json!({"spec": {"containers": [{"name": "a", "image": "y"}]}});
+        assert_eq!(patch_of(&manifest, &other, &present), other);
+        assert_eq!(patch_of(&manifest, &manifest, &other), manifest);
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::settings::Configuration;
 /// Pods may take their whole grace to end.
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// How long a process may take to be gone once it has let go of everything.
+const EXIT: Duration = Duration::from_secs(2);
+
 /// Stops the server of a data directory and waits until it is gone.
 pub(super) async fn run(configuration: &Configuration, args: &Down) -> Result<()> {
     let data_dir = configuration.data_dir(args.data_dir.as_ref());
@@ -46,6 +49,12 @@ pub(super) async fn run(configuration: &Configuration, args: &Down) -> Result<()
             ));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // It lets go of the directory a moment before it is gone; one that nobody waits for stays a
+    // zombie, and holds nothing.
+    let start = Instant::now();
+    while kill(pid, None) != Err(Errno::ESRCH) && start.elapsed() < EXIT {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     progress.done("stopped");
     progress.finish();

@@ -209,6 +209,21 @@ fn bad_objects_are_refused_with_their_place_and_the_right_status() {
         &["reaching the server", "refused", "hint:"],
     );
 
+    // A pod cannot be changed, so seeing a change where there is none would be an error.
+    cluster.write("pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: one}\nspec:\n  containers: [{name: c, image: x, ports: [{containerPort: 80}]}]\n");
+    exits(
+        &cluster,
+        "consort apply -f pod.yaml",
+        0,
+        &["pod/one created"],
+    );
+    exits(
+        &cluster,
+        "consort apply -f pod.yaml",
+        0,
+        &["pod/one unchanged"],
+    );
+
     // The statuses on the wire.
     cluster.ok("python3 -c \"print('{\\\"apiVersion\\\":\\\"v1\\\",\\\"kind\\\":\\\"ConfigMap\\\",\\\"metadata\\\":{\\\"name\\\":\\\"big\\\"},\\\"data\\\":{\\\"k\\\":\\\"' + 'x' * 4000000 + '\\\"}}')\" > big.json");
     let api = "https://127.0.0.1:6443/api/v1/namespaces/default/configmaps";

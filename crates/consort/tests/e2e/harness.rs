@@ -397,6 +397,19 @@ impl Cluster {
         self.kill_what_runs();
     }
 
+    /// Kills one process of this cluster, the first whose command line has `text` in it.
+    #[track_caller]
+    pub(crate) fn kill_one(&self, text: &str) {
+        let pids = self.processes();
+        let pid = pids.into_iter().find(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line)
+                .replace('\0', " ")
+                .contains(text)
+        });
+        kill(pid.expect("such a process"), "KILL");
+    }
+
     /// Kills everything of this cluster that runs, without a warning.
     pub(crate) fn kill_what_runs(&self) {
         self.until("everything is dead", || {

@@ -116,15 +116,11 @@ fn killed_containers_shims_and_whole_trees_come_back() {
     cluster.apply(APPLICATION);
     cluster.ok("kubectl rollout status deployment/web --timeout=60s");
     // A container's process.
-    cluster.ok("kill -9 $(pgrep --ns $(pgrep -of 'httpd -f -p 8080') --nslist net -f 'httpd -f -p 8080' | head -n 1)");
+    cluster.kill_one("httpd -f -p 8080");
     restarts(&cluster, "0true 1true");
     cluster.ok("kubectl get pods -l app=web -o jsonpath='{.items[*].status.containerStatuses[0].lastState.terminated.exitCode}' | grep -x 137");
     // A shim: its pod gets a new sandbox.
-    let shim = cluster.ok(&format!(
-        "pgrep -f '__shim {}' | head -n 1",
-        cluster.data_dir().display()
-    ));
-    cluster.ok(&format!("kill -9 {shim}"));
+    cluster.kill_one("__shim");
     cluster.becomes(
         "kubectl get pods -l app=web -o jsonpath='{.items[*].status.containerStatuses[0].restartCount}' | tr ' ' '\\n' | awk '{n += $1} END {print n}'",
         "2",
