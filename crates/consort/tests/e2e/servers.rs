@@ -9,7 +9,7 @@ const REGISTRY: &str = "127.0.0.1:5000";
 /// pushes it to the registry.
 fn push(cluster: &Cluster, name: &str, programs: &str, packages: &str) {
     cluster.ok(&format!(
-        r#"set -eu -o pipefail
+        r"set -eu -o pipefail
         root=$PWD/root-{name}
         mkdir -p $root/tmp $root/run $root/var/log/{name} $root/var/lib/{name} $root/data
         dpkg -L {packages} | sed 's,^/,,' | grep -v -E '^(\.|lib|lib/systemd.*|usr/share/(doc|man|lintian).*)?$' \
@@ -23,7 +23,7 @@ fn push(cluster: &Cluster, name: &str, programs: &str, packages: &str) {
         umoci new --image oci-{name}:1 >/dev/null
         umoci insert --image oci-{name}:1 $root / >/dev/null
         skopeo copy -q --dest-tls-verify=false oci:oci-{name}:1 docker://{REGISTRY}/debian/{name}:1
-        rm -rf $root oci-{name}"#
+        rm -rf $root oci-{name}"
     ));
 }
 
