@@ -3,10 +3,14 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
 use crate::error::{Failure, Kind, Result};
+
+/// How long the lock may be held by somebody who only asks.
+const ASKED: Duration = Duration::from_millis(200);
 
 fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("server.pid")
@@ -26,7 +30,17 @@ impl Lock {
             Failure::new(Kind::Failed, format!("locking {}: {error}", path.display()))
         };
         let mut file = open(&path).map_err(failed)?;
-        match file.try_lock() {
+        // Those who ask whether a server runs hold the lock for an instant.
+        let start = Instant::now();
+        let locked = loop {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) if start.elapsed() < ASKED => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                locked => break locked,
+            }
+        };
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let pid = read_pid(&mut file).map_err(failed)?;
@@ -104,6 +118,15 @@ mod tests {
             "{failure:?}"
         );
         drop(lock);
+        // Someone who asks at the same moment is not taken for a server.
+        let asking = open(&path(dir.path())).unwrap();
+        asking.try_lock_shared().unwrap();
+        let answered = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            drop(asking);
+        });
+        drop(Lock::take(dir.path()).unwrap());
+        answered.join().unwrap();
         assert_eq!(running_pid(dir.path()).unwrap(), None);
         Lock::take(dir.path()).unwrap();
     }
