@@ -46,6 +46,13 @@ pub(crate) enum Shape {
     MetadataList,
 }
 
+impl Shape {
+    /// Is it nothing but metadata?
+    pub(crate) fn is_metadata(self) -> bool {
+        matches!(self, Self::Metadata | Self::MetadataList)
+    }
+}
+
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Accept {

@@ -76,6 +76,25 @@ pub(crate) fn table(
     })
 }
 
+/// JSON of `PartialObjectMetadata`, cut out of a stored object: the rest of it is passed over and not
+/// taken apart. Garbage collection watches everything there is in this form.
+pub(crate) fn metadata_json(stored: &[u8]) -> serde_json::Result<Vec<u8>> {
+    #[derive(serde::Deserialize)]
+    struct Stored<'a> {
+        #[serde(borrow)]
+        metadata: &'a serde_json::value::RawValue,
+    }
+    const BEFORE: &str =
+        r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#;
+    let stored: Stored<'_> = serde_json::from_slice(stored)?;
+    let metadata = stored.metadata.get();
+    let mut out = Vec::with_capacity(BEFORE.len() + metadata.len() + 1);
+    out.extend_from_slice(BEFORE.as_bytes());
+    out.extend_from_slice(metadata.as_bytes());
+    out.push(b'}');
+    Ok(out)
+}
+
 /// `PartialObjectMetadata` of an object.
 pub(crate) fn metadata_only(stored: &Value) -> Value {
     json!({
@@ -83,4 +102,24 @@ pub(crate) fn metadata_only(stored: &Value) -> Value {
         "apiVersion": "meta.k8s.io/v1",
         "metadata": stored["metadata"],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_cut_out_of_the_text_is_what_parsing_would_give() {
+        let stored = json!({
+            "kind": "Pod", "apiVersion": "v1",
+            "metadata": {"name": "a\"}b", "labels": {"x": "{"}, "resourceVersion": "7"},
+            "spec": {"metadata": {"name": "not this"}},
+        });
+        let cut = metadata_json(stored.to_string().as_bytes()).unwrap();
+        assert_eq!(
+            String::from_utf8(cut).unwrap(),
+            metadata_only(&stored).to_string()
+        );
+        assert!(metadata_json(b"{\"metadata\":").is_err());
+    }
 }

@@ -225,8 +225,28 @@ pub(crate) async fn list(
     if accept.shape == Shape::Whole && kind.view.is_none() && accept.encoding == Encoding::Json {
         return raw(call, kind, &metadata, page.objects).await;
     }
-    let whole = render(call, kind, accept, &metadata, &page.objects)?;
+    let whole = if accept.shape.is_metadata() && accept.encoding == Encoding::Json {
+        metadata_list(&metadata, &page.objects)?
+    } else {
+        render(call, kind, accept, &metadata, &page.objects)?
+    };
     respond::compressed(call, StatusCode::OK, accept.encoding, whole).await
+}
+
+/// A list of metadata in JSON, cut out of what is stored.
+fn metadata_list(metadata: &Value, objects: &[Object]) -> Outcome<Bytes> {
+    let head = format!(
+        r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{metadata},"items":["#
+    );
+    let mut out = BytesMut::from(head.as_bytes());
+    for (place, object) in objects.iter().enumerate() {
+        if place > 0 {
+            out.put_u8(b',');
+        }
+        out.put_slice(&table::metadata_json(&object.json).map_err(internal)?);
+    }
+    out.put_slice(b"]}");
+    Ok(out.freeze())
 }
 
 /// A list in another shape or encoding than it is stored in.

@@ -189,6 +189,10 @@ impl Form {
         if self.raw() {
             return Ok(json_line(word, &object.json));
         }
+        if self.accept.shape.is_metadata() && self.accept.encoding == Encoding::Json {
+            let metadata = table::metadata_json(&object.json).map_err(internal)?;
+            return Ok(json_line(word, &metadata));
+        }
         let stored = object.value().map_err(internal)?;
         let value = match self.accept.shape {
             Shape::Whole => show(&self.kind, stored),
