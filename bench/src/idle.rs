@@ -83,8 +83,8 @@ async fn settled(server: &Server) -> Result<()> {
 
 async fn row(arguments: &Arguments, server: &Server, what: &str) {
     tokio::time::sleep(Duration::from_secs(arguments.settle)).await;
-    let shims = "__shim";
-    let family = process::family(server.pid(), shims);
+    // Shims are told the directory they work in.
+    let family = process::family(server.pid(), &server.marker());
     let cpu = |pids: &[u32]| {
         pids.iter()
             .map(|pid| process::cpu_time(*pid))

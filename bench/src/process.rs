@@ -55,26 +55,10 @@ fn stat(pid: u32) -> Vec<String> {
     fields.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Processor time used so far, by all threads. To the nanosecond where the scheduler tells, else to a
-/// hundredth of a second.
+/// Processor time used so far, to a hundredth of a second; threads that have ended count.
 pub(crate) fn cpu_time(pid: u32) -> Duration {
-    let mut nanoseconds = 0_u64;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let line = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        nanoseconds += line
-            .split(' ')
-            .next()
-            .and_then(|n| n.parse::<u64>().ok())
-            .unwrap_or(0);
-    }
-    if nanoseconds > 0 {
-        return Duration::from_nanos(nanoseconds);
-    }
-    let ticks: u64 = stat(pid)
+    let fields = stat(pid);
+    let ticks: u64 = fields
         .iter()
         .skip(11)
         .take(2)

@@ -129,6 +129,13 @@ impl Server {
         self.child.id()
     }
 
+    /// A text in the command line of every process that works for this server, and of no other: the
+    /// name of the temporary directory above its data directory.
+    pub(crate) fn marker(&self) -> String {
+        let above = self.data_dir.parent().and_then(Path::file_name);
+        above.map_or_else(String::new, |name| format!("{}/", name.to_string_lossy()))
+    }
+
     pub(crate) fn endpoint(&self) -> Result<Endpoint> {
         Endpoint::kubeconfig(self.address, &self.data_dir.join("admin.kubeconfig"))
     }
