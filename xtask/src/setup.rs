@@ -28,6 +28,7 @@ const TOOLS: &[Tool] = &[
     tool("gzip", "gzip"),
     tool("script", "bsdutils"),
     tool("ps", "procps"),
+    tool("python3", "python3"),
     tool("nginx", "nginx-light"),
     tool("redis-server", "redis-server"),
     tool("tar", "tar"),
