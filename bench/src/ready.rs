@@ -55,7 +55,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
             times.push(server.ready_after);
             server.stop().await?;
         }
-        print("first start, nothing there", node, Times::new(times));
+        print("first start, nothing there", node, &Times::new(times));
     }
     let data = dir.path().join("data");
     std::fs::create_dir(&data)?;
@@ -114,11 +114,11 @@ fn print(what: &str, node: bool, times: Times) {
                 "without a node"
             }
         ),
-        times,
+        &times,
     );
 }
 
-fn print_row(what: &str, times: Times) {
+fn print_row(what: &str, times: &Times) {
     let median = times.ms(0.5);
     println!(
         "{what:<46} {median:>9.0} {:>9.0} {:>9.0} {:>9.2}",

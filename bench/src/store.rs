@@ -63,7 +63,7 @@ fn creates(
         let path = dir.join(format!("creates-{writers}"));
         let cpu = cpu_time();
         let (ours, count) = runtime.block_on(store_rate(&path, writers, time, size))?;
-        let each = (cpu_time() - cpu).as_secs_f64() * 1e6 / count as f64;
+        let each = cpu_time().saturating_sub(cpu).as_secs_f64() * 1e6 / count as f64;
         std::fs::remove_dir_all(&path)?;
         let sqlite = runtime.block_on(sqlite_rate(&dir.join("peer.db"), writers, time, size))?;
         println!(
@@ -239,7 +239,7 @@ async fn fan_out(dir: &Path, size: usize) -> Result<()> {
         while let Some(done) = tasks.join_next().await {
             done??;
         }
-        times.push((begun.elapsed(), cpu_time() - cpu));
+        times.push((begun.elapsed(), cpu_time().saturating_sub(cpu)));
     }
     let extra = times[1].1.saturating_sub(times[0].1);
     println!(
@@ -307,7 +307,7 @@ async fn open(dir: &Path, arguments: &Arguments) -> Result<()> {
     ] {
         let (before, cpu, begun) = (resident(), thread_time(), Instant::now());
         let store = Store::open(Options::new(dir))?;
-        let (opened, cpu) = (begun.elapsed(), thread_time() - cpu);
+        let (opened, cpu) = (begun.elapsed(), thread_time().saturating_sub(cpu));
         let bytes = resident().saturating_sub(before) * 1024 / objects as u64;
         println!(
             "opened {what} in {opened:.1?} ({cpu:.1?} CPU), {} objects, {bytes} bytes of memory each",
