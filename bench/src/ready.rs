@@ -55,7 +55,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
             times.push(server.ready_after);
             server.stop().await?;
         }
-        print("first start, nothing there", node, &Times::new(times));
+        print("first start, nothing there", node, Times::new(times));
     }
     let data = dir.path().join("data");
     std::fs::create_dir(&data)?;
@@ -83,7 +83,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     if times.is_empty() {
         println!("(etcd is not installed: no peer)");
     } else {
-        print_row("peer: etcd alone, empty", Times::new(times));
+        print_row("peer: etcd alone, empty", &Times::new(times));
     }
     Ok(())
 }
