@@ -55,7 +55,7 @@ async fn measure(arguments: &Arguments) -> Result<()> {
             times.push(server.ready_after);
             server.stop().await?;
         }
-        print("first start, nothing there", node, Times::new(times));
+        print("first start, nothing there", node, &Times::new(times));
     }
     let data = dir.path().join("data");
     std::fs::create_dir(&data)?;
@@ -99,12 +99,12 @@ async fn starts(arguments: &Arguments, data: &Path, kinds: &[bool], what: &str) 
             }
             server.stop().await?;
         }
-        print(what, node, Times::new(times));
+        print(what, node, &Times::new(times));
     }
     Ok(())
 }
 
-fn print(what: &str, node: bool, times: Times) {
+fn print(what: &str, node: bool, times: &Times) {
     print_row(
         &format!(
             "{what}, {}",
@@ -114,7 +114,7 @@ fn print(what: &str, node: bool, times: Times) {
                 "without a node"
             }
         ),
-        &times,
+        times,
     );
 }
 
