@@ -23,6 +23,8 @@ pub(crate) struct Version {
     pub(crate) revision_at: u32,
     /// Read since the cache last looked at it.
     warm: AtomicBool,
+    /// There is a newer version: only watchers that are behind still read this one.
+    superseded: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -50,6 +52,9 @@ impl Version {
         previous: Option<Arc<Self>>,
         object: Option<Object>,
     ) -> Arc<Self> {
+        if let Some(previous) = &previous {
+            previous.superseded.store(true, Ordering::Relaxed);
+        }
         let object = object.map(Box::new);
         Arc::new(Self {
             key,
@@ -57,6 +62,7 @@ impl Version {
             kind,
             revision_at,
             warm: AtomicBool::new(false),
+            superseded: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 place,
                 previous,
@@ -111,9 +117,10 @@ impl Version {
         drop(dropped);
     }
 
-    /// Whether it was read since the last call.
+    /// Whether it was read since the last call and is still the present one. Lists read present
+    /// versions only: history must not push them out of memory.
     pub(crate) fn cool(&self) -> bool {
-        self.warm.swap(false, Ordering::Relaxed)
+        self.warm.swap(false, Ordering::Relaxed) && !self.superseded.load(Ordering::Relaxed)
     }
 
     /// The object; for a deletion its last state with the deletion's revision.
