@@ -335,7 +335,8 @@ mod tests {
         let mut cluster = cluster(&[node("a", &plain)]);
         let ported = |name: &str| {
             claim(name, &|p| {
-                p["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 80}]);
+                p["spec"]["containers"][0]["ports"] =
+                    json!([{"containerPort": 80, "hostPort": 80}]);
             })
         };
         cluster.put_pod("a", ported("1"));
