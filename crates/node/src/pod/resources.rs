@@ -17,63 +17,17 @@ const MIN_CPU_QUOTA_US: i64 = 1_000;
 
 /// A quantity in thousandths of its unit (millicores, millibytes); `None` if it is not a quantity.
 ///
-/// Fractions of a thousandth are rounded up, as the API does.
+/// Fractions of a thousandth are rounded up, as the API does. An amount whose thousandths are more
+/// than an `i64` holds counts in whole units, up to the bounds of `i64`.
 pub(crate) fn parse_quantity(text: &str) -> Option<i128> {
-    let text = text.trim();
-    let (negative, text) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    let digits_end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at(digits_end);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if (whole.is_empty() && fraction.is_empty())
-        || fraction.contains('.')
-        || whole.len() + fraction.len() > 30
-    {
-        return None;
-    }
-    let mantissa: i128 = format!("0{whole}{fraction}").parse().ok()?;
-    // The value is mantissa * multiplier * 10^exponent, in thousandths.
-    let (multiplier, exponent): (i128, i32) = match suffix {
-        "n" => (1, -6),
-        "u" => (1, -3),
-        "m" => (1, 0),
-        "" => (1, 3),
-        "k" => (1, 6),
-        "M" => (1, 9),
-        "G" => (1, 12),
-        "T" => (1, 15),
-        "P" => (1, 18),
-        "E" => (1, 21),
-        "Ki" => (1 << 10, 3),
-        "Mi" => (1 << 20, 3),
-        "Gi" => (1 << 30, 3),
-        "Ti" => (1 << 40, 3),
-        "Pi" => (1 << 50, 3),
-        "Ei" => (1 << 60, 3),
-        other => (
-            1,
-            other
-                .strip_prefix(['e', 'E'])?
-                .parse::<i32>()
-                .ok()
-                .filter(|e| e.abs() <= 18)?
-                + 3,
-        ),
-    };
-    let exponent = exponent - i32::try_from(fraction.len()).ok()?;
-    let scaled = mantissa.checked_mul(multiplier)?;
-    let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
-    let value = if exponent >= 0 {
-        scaled.checked_mul(power)?
+    let quantity: consort_object::Quantity = text.trim().parse().ok()?;
+    let thousandths = quantity.milli_value();
+    let exact = thousandths != i64::MIN && thousandths != i64::MAX;
+    Some(if exact {
+        i128::from(thousandths)
     } else {
-        (scaled + power - 1) / power
-    };
-    Some(if negative { -value } else { value })
+        i128::from(quantity.value()) * 1000
+    })
 }
 
 /// Amounts by resource name, in thousandths.
@@ -335,6 +289,7 @@ mod tests {
             ("2E2", Some(200_000)),
             ("1E", Some(10_i128.pow(21))),
             ("100n", Some(1)),
+            ("9223372036854775807", Some(9_223_372_036_854_775_807_000)),
             ("-5", Some(-5000)),
             (".5", Some(500)),
             ("5.", Some(5000)),
