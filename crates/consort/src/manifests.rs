@@ -1,5 +1,6 @@
 //! Reads the manifests a user hands in, and knows where in which file everything stood.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -323,13 +324,76 @@ pub(crate) fn span(text: &str, line: u64, column: u64) -> (usize, usize) {
     )
 }
 
-/// A YAML value that knows where it stood.
-#[derive(Deserialize)]
-#[serde(untagged)]
+/// A YAML value whose parts know where they stood.
 enum Node {
-    Map(indexmap::IndexMap<String, serde_saphyr::Spanned<Node>>),
+    Map(HashMap<String, serde_saphyr::Spanned<Node>>),
     List(Vec<serde_saphyr::Spanned<Node>>),
-    Other(serde::de::IgnoredAny),
+    Scalar,
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        // A derived untagged enum would buffer what it reads, and lose the places.
+        from.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+macro_rules! scalars {
+    ($($visit:ident: $of:ty),*) => {
+        $(fn $visit<E>(self, _: $of) -> std::result::Result<Node, E> {
+            Ok(Node::Scalar)
+        })*
+    };
+}
+
+impl<'de> serde::de::Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    scalars!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_i128: i128, visit_u128: u128,
+        visit_f64: f64, visit_str: &str, visit_bytes: &[u8]);
+
+    fn visit_unit<E>(self) -> std::result::Result<Node, E> {
+        Ok(Node::Scalar)
+    }
+
+    fn visit_none<E>(self) -> std::result::Result<Node, E> {
+        Ok(Node::Scalar)
+    }
+
+    fn visit_some<D: serde::Deserializer<'de>>(
+        self,
+        inner: D,
+    ) -> std::result::Result<Node, D::Error> {
+        inner.deserialize_any(self)
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(
+        self,
+        mut items: A,
+    ) -> std::result::Result<Node, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Node::List(list))
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(
+        self,
+        mut entries: A,
+    ) -> std::result::Result<Node, A::Error> {
+        let mut map = HashMap::new();
+        while let Some((key, value)) = entries.next_entry()? {
+            map.insert(key, value);
+        }
+        Ok(Node::Map(map))
+    }
 }
 
 /// Where a field of a document stands: byte offset and length.
@@ -342,7 +406,7 @@ fn find(document: &str, field: &str) -> Option<(usize, usize)> {
         let next = match &node.value {
             Node::Map(map) => map.get(step),
             Node::List(list) => step.parse::<usize>().ok().and_then(|index| list.get(index)),
-            Node::Other(_) => None,
+            Node::Scalar => None,
         };
         let Some(next) = next else { break };
         found = Some(next.referenced);

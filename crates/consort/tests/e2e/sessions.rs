@@ -238,6 +238,11 @@ fn debugs(cluster: &Cluster) {
     ));
     cluster.becomes("kubectl logs shell -c looker", "looked\na page");
     cluster.shows("kubectl describe pod shell", "Ephemeral Containers:");
+    // It is there for the processes of the container it is pointed at.
+    cluster.ok(&format!(
+        "kubectl debug shell --image={BUSYBOX} --image-pull-policy=IfNotPresent -c watcher --target=main -- ps -o comm"
+    ));
+    cluster.becomes("kubectl logs shell -c watcher | grep -cx httpd", "1");
     let named = cluster.ok(&format!(
         "kubectl debug node/n1 --image={BUSYBOX} -- ls -d /host/proc"
     ));
