@@ -132,7 +132,7 @@ fn bad_objects_are_refused_with_their_place_and_the_right_status() {
         &cluster,
         "consort apply -f unknown.yaml",
         4,
-        &["spec.replica", "imagePullPolcy", "unknown.yaml:"],
+        &["spec.replica", "imagePullPolcy", "unknown.yaml:6"],
     );
     exits(
         &cluster,
@@ -147,19 +147,19 @@ fn bad_objects_are_refused_with_their_place_and_the_right_status() {
         &cluster,
         "consort apply -f wrong.yaml",
         4,
-        &["spec.replicas", "wrong.yaml:"],
+        &["spec.replicas", "wrong.yaml:6"],
     );
     exits(
         &cluster,
         "consort apply -f name.yaml",
         4,
-        &["Not_Valid", "RFC 1123", "name.yaml:"],
+        &["Not_Valid", "RFC 1123", "name.yaml:4"],
     );
     exits(
         &cluster,
         "consort apply -f kind.yaml",
         4,
-        &["Frobnicator", "kind.yaml:1"],
+        &["Frobnicator", "kind.yaml:2"],
     );
     exits(&cluster, "consort get deployments", 0, &[]);
     exits(&cluster, "consort get frobs", 2, &["frobs"]);
