@@ -222,7 +222,12 @@ fn field_of(status: &Status) -> Option<String> {
     {
         return Some(cause.field.clone());
     }
-    // Strict decoding names the field in its sentence only.
+    // Decoding names the field in its sentence only: `unknown field "spec.foo"`, or `cannot unmarshal
+    // string into Go struct field DeploymentSpec.spec.replicas of type int32`.
+    if let Some((_, rest)) = status.message.split_once("Go struct field ") {
+        let (_, field) = rest.split(' ').next()?.split_once('.')?;
+        return Some(field.to_owned());
+    }
     let (_, rest) = status.message.split_once("field \"")?;
     let (field, _) = rest.split_once('"')?;
     Some(field.to_owned())
@@ -403,6 +408,11 @@ mod tests {
         let status = |value| serde_json::from_value::<Status>(value).unwrap();
         let words = status(json!({"message": "strict decoding error: unknown field \"spec.foo\""}));
         assert_eq!(field_of(&words).as_deref(), Some("spec.foo"));
+        let kind = status(
+            json!({"message": "cannot unmarshal string into Go struct field \
+            DeploymentSpec.spec.replicas of type int32"}),
+        );
+        assert_eq!(field_of(&kind).as_deref(), Some("spec.replicas"));
         let causes = status(json!({"message": "m", "details": {"causes": [
             {"reason": "FieldValueInvalid", "message": "x", "field": "spec.replicas"}]}}));
         assert_eq!(field_of(&causes).as_deref(), Some("spec.replicas"));

@@ -160,6 +160,9 @@ pub struct ContainerSpec {
     pub env: Vec<String>,
     /// Working directory, made when missing; empty is `/`.
     pub cwd: PathBuf,
+    /// A running container of the sandbox whose PID namespace this one joins, by its id: for looking
+    /// at its processes. Ignored where the namespace is the host's or shared already.
+    pub pid_of: Option<String>,
     /// Who it runs as.
     pub user: UserSpec,
     /// Mounts in order, after the standard ones (`/proc`, `/sys`, `/dev`, ...).

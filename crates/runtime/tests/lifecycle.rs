@@ -166,6 +166,33 @@ async fn containers_of_a_pod_share_hostname_memory_and_if_asked_processes() {
 }
 
 #[tokio::test]
+async fn a_container_sees_the_processes_of_the_one_it_is_pointed_at_and_no_others() {
+    let bed = Bed::new();
+    let sandbox = bed.sandbox("one").await;
+    let target = sandbox.run(bed.spec("a", "exec sleep 54321")).await;
+    sandbox
+        .run(bed.spec("other", "exec tail -f /dev/null"))
+        .await
+        .unwrap();
+    let mut spec = bed.spec("b", "ps -o pid,comm | grep -E 'sleep|tail'");
+    spec.pid_of = Some("a".to_owned());
+    let (exit, text) = bed.output(&sandbox, spec).await;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert_eq!((exit.code, words), (0, vec!["1", "sleep"]));
+
+    target.unwrap().kill(9).await.unwrap();
+    within(sandbox.containers().unwrap()[0].wait())
+        .await
+        .unwrap();
+    let mut late = bed.spec("c", "true");
+    late.pid_of = Some("a".to_owned());
+    let refused = sandbox.run(late).await.unwrap_err().to_string();
+    assert!(refused.contains("does not run"), "{refused}");
+    sandbox.remove().await.unwrap();
+    bed.finish();
+}
+
+#[tokio::test]
 async fn fifty_pods_start_at_once() {
     let bed = Bed::new();
     let pods = futures::future::join_all((0..50).map(|number| {

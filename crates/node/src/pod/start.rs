@@ -220,6 +220,7 @@ impl Start {
         )
         .map_err(NotStarted::config)?;
         runtime_spec.mounts = self.mounts(&made.variables, &termination)?;
+        runtime_spec.pid_of = self.target().await?;
 
         let (log_dir, termination) = (log_dir.clone(), termination.clone());
         let sub_paths: Vec<(PathBuf, String)> = runtime_spec
@@ -268,6 +269,42 @@ impl Start {
             .read_only
             .iter()
             .any(|name| self.mounted.paths.get(name).is_some_and(|p| p == source))
+    }
+
+    /// The running container that an ephemeral one is to look at (`targetContainerName`).
+    async fn target(&self) -> Result<Option<String>, NotStarted> {
+        let ephemeral = self
+            .pod
+            .spec
+            .iter()
+            .flat_map(|s| s.ephemeral_containers.iter().flatten());
+        let target = ephemeral
+            .filter(|c| c.name == self.container.name)
+            .find_map(|c| {
+                c.target_container_name
+                    .as_deref()
+                    .filter(|name| !name.is_empty())
+            });
+        let Some(target) = target else {
+            return Ok(None);
+        };
+        for container in self.sandbox.containers().unwrap_or_default() {
+            if container
+                .spec()
+                .labels
+                .get(labels::CONTAINER)
+                .is_some_and(|name| name == target)
+                && matches!(
+                    container.state().await,
+                    Ok(consort_runtime::State::Running { .. })
+                )
+            {
+                return Ok(Some(container.id().to_owned()));
+            }
+        }
+        Err(NotStarted::config(format!(
+            "the target container {target} does not run"
+        )))
     }
 
     fn mounts(

@@ -146,6 +146,19 @@ impl Shim {
         }
         if let Some(pause) = self.pause {
             namespaces.insert("pid", PathBuf::from(format!("/proc/{pause}/ns/pid")));
+        } else if let Some(id) = &container.spec.pid_of
+            && !self.spec.host_pid
+        {
+            let target = self
+                .containers
+                .get(id)
+                .filter(|other| other.pidfd.is_some());
+            let target = target.ok_or_else(|| {
+                io::Error::other(format!(
+                    "container {id}, whose processes are to be seen, does not run"
+                ))
+            })?;
+            namespaces.insert("pid", PathBuf::from(format!("/proc/{}/ns/pid", target.pid)));
         }
         let own_shm = self.dir.join("shm");
         let shared = Shared {
