@@ -109,7 +109,8 @@ pub(crate) async fn perform(images: &Images, request: Request) -> anyhow::Result
                 .iter()
                 .map(|name| parse(name))
                 .collect::<anyhow::Result<Vec<_>>>()?;
-            // Layers in use stay on disk until the store is swept with nothing mounted.
+            // Nothing is named as in use yet: layers that only these names need go even if a running
+            // container has them mounted.
             let in_use: Vec<PathBuf> = Vec::new();
             let mut removed = Vec::new();
             for name in names {
