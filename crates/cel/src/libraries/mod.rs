@@ -1,0 +1,3 @@
+//! The function libraries.
+
+pub mod authorizer;
