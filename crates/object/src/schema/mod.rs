@@ -9,6 +9,7 @@ mod decode;
 mod gvk;
 mod json;
 mod path;
+pub mod shape;
 mod table;
 
 use std::collections::HashMap;
