@@ -12,6 +12,7 @@ use crate::metrics::Metrics;
 use crate::proxy::NodeConnector;
 use crate::registry::Registry;
 use crate::startup;
+use arc_swap::ArcSwap;
 use consort_object::status::{Denied, Status};
 use consort_store::{Committed, Error, Key, Store, Write};
 use ipnet::Ipv4Net;
@@ -108,8 +109,8 @@ pub enum StartError {
 pub(crate) struct Inner {
     /// The objects.
     pub store: Store,
-    /// The kinds.
-    pub registry: Registry,
+    /// The kinds, as they stand now.
+    registry: ArcSwap<Registry>,
     /// Who calls.
     pub authenticator: Authenticator,
     /// Who may do what.
@@ -130,6 +131,11 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
+    /// The kinds as they stand now. A request takes them once and keeps them to its end.
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        self.registry.load_full()
+    }
+
     /// The way to the nodes, if there is one.
     pub(crate) fn connector(&self) -> Option<Arc<dyn NodeConnector>> {
         self.nodes.read().clone()
@@ -213,7 +219,7 @@ impl Api {
         let addresses = Addresses::new(options.service_network, options.node_ports);
         let stop = CancellationToken::new();
         let inner = Arc::new(Inner {
-            registry: Registry::new(kinds::all(&addresses)),
+            registry: ArcSwap::from_pointee(Registry::new(kinds::all(&addresses))),
             authenticator: Authenticator::new(options.signer, Stored(options.store.clone())),
             authorizer: Arc::new(Authorizer::new()),
             addresses,

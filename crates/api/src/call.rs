@@ -5,6 +5,7 @@ use crate::body::{self, Body, ReadError};
 use crate::error::{Outcome, bad_request, fail};
 use crate::identity::User;
 use crate::negotiate::{self, Accept, Encoding};
+use crate::registry::Registry;
 use crate::request::Query;
 use bytes::Bytes;
 use consort_object::status::Status;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 pub(crate) struct Call {
     /// The server.
     pub inner: Arc<Inner>,
+    /// The kinds, as they stood when the request came.
+    pub registry: Arc<Registry>,
     /// Who asks.
     pub user: Arc<User>,
     /// Method, URI, headers, extensions.

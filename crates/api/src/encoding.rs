@@ -6,7 +6,7 @@ use crate::negotiate::Encoding;
 use crate::request::FieldValidation;
 use bytes::Bytes;
 use consort_object::proto;
-use consort_object::schema::{self, DecodeError, Gvk, Message, Schema};
+use consort_object::schema::{self, DecodeError, Gvk, Schema};
 use consort_object::status::Status;
 use serde_json::Value;
 
@@ -18,15 +18,10 @@ pub(crate) struct Decoded {
     pub warnings: Vec<String>,
 }
 
-/// Decode a body as an object of this kind. What it says of its own version and kind must fit.
-pub(crate) fn decode(
-    bytes: &[u8],
-    encoding: Encoding,
-    gvk: &Gvk,
-    message: &Message,
-    mode: FieldValidation,
-) -> Outcome<Decoded> {
-    let (mut value, mut notes) = parse(bytes, encoding, gvk)?;
+/// Parse a body that should be an object of this kind; what it says of its own version and kind must
+/// fit. With it come the fields that are in it twice.
+pub(crate) fn open(bytes: &[u8], encoding: Encoding, gvk: &Gvk) -> Outcome<(Value, Vec<String>)> {
+    let (mut value, notes) = parse(bytes, encoding, gvk)?;
     if !value.is_object() {
         return Err(bad_request(format!(
             "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct",
@@ -34,17 +29,7 @@ pub(crate) fn decode(
         )));
     }
     claim_kind(&mut value, gvk)?;
-    notes.extend(canonical(&mut value, gvk, message)?);
-    Ok(Decoded {
-        value,
-        warnings: judge(notes, gvk, mode)?,
-    })
-}
-
-/// Bring a value into canonical form; the answer is what had to be dropped.
-pub(crate) fn canonical(value: &mut Value, gvk: &Gvk, message: &Message) -> Outcome<Vec<String>> {
-    schema::coerce_and_check(Schema::builtin(), message, value)
-        .map_err(|error| Box::new(error.status(gvk)))
+    Ok((value, notes))
 }
 
 /// Unknown fields are refused, told, or nothing, as the client wishes.

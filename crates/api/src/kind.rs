@@ -1,6 +1,8 @@
 //! What the server knows of a kind: its names, its subresources, and a small [`Strategy`].
 
+use crate::schema::KindSchema;
 use crate::strategy::{Bare, Strategy};
+use consort_object::schema::Gvk;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -87,6 +89,8 @@ pub(crate) struct Kind {
     pub namespaced: bool,
     /// The verbs it takes.
     pub verbs: Vec<&'static str>,
+    /// What its objects look like.
+    pub schema: KindSchema,
     /// Its subresources.
     pub subresources: Vec<Subresource>,
     /// How its names are checked.
@@ -120,6 +124,7 @@ impl Kind {
             categories: Vec::new(),
             namespaced: true,
             verbs: STORED_VERBS.to_vec(),
+            schema: KindSchema::of(&Gvk::new(group, version, kind)),
             subresources: Vec::new(),
             name_rule: NameRule::Subdomain,
             generation: false,

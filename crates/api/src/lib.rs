@@ -55,6 +55,7 @@ mod proxy;
 mod registry;
 mod request;
 mod respond;
+mod schema;
 mod server;
 mod service;
 mod startup;

@@ -26,15 +26,11 @@ pub(crate) async fn serve(call: &Call) -> Outcome<Response<Body>> {
         [""] => Ok(respond::json(StatusCode::OK, &roots(call))),
         ["api"] => discover(call, true),
         ["apis"] => discover(call, false),
-        ["api", version] => found(
-            call,
-            &discovery::resources(&call.inner.registry, "", version),
-        ),
-        ["apis", group] => found(call, &discovery::group(&call.inner.registry, group)),
-        ["apis", group, version] => found(
-            call,
-            &discovery::resources(&call.inner.registry, group, version),
-        ),
+        ["api", version] => found(call, &discovery::resources(&call.registry, "", version)),
+        ["apis", group] => found(call, &discovery::group(&call.registry, group)),
+        ["apis", group, version] => {
+            found(call, &discovery::resources(&call.registry, group, version))
+        }
         ["version"] => Ok(respond::json(StatusCode::OK, &discovery::version())),
         ["healthz" | "livez" | "readyz", check @ ..] => health(call, parts[0], check),
         ["openapi", "v2"] => openapi_v2(call).await,
@@ -78,7 +74,7 @@ fn roots(call: &Call) -> Value {
         "/api/v1".into(),
         "/apis".into(),
     ];
-    for (group, version) in call.inner.registry.groups() {
+    for (group, version) in call.registry.groups() {
         if !group.is_empty() {
             paths.push(format!("/apis/{group}"));
             paths.push(format!("/apis/{group}/{version}"));
@@ -105,7 +101,7 @@ fn discover(call: &Call, core: bool) -> Outcome<Response<Body>> {
     let Some((form, encoding)) = negotiate::accept_discovery(call.header(ACCEPT)) else {
         return fail(Status::not_acceptable(MEDIA_TYPES));
     };
-    let registry = &call.inner.registry;
+    let registry = &call.registry;
     let version = match form {
         DiscoveryForm::Aggregated(version) => version,
         DiscoveryForm::Plain => {
@@ -213,9 +209,9 @@ fn health(call: &Call, which: &str, check: &[&str]) -> Outcome<Response<Body>> {
 
 /// Make the documents off the reactor: it takes a while the first time.
 async fn prepare(call: &Call) -> Outcome<()> {
-    let inner = call.inner.clone();
+    let (inner, registry) = (call.inner.clone(), call.registry.clone());
     tokio::task::spawn_blocking(move || {
-        inner.documents.v3(&inner.registry);
+        inner.documents.v3(&registry);
     })
     .await
     .map_err(internal)
@@ -223,13 +219,13 @@ async fn prepare(call: &Call) -> Outcome<()> {
 
 async fn openapi_index(call: &Call) -> Outcome<Response<Body>> {
     prepare(call).await?;
-    let (index, _) = call.inner.documents.v3(&call.inner.registry);
+    let (index, _) = call.inner.documents.v3(&call.registry);
     tagged(call, &etag(index), index.clone())
 }
 
 async fn openapi_document(call: &Call, path: &str) -> Outcome<Response<Body>> {
     prepare(call).await?;
-    let (_, documents) = call.inner.documents.v3(&call.inner.registry);
+    let (_, documents) = call.inner.documents.v3(&call.registry);
     let Some(document) = documents.get(path) else {
         return fail(Status::unknown_resource());
     };
@@ -268,13 +264,13 @@ async fn openapi_v2(call: &Call) -> Outcome<Response<Body>> {
     if !wants_json {
         return fail(Status::not_acceptable(&["application/json"]));
     }
-    let inner = call.inner.clone();
+    let (inner, registry) = (call.inner.clone(), call.registry.clone());
     tokio::task::spawn_blocking(move || {
-        inner.documents.v2(&inner.registry);
+        inner.documents.v2(&registry);
     })
     .await
     .map_err(internal)?;
-    serve_document(call, call.inner.documents.v2(&call.inner.registry)).await
+    serve_document(call, call.inner.documents.v2(&call.registry)).await
 }
 
 async fn serve_document(call: &Call, document: &Document) -> Outcome<Response<Body>> {

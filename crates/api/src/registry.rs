@@ -1,11 +1,10 @@
 //! The kinds served, found by resource or by kind.
 
 use crate::kind::Kind;
-use consort_object::schema::{Gvk, Message, Schema};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Every kind served.
+/// Every kind served, as it stands at one moment: a change of a kind makes a new registry.
 pub(crate) struct Registry {
     kinds: Vec<Arc<Kind>>,
     resources: HashMap<String, Vec<usize>>,
@@ -64,9 +63,4 @@ impl Registry {
             .map(|index| &self.kinds[*index])
             .find(|kind| kind.group == group && kind.version == version)
     }
-}
-
-/// The schema's message for a kind.
-pub(crate) fn message(group: &str, version: &str, kind: &str) -> Option<&'static Message> {
-    Schema::builtin().kind(&Gvk::new(group, version, kind))
 }

@@ -13,6 +13,7 @@ use crate::metrics::Label;
 use crate::negotiate::{self, Encoding};
 use crate::plain;
 use crate::proxy;
+use crate::registry::Registry;
 use crate::request::{ListOptions, Query, Route, Target, route};
 use crate::respond;
 use consort_object::status::Status;
@@ -81,6 +82,7 @@ struct Asked {
     verb: &'static str,
     target: Option<Target>,
     kind: Option<Arc<Kind>>,
+    registry: Arc<Registry>,
     query: Query,
 }
 
@@ -112,11 +114,12 @@ fn asked(inner: &Inner, parts: &Parts) -> Asked {
             },
             target: None,
             kind: None,
+            registry: inner.registry(),
             query,
         };
     };
-    let kind = inner
-        .registry
+    let registry = inner.registry();
+    let kind = registry
         .resource(&target.group, &target.version, &target.resource)
         .cloned();
     let one = target.name.is_some();
@@ -136,6 +139,7 @@ fn asked(inner: &Inner, parts: &Parts) -> Asked {
         verb,
         target: Some(target),
         kind,
+        registry,
         query,
     }
 }
@@ -159,6 +163,7 @@ async fn handle(
     let call = Call {
         inner,
         user,
+        registry: asked.registry,
         parts,
         query: asked.query,
     };
@@ -328,7 +333,7 @@ async fn dispatch(
 }
 
 fn core(call: &Call, plural: &str) -> Outcome<Arc<Kind>> {
-    match call.inner.registry.resource("", "v1", plural) {
+    match call.registry.resource("", "v1", plural) {
         Some(kind) => Ok(kind.clone()),
         None => Err(bad_request(format!("{plural} are not served"))),
     }

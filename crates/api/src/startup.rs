@@ -210,7 +210,7 @@ async fn ensure_object(inner: &Arc<Inner>, plural: &str, value: Value) -> Result
         why,
     };
     let kind = inner
-        .registry
+        .registry()
         .resource(group_of(&value), "v1", plural)
         .ok_or_else(|| failed("its kind is not served".into()))?
         .clone();
@@ -241,7 +241,7 @@ async fn replace_object(
         why,
     };
     let kind = inner
-        .registry
+        .registry()
         .resource(group, "v1", plural)
         .ok_or_else(|| failed("its kind is not served".into()))?
         .clone();

@@ -3,20 +3,21 @@
 use crate::error::Failure;
 use crate::validation::{Errors, Path};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// A printed column of a kind, as in a `Table`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Column {
     /// The heading.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// `string`, `integer`, `number`, `boolean` or `date`.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// `name` for the name, else empty.
-    pub format: &'static str,
+    pub format: Cow<'static, str>,
     /// 0 always, 1 only in wide output.
     pub priority: i32,
     /// What the column shows.
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
 }
 
 /// A column that is always shown.
@@ -26,11 +27,11 @@ pub(crate) const fn column(
     description: &'static str,
 ) -> Column {
     Column {
-        name,
-        kind,
-        format: "",
+        name: Cow::Borrowed(name),
+        kind: Cow::Borrowed(kind),
+        format: Cow::Borrowed(""),
         priority: 0,
-        description,
+        description: Cow::Borrowed(description),
     }
 }
 
@@ -41,31 +42,32 @@ pub(crate) const fn wide(
     description: &'static str,
 ) -> Column {
     Column {
-        name,
-        kind,
-        format: "",
+        name: Cow::Borrowed(name),
+        kind: Cow::Borrowed(kind),
+        format: Cow::Borrowed(""),
         priority: 1,
-        description,
+        description: Cow::Borrowed(description),
     }
 }
 
 /// The name column.
 pub(crate) const NAME: Column = Column {
-    name: "Name",
-    kind: "string",
-    format: "name",
+    name: Cow::Borrowed("Name"),
+    kind: Cow::Borrowed("string"),
+    format: Cow::Borrowed("name"),
     priority: 0,
-    description: "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names",
+    description: Cow::Borrowed(
+        "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names",
+    ),
 };
 
 /// The age column.
-pub(crate) const AGE: Column = column(
-    "Age",
-    "string",
-    "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.",
-);
+pub(crate) const AGE: Column = column("Age", "string", CREATED);
 
-const NAME_AND_AGE: &[Column] = &[NAME, column("Created At", "date", AGE.description)];
+/// What the age columns say of themselves.
+pub(crate) const CREATED: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.";
+
+const NAME_AND_AGE: &[Column] = &[NAME, column("Created At", "date", CREATED)];
 
 /// Something taken out of a shared range for an object that is being written: given back when it is
 /// dropped, unless it is kept.
@@ -108,8 +110,13 @@ pub(crate) trait Strategy: Send + Sync {
     }
 
     /// The fields a field selector can ask for, besides `metadata.name` and `metadata.namespace`.
-    fn selectable(&self) -> &'static [&'static str] {
+    fn selectable(&self) -> &[&str] {
         &[]
+    }
+
+    /// Can a field selector ask for this field?
+    fn selects(&self, field: &str) -> bool {
+        self.selectable().contains(&field)
     }
 
     /// The values of the selectable fields.
@@ -131,7 +138,7 @@ pub(crate) trait Strategy: Send + Sync {
     fn settled(&self, _before: &Value, _after: Option<&Value>) {}
 
     /// The columns of the kind's table.
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         NAME_AND_AGE
     }
 

@@ -4,12 +4,11 @@ use super::delete::{self, remove};
 use super::update::{Change, Part};
 use crate::body::Body;
 use crate::call::Call;
-use crate::encoding;
-use crate::error::{Outcome, bad_request, fail, internal};
+use crate::error::{Outcome, bad_request, fail};
 use crate::kind::Kind;
-use crate::registry;
 use crate::request::{DeleteOptions, WriteOptions};
 use crate::respond;
+use crate::schema::KindSchema;
 use crate::values::{at, ensure, items, items_mut, members, set, text};
 use bytes::Bytes;
 use consort_object::field_error::FieldError;
@@ -20,10 +19,8 @@ use serde_json::{Value, json};
 
 fn decode(call: &Call, body: &[u8], gvk: &Gvk) -> Outcome<(Value, WriteOptions)> {
     let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
-    let message = registry::message(&gvk.group, &gvk.version, &gvk.kind)
-        .ok_or_else(|| internal(format!("no schema for {gvk}")))?;
     let encoding = call.body_encoding()?;
-    let decoded = encoding::decode(body, encoding, gvk, message, options.field_validation)?;
+    let decoded = KindSchema::of(gvk).decode(body, encoding, gvk, options.field_validation)?;
     Ok((decoded.value, options))
 }
 

@@ -10,9 +10,9 @@ use crate::encoding;
 use crate::error::{Outcome, fail, internal};
 use crate::handlers::update::uid_conflict;
 use crate::kind::Kind;
-use crate::registry;
 use crate::request::{DeleteOptions, FieldValidation, ListOptions, Propagation};
 use crate::respond;
+use crate::schema::KindSchema;
 use crate::values::{at, ensure, int, items, set, take, text};
 use bytes::Bytes;
 use consort_object::schema::Gvk;
@@ -50,10 +50,8 @@ pub(crate) fn options(call: &Call, body: &[u8]) -> Outcome<DeleteOptions> {
         let gvk = Gvk::new("meta.k8s.io", "v1", "DeleteOptions");
         let encoding = call.body_encoding()?;
         let (mut value, _) = encoding::parse(body, encoding, &gvk)?;
-        if let Some(message) = registry::message("meta.k8s.io", "v1", "DeleteOptions") {
-            let notes = encoding::canonical(&mut value, &gvk, message)?;
-            encoding::judge(notes, &gvk, FieldValidation::Ignore)?;
-        }
+        let notes = KindSchema::of(&gvk).canonical(&mut value, &gvk)?;
+        encoding::judge(notes, &gvk, FieldValidation::Ignore)?;
         Some(value)
     };
     DeleteOptions::parse(&call.query, body.as_ref()).map_err(|why| {

@@ -5,16 +5,16 @@ use super::update::{Change, Part, Wanted};
 use crate::body::Body;
 use crate::call::Call;
 use crate::encoding;
-use crate::error::{Failure, Outcome, bad_request, fail, internal};
+use crate::error::{Failure, Outcome, bad_request, fail};
 use crate::kind::Kind;
 use crate::negotiate::Encoding;
-use crate::registry;
 use crate::request::{FieldValidation, WriteOptions};
 use crate::respond::show;
+use crate::schema::KindSchema;
 use crate::values::{ensure, set, take, text};
 use bytes::Bytes;
 use consort_object::patch;
-use consort_object::schema::{Gvk, Message, Schema};
+use consort_object::schema::{Gvk, Schema};
 use consort_object::status::Status;
 use http::Response;
 use serde_json::Value;
@@ -23,6 +23,13 @@ const TYPES: &[&str] = &[
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
+
+/// The patches that kinds without merge strategies take.
+const PLAIN_TYPES: &[&str] = &[
+    "application/json-patch+json",
+    "application/merge-patch+json",
     "application/apply-patch+yaml",
 ];
 
@@ -58,8 +65,7 @@ impl Patch {
     }
 
     /// Apply it to an object.
-    pub(crate) fn apply(&self, mut object: Value, message: &Message) -> Outcome<Value> {
-        let schema = Schema::builtin();
+    pub(crate) fn apply(&self, mut object: Value, schema: &KindSchema) -> Outcome<Value> {
         let refused = |error: patch::Error| -> Failure { Box::new(error.status()) };
         match self {
             Self::Json(changes) => patch::json(&mut object, changes).map_err(refused)?,
@@ -70,7 +76,9 @@ impl Patch {
                 patch::merge(&mut object, changes);
             }
             Self::Strategic(changes) | Self::Apply(changes) => {
-                patch::strategic(schema, message, &mut object, changes).map_err(refused)?;
+                let message = schema.strategic(PLAIN_TYPES)?;
+                patch::strategic(Schema::builtin(), message, &mut object, changes)
+                    .map_err(refused)?;
             }
         }
         Ok(object)
@@ -97,12 +105,10 @@ pub(crate) async fn patch(
 ) -> Outcome<Response<Body>> {
     let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
     let gvk = encoding::gvk(kind);
-    let message = registry::message(&kind.group, &kind.version, &kind.kind)
-        .ok_or_else(|| internal(format!("no schema for {gvk}")))?;
     let mut patch = Patch::parse(&call.content_type(), &body)?;
     let mut strictness = options.field_validation;
     if let Patch::Apply(configuration) = &mut patch {
-        check_apply(configuration, &gvk, message, &options)?;
+        check_apply(configuration, kind, &gvk, &options)?;
         take(ensure(configuration, "metadata"), "creationTimestamp");
         strictness = FieldValidation::Ignore;
     }
@@ -121,8 +127,8 @@ pub(crate) async fn patch(
             // What the patch does not say of the revision it does not depend on.
             let revision = patch.revision().to_owned();
             let current = text(&before, &["metadata", "resourceVersion"]).to_owned();
-            let mut value = patch.apply(before, message)?;
-            let notes = encoding::canonical(&mut value, &gvk, message)?;
+            let mut value = patch.apply(before, &kind.schema)?;
+            let notes = kind.schema.canonical(&mut value, &gvk)?;
             let warnings = encoding::judge(notes, &gvk, strictness)?;
             same_object(&value, &gvk, name)?;
             let now = text(&value, &["metadata", "resourceVersion"]);
@@ -160,9 +166,7 @@ async fn apply_absent(
     options: &WriteOptions,
 ) -> Outcome<super::write::Written> {
     let gvk = encoding::gvk(kind);
-    let message = registry::message(&kind.group, &kind.version, &kind.kind)
-        .ok_or_else(|| internal(format!("no schema for {gvk}")))?;
-    let notes = encoding::canonical(&mut configuration, &gvk, message)?;
+    let notes = kind.schema.canonical(&mut configuration, &gvk)?;
     let warnings = encoding::judge(notes, &gvk, options.field_validation)?;
     let own = text(&configuration, &["metadata", "name"]);
     if own.is_empty() {
@@ -193,8 +197,8 @@ async fn apply_absent(
 
 fn check_apply(
     configuration: &Value,
+    kind: &Kind,
     gvk: &Gvk,
-    message: &Message,
     options: &WriteOptions,
 ) -> Outcome<()> {
     if options.field_manager.is_none() {
@@ -217,7 +221,7 @@ fn check_apply(
         return Err(bad_request("metadata.managedFields must be nil"));
     }
     let mut checked = configuration.clone();
-    let notes = encoding::canonical(&mut checked, gvk, message)?;
+    let notes = kind.schema.canonical(&mut checked, gvk)?;
     encoding::judge(notes, gvk, options.field_validation).map(drop)
 }
 

@@ -6,7 +6,6 @@ use crate::encoding;
 use crate::error::{Outcome, bad_request, fail, internal};
 use crate::identity::{Attributes, User};
 use crate::kind::Kind;
-use crate::registry;
 use crate::request::WriteOptions;
 use crate::respond;
 use crate::values::{at, items, members, set, text};
@@ -26,10 +25,10 @@ pub(crate) fn review(
 ) -> Outcome<Response<Body>> {
     let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
     let gvk = encoding::gvk(kind);
-    let message = registry::message(&kind.group, &kind.version, &kind.kind)
-        .ok_or_else(|| internal(format!("no schema for {gvk}")))?;
     let encoding = call.body_encoding()?;
-    let decoded = encoding::decode(body, encoding, &gvk, message, options.field_validation)?;
+    let decoded = kind
+        .schema
+        .decode(body, encoding, &gvk, options.field_validation)?;
     let mut value = decoded.value;
     let spec = value.get("spec").cloned().unwrap_or(json!({}));
     let status = match kind.kind.as_str() {

@@ -10,9 +10,9 @@ use crate::encoding;
 use crate::error::{Outcome, bad_request, fail, internal};
 use crate::kind::Kind;
 use crate::print;
-use crate::registry;
 use crate::request::WriteOptions;
 use crate::respond;
+use crate::schema::KindSchema;
 use crate::values::{at, ensure, int, items, set, text};
 use bytes::Bytes;
 use consort_object::field_error::FieldError;
@@ -73,8 +73,7 @@ pub(crate) async fn scale(
     }
     let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
     let gvk = gvk();
-    let message = registry::message(&gvk.group, &gvk.version, &gvk.kind)
-        .ok_or_else(|| internal("no schema for Scale"))?;
+    let schema = KindSchema::of(&gvk);
     let patch = if call.parts.method == Method::PATCH {
         Some(patch::Patch::parse(&call.content_type(), &body)?)
     } else {
@@ -85,7 +84,7 @@ pub(crate) async fn scale(
     } else {
         let encoding = call.body_encoding()?;
         let mode = options.field_validation;
-        Some(encoding::decode(&body, encoding, &gvk, message, mode)?)
+        Some(schema.decode(&body, encoding, &gvk, mode)?)
     };
     let change = Change {
         inner: &call.inner,
@@ -103,8 +102,8 @@ pub(crate) async fn scale(
                     let mut scale = scale_of(old);
                     // A patch that names no revision does not depend on one.
                     crate::values::take(ensure(&mut scale, "metadata"), "resourceVersion");
-                    let mut scale = patch.apply(scale, message)?;
-                    let notes = encoding::canonical(&mut scale, &gvk, message)?;
+                    let mut scale = patch.apply(scale, &schema)?;
+                    let notes = schema.canonical(&mut scale, &gvk)?;
                     let notes = encoding::judge(notes, &gvk, options.field_validation)?;
                     (scale, notes)
                 }

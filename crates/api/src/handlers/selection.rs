@@ -44,7 +44,7 @@ impl Selection {
             let field = requirement.field.as_str();
             let known = field == "metadata.name"
                 || (field == "metadata.namespace" && kind.namespaced)
-                || kind.strategy.selectable().contains(&field);
+                || kind.strategy.selects(field);
             if !known {
                 return Err(bad_request(format!("field label not supported: {field}")));
             }

@@ -3,13 +3,12 @@
 use super::read;
 use crate::body::Body;
 use crate::call::Call;
-use crate::encoding;
 use crate::error::{Outcome, bad_request, fail, internal};
 use crate::identity::tokens::{Grant, Named, Private};
 use crate::kind::Kind;
-use crate::registry;
 use crate::request::WriteOptions;
 use crate::respond;
+use crate::schema::KindSchema;
 use crate::values::{at, ensure, int, items, set, text};
 use bytes::Bytes;
 use consort_object::field_error::FieldError;
@@ -32,10 +31,8 @@ pub(crate) fn token(
 ) -> Outcome<Response<Body>> {
     let gvk = Gvk::new("authentication.k8s.io", "v1", "TokenRequest");
     let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
-    let message = registry::message(&gvk.group, &gvk.version, &gvk.kind)
-        .ok_or_else(|| internal("no schema for TokenRequest"))?;
     let encoding = call.body_encoding()?;
-    let decoded = encoding::decode(body, encoding, &gvk, message, options.field_validation)?;
+    let decoded = KindSchema::of(&gvk).decode(body, encoding, &gvk, options.field_validation)?;
     let mut request = decoded.value;
     let account = read::find(&call.inner.store, accounts, namespace, name)?;
     let spec = ensure(&mut request, "spec");
@@ -117,7 +114,6 @@ fn bind(
         }
     };
     let kinds = call
-        .inner
         .registry
         .resource("", "v1", plural)
         .ok_or_else(|| internal(format!("{plural} are not served")))?;

@@ -11,7 +11,6 @@ use crate::encoding;
 use crate::error::{Failure, Outcome, bad_request, fail, internal};
 use crate::identity::User;
 use crate::kind::Kind;
-use crate::registry;
 use crate::request::WriteOptions;
 use crate::validation::{self, Errors, Path};
 use crate::values::{copy, ensure, name, set, text};
@@ -76,10 +75,10 @@ pub(crate) async fn update(
 ) -> Outcome<Response<Body>> {
     let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
     let gvk = encoding::gvk(kind);
-    let message = registry::message(&kind.group, &kind.version, &kind.kind)
-        .ok_or_else(|| internal(format!("no schema for {gvk}")))?;
     let encoding = call.body_encoding()?;
-    let decoded = encoding::decode(&body, encoding, &gvk, message, options.field_validation)?;
+    let decoded = kind
+        .schema
+        .decode(&body, encoding, &gvk, options.field_validation)?;
     let value = match kind.view {
         Some(view) => (view.store)(decoded.value),
         None => decoded.value,

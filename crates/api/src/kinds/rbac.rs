@@ -2,7 +2,7 @@
 
 use crate::kind::{Kind, NameRule};
 use crate::print;
-use crate::strategy::{AGE, Column, NAME, Strategy, column, wide};
+use crate::strategy::{AGE, CREATED, Column, NAME, Strategy, column, wide};
 use crate::validation::{Errors, Path, label_selector};
 use crate::values::{at, field_mut, fill_text, items, items_mut, text};
 use jiff::Timestamp;
@@ -105,7 +105,7 @@ impl Strategy for Role {
     }
 
     fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[NAME, column("Created At", "date", AGE.description)];
+        const COLUMNS: &[Column] = &[NAME, column("Created At", "date", CREATED)];
         COLUMNS
     }
 

@@ -1,0 +1,61 @@
+//! What a kind's objects look like, and what it takes to read one from a client.
+
+use crate::encoding::{self, Decoded};
+use crate::error::{Outcome, fail, internal};
+use crate::negotiate::Encoding;
+use crate::request::FieldValidation;
+use consort_object::schema::{self, Gvk, Message, Schema};
+use consort_object::status::Status;
+use serde_json::Value;
+
+/// The schema of a kind, wherever it comes from. Cheap to clone.
+#[derive(Clone)]
+pub(crate) enum KindSchema {
+    /// One of the messages that the server knows from the start.
+    Builtin(&'static Message),
+    /// There is none: objects of the kind cannot be read.
+    Missing,
+}
+
+impl KindSchema {
+    /// The built-in schema of a kind.
+    pub(crate) fn of(gvk: &Gvk) -> Self {
+        Schema::builtin()
+            .kind(gvk)
+            .map_or(Self::Missing, Self::Builtin)
+    }
+
+    /// Decode a body as an object of this kind: canonical, with unknown and duplicate fields refused or
+    /// told as the client wishes.
+    pub(crate) fn decode(
+        &self,
+        bytes: &[u8],
+        encoding: Encoding,
+        gvk: &Gvk,
+        mode: FieldValidation,
+    ) -> Outcome<Decoded> {
+        let (mut value, mut notes) = encoding::open(bytes, encoding, gvk)?;
+        notes.extend(self.canonical(&mut value, gvk)?);
+        Ok(Decoded {
+            value,
+            warnings: encoding::judge(notes, gvk, mode)?,
+        })
+    }
+
+    /// Bring a value into canonical form; the answer is what had to be dropped.
+    pub(crate) fn canonical(&self, value: &mut Value, gvk: &Gvk) -> Outcome<Vec<String>> {
+        match self {
+            Self::Builtin(message) => schema::coerce_and_check(Schema::builtin(), message, value)
+                .map_err(|error| Box::new(error.status(gvk))),
+            Self::Missing => Err(internal(format!("no schema for {gvk}"))),
+        }
+    }
+
+    /// What a strategic merge patch is merged by. Only built-in kinds know that.
+    pub(crate) fn strategic(&self, supported: &[&str]) -> Outcome<&'static Message> {
+        match self {
+            Self::Builtin(message) => Ok(message),
+            Self::Missing => fail(Status::unsupported_media_type(supported)),
+        }
+    }
+}
