@@ -375,6 +375,9 @@ pub(crate) enum Image {
         /// The images' names
         #[arg(required = true)]
         names: Vec<String>,
+        /// Remove names that containers use, too; the containers keep their files
+        #[arg(long, short)]
+        force: bool,
         #[command(flatten)]
         store: ImageStore,
     },

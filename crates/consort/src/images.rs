@@ -4,10 +4,12 @@
 //! in its data directory that only its owner can reach.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use consort_image::{Image, Images, Reference};
+use consort_image::{ErrorKind, Image, Images, Options, Reference, Registries};
+use consort_node::ImageUsers;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -17,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Failure, Kind, Result, chain};
+use crate::server::{images_dir, runtime_dir};
 
 /// A request is a few names; an answer lists the images of one machine.
 const LARGEST: usize = 64 << 20;
@@ -43,6 +46,8 @@ pub(crate) enum Request {
     Remove {
         /// The names.
         names: Vec<String>,
+        /// Even names of images that containers use; those keep their layers.
+        force: bool,
     },
 }
 
@@ -61,7 +66,29 @@ pub(crate) struct Entry {
 #[serde(rename_all = "snake_case")]
 enum Answer {
     Done(Vec<Entry>),
-    Failed(String),
+    Failed {
+        message: String,
+        hint: Option<String>,
+    },
+}
+
+/// What the one who asked can do about it.
+pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
+    let error = error.downcast_ref::<consort_image::Error>()?;
+    (error.kind() == ErrorKind::InUse).then(|| {
+        "delete these pods first, or take only the name away with --force: the layers stay until \
+         nothing uses them"
+            .to_owned()
+    })
+}
+
+/// The image store of a data directory. It asks the node's runtime who uses its images.
+pub(crate) fn options(data_dir: &Path, registries: Registries) -> Options {
+    let mut options = Options::new(images_dir(data_dir));
+    options.registries = registries;
+    options.builtin = vec![Arc::new(crate::toolbox::Image::new())];
+    options.users = Arc::new(ImageUsers::new(runtime_dir(data_dir)));
+    options
 }
 
 fn entries(image: &Image) -> Vec<Entry> {
@@ -104,17 +131,14 @@ pub(crate) async fn perform(images: &Images, request: Request) -> anyhow::Result
             }])
         }
         Request::List => Ok(images.list().await?.iter().flat_map(entries).collect()),
-        Request::Remove { names } => {
+        Request::Remove { names, force } => {
             let names = names
                 .iter()
                 .map(|name| parse(name))
                 .collect::<anyhow::Result<Vec<_>>>()?;
-            // Nothing is named as in use yet: layers that only these names need go even if a running
-            // container has them mounted.
-            let in_use: Vec<PathBuf> = Vec::new();
             let mut removed = Vec::new();
             for name in names {
-                images.remove(&name, &in_use).await?;
+                images.remove(&name, force).await?;
                 removed.push(Entry {
                     name: name.to_string(),
                     digest: String::new(),
@@ -190,7 +214,10 @@ async fn answer(images: &Images, request: http::Request<Incoming>) -> http::Resp
     };
     let answer = match done.await {
         Ok(entries) => Answer::Done(entries),
-        Err(error) => Answer::Failed(format!("{error:#}")),
+        Err(error) => Answer::Failed {
+            message: format!("{error:#}"),
+            hint: hint(&error),
+        },
     };
     let body = serde_json::to_vec(&answer).unwrap_or_default();
     http::Response::new(Full::new(body.into()))
@@ -227,7 +254,10 @@ pub(crate) async fn ask(data_dir: &Path, request: &Request) -> Result<Vec<Entry>
             .to_bytes();
         match serde_json::from_slice(&body).map_err(anyhow::Error::from)? {
             Answer::Done(entries) => Ok(entries),
-            Answer::Failed(message) => Err(Failure::new(Kind::Failed, message)),
+            Answer::Failed { message, hint } => {
+                let failure = Failure::new(Kind::Failed, message);
+                Err(hint.into_iter().fold(failure, Failure::hint))
+            }
         }
     };
     tokio::select! {

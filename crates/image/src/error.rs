@@ -102,6 +102,14 @@ pub enum Error {
         /// The holder, 0 when it cannot be told.
         pid: u32,
     },
+    /// Containers were made from the image.
+    #[error("image {image} is in use by {}", users.join(", "))]
+    InUse {
+        /// The name that was to be removed.
+        image: String,
+        /// Who uses it, sorted.
+        users: Vec<String>,
+    },
     /// A file or directory could not be read or written.
     #[error("{doing} {}", path.display())]
     Io {
@@ -144,6 +152,8 @@ pub enum ErrorKind {
     Invalid,
     /// The store is held by another process.
     Locked,
+    /// The image is used by a container.
+    InUse,
     /// The local disk.
     Disk,
 }
@@ -161,6 +171,7 @@ impl Error {
                 ErrorKind::Invalid
             }
             Self::Locked { .. } => ErrorKind::Locked,
+            Self::InUse { .. } => ErrorKind::InUse,
             Self::Io { .. } | Self::Builtin { .. } => ErrorKind::Disk,
             Self::Shared(error) => error.kind(),
         }

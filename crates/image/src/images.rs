@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::blobs::Blobs;
 use crate::config::ConfigFile;
 use crate::disk::DirLock;
-use crate::locks::{Keyed, Pins};
+use crate::locks::{Keyed, Pinned, Pins};
 use crate::manifest::{Document, Manifest};
 use crate::names::{Named, Names};
 use crate::registry::Hosts;
@@ -79,6 +79,18 @@ pub struct Removed {
 #[derive(Clone)]
 pub struct Images {
     inner: Arc<Inner>,
+}
+
+/// Keeps the content of an image; see [`Images::hold`].
+#[must_use]
+pub struct Hold {
+    _pinned: Pinned,
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hold")
+    }
 }
 
 /// How a pull ended, for those who waited for it.
@@ -238,22 +250,28 @@ impl Images {
         .await
     }
 
-    /// Takes a name away, then what no other name needs. Layers in `in_use` (directories that
-    /// containers still have mounted) stay until a later [`Images::gc`].
+    /// Takes a name away, then what no other name needs. Layers that are mounted stay until a later
+    /// [`Images::gc`].
+    ///
+    /// Unless it is `force`d, the name stays if containers were made by it, or were made from the image
+    /// and know no other name for it.
     ///
     /// # Errors
     /// [`Error::NotFound`] when the store does not have the name; built-in images cannot be
-    /// removed and are not found here.
-    pub async fn remove(&self, image: &Reference, in_use: &[PathBuf]) -> Result<Removed, Error> {
-        let (image, in_use) = (image.clone(), in_use.to_vec());
+    /// removed and are not found here. [`Error::InUse`] tells who uses it.
+    pub async fn remove(&self, image: &Reference, force: bool) -> Result<Removed, Error> {
+        let image = image.clone();
         self.blocking(move |inner| {
+            if !force {
+                inner.check_unused(&image)?;
+            }
             if !inner.names.lock().remove(&image)? {
                 return Err(Error::NotFound {
                     image: image.to_string(),
                     reason: "it is not in the store".into(),
                 });
             }
-            inner.collect(&in_use)
+            inner.collect()
         })
         .await
     }
@@ -280,10 +298,27 @@ impl Images {
         crate::layers::layers(&self.inner, image).await
     }
 
-    /// Removes blobs and unpacked layers that no name leads to and that are not `in_use`.
-    pub async fn gc(&self, in_use: &[PathBuf]) -> Result<Removed, Error> {
-        let in_use = in_use.to_vec();
-        self.blocking(move |inner| inner.collect(&in_use)).await
+    /// Keeps an image's content from being removed, whatever becomes of its names, until what comes
+    /// back is dropped.
+    pub fn hold(&self, image: &Image) -> Hold {
+        let digests = image
+            .layers
+            .iter()
+            .flat_map(|layer| [layer.blob, layer.diff_id])
+            .chain([image.digest, image.id]);
+        Hold {
+            _pinned: self.inner.pins.hold(digests),
+        }
+    }
+
+    /// The names of images that no one was made from.
+    pub async fn unused(&self) -> Result<Vec<Reference>, Error> {
+        self.blocking(Inner::unused).await
+    }
+
+    /// Removes blobs and unpacked layers that no name leads to and that no one uses.
+    pub async fn gc(&self) -> Result<Removed, Error> {
+        self.blocking(Inner::collect).await
     }
 
     async fn builtin(&self, image: &Reference) -> Result<Option<Image>, Error> {

@@ -38,13 +38,15 @@ mod progress;
 mod pull;
 mod reference;
 mod registry;
+mod users;
 
 pub use builtin::{Builtin, LayerBuilder};
 pub use config::Config;
 pub use credential::Credential;
 pub use digest::{Digest, ParseError as DigestParseError};
 pub use error::{Error, ErrorKind};
-pub use images::{Image, Images, Layer, Removed};
+pub use images::{Hold, Image, Images, Layer, Removed};
 pub use options::{HostOptions, Limits, Mirror, Options, Registries};
 pub use progress::Progress;
 pub use reference::{InvalidName, Reference};
+pub use users::{Nobody, User, Users};

@@ -43,16 +43,39 @@ impl<K: Hash + Eq, V: Default> Keyed<K, V> {
 /// Digests that a running pull, import or unpacking needs, counted.
 #[derive(Clone, Default)]
 pub(crate) struct Pins {
-    counts: Arc<Mutex<HashMap<Digest, usize>>>,
+    held: Arc<Mutex<Held>>,
+}
+
+#[derive(Default)]
+struct Held {
+    counts: HashMap<Digest, usize>,
+    /// How often something was let go of.
+    releases: u64,
+}
+
+/// A moment in the history of [`Pins`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment(u64);
+
+/// What came of an attempt to remove something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt<T> {
+    /// It was made.
+    Made(T),
+    /// Someone holds the digest.
+    Held,
+    /// Something was let go of since the moment that was given: it may have got a name or a user that
+    /// was not there when one looked.
+    Late,
 }
 
 impl Pins {
     /// Keeps these from being collected while the guard lives.
     pub(crate) fn hold(&self, digests: impl IntoIterator<Item = Digest>) -> Pinned {
         let digests: Vec<_> = digests.into_iter().collect();
-        let mut counts = self.counts.lock();
+        let mut held = self.held.lock();
         for digest in &digests {
-            *counts.entry(*digest).or_default() += 1;
+            *held.counts.entry(*digest).or_default() += 1;
         }
         Pinned {
             pins: self.clone(),
@@ -60,14 +83,32 @@ impl Pins {
         }
     }
 
-    /// Runs `remove` unless the digest is held; no one can begin to hold it meanwhile.
-    pub(crate) fn unless_held<T>(&self, digest: Digest, remove: impl FnOnce() -> T) -> Option<T> {
-        let counts = self.counts.lock();
-        (!counts.contains_key(&digest)).then(remove)
+    /// The present. To be asked for before one looks at what is named and used.
+    pub(crate) fn now(&self) -> Moment {
+        Moment(self.held.lock().releases)
+    }
+
+    /// Runs `remove` unless the digest is held, or anything was let go of since `seen`; no one can begin
+    /// to hold it meanwhile.
+    pub(crate) fn unless_held<T>(
+        &self,
+        digest: Digest,
+        seen: Moment,
+        remove: impl FnOnce() -> T,
+    ) -> Attempt<T> {
+        let held = self.held.lock();
+        if held.counts.contains_key(&digest) {
+            Attempt::Held
+        } else if held.releases == seen.0 {
+            Attempt::Made(remove())
+        } else {
+            Attempt::Late
+        }
     }
 }
 
 /// Holds digests against collection.
+#[must_use]
 pub(crate) struct Pinned {
     pins: Pins,
     digests: Vec<Digest>,
@@ -75,12 +116,13 @@ pub(crate) struct Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        let mut counts = self.pins.counts.lock();
+        let mut held = self.pins.held.lock();
+        held.releases += 1;
         for digest in &self.digests {
-            if let Some(count) = counts.get_mut(digest) {
+            if let Some(count) = held.counts.get_mut(digest) {
                 *count -= 1;
                 if *count == 0 {
-                    counts.remove(digest);
+                    held.counts.remove(digest);
                 }
             }
         }
@@ -97,11 +139,14 @@ mod tests {
         let digest = Digest::of(b"x");
         let first = pins.hold([digest]);
         let second = pins.hold([digest]);
-        assert_eq!(pins.unless_held(digest, || ()), None);
+        let attempt = |seen| pins.unless_held(digest, seen, || ());
+        assert_eq!(attempt(pins.now()), Attempt::Held);
         drop(first);
-        assert_eq!(pins.unless_held(digest, || ()), None);
+        assert_eq!(attempt(pins.now()), Attempt::Held);
+        let seen = pins.now();
         drop(second);
-        assert_eq!(pins.unless_held(digest, || ()), Some(()));
+        assert_eq!(attempt(seen), Attempt::Late, "its holder may have used it");
+        assert_eq!(attempt(pins.now()), Attempt::Made(()));
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::{Builtin, Credential};
+use crate::{Builtin, Credential, Nobody, Users};
 
 /// What [`Images::open`](crate::Images::open) needs.
 pub struct Options {
@@ -19,6 +19,8 @@ pub struct Options {
     pub limits: Limits,
     /// Images that are made at need and never pulled.
     pub builtin: Vec<Arc<dyn Builtin>>,
+    /// Who has layers mounted. The store asks before it removes anything.
+    pub users: Arc<dyn Users>,
 }
 
 impl Options {
@@ -29,6 +31,7 @@ impl Options {
             registries: Registries::default(),
             limits: Limits::default(),
             builtin: Vec::new(),
+            users: Arc::new(Nobody),
         }
     }
 }

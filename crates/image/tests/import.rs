@@ -2,13 +2,45 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use common::{Tar, gzip, image, run, store, tool};
-use consort_image::{ErrorKind, Images, Options, Reference};
+use consort_image::{ErrorKind, Images, Options, Reference, User, Users};
 
 fn reference(name: &str) -> Reference {
     name.parse().unwrap()
+}
+
+/// Users as the test says.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<User>>>);
+
+impl Told {
+    fn set(&self, users: &[User]) {
+        *self.0.lock().unwrap() = users.to_vec();
+    }
+}
+
+impl Users for Told {
+    fn users(&self) -> std::io::Result<Vec<User>> {
+        Ok(self.0.lock().unwrap().clone())
+    }
+}
+
+fn user(name: &str, image: &str, layers: &[PathBuf]) -> User {
+    User {
+        name: name.to_owned(),
+        image: image.to_owned(),
+        layers: layers.to_vec(),
+    }
+}
+
+fn store_with_users(dir: &Path) -> (Images, Told) {
+    let users = Told::default();
+    let mut options = Options::new(dir.join("store"));
+    options.users = Arc::new(users.clone());
+    (Images::open(options).unwrap(), users)
 }
 
 fn simple(content: &str) -> common::Made {
@@ -189,7 +221,7 @@ async fn what_is_no_image_archive_is_refused_in_words() {
 #[tokio::test]
 async fn removing_the_last_name_removes_the_content_that_nothing_else_uses() {
     let dir = tempfile::tempdir().unwrap();
-    let images = store(dir.path());
+    let (images, users) = store_with_users(dir.path());
     for (name, content) in [
         ("example.com/a:1", "a"),
         ("example.com/a:2", "a"),
@@ -203,26 +235,81 @@ async fn removing_the_last_name_removes_the_content_that_nothing_else_uses() {
         .await
         .unwrap()
         .unwrap();
-    let in_use = images.layers(&image).await.unwrap();
+    let layers = images.layers(&image).await.unwrap();
     let removed = images
-        .remove(&reference("example.com/a:1"), &[])
+        .remove(&reference("example.com/a:1"), false)
         .await
         .unwrap();
     assert_eq!(removed.items, 0, "the other name still needs it");
-    let removed = images
-        .remove(&reference("example.com/a:2"), &in_use)
-        .await
-        .unwrap();
-    assert_eq!(removed.items, 3, "manifest, configuration and layer");
-    assert!(in_use[0].is_dir(), "a container still has it mounted");
-    assert_eq!(images.gc(&[]).await.unwrap().items, 1);
-    assert!(!in_use[0].exists());
+    users.set(&[user("pod x/y", "example.com/a:1", &layers)]);
+    let last = reference("example.com/a:2");
+    let error = images.remove(&last, false).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InUse);
+    assert_eq!(
+        error.to_string(),
+        "image example.com/a:2 is in use by pod x/y"
+    );
+    assert!(images.get(&last).await.unwrap().is_some());
+    let removed = images.remove(&last, true).await.unwrap();
+    assert_eq!(removed.items, 3, "manifest, configuration and blob");
+    assert!(layers[0].is_dir(), "a container still has it mounted");
+    users.set(&[]);
+    assert_eq!(images.gc().await.unwrap().items, 1);
+    assert!(!layers[0].exists());
     assert_eq!(content(&images, "example.com/b:1").await, "b");
     let error = images
-        .remove(&reference("example.com/a:1"), &[])
+        .remove(&reference("example.com/a:1"), false)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_name_that_a_container_was_made_by_stays_even_if_there_is_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, users) = store_with_users(dir.path());
+    for name in ["example.com/a:1", "example.com/a:2"] {
+        let layout = simple("a").layout(&dir.path().join(name.replace('/', "-")), name);
+        images.import(&layout, None).await.unwrap();
+    }
+    let (one, two) = (reference("example.com/a:1"), reference("example.com/a:2"));
+    assert_eq!(images.unused().await.unwrap(), [one.clone(), two.clone()]);
+    let image = images.get(&one).await.unwrap().unwrap();
+    let layers = images.layers(&image).await.unwrap();
+    users.set(&[
+        user("pod x/b", "example.com/a:1", &layers),
+        user("pod x/a", "example.com/a:1", &layers),
+        user("pod x/other", "example.com/other:1", &[]),
+    ]);
+    assert!(images.unused().await.unwrap().is_empty());
+    let error = images.remove(&one, false).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "image example.com/a:1 is in use by pod x/a, pod x/b"
+    );
+    images.remove(&two, false).await.unwrap();
+    assert_eq!(content(&images, "example.com/a:1").await, "a");
+}
+
+#[tokio::test]
+async fn what_is_held_outlives_its_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = store(dir.path());
+    let layout = simple("a").layout(&dir.path().join("layout"), "example.com/a:1");
+    images.import(&layout, None).await.unwrap();
+    let name = reference("example.com/a:1");
+    let image = images.get(&name).await.unwrap().unwrap();
+    let hold = images.hold(&image);
+    images.remove(&name, false).await.unwrap();
+    let layers = images.layers(&image).await.unwrap();
+    assert_eq!(images.gc().await.unwrap().items, 0);
+    assert!(layers[0].join("d/f").exists());
+    drop(hold);
+    assert_eq!(
+        images.gc().await.unwrap().items,
+        4,
+        "manifest, configuration, blob and layer"
+    );
 }
 
 #[tokio::test]

@@ -463,7 +463,7 @@ async fn a_built_in_image_is_there_without_a_registry_and_follows_its_file() {
     assert_eq!(fs::read_to_string(mounted.0.join("bin/y")).unwrap(), "one");
     drop(mounted);
     assert_eq!(
-        images.gc(&[]).await.unwrap().items,
+        images.gc().await.unwrap().items,
         0,
         "it is in use as long as it is current"
     );
@@ -483,5 +483,5 @@ async fn a_built_in_image_is_there_without_a_registry_and_follows_its_file() {
         "one",
         "who has it mounted keeps it"
     );
-    assert_eq!(images.gc(&[]).await.unwrap().items, 1);
+    assert_eq!(images.gc().await.unwrap().items, 1);
 }

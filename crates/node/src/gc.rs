@@ -1,13 +1,11 @@
 //! Making room: images that nothing uses go when the disk is nearly full.
 
-use std::collections::HashSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use consort_image::ErrorKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::Disk;
-use crate::pod::chain;
 use crate::shared::Handle;
 
 /// How often the disk is looked at.
@@ -29,47 +27,27 @@ pub(crate) async fn run(shared: Handle, shutdown: CancellationToken) {
 
 /// Removes every image that no container on this machine was made from.
 async fn collect(shared: &Handle) {
-    let sandboxes = match shared.runtime.adopt().await {
-        Ok(all) => all,
+    let unused = match shared.images.unused().await {
+        Ok(unused) => unused,
         Err(error) => {
-            tracing::warn!(error = chain(&error), "looking for images in use");
+            tracing::warn!(error = error.message(), "looking for unused images");
             return;
         }
     };
-    let mut in_use: HashSet<PathBuf> = HashSet::new();
-    for sandbox in &sandboxes {
-        for container in sandbox.containers().unwrap_or_default() {
-            in_use.extend(container.spec().lower_dirs.iter().cloned());
+    for image in unused {
+        match shared.images.remove(&image, false).await {
+            Ok(removed) => {
+                tracing::info!(%image, bytes = removed.bytes, "removed an unused image");
+            }
+            // A container has been made from it just now.
+            Err(error) if error.kind() == ErrorKind::InUse => {}
+            Err(error) => {
+                tracing::warn!(%image, error = error.message(), "removing an unused image");
+            }
         }
     }
-    let in_use: Vec<PathBuf> = in_use.into_iter().collect();
-    let images = match shared.images.list().await {
-        Ok(images) => images,
-        Err(error) => {
-            tracing::warn!(error = error.message(), "listing images");
-            return;
-        }
-    };
-    for image in images {
-        let used = match shared.images.layers(&image).await {
-            Ok(layers) => layers.iter().any(|layer| in_use.contains(layer)),
-            Err(error) => {
-                tracing::warn!(image = %image.id, error = error.message(), "reading an image's layers");
-                true
-            }
-        };
-        if used {
-            continue;
-        }
-        for reference in &image.references {
-            match shared.images.remove(reference, &in_use).await {
-                Ok(removed) => {
-                    tracing::info!(image = %reference, bytes = removed.bytes, "removed an unused image");
-                }
-                Err(error) => {
-                    tracing::warn!(image = %reference, error = error.message(), "removing an unused image");
-                }
-            }
-        }
+    // Layers whose name went while they were in use.
+    if let Err(error) = shared.images.gc().await {
+        tracing::warn!(error = error.message(), "removing unused layers");
     }
 }

@@ -1,9 +1,10 @@
 //! Images for containers: pull policies, credentials, and the words for what goes wrong.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
-use consort_image::{Credential, ErrorKind, Image, Images, Reference};
+use consort_image::{Credential, ErrorKind, Hold, Image, Images, Reference};
 use k8s_openapi::api::core::v1::{Container, PodSpec, Secret};
 
 use crate::pod::sources::Sources;
@@ -18,6 +19,8 @@ pub(crate) struct Ready {
     pub(crate) shown: String,
     /// What a status shows as `imageID`.
     pub(crate) id: String,
+    /// Keeps the layers until the container is written down as their user.
+    _hold: Arc<Hold>,
 }
 
 /// Why an image is not there, in the API's words.
@@ -154,6 +157,7 @@ pub(crate) async fn ensure(
             }
         }
     };
+    let hold = images.hold(&image);
     let layers = images.layers(&image).await.map_err(|error| {
         let message = format!("failed to unpack image \"{name}\": {}", error.message());
         tell(true, "Failed", message.clone());
@@ -172,6 +176,7 @@ pub(crate) async fn ensure(
         id,
         layers,
         image,
+        _hold: Arc::new(hold),
     })
 }
 

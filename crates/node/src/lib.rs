@@ -24,6 +24,7 @@
 
 mod agent;
 mod gc;
+mod image_users;
 mod images;
 mod lease;
 mod machine;
@@ -38,5 +39,6 @@ mod shared;
 pub mod streaming;
 
 pub use agent::{Agent, LookupError, PodView};
+pub use image_users::ImageUsers;
 pub use node::{Error, Node};
 pub use options::{OnShutdown, Options};

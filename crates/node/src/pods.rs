@@ -27,6 +27,9 @@ pub(crate) struct Pods {
     tasks: JoinSet<Ended>,
     /// Sandboxes of an earlier agent that no pod has claimed yet, by uid.
     adopted: HashMap<String, Adopted>,
+    /// Networks of an earlier agent whose sandboxes are gone. Found before the first pod is started: later
+    /// a network without a sandbox may be that of a sandbox being made.
+    networks: Vec<String>,
     /// Pods that are done with but whose objects are still there (finalizers).
     done: HashSet<String>,
     leave: CancellationToken,
@@ -45,13 +48,22 @@ impl Pods {
     pub(crate) async fn open(shared: Handle) -> Result<Self, consort_runtime::Error> {
         let selector = format!("spec.nodeName={}", shared.options.name);
         let informer = shared.hub.informer_where(None, Some(&selector));
-        let adopted = group(shared.runtime.adopt().await?, &shared.network);
+        let sandboxes = shared.runtime.adopt().await?;
+        let mut networks: Vec<String> = shared
+            .network
+            .attachments()
+            .into_iter()
+            .map(|attachment| attachment.pod_id)
+            .collect();
+        networks.retain(|id| !sandboxes.iter().any(|sandbox| sandbox.id() == id));
+        let adopted = group(sandboxes, &shared.network);
         Ok(Self {
             shared,
             informer,
             workers: HashMap::new(),
             tasks: JoinSet::new(),
             adopted,
+            networks,
             done: HashSet::new(),
             leave: CancellationToken::new(),
         })
@@ -181,21 +193,10 @@ impl Pods {
             }
             Ended::Orphan
         });
-        let attachments: Vec<String> = self
-            .shared
-            .network
-            .attachments()
-            .into_iter()
-            .map(|a| a.pod_id)
-            .collect();
-        let shared = self.shared.clone();
+        let (shared, networks) = (self.shared.clone(), std::mem::take(&mut self.networks));
         self.tasks.spawn(async move {
-            let Ok(sandboxes) = shared.runtime.adopt().await else {
-                return Ended::Orphan;
-            };
-            let alive: HashSet<&str> = sandboxes.iter().map(Sandbox::id).collect();
-            for id in attachments.iter().filter(|id| !alive.contains(id.as_str())) {
-                if let Err(error) = shared.network.detach(id).await {
+            for id in networks {
+                if let Err(error) = shared.network.detach(&id).await {
                     tracing::warn!(
                         sandbox = id,
                         error = chain(&error),

@@ -85,6 +85,31 @@ fn environment_files_and_volumes_are_as_the_spec_says() {
 }
 
 #[test]
+fn a_secret_that_comes_after_the_sandbox_is_seen_in_the_container() {
+    // The root of this host passes no mounts on to the namespaces that are copied from it.
+    on_a_host(|bed| async move {
+        bed.pod(
+            "late",
+            json!({"restartPolicy": "Never", "volumes": [{"name": "s", "secret": {"secretName": "late"}}],
+                "containers": [{"name": "main", "command": sh("cat /s/key"),
+                    "volumeMounts": [{"name": "s", "mountPath": "/s"}]}]}),
+        )
+        .await;
+        bed.until_event("late", "FailedMount", "secret \"late\" not found")
+            .await;
+        bed.until("late", "in its sandbox", |pod| {
+            pod.status.as_ref().is_some_and(|s| s.pod_ip.is_some())
+        })
+        .await;
+        bed.create::<Secret>(json!({"metadata": {"name": "late"}, "stringData": {"key": "there"}}))
+            .await;
+        bed.until_phase("late", "Succeeded").await;
+        assert_eq!(bed.log("late", "main"), "there\n");
+        bed
+    });
+}
+
+#[test]
 fn a_changed_config_map_reaches_a_running_pod() {
     on_a_host(|bed| async move {
         bed.create::<ConfigMap>(json!({"metadata": {"name": "cm"}, "data": {"a": "old"}}))

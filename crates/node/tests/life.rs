@@ -269,6 +269,42 @@ fn what_stands_in_the_way_of_a_start_is_told_and_overcome() {
 }
 
 #[test]
+fn an_image_stays_while_a_pod_uses_it_whoever_started_it() {
+    on_a_host(|mut bed| async move {
+        let name: consort_image::Reference = support::IMAGE.parse().unwrap();
+        bed.restart(OnShutdown::Leave).await;
+        bed.pod("stay", json!({"containers": [{"name": "main", "command": sh("while true; do ls /bin/sh; sleep 0.05; done")}]})).await;
+        bed.until_ready("stay").await;
+        let in_use = bed.images.remove(&name, false).await.unwrap_err();
+        assert_eq!(
+            in_use.to_string(),
+            format!("image {name} is in use by pod default/stay (container main)")
+        );
+        // An agent that comes back has adopted the pod, not started it.
+        bed.restart(OnShutdown::StopPods).await;
+        bed.until_ready("stay").await;
+        let error = bed.images.remove(&name, false).await.unwrap_err();
+        assert_eq!(error.to_string(), in_use.to_string());
+        assert!(bed.images.unused().await.unwrap().is_empty());
+
+        bed.images.remove(&name, true).await.unwrap();
+        assert!(bed.images.get(&name).await.unwrap().is_none());
+        let view = bed.agent.as_ref().unwrap().pod("default", "stay").unwrap();
+        let look = consort_runtime::ExecSpec {
+            args: vec!["ls".into(), "/bin/busybox".into()],
+            ..Default::default()
+        };
+        let mut exec = view.container("main").unwrap().exec(look).await.unwrap();
+        assert_eq!(exec.wait().await.unwrap(), 0, "its files are still there");
+        drop(view);
+        bed.delete("stay").await;
+        bed.until_gone("stay").await;
+        assert_eq!(bed.images.gc().await.unwrap().items, 1, "the layer");
+        bed
+    });
+}
+
+#[test]
 fn an_agent_that_comes_back_finds_its_containers() {
     on_a_host(|mut bed| async move {
         bed.restart(OnShutdown::Leave).await;
@@ -323,6 +359,51 @@ fn an_agent_that_comes_back_finds_its_containers() {
         );
         assert_eq!(container(&stayed, "main").restart_count, 0);
         assert_eq!(stayed.status.unwrap().pod_ip, before.status.unwrap().pod_ip);
+        bed
+    });
+}
+
+#[test]
+fn a_pod_that_may_not_be_restarted_says_that_the_stop_of_the_node_ended_it() {
+    on_a_host(|mut bed| async move {
+        // Ends well when it is asked to, but has not done its work.
+        let polite = sh("trap 'exit 0' TERM; while true; do sleep 0.05; done");
+        for (name, policy, command) in [
+            ("killed", "Never", sh("while true; do sleep 0.05; done")),
+            ("polite", "Never", polite),
+            ("again", "OnFailure", sh("while true; do sleep 0.05; done")),
+            ("done", "Never", sh("exit 3")),
+        ] {
+            bed.pod(name, json!({"restartPolicy": policy, "containers": [{"name": "main", "command": command}]}))
+                .await;
+        }
+        for name in ["killed", "polite", "again"] {
+            bed.until_ready(name).await;
+        }
+        bed.until_phase("done", "Failed").await;
+        bed.stop().await;
+        for name in ["killed", "polite"] {
+            let status = bed.pods().get(name).await.unwrap().status.unwrap();
+            assert_eq!(
+                (status.phase.as_deref(), status.reason.as_deref()),
+                (Some("Failed"), Some("Terminated")),
+                "{name}"
+            );
+            let conditions = status.conditions.unwrap();
+            let target = conditions.iter().find(|c| c.type_ == "DisruptionTarget");
+            assert_eq!(
+                target.and_then(|c| c.reason.as_deref()),
+                Some("TerminationByKubelet"),
+                "{name}"
+            );
+        }
+        let status = bed.pods().get("done").await.unwrap().status.unwrap();
+        assert_eq!(status.reason, None, "it failed by itself");
+        bed.start(OnShutdown::StopPods);
+        bed.until("again", "restarted", |p| {
+            is_ready(p) && restarts(p, "main") == 1
+        })
+        .await;
         bed
     });
 }

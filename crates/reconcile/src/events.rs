@@ -364,12 +364,13 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
     }
 
     fn get_or_insert(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
-        if self.get(&key).is_none() {
-            self.put(key.clone(), make());
+        let aged = self.aged.remove(&key);
+        if self.young.len() >= REMEMBERED / 2 && !self.young.contains_key(&key) {
+            self.aged = std::mem::take(&mut self.young);
         }
         self.young
             .entry(key)
-            .or_insert_with(|| unreachable!("put above"))
+            .or_insert_with(|| aged.unwrap_or_else(make))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,8 +69,14 @@ impl Runtime {
         )
     }
 
+    /// The directory for sandboxes, resolved.
+    pub fn root(&self) -> &Path {
+        &self.0.options.root
+    }
+
     /// All sandboxes on disk, with running or dead shims, in the order of their ids. What a dead shim left
-    /// behind is killed and recorded as exited. Directories of sandboxes that never came to be are removed.
+    /// behind is killed and recorded as exited. Directories of sandboxes that never came to be are removed:
+    /// only to be called while none are being made. [`recorded`](crate::recorded) looks without touching.
     pub async fn adopt(&self) -> Result<Vec<Sandbox>, Error> {
         let runtime = self.clone();
         spawn_blocking(move || runtime.adopt_all())

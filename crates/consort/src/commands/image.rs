@@ -1,14 +1,12 @@
 //! `consort image`.
 
-use std::sync::Arc;
-
-use consort_image::{Images, Options};
+use consort_image::Images;
 
 use crate::cli::Image;
 use crate::error::{Failure, Kind, Result, chain};
-use crate::images::{Entry, Request, ask, perform};
+use crate::images::{Entry, Request, ask, hint, options, perform};
 use crate::output;
-use crate::server::{images_dir, running_pid};
+use crate::server::running_pid;
 use crate::settings::Configuration;
 
 /// Works on the image store of a data directory, through the server if one runs on it.
@@ -21,7 +19,11 @@ pub(super) async fn run(configuration: &Configuration, command: Image) -> Result
         }
         Image::List { store } => (store, Request::List),
         Image::Pull { name, store } => (store, Request::Pull { name }),
-        Image::Rm { names, store } => (store, Request::Remove { names }),
+        Image::Rm {
+            names,
+            force,
+            store,
+        } => (store, Request::Remove { names, force }),
     };
     let data_dir = configuration.data_dir(store.data_dir.as_ref());
     let list = matches!(request, Request::List);
@@ -29,12 +31,13 @@ pub(super) async fn run(configuration: &Configuration, command: Image) -> Result
     let entries = if running_pid(&data_dir)?.is_some() {
         ask(&data_dir, &request).await?
     } else {
-        let mut options = Options::new(images_dir(&data_dir));
-        options.registries = configuration.registries();
-        options.builtin = vec![Arc::new(crate::toolbox::Image::new())];
+        let options = options(&data_dir, configuration.registries());
         let images =
             Images::open(options).map_err(|error| Failure::new(Kind::Failed, chain(&error)))?;
-        perform(&images, request).await?
+        perform(&images, request).await.map_err(|error| {
+            let hint = hint(&error);
+            hint.into_iter().fold(Failure::from(error), Failure::hint)
+        })?
     };
     if list {
         print(&entries);

@@ -1,7 +1,6 @@
 //! This machine as a node: the agent, its images, its network, cluster DNS.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use consort_api::Api;
@@ -18,7 +17,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::nodes::Local;
-use super::{GRACE, Layer, OnStop, failed, images_dir, next};
+use super::{GRACE, Layer, OnStop, failed, next, runtime_dir};
 use crate::error::{Result, chain};
 use crate::settings::Server as Settings;
 
@@ -55,14 +54,12 @@ pub(super) async fn start(
 ) -> Result<Agent> {
     let instance = crate::identity::instance(&settings.data_dir);
     let runtime = Runtime::new(consort_runtime::Options {
-        root: settings.data_dir.join("runtime"),
+        root: runtime_dir(&settings.data_dir),
         shim_exe: std::env::current_exe()?,
         cgroup_parent: format!("consort-{instance}"),
     })
     .map_err(|e| failed("starting the container runtime", &e))?;
-    let mut options = consort_image::Options::new(images_dir(&settings.data_dir));
-    options.registries = settings.registries.clone();
-    options.builtin = vec![Arc::new(crate::toolbox::Image::new())];
+    let options = crate::images::options(&settings.data_dir, settings.registries.clone());
     let images = tokio::task::spawn_blocking(move || Images::open(options))
         .await
         .map_err(anyhow::Error::from)?

@@ -55,6 +55,11 @@ pub(crate) fn images_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("images")
 }
 
+/// The container runtime's directory within a data directory.
+pub(crate) fn runtime_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("runtime")
+}
+
 /// A server that is up.
 pub(crate) struct Running {
     /// Speaks to the API in process, as administrator.

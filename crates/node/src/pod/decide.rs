@@ -347,7 +347,8 @@ fn finish(spec: &PodSpec, situation: &Situation, end: &End, decision: &mut Decis
 }
 
 fn tear_down(situation: &Situation, decision: &mut Decision) {
-    let busy = situation.sandbox == Stage::Busy || situation.volumes == Stage::Busy;
+    let busy =
+        situation.sandbox == Stage::Busy || situation.volumes == Stage::Busy || situation.mounting;
     if !situation.tearing_down && !busy {
         decision.actions.push(Action::TearDown);
     }

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::files;
@@ -78,6 +79,7 @@ pub(crate) async fn make_sandbox(
     pod: &Pod,
     dir: &Path,
     id: &str,
+    prepared: &OnceCell<()>,
 ) -> Result<Made, String> {
     let empty = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&empty);
@@ -117,6 +119,7 @@ pub(crate) async fn make_sandbox(
             labels: labels::sandbox(pod),
             ..SandboxSpec::default()
         };
+        prepare_volumes(pod, dir, prepared).await?;
         shared
             .runtime
             .create_sandbox(sandbox)
@@ -141,6 +144,22 @@ pub(crate) async fn make_sandbox(
             Err(message)
         }
     }
+}
+
+/// Mounts memory for the pod's volumes, once.
+pub(crate) async fn prepare_volumes(
+    pod: &Pod,
+    dir: &Path,
+    prepared: &OnceCell<()>,
+) -> Result<(), String> {
+    let prepare = || async {
+        let (spec, dir) = (pod.spec.clone().unwrap_or_default(), dir.to_owned());
+        tokio::task::spawn_blocking(move || volumes::prepare(&spec, &dir))
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|error| format!("preparing volumes: {error}"))
+    };
+    prepared.get_or_try_init(prepare).await.map(|_| ())
 }
 
 fn host_ports(spec: &PodSpec) -> Result<Vec<HostPort>, String> {

@@ -5,7 +5,7 @@
 use k8s_openapi::api::core::v1::PodStatus;
 use serde_json::{Map, Value, json};
 
-use super::status::OWN_CONDITIONS;
+use super::status::{DISRUPTION_TARGET, OWN_CONDITIONS};
 
 /// Lists of a status that upstream merges by key: they are replaced as a whole.
 const MERGED_LISTS: [&str; 3] = ["podIPs", "hostIPs", "resourceClaimStatuses"];
@@ -30,7 +30,7 @@ pub(crate) fn between(uid: &str, from: &PodStatus, to: &PodStatus) -> Option<Val
                     .filter(|c| {
                         c["type"]
                             .as_str()
-                            .is_some_and(|t| OWN_CONDITIONS.contains(&t))
+                            .is_some_and(|t| OWN_CONDITIONS.contains(&t) || t == DISRUPTION_TARGET)
                     })
                     .filter(|c| !before.is_some_and(|before| before.contains(c)))
                     .map(|c| {

@@ -304,10 +304,15 @@ pub(crate) struct Situation {
     /// The sandbox is there but its shim has died.
     pub(crate) sandbox_dead: bool,
     pub(crate) volumes: Stage,
+    /// An operation on the volumes is under way, the first one or an update: two at once would take away
+    /// each other's files.
+    pub(crate) mounting: bool,
     pub(crate) containers: BTreeMap<String, Known>,
     /// All init containers have run to their end in this sandbox.
     pub(crate) initialised: bool,
     pub(crate) end: Option<End>,
+    /// The end of the node came while the pod had not done all it was to do.
+    pub(crate) cut_short: bool,
     /// Seconds that containers get to end, once the pod has to.
     pub(crate) grace_seconds: i64,
     /// The status that says how the pod ended is stored.

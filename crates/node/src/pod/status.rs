@@ -109,12 +109,26 @@ pub(crate) fn still(situation: &Situation) -> bool {
         .any(|k| matches!(k.phase, Phase::Running(_) | Phase::Starting(_)))
 }
 
+/// Whether the pod is over because the node has stopped, which is not what its containers made of it:
+/// a program that ends well when it is asked to has not done its work. Pods that are to be restarted are
+/// not over.
+fn terminated_by_node(spec: &PodSpec, situation: &Situation) -> bool {
+    situation.end == Some(End::NodeStops)
+        && situation.cut_short
+        && still(situation)
+        && outcome(spec, situation) != Outcome::Open
+}
+
 /// Phase with reason and message.
 fn phase(spec: &PodSpec, situation: &Situation) -> (&'static str, Option<String>, Option<String>) {
     if let Some(End::Failed { reason, message }) = &situation.end
         && still(situation)
     {
         return ("Failed", Some(reason.clone()), Some(message.clone()));
+    }
+    if terminated_by_node(spec, situation) {
+        let (reason, message) = ("Terminated".to_owned(), NODE_SHUTDOWN.to_owned());
+        return ("Failed", Some(reason), Some(message));
     }
     // The outcome is told once everything has ended: a pod does not go back from it.
     if still(situation) {
@@ -521,8 +535,27 @@ fn conditions(
             .filter(|c| !OWN_CONDITIONS.contains(&c.type_.as_str()))
             .cloned(),
     );
+    let disrupted = |c: &PodCondition| c.type_ == DISRUPTION_TARGET && c.status == "True";
+    if terminated_by_node(spec, situation) && !out.iter().any(disrupted) {
+        out.retain(|c| c.type_ != DISRUPTION_TARGET);
+        out.push(PodCondition {
+            type_: DISRUPTION_TARGET.to_owned(),
+            status: "True".to_owned(),
+            reason: Some("TerminationByKubelet".to_owned()),
+            message: Some(NODE_SHUTDOWN.to_owned()),
+            last_transition_time: Some(time(inputs.now)),
+            last_probe_time: None,
+            observed_generation: inputs.pod.metadata.generation,
+        });
+    }
     out
 }
+
+/// What a pod that ends with its node says, as the kubelet's graceful shutdown has it.
+const NODE_SHUTDOWN: &str = "Pod was terminated in response to imminent node shutdown.";
+
+/// The condition of pods that end for reasons outside of them. Written by those who end them.
+pub(crate) const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
 /// The conditions that the node writes.
 pub(crate) const OWN_CONDITIONS: [&str; 5] = [

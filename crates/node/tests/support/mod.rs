@@ -132,7 +132,9 @@ impl Bed {
         .await
         .unwrap();
         network.up().await.unwrap();
-        let images = Images::open(consort_image::Options::new(dir.path().join("images"))).unwrap();
+        let mut store = consort_image::Options::new(dir.path().join("images"));
+        store.users = Arc::new(consort_node::ImageUsers::new(dir.path().join("run")));
+        let images = Images::open(store).unwrap();
         images
             .import(&busybox_archive(dir.path()), None)
             .await

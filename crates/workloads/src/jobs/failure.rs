@@ -20,6 +20,10 @@ pub(crate) enum Ruling {
 }
 
 /// Applies the first rule that fits; without one, failures count.
+///
+/// Save for pods that ended because their node was stopped in an orderly way. Upstream counts them: there
+/// such a node is one of many and a rare event. Here stopping the only node with its pods is how one goes
+/// home, and what was at work then is to go on when it starts again.
 pub(crate) fn rule(job: &Job, pod: &Pod) -> Ruling {
     let policy = job
         .spec
@@ -38,7 +42,23 @@ pub(crate) fn rule(job: &Job, pod: &Pod) -> Ruling {
             _ => Ruling::Count,
         };
     }
-    Ruling::Count
+    if ended_with_its_node(pod) {
+        Ruling::Ignore
+    } else {
+        Ruling::Count
+    }
+}
+
+/// Whether the node says that it has stopped and the pod with it.
+fn ended_with_its_node(pod: &Pod) -> bool {
+    pod.status.as_ref().is_some_and(|status| {
+        status.reason.as_deref() == Some("Terminated")
+            && status.conditions.iter().flatten().any(|condition| {
+                condition.type_ == "DisruptionTarget"
+                    && condition.status == "True"
+                    && condition.reason.as_deref() == Some("TerminationByKubelet")
+            })
+    })
 }
 
 fn fits(rule: &PodFailurePolicyRule, pod: &Pod) -> Option<String> {

@@ -233,6 +233,32 @@ fn failures_wait_longer_each_time_until_the_limit_is_passed() {
 }
 
 #[test]
+fn a_pod_that_ended_with_its_node_does_not_count_unless_a_rule_says_so() {
+    let spec = json!({"parallelism": 1, "completions": 1, "backoffLimit": 0});
+    let mut pod = worker("a", "Failed", true, 5);
+    let status = pod.status.as_mut().unwrap();
+    status.reason = Some("Terminated".to_owned());
+    status.conditions = serde_json::from_value(json!([
+        {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}]))
+    .unwrap();
+    let plan = planned(
+        &job(spec.clone(), json!({})),
+        std::slice::from_ref(&pod),
+        100,
+    );
+    assert!(reasons(&plan).is_empty());
+    assert_eq!(
+        (names(&plan.untrack), plan.status.failed, plan.create.len()),
+        (vec!["a"], None, 1)
+    );
+    let mut strict = spec;
+    strict["podFailurePolicy"] = json!({"rules": [{"action": "Count", "onPodConditions":
+        [{"type": "DisruptionTarget", "status": "True"}]}]});
+    let plan = planned(&job(strict, json!({})), &[pod], 100);
+    assert_eq!(reasons(&plan), ["FailureTarget:BackoffLimitExceeded"]);
+}
+
+#[test]
 fn the_failure_policy_ignores_counts_or_ends() {
     let spec = |action: &str| {
         json!({"parallelism": 1, "completions": 1, "backoffLimit": 0, "podFailurePolicy": {"rules": [

@@ -8,6 +8,9 @@ use k8s_openapi::{
 };
 use std::time::Duration;
 
+/// A node whose grace is all but over is looked at again after this.
+const SOON: Duration = Duration::from_millis(100);
+
 pub(crate) const NOT_READY: &str = "node.kubernetes.io/not-ready";
 pub(crate) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
@@ -79,7 +82,11 @@ pub(crate) fn decide(
     all_down: bool,
     now: Timestamp,
 ) -> Verdict {
-    let silent = silence.lasted >= grace;
+    // What is left of the grace; nothing is once the node counts as silent.
+    let left = grace
+        .checked_sub(silence.lasted)
+        .filter(|left| !left.is_zero());
+    let silent = left.is_none();
     let conditions = silent.then(|| unknown(node, silence, now)).flatten();
     let ready = if silent {
         "Unknown"
@@ -91,15 +98,7 @@ pub(crate) fn decide(
         conditions,
         taints: (taints != present_taints(node)).then_some(taints),
         pods_unready: ready != "True",
-        look_again: if silent {
-            LOOK
-        } else {
-            grace
-                .checked_sub(silence.lasted)
-                .unwrap()
-                .min(LOOK)
-                .max(Duration::from_millis(100))
-        },
+        look_again: left.map_or(LOOK, |left| left.clamp(SOON, LOOK)),
     }
 }
 

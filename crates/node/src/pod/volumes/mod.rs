@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, PodSpec, ProjectedVolumeSource, Secret,
-    Volume,
+    ConfigMap, DownwardAPIVolumeFile, EmptyDirVolumeSource, KeyToPath, Pod, PodSpec,
+    ProjectedVolumeSource, Secret, Volume,
 };
 
 use super::fields::{self, PodFacts};
@@ -42,6 +42,49 @@ pub(crate) struct Mounted {
 pub(crate) struct Failed {
     pub(crate) volume: String,
     pub(crate) message: String,
+}
+
+/// Mounts the memory that volumes of the pod lie in, empty; what is mounted already stays.
+///
+/// Has to be done before the pod's sandbox is made: its mount namespace is a copy, and sees what is
+/// mounted later only where the host passes mounts on (its root is shared), which not every host does.
+pub(crate) fn prepare(spec: &PodSpec, dir: &Path) -> Result<(), String> {
+    for volume in spec.volumes.iter().flatten() {
+        if let Some((mode, size)) = memory(spec, volume) {
+            let path = dir.join("volumes").join(&volume.name);
+            directory::make_in_memory(&path, mode, size)
+                .map_err(|error| format!("volume \"{}\": {error}", volume.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The permission bits and the size in bytes of a volume in memory; `None` for one that is not.
+fn memory(spec: &PodSpec, volume: &Volume) -> Option<(u32, Option<u64>)> {
+    if let Some(source) = &volume.empty_dir {
+        return (source.medium.as_deref() == Some("Memory")).then(|| {
+            (
+                empty_dir_mode(source),
+                empty_dir_limit(source).or_else(|| memory_limit(spec)),
+            )
+        });
+    }
+    // Secrets and tokens never touch the disk.
+    let secret =
+        volume.secret.is_some() || volume.downward_api.is_some() || volume.projected.is_some();
+    secret.then_some((0o755, None))
+}
+
+fn empty_dir_mode(source: &EmptyDirVolumeSource) -> u32 {
+    source
+        .mode
+        .and_then(|mode| u32::try_from(mode).ok())
+        .unwrap_or(0o777)
+}
+
+fn empty_dir_limit(source: &EmptyDirVolumeSource) -> Option<u64> {
+    let limit = parse_quantity(&source.size_limit.as_ref()?.0).filter(|limit| *limit > 0)?;
+    u64::try_from(limit / 1000).ok()
 }
 
 /// What volumes are made from.
@@ -97,6 +140,7 @@ struct Made {
 async fn one(context: &Context<'_>, spec: &PodSpec, volume: &Volume) -> Result<Made, String> {
     let path = context.dir.join("volumes").join(&volume.name);
     let group = fs_group(spec)?;
+    let in_memory = memory(spec, volume);
     let plain = |path: PathBuf| Made {
         path,
         read_only: false,
@@ -110,25 +154,12 @@ async fn one(context: &Context<'_>, spec: &PodSpec, volume: &Volume) -> Result<M
         return Ok(plain(target));
     }
     if let Some(source) = &volume.empty_dir {
-        let in_memory = source.medium.as_deref() == Some("Memory");
-        let limit = source
-            .size_limit
-            .as_ref()
-            .and_then(|q| parse_quantity(&q.0))
-            .filter(|v| *v > 0);
-        let size = limit
-            .and_then(|v| u64::try_from(v / 1000).ok())
-            .or_else(|| in_memory.then(|| memory_limit(spec))?);
-        let mode = source
-            .mode
-            .and_then(|m| u32::try_from(m).ok())
-            .unwrap_or(0o777);
+        let mode = empty_dir_mode(source);
         let target = path.clone();
         blocking(move || {
-            if in_memory {
-                directory::make_in_memory(&target, mode, size)
-            } else {
-                directory::make(&target, mode)
+            match in_memory {
+                Some((mode, size)) => directory::make_in_memory(&target, mode, size),
+                None => directory::make(&target, mode),
             }
             .and_then(|()| group.map_or(Ok(()), |group| directory::own_by_group(&target, group)))
             .map_err(|error| error.to_string())
@@ -138,10 +169,7 @@ async fn one(context: &Context<'_>, spec: &PodSpec, volume: &Volume) -> Result<M
     }
     let mut files = Payload::new();
     let mut refresh_at = None;
-    // Secrets and tokens never touch the disk.
-    let mut in_memory = true;
     if let Some(source) = &volume.config_map {
-        in_memory = false;
         let found = context.sources.config_map(&source.name).await?;
         let optional = source.optional == Some(true);
         config_map(
@@ -178,10 +206,9 @@ async fn one(context: &Context<'_>, spec: &PodSpec, volume: &Volume) -> Result<M
     }
     let target = path.clone();
     blocking(move || {
-        if in_memory {
-            directory::make_in_memory(&target, 0o755, None)
-        } else {
-            directory::make(&target, 0o755)
+        match in_memory {
+            Some((mode, size)) => directory::make_in_memory(&target, mode, size),
+            None => directory::make(&target, 0o755),
         }
         .and_then(|()| payload::write(&target, &files, group).map(drop))
         .map_err(|error| error.to_string())

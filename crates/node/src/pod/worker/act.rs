@@ -27,8 +27,10 @@ impl Worker {
                 let id = uuid::Uuid::new_v4().as_simple().to_string();
                 self.sandbox_id = Some(id.clone());
                 let (shared, pod, dir) = (self.shared.clone(), self.pod.clone(), self.dir.clone());
+                let prepared = self.prepared.clone();
                 self.operations.spawn(async move {
-                    Done::Sandbox(operations::make_sandbox(&shared, &pod, &dir, &id).await)
+                    let made = operations::make_sandbox(&shared, &pod, &dir, &id, &prepared);
+                    Done::Sandbox(made.await)
                 });
             }
             Action::MountVolumes => self.mount_volumes(),
@@ -116,6 +118,8 @@ impl Worker {
 
     fn volumes_operation(&mut self) -> impl Future<Output = Done> + use<> {
         self.stale_volumes = false;
+        self.situation.mounting = true;
+        let prepared = self.prepared.clone();
         let (pod, dir, sources, tokens) = (
             self.pod.clone(),
             self.dir.clone(),
@@ -124,6 +128,8 @@ impl Worker {
         );
         let facts = self.shared.facts(&self.ips);
         async move {
+            // What stands in the way is found again, volume by volume, and told there.
+            let _ = operations::prepare_volumes(&pod, &dir, &prepared).await;
             let context = volumes::Context {
                 pod: &pod,
                 dir: &dir,
@@ -141,7 +147,7 @@ impl Worker {
             return None;
         }
         let due = self.mounted.refresh_at.is_some_and(|at| at <= now);
-        if due || self.stale_volumes {
+        if (due || self.stale_volumes) && !self.situation.mounting {
             self.mounted = Arc::new(Mounted {
                 refresh_at: None,
                 ..(*self.mounted).clone()

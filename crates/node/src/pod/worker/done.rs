@@ -65,11 +65,15 @@ impl Worker {
                 self.rerun_init();
             }
             Done::Volumes(Ok(mounted)) => {
+                self.situation.mounting = false;
                 self.situation.volumes = Stage::Ready;
                 self.volume_failures = 0;
                 self.mounted = Arc::new(mounted);
             }
-            Done::Volumes(Err(failed)) => self.volumes_failed(&failed, now),
+            Done::Volumes(Err(failed)) => {
+                self.situation.mounting = false;
+                self.volumes_failed(&failed, now);
+            }
             Done::Started {
                 container,
                 attempt,

@@ -18,7 +18,7 @@ use std::time::Duration;
 use consort_runtime::{Container as Run, Sandbox};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, OnceCell, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -75,6 +75,8 @@ pub(crate) struct Worker {
     netns: Option<PathBuf>,
     runs: HashMap<String, Run>,
     mounted: Arc<Mounted>,
+    /// Done once memory for volumes is mounted; a sandbox made earlier might not see it.
+    prepared: Arc<OnceCell<()>>,
     sources: Arc<Sources>,
     tokens: Arc<Tokens>,
     changed: Arc<Notify>,
@@ -135,6 +137,7 @@ impl Worker {
             netns: None,
             runs: HashMap::new(),
             mounted: Arc::default(),
+            prepared: Arc::default(),
             sources,
             tokens,
             changed,

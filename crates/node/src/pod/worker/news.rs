@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use consort_runtime::Container as Run;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, PodSpec};
 
 use super::{Update, Worker, revision};
+use crate::pod::decide::{Outcome, outcome};
 use crate::pod::state::{End, Stage, Unhealthy, containers};
 use crate::pod::{labels, operations};
 use crate::probes::Kind;
@@ -86,6 +87,11 @@ impl Worker {
                 _ => false,
             };
             self.mute |= keeps;
+            let empty = PodSpec::default();
+            let spec = self.pod.spec.as_ref().unwrap_or(&empty);
+            self.situation.cut_short = end == End::NodeStops
+                && self.situation.end.is_none()
+                && outcome(spec, &self.situation) == Outcome::Open;
             self.situation.final_status_stored = keeps;
             self.situation.end = Some(end);
             self.situation.grace_seconds = grace;
