@@ -29,6 +29,7 @@ pub mod quantity;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod structural;
 mod text;
 pub mod time;
 
