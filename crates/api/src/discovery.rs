@@ -131,7 +131,7 @@ pub(crate) fn resources(registry: &Registry, group: &str, version: &str) -> Valu
 /// Clients see by this that objects are stored in another form.
 fn storage_hash(kind: &Kind) -> String {
     use base64::Engine;
-    let text = format!("{}/{}/{}", kind.storage.0, kind.version, kind.kind);
+    let text = format!("{}/{}/{}", kind.storage.0, kind.stored_version(), kind.kind);
     let digest = Sha256::digest(text.as_bytes());
     base64::engine::general_purpose::STANDARD.encode(&digest[..8])
 }

@@ -27,6 +27,10 @@ pub(crate) enum NameRule {
     Label,
     /// DNS-1035 label: services.
     Label1035,
+    /// An IP address in its canonical form.
+    Address,
+    /// A subdomain, after the signer's name and a colon if the object has one.
+    TrustBundle,
     /// Anything that can be a path segment: RBAC kinds.
     PathSegment,
 }
@@ -49,6 +53,15 @@ pub(crate) const STATUS: Subresource = Subresource {
     verbs: &["get", "patch", "update"],
 };
 
+/// `proxy`: HTTP to what the object stands for.
+pub(crate) const fn proxy(options: &'static str) -> Subresource {
+    Subresource {
+        name: "proxy",
+        kind: ("", "v1", options),
+        verbs: &["create", "delete", "get", "patch", "update"],
+    }
+}
+
 /// `scale`: replicas and selector of anything that scales.
 pub(crate) const SCALE: Subresource = Subresource {
     name: "scale",
@@ -63,6 +76,8 @@ pub(crate) struct View {
     pub store: fn(Value) -> Value,
     /// From the stored form to this kind's.
     pub show: fn(Value) -> Value,
+    /// The version of the stored form.
+    pub version: &'static str,
     /// The field labels of this kind that mean another one in the stored form.
     pub fields: &'static [(&'static str, &'static str)],
 }
@@ -103,6 +118,10 @@ pub(crate) struct Kind {
     pub unconditional_update: bool,
     /// Deletion answers with the object instead of a `Status`.
     pub returns_deleted: bool,
+    /// A delete that does not say what becomes of dependents leaves them.
+    pub orphans: bool,
+    /// What every user of the kind is warned of: it has a successor.
+    pub deprecated: Option<&'static str>,
     /// The group and plural under which objects are stored.
     pub storage: (String, String),
     /// How the stored form differs from this one.
@@ -131,6 +150,8 @@ impl Kind {
             create_on_update: false,
             unconditional_update: true,
             returns_deleted: false,
+            orphans: false,
+            deprecated: None,
             storage: (group.into(), plural.into()),
             view: None,
             strategy: Arc::new(Bare),
@@ -181,7 +202,7 @@ impl Kind {
 
     /// Is it kept in the store?
     pub(crate) fn stored(&self) -> bool {
-        self.verbs.contains(&"get")
+        self.verbs.contains(&"watch")
     }
 
     /// Does it have a `status` subresource?
@@ -192,6 +213,11 @@ impl Kind {
     /// The subresource of a name.
     pub(crate) fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|sub| sub.name == name)
+    }
+
+    /// The version of the stored form.
+    pub(crate) fn stored_version(&self) -> &str {
+        self.view.map_or(self.version.as_str(), |view| view.version)
     }
 
     /// `apiVersion` of its objects.

@@ -109,6 +109,15 @@ pub(crate) fn selector(selector: &Value) -> String {
     }
 }
 
+/// The selector of a workload, which replication controllers have as a map of labels.
+pub(crate) fn any_selector(object: &Value, value: &Value) -> String {
+    if text(object, &["kind"]) == "ReplicationController" {
+        label_map(value)
+    } else {
+        selector(value)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,10 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::error::{Outcome, bad_request, fail};
 use crate::handlers::update::Part;
-use crate::handlers::{bind, create, delete, patch, read, reviews, scale, token, update, watch};
+use crate::handlers::{
+    bind, component_status, create, delete, evict, patch, read, reviews, scale, token, update,
+    watch,
+};
 use crate::identity::{Attributes, User};
 use crate::impersonate;
 use crate::kind::{Kind, Subresource};
@@ -287,6 +290,9 @@ async fn dispatch(
     if !kind.verbs.contains(&verb) {
         return fail(Status::method_not_allowed());
     }
+    if kind.plural == "componentstatuses" && kind.group.is_empty() {
+        return component_status::serve(call, kind, name);
+    }
     let list_options = || {
         ListOptions::parse(&call.query).map_err(|why| {
             Box::new(Status::failure(
@@ -355,6 +361,8 @@ async fn subresource(
         "status" => Part::Status,
         "finalize" => Part::Finalize,
         "ephemeralcontainers" => Part::EphemeralContainers,
+        "resize" => Part::Resize,
+        "approval" => Part::Approval,
         "scale" => {
             let body = call.read(body).await?;
             return scale::scale(call, kind, namespace, name, body).await;
@@ -365,7 +373,7 @@ async fn subresource(
         }
         "eviction" => {
             let body = call.read(body).await?;
-            return bind::evict(call, kind, namespace, name, body).await;
+            return evict::evict(call, kind, namespace, name, body).await;
         }
         "token" => {
             let body = call.read(body).await?;

@@ -4,6 +4,7 @@
 use crate::api::{Inner, StartError};
 use crate::handlers::create;
 use crate::identity::{Authorizer, User, bootstrap};
+use crate::kinds::priority_class;
 use crate::values::{name, namespace, text};
 use consort_object::Revision;
 use consort_store::{Change, Error, Key, Store};
@@ -134,6 +135,9 @@ pub(crate) async fn create_basics(
     for name in NAMESPACES {
         let value = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         ensure_object(inner, "namespaces", value).await?;
+    }
+    for class in priority_class::system_classes() {
+        ensure_object(inner, "priorityclasses", class).await?;
     }
     let policy = bootstrap::objects().into_iter().map(|object| async move {
         let plural = match text(&object, &["kind"]) {

@@ -1,7 +1,10 @@
 //! What differs from kind to kind: defaults, checks, the fields selectors see, printed columns.
 
 use crate::error::Failure;
+use crate::handlers::update::Part;
+use crate::identity::User;
 use crate::validation::{Errors, Path};
+use crate::values::same;
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -67,6 +70,23 @@ pub(crate) const AGE: Column = column("Age", "string", CREATED);
 /// What the age columns say of themselves.
 pub(crate) const CREATED: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.";
 
+/// The column of a pod template's container names.
+pub(crate) const CONTAINERS: Column = wide(
+    "Containers",
+    "string",
+    "Names of each container in the template.",
+);
+
+/// The column of a pod template's images.
+pub(crate) const IMAGES: Column = wide(
+    "Images",
+    "string",
+    "Images referenced by each container in the template.",
+);
+
+/// The column of a workload's selector.
+pub(crate) const SELECTOR: Column = wide("Selector", "string", "The labels of the pods it owns.");
+
 const NAME_AND_AGE: &[Column] = &[NAME, column("Created At", "date", CREATED)];
 
 /// Something taken out of a shared range for an object that is being written: given back when it is
@@ -87,8 +107,37 @@ pub(crate) trait Strategy: Send + Sync {
     /// Set what only the server sets on a new object (a status, generated labels).
     fn prepare_create(&self, _object: &mut Value) {}
 
+    /// Note on a new object who made it.
+    fn sign(&self, _object: &mut Value, _user: &User) {}
+
     /// Set what only the server sets on a changed object.
     fn prepare_update(&self, _new: &mut Value, _old: &Value) {}
+
+    /// Was what is wanted changed, so that `metadata.generation` counts on?
+    fn wants_more(&self, new: &Value, old: &Value) -> bool {
+        !same(new, old, "spec")
+    }
+
+    /// Take over what a subresource of the object's own kind (other than `status`) may write:
+    /// `object` is the stored object, `asked` what the client sent.
+    fn take_part(&self, _part: Part, _object: &mut Value, _asked: &Value) {}
+
+    /// Check a change that came through such a subresource.
+    fn validate_part(
+        &self,
+        _part: Part,
+        new: &Value,
+        old: &Value,
+        at: &Path<'_>,
+        errors: &mut Errors,
+    ) {
+        self.validate_update(new, old, at, errors);
+    }
+
+    /// Why this object may not be deleted; `None`: it may.
+    fn undeletable(&self, _name: &str) -> Option<&'static str> {
+        None
+    }
 
     /// Set what only the server sets when the status is written.
     fn prepare_status(&self, _new: &mut Value, _old: &Value) {}

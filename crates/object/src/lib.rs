@@ -18,6 +18,7 @@
 //! # Ok::<(), schema::DecodeError>(())
 //! ```
 
+pub mod cron;
 pub mod field_error;
 pub mod int_or_string;
 pub mod model;

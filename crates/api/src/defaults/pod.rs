@@ -138,9 +138,7 @@ fn volume(volume: &mut Value) {
             fill(source, "defaultMode", 0o644);
         }
     }
-    if let Some(path) = field_mut(volume, "hostPath") {
-        fill(path, "type", "");
-    }
+    super::volume::source(volume);
     if let Some(source) = field_mut(volume, "downwardAPI") {
         fill(source, "defaultMode", 0o644);
         downward_items(source);
@@ -155,9 +153,6 @@ fn volume(volume: &mut Value) {
                 downward_items(source);
             }
         }
-    }
-    if let Some(source) = field_mut(volume, "iscsi") {
-        fill_text(source, "iscsiInterface", "default");
     }
     if let Some(source) = field_mut(volume, "ephemeral")
         && let Some(template) = field_mut(source, "volumeClaimTemplate")

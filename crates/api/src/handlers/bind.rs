@@ -1,12 +1,11 @@
-//! `binding` places a pod on a node; `eviction` asks for its end.
+//! `binding` places a pod on a node.
 
-use super::delete::{self, remove};
 use super::update::{Change, Part};
 use crate::body::Body;
 use crate::call::Call;
 use crate::error::{Outcome, bad_request, fail};
 use crate::kind::Kind;
-use crate::request::{DeleteOptions, WriteOptions};
+use crate::request::WriteOptions;
 use crate::respond;
 use crate::schema::KindSchema;
 use crate::values::{at, ensure, items, items_mut, members, set, text};
@@ -17,7 +16,8 @@ use consort_object::status::Status;
 use http::Response;
 use serde_json::{Value, json};
 
-fn decode(call: &Call, body: &[u8], gvk: &Gvk) -> Outcome<(Value, WriteOptions)> {
+/// Read a body of this kind that is not an object to be stored.
+pub(super) fn decode(call: &Call, body: &[u8], gvk: &Gvk) -> Outcome<(Value, WriteOptions)> {
     let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
     let encoding = call.body_encoding()?;
     let decoded = KindSchema::of(gvk).decode(body, encoding, gvk, options.field_validation)?;
@@ -132,31 +132,6 @@ fn scheduled(status: &mut Value) {
         Some(conditions) => conditions.push(condition),
         None => set(status, "conditions", json!([condition])),
     }
-}
-
-/// `POST` of an `Eviction`: a delete that a disruption budget could refuse.
-pub(crate) async fn evict(
-    call: &Call,
-    pods: &Kind,
-    namespace: Option<&str>,
-    name: &str,
-    body: Bytes,
-) -> Outcome<Response<Body>> {
-    let (eviction, options) = decode(call, &body, &Gvk::new("policy", "v1", "Eviction"))?;
-    let own = text(&eviction, &["metadata", "name"]);
-    if !own.is_empty() && own != name {
-        return Err(bad_request(
-            "name in URL does not match name in Eviction object",
-        ));
-    }
-    let mut delete =
-        DeleteOptions::parse(&call.query, eviction.get("deleteOptions")).map_err(bad_request)?;
-    delete.dry_run |= options.dry_run;
-    let _: delete::Deleted = remove(&call.inner, pods, namespace, name, &delete).await?;
-    let mut status = Status::success(None);
-    status.code = 201;
-    let encoding = call.accept()?.encoding;
-    Ok(respond::status(&status, encoding))
 }
 
 #[cfg(test)]

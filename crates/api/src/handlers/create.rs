@@ -94,6 +94,7 @@ pub(crate) async fn insert(
     let strategy = &kind.strategy;
     strategy.default(&mut value);
     strategy.prepare_create(&mut value);
+    strategy.sign(&mut value, user);
     admission::create(inner, user, kind, &mut value).await?;
     check(kind, &value)?;
     let warnings = strategy.warnings(&value);

@@ -29,9 +29,6 @@ const ATTEMPTS: usize = 30;
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
-/// Namespaces the system cannot be without.
-const PROTECTED: &[&str] = &["default", "kube-system", "kube-public"];
-
 /// What a delete did.
 pub(crate) enum Deleted {
     /// The object is gone (or would be); this was its last state.
@@ -99,13 +96,8 @@ pub(crate) async fn remove(
     target: &str,
     options: &DeleteOptions,
 ) -> Outcome<Deleted> {
-    if kind.group.is_empty() && kind.kind == "Namespace" && PROTECTED.contains(&target) {
-        return fail(Status::forbidden(
-            "",
-            "namespaces",
-            target,
-            "this namespace may not be deleted",
-        ));
+    if let Some(why) = kind.strategy.undeletable(target) {
+        return fail(Status::forbidden(&kind.group, &kind.plural, target, why));
     }
     for _ in 0..ATTEMPTS {
         let current = read::find(&inner.store, kind, namespace, target)?;
@@ -176,7 +168,7 @@ fn preconditions(
 /// What an object becomes that cannot go at once; `None`: it can.
 fn mark(kind: &Kind, old: &Value, options: &DeleteOptions) -> Option<Value> {
     let mut new = old.clone();
-    let finalizers = finalizers(old, options.propagation);
+    let finalizers = finalizers(old, options.propagation, kind.orphans);
     let held = !finalizers.is_empty();
     let meta = ensure(&mut new, "metadata");
     if held {
@@ -238,8 +230,10 @@ fn grace(pod: &Value, options: &DeleteOptions) -> i64 {
     if seconds < 0 { 1 } else { seconds }
 }
 
-fn finalizers(old: &Value, propagation: Option<Propagation>) -> Vec<Value> {
+fn finalizers(old: &Value, propagation: Option<Propagation>, orphans: bool) -> Vec<Value> {
     let mut all: Vec<Value> = items(old, &["metadata", "finalizers"]).to_vec();
+    let decided = all.iter().any(|one| one == ORPHAN || one == FOREGROUND);
+    let propagation = propagation.or((orphans && !decided).then_some(Propagation::Orphan));
     if let Some(propagation) = propagation {
         all.retain(|one| one != ORPHAN && one != FOREGROUND);
         match propagation {
@@ -280,7 +274,7 @@ pub(crate) async fn collection(
             Ok(Deleted::WouldMark(value)) => value,
             // Someone else was faster, or it may not be deleted: the others still go.
             Err(failure) if failure.code == 404 => continue,
-            Err(failure) if failure.code == 403 && kind.kind == "Namespace" => continue,
+            Err(failure) if failure.code == 403 => continue,
             Err(failure) => return Err(failure),
         };
         items.push(respond::show(kind, value));

@@ -1,8 +1,10 @@
 //! What is done for each verb and subresource.
 
 pub(crate) mod bind;
+pub(crate) mod component_status;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod evict;
 pub(crate) mod patch;
 pub(crate) mod read;
 pub(crate) mod reviews;

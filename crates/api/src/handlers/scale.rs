@@ -13,7 +13,7 @@ use crate::print;
 use crate::request::WriteOptions;
 use crate::respond;
 use crate::schema::KindSchema;
-use crate::values::{at, ensure, int, items, set, text};
+use crate::values::{at, ensure, int, set, text};
 use bytes::Bytes;
 use consort_object::field_error::FieldError;
 use consort_object::schema::Gvk;
@@ -41,13 +41,9 @@ fn scale_of(object: &Value) -> Value {
         }
     }
     let mut status = json!({"replicas": int(object, &["status", "replicas"])});
-    let selector = &object["spec"]["selector"];
-    let empty = crate::values::members(selector, &["matchLabels"])
-        .next()
-        .is_none()
-        && items(selector, &["matchExpressions"]).is_empty();
-    if !empty {
-        set(&mut status, "selector", print::selector(selector));
+    let selector = print::any_selector(object, &object["spec"]["selector"]);
+    if selector != "<none>" {
+        set(&mut status, "selector", selector);
     }
     json!({
         "kind": "Scale",

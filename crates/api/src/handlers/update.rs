@@ -36,6 +36,10 @@ pub(crate) enum Part {
     Finalize,
     /// A pod's ephemeral containers.
     EphemeralContainers,
+    /// What a pod's containers ask for and may use.
+    Resize,
+    /// Whether a certificate signing request is approved or denied.
+    Approval,
 }
 
 /// A write to an object: what, where, by whom.
@@ -327,6 +331,13 @@ impl Change<'_> {
                 strategy.default(new);
                 write::count_generation(self.kind, new, old);
             }
+            Part::Resize | Part::Approval => {
+                let asked = std::mem::replace(new, old.clone());
+                write::carry_over(new, old);
+                strategy.take_part(self.part, new, &asked);
+                strategy.default(new);
+                write::count_generation(self.kind, new, old);
+            }
         }
         Ok(())
     }
@@ -341,6 +352,9 @@ impl Change<'_> {
             Part::Finalize => strategy.validate(new, &Path::Root, &mut errors),
             Part::EphemeralContainers => {
                 validation::ephemeral_containers_update(new, old, &Path::Root, &mut errors);
+            }
+            Part::Resize | Part::Approval => {
+                strategy.validate_part(self.part, new, old, &Path::Root, &mut errors);
             }
         }
         if errors.0.is_empty() {

@@ -4,7 +4,7 @@ use crate::api::Inner;
 use crate::error::{Failure, Outcome, internal};
 use crate::handlers::read::store_failure;
 use crate::kind::Kind;
-use crate::values::{at, copy, ensure, int, items, same, set, take, text};
+use crate::values::{at, copy, ensure, int, items, set, take, text};
 use consort_object::{Draft, Head, Object, Revision};
 use consort_store::{Error, Expect, Key, Write};
 use rand::RngExt;
@@ -111,12 +111,7 @@ pub(crate) fn carry_over(new: &mut Value, old: &Value) {
 
 /// Count a change of the desired state.
 pub(crate) fn count_generation(kind: &Kind, new: &mut Value, old: &Value) {
-    if !kind.generation {
-        return;
-    }
-    let changed = !same(new, old, "spec")
-        || (kind.kind == "Deployment" && !same(&new["metadata"], &old["metadata"], "annotations"));
-    if changed {
+    if kind.generation && kind.strategy.wants_more(new, old) {
         let next = int(old, &["metadata", "generation"]) + 1;
         set(ensure(new, "metadata"), "generation", next);
     }

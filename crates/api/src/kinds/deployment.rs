@@ -3,9 +3,9 @@
 use crate::defaults;
 use crate::kind::{Kind, SCALE, STATUS};
 use crate::print;
-use crate::strategy::{AGE, Column, NAME, Strategy, column, wide};
+use crate::strategy::{AGE, CONTAINERS, Column, IMAGES, NAME, SELECTOR, Strategy, column};
 use crate::validation::{self, Errors, Path};
-use crate::values::{int, set};
+use crate::values::{int, same, set};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -32,6 +32,10 @@ impl Strategy for Deployment {
         set(object, "status", json!({}));
     }
 
+    fn wants_more(&self, new: &Value, old: &Value) -> bool {
+        !same(new, old, "spec") || !same(&new["metadata"], &old["metadata"], "annotations")
+    }
+
     fn validate(&self, object: &Value, here: &Path<'_>, errors: &mut Errors) {
         validation::deployment(object, here, errors);
     }
@@ -55,17 +59,9 @@ impl Strategy for Deployment {
                 "Pods that have been ready long enough.",
             ),
             AGE,
-            wide(
-                "Containers",
-                "string",
-                "Names of each container in the template.",
-            ),
-            wide(
-                "Images",
-                "string",
-                "Images referenced by each container in the template.",
-            ),
-            wide("Selector", "string", "The labels of the pods it owns."),
+            CONTAINERS,
+            IMAGES,
+            SELECTOR,
         ];
         COLUMNS
     }

@@ -4,7 +4,7 @@ use crate::kind::Kind;
 use crate::print;
 use crate::strategy::{AGE, Column, NAME, Strategy, column};
 use crate::validation::{Errors, Path};
-use crate::values::{at, fill, fill_text, int, items, items_mut, text};
+use crate::values::{at, fill, fill_text, int, items, items_mut, same, text};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -14,12 +14,17 @@ pub(super) fn endpoints() -> Kind {
         .short(&["ep"])
         .strategy(Endpoints);
     kind.create_on_update = true;
+    kind.deprecated =
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
     kind
 }
 
 /// The kind `EndpointSlice`.
 pub(super) fn endpoint_slice() -> Kind {
-    Kind::new("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").strategy(EndpointSlice)
+    let mut kind = Kind::new("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
+        .strategy(EndpointSlice);
+    kind.generation = true;
+    kind
 }
 
 struct Endpoints;
@@ -109,6 +114,12 @@ fn ip(value: &str, here: &Path<'_>, errors: &mut Errors) {
 struct EndpointSlice;
 
 impl Strategy for EndpointSlice {
+    fn wants_more(&self, new: &Value, old: &Value) -> bool {
+        !same(new, old, "endpoints")
+            || !same(new, old, "ports")
+            || !same(&new["metadata"], &old["metadata"], "labels")
+    }
+
     fn default(&self, object: &mut Value) {
         for port in items_mut(object, "ports") {
             fill(port, "name", "");

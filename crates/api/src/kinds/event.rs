@@ -27,6 +27,7 @@ pub(super) fn events() -> Kind {
     kind.view = Some(View {
         store: |event| renamed(event, "v1", |(core, other)| (other, core)),
         show: |event| renamed(event, "events.k8s.io/v1", |pair| pair),
+        version: "v1",
         fields: FIELDS,
     });
     kind

@@ -3,7 +3,7 @@
 use crate::defaults;
 use crate::kind::{Kind, STATUS};
 use crate::print;
-use crate::strategy::{AGE, Column, NAME, Strategy, column, wide};
+use crate::strategy::{AGE, CONTAINERS, Column, IMAGES, NAME, SELECTOR, Strategy, column};
 use crate::validation::{self, Errors, Path};
 use crate::values::{at, ensure, fill, flag, int, items, set, text};
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ pub(super) fn job() -> Kind {
         .sub(STATUS)
         .strategy(Job);
     kind.generation = true;
+    kind.orphans = true;
     kind
 }
 
@@ -77,17 +78,9 @@ impl Strategy for Job {
             ),
             column("Duration", "string", "Time required to complete the job."),
             AGE,
-            wide(
-                "Containers",
-                "string",
-                "Names of each container in the template.",
-            ),
-            wide(
-                "Images",
-                "string",
-                "Images referenced by each container in the template.",
-            ),
-            wide("Selector", "string", "The labels of the pods it owns."),
+            CONTAINERS,
+            IMAGES,
+            SELECTOR,
         ];
         COLUMNS
     }

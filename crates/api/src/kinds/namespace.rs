@@ -26,6 +26,9 @@ pub(super) fn namespace() -> Kind {
     kind
 }
 
+/// Namespaces the system cannot be without.
+const PROTECTED: &[&str] = &["default", "kube-system", "kube-public"];
+
 struct Namespace;
 
 impl Strategy for Namespace {
@@ -63,6 +66,12 @@ impl Strategy for Namespace {
                 consort_object::names::qualified_name(finalizer),
             );
         }
+    }
+
+    fn undeletable(&self, name: &str) -> Option<&'static str> {
+        PROTECTED
+            .contains(&name)
+            .then_some("this namespace may not be deleted")
     }
 
     fn selectable(&self) -> &'static [&'static str] {

@@ -1,6 +1,6 @@
 //! Nodes.
 
-use crate::kind::{Kind, STATUS};
+use crate::kind::{Kind, STATUS, proxy};
 use crate::print;
 use crate::strategy::{AGE, Column, NAME, Strategy, column, wide};
 use crate::validation::{Errors, Path};
@@ -14,6 +14,7 @@ pub(super) fn node() -> Kind {
     Kind::new("", "v1", "Node", "nodes")
         .cluster()
         .short(&["no"])
+        .sub(proxy("NodeProxyOptions"))
         .sub(STATUS)
         .strategy(Node)
 }

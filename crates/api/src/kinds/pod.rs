@@ -1,11 +1,12 @@
 //! Pods, and the binding that places one.
 
 use crate::defaults;
-use crate::kind::{Kind, STATUS, Subresource};
+use crate::handlers::update::Part;
+use crate::kind::{Kind, STATUS, Subresource, proxy};
 use crate::print;
 use crate::strategy::{AGE, Column, NAME, Strategy, column, wide};
 use crate::validation::{self, Errors, Path};
-use crate::values::{at, copy, ensure, flag, int, items, set, text};
+use crate::values::{at, copy, ensure, flag, int, items, items_mut, set, text};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 pub(super) fn pod() -> Kind {
     let connect = |name, kind| Subresource {
         name,
-        kind: ("", "", kind),
+        kind: ("", "v1", kind),
         verbs: &["create", "get"],
     };
     let mut kind = Kind::new("", "v1", "Pod", "pods")
@@ -42,6 +43,12 @@ pub(super) fn pod() -> Kind {
             verbs: &["get"],
         })
         .sub(connect("portforward", "PodPortForwardOptions"))
+        .sub(proxy("PodProxyOptions"))
+        .sub(Subresource {
+            name: "resize",
+            kind: ("", "v1", "Pod"),
+            verbs: &["get", "patch", "update"],
+        })
         .sub(STATUS)
         .strategy(Pod);
     kind.generation = true;
@@ -92,6 +99,33 @@ impl Strategy for Pod {
 
     fn validate_update(&self, new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
         validation::pod_update(new, old, here, errors);
+    }
+
+    /// Through `resize`, the resources of containers are taken, by the containers' names.
+    fn take_part(&self, _part: Part, object: &mut Value, asked: &Value) {
+        let spec = ensure(object, "spec");
+        for list in ["containers", "initContainers"] {
+            let wanted = items(asked, &["spec", list]);
+            for container in items_mut(spec, list) {
+                let name = text(container, &["name"]);
+                let Some(wanted) = wanted.iter().find(|one| text(one, &["name"]) == name) else {
+                    continue;
+                };
+                copy(container, wanted, "resources");
+                copy(container, wanted, "resizePolicy");
+            }
+        }
+    }
+
+    fn validate_part(
+        &self,
+        _part: Part,
+        new: &Value,
+        old: &Value,
+        here: &Path<'_>,
+        errors: &mut Errors,
+    ) {
+        validation::resize(new, old, here, errors);
     }
 
     fn selectable(&self) -> &'static [&'static str] {

@@ -1,11 +1,11 @@
 //! ReplicaSets.
 
+use super::replicas;
 use crate::defaults;
 use crate::kind::{Kind, SCALE, STATUS};
-use crate::print;
-use crate::strategy::{AGE, Column, NAME, Strategy, column, wide};
+use crate::strategy::{Column, Strategy};
 use crate::validation::{self, Errors, Path};
-use crate::values::{int, set};
+use crate::values::set;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -41,47 +41,18 @@ impl Strategy for ReplicaSet {
     }
 
     fn selectable(&self) -> &'static [&'static str] {
-        &["status.replicas"]
+        replicas::SELECTABLE
     }
 
     fn fields(&self, object: &Value) -> Vec<(String, String)> {
-        let replicas = int(object, &["status", "replicas"]);
-        vec![("status.replicas".into(), replicas.to_string())]
+        replicas::fields(object)
     }
 
     fn columns(&self) -> &'static [Column] {
-        const COLUMNS: &[Column] = &[
-            NAME,
-            column("Desired", "integer", "How many pods are wanted."),
-            column("Current", "integer", "How many pods there are."),
-            column("Ready", "integer", "How many pods are ready."),
-            AGE,
-            wide(
-                "Containers",
-                "string",
-                "Names of each container in the template.",
-            ),
-            wide(
-                "Images",
-                "string",
-                "Images referenced by each container in the template.",
-            ),
-            wide("Selector", "string", "The labels of the pods it owns."),
-        ];
-        COLUMNS
+        replicas::COLUMNS
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let (names, images) = print::containers(&object["spec"]["template"]["spec"]);
-        vec![
-            print::name(object),
-            int(object, &["spec", "replicas"]).into(),
-            int(object, &["status", "replicas"]).into(),
-            int(object, &["status", "readyReplicas"]).into(),
-            print::age(object, now),
-            names,
-            images,
-            print::selector(&object["spec"]["selector"]).into(),
-        ]
+        replicas::cells(object, now)
     }
 }

@@ -3,7 +3,7 @@
 use crate::addresses::Addresses;
 use crate::defaults;
 use crate::error::Outcome;
-use crate::kind::{Kind, NameRule, STATUS};
+use crate::kind::{Kind, NameRule, STATUS, proxy};
 use crate::print;
 use crate::strategy::{AGE, Claim, Column, NAME, Strategy, column, wide};
 use crate::validation::{self, Errors, Path};
@@ -17,6 +17,7 @@ pub(super) fn service(addresses: Arc<Addresses>) -> Kind {
     let mut kind = Kind::new("", "v1", "Service", "services")
         .short(&["svc"])
         .categories(&["all"])
+        .sub(proxy("ServiceProxyOptions"))
         .sub(STATUS)
         .strategy(Service { addresses });
     kind.name_rule = NameRule::Label1035;

@@ -1,9 +1,9 @@
 //! Checks of containers.
 
-use super::{Errors, Path, probe};
+use super::resources::{amount, extended};
+use super::{Errors, Path, probe, resource_list};
 use crate::values::{at, flag, int, items, members, text};
 use consort_object::names;
-use consort_object::quantity::Quantity;
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -386,57 +386,51 @@ pub(super) fn relative_path(path: &str, here: &Path<'_>, errors: &mut Errors) {
 
 /// Check requests and limits.
 pub(super) fn resources(resources: &Value, here: &Path<'_>, errors: &mut Errors) {
+    let mut huge = false;
+    let mut plain = false;
     for list in ["limits", "requests"] {
         let place = here.field(list);
-        for (name, amount) in members(resources, &[list]) {
-            let place = place.key(name);
-            resource_name(name, &place, errors);
-            if negative(amount) {
-                errors.invalid(&place, amount.clone(), "must be greater than or equal to 0");
-            }
+        if let Some(amounts) = at(resources, &[list]) {
+            resource_list(amounts, &place, errors);
+        }
+        for (name, _) in members(resources, &[list]) {
+            huge |= name.starts_with("hugepages-");
+            plain |= matches!(name, "cpu" | "memory");
         }
     }
     let place = here.field("requests");
     for (name, request) in members(resources, &["requests"]) {
+        let together = name.starts_with("hugepages-") || extended(name);
         let Some(limit) = at(resources, &["limits", name]) else {
+            if together {
+                errors.required(
+                    &here.field("limits"),
+                    "Limit must be set for non overcommitable resources",
+                );
+            }
             continue;
         };
-        let (Some(wanted), Some(most)) = (quantity(request), quantity(limit)) else {
+        let (Some(wanted), Some(most)) = (amount(request), amount(limit)) else {
             continue;
         };
-        if wanted > most {
-            let most = limit.as_str().unwrap_or_default();
+        let most_text = limit.as_str().unwrap_or_default();
+        if wanted != most && together {
             errors.invalid(
                 &place,
                 request.clone(),
-                format!("must be less than or equal to {name} limit of {most}"),
+                format!("must be equal to {name} limit of {most_text}"),
             );
-        } else if wanted != most && name.contains('/') {
-            let most = limit.as_str().unwrap_or_default();
+        } else if wanted > most {
             errors.invalid(
                 &place,
                 request.clone(),
-                format!("must be equal to {name} limit of {most}"),
+                format!("must be less than or equal to {name} limit of {most_text}"),
             );
         }
     }
-}
-
-fn resource_name(name: &str, here: &Path<'_>, errors: &mut Errors) {
-    errors.check(here, name, names::qualified_name(name));
-    let standard =
-        matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
-    if !standard && !name.contains('/') {
-        errors.invalid(here, name, "must be a standard resource for containers");
+    if huge && !plain {
+        errors.forbidden(here, "HugePages require cpu or memory");
     }
-}
-
-fn quantity(value: &Value) -> Option<Quantity> {
-    value.as_str()?.parse().ok()
-}
-
-fn negative(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.starts_with('-'))
 }
 
 fn security(context: &Value, here: &Path<'_>, errors: &mut Errors) {

@@ -24,6 +24,9 @@ pub(super) fn name(rule: NameRule, name: &str, prefix: bool) -> Result<(), Strin
         NameRule::Label => names::dns1123_label(name),
         NameRule::Label1035 => names::dns1035_label(name),
         NameRule::PathSegment => names::path_segment(name),
+        NameRule::Address => super::canonical_ip(name),
+        // The part before the colon is held against the signer by the kind.
+        NameRule::TrustBundle => names::dns1123_subdomain(name.rsplit(':').next().unwrap_or(name)),
     }
 }
 
@@ -75,6 +78,16 @@ fn common(meta: &Value, at: &Path<'_>, errors: &mut Errors) {
             errors.invalid(&at, finalizer, detail);
         }
     }
+}
+
+/// Check the labels and annotations of a template.
+pub(super) fn template(template: &Value, here: &Path<'_>, errors: &mut Errors) {
+    let at = here.field("metadata");
+    let meta = &template["metadata"];
+    if let Some(value) = meta.get("labels") {
+        labels(value, &at.field("labels"), errors);
+    }
+    annotations(meta, &at.field("annotations"), errors);
 }
 
 fn annotations(meta: &Value, at: &Path<'_>, errors: &mut Errors) {

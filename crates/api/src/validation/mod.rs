@@ -3,26 +3,96 @@
 //! Structure (types, unknown fields) is checked before, against the schema. The checks here follow
 //! upstream's, field paths and wording included, as users and tools read them.
 
+mod admission;
+mod certificate;
 mod container;
+mod ingress;
 mod job;
 mod labels;
 mod metadata;
+mod network_policy;
+mod persistent;
 mod pod;
 mod probe;
+mod resources;
 mod service;
 mod volume;
 mod workload;
 
-pub(crate) use job::{job, job_update};
+pub(crate) use admission::{admission_policy, policy_binding, webhooks};
+pub(crate) use certificate::{
+    certificates, request_conditions, signer_name, signing_request, trust_bundle,
+};
+pub(crate) use ingress::{ingress, load_balancer};
+pub(crate) use job::{cron_job, job, job_update};
 pub(crate) use labels::{label_selector, labels};
 pub(crate) use metadata::{metadata, metadata_update};
-pub(crate) use pod::{ephemeral_containers_update, pod, pod_template, pod_update};
+pub(crate) use network_policy::network_policy;
+pub(crate) use persistent::{
+    claim_spec, claim_update, persistent_volume, persistent_volume_update,
+};
+pub(crate) use pod::{
+    ephemeral_containers_update, pod, pod_template, pod_update, resize, tolerations,
+};
+pub(crate) use resources::{
+    limit_range, resource_list, resource_quota, resource_quota_status, resource_quota_update,
+};
 pub(crate) use service::{service, service_update};
-pub(crate) use workload::{deployment, deployment_update, replica_set, replica_set_update};
+pub(crate) use volume::csi_driver_name;
+pub(crate) use workload::{
+    at_most_all, daemon_set, daemon_set_update, deployment, deployment_update, int_or_percent,
+    replica_set, replica_set_update, replication_controller, stateful_set, stateful_set_update,
+};
 
 use consort_object::field_error::FieldError;
+use consort_object::names;
 use serde_json::Value;
 use std::fmt;
+
+/// Check a name with a domain: `example.com/name`.
+pub(crate) fn domain_path(value: &str) -> Result<(), String> {
+    let (domain, path) = value.split_once('/').unwrap_or_default();
+    if domain.is_empty() || path.is_empty() {
+        return Err("must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned());
+    }
+    names::dns1123_subdomain(domain)?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c);
+    if path.chars().all(allowed) {
+        return Ok(());
+    }
+    Err("Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')".to_owned())
+}
+
+/// Check a range of addresses.
+pub(crate) fn cidr(value: &str) -> Result<(), String> {
+    match value.parse::<ipnet::IpNet>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()),
+    }
+}
+
+/// Check a range of addresses that may be spelled in one way only.
+pub(crate) fn canonical_cidr(value: &str) -> Result<(), String> {
+    cidr(value)?;
+    let canonical = value
+        .parse::<ipnet::IpNet>()
+        .map_or_else(|_| String::new(), |net| net.trunc().to_string());
+    if canonical == value {
+        return Ok(());
+    }
+    Err(format!("must be in canonical form ({canonical:?})"))
+}
+
+/// Check an address that may be spelled in one way only.
+pub(crate) fn canonical_ip(value: &str) -> Result<(), String> {
+    match value.parse::<std::net::IpAddr>() {
+        Err(_) => Err("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()),
+        Ok(ip) if ip.to_string() != value => {
+            Err(format!("must be in canonical form ({:?})", ip.to_string()))
+        }
+        Ok(_) => Ok(()),
+    }
+}
 
 /// Where in an object a check is. Nothing is written out until there is something to say.
 #[derive(Clone, Copy)]
@@ -156,6 +226,56 @@ impl Errors {
             self.required(at, "");
         } else if !words.contains(&value) {
             self.not_supported(at, value, words);
+        }
+    }
+
+    /// Require one of some words.
+    pub(crate) fn supported(&mut self, at: &Path<'_>, value: &str, words: &[&str]) {
+        if !words.contains(&value) {
+            self.not_supported(at, value, words);
+        }
+    }
+
+    /// Require a text; what is there is checked by `rule`.
+    pub(crate) fn named(
+        &mut self,
+        at: &Path<'_>,
+        value: &str,
+        rule: fn(&str) -> Result<(), String>,
+    ) {
+        if value.is_empty() {
+            self.required(at, "");
+        } else {
+            self.check(at, value, rule(value));
+        }
+    }
+
+    /// Check a text by `rule` if it is there.
+    pub(crate) fn optional(
+        &mut self,
+        at: &Path<'_>,
+        value: &str,
+        rule: fn(&str) -> Result<(), String>,
+    ) {
+        if !value.is_empty() {
+            self.check(at, value, rule(value));
+        }
+    }
+
+    /// The list is longer than `limit`.
+    pub(crate) fn too_many(&mut self, at: &Path<'_>, actual: usize, limit: usize) {
+        self.0
+            .push(FieldError::too_many(at.to_string(), actual, limit));
+    }
+
+    /// Require an address of the internet protocol.
+    pub(crate) fn ip(&mut self, at: &Path<'_>, value: &str) {
+        if value.parse::<std::net::IpAddr>().is_err() {
+            self.invalid(
+                at,
+                value,
+                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+            );
         }
     }
 

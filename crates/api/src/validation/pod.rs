@@ -20,17 +20,7 @@ pub(crate) fn pod(pod: &Value, here: &Path<'_>, errors: &mut Errors) {
 
 /// Check a pod template.
 pub(crate) fn pod_template(template: &Value, here: &Path<'_>, errors: &mut Errors) {
-    let meta = here.field("metadata");
-    if let Some(value) = at(template, &["metadata", "labels"]) {
-        labels(value, &meta.field("labels"), errors);
-    }
-    for (key, _) in members(template, &["metadata", "annotations"]) {
-        errors.check(
-            &meta.field("annotations"),
-            key,
-            names::qualified_name(&key.to_lowercase()),
-        );
-    }
+    super::metadata::template(template, here, errors);
     let spec = here.field("spec");
     pod_spec(&template["spec"], &spec, errors);
     if !items(template, &["spec", "ephemeralContainers"]).is_empty() {
@@ -220,10 +210,7 @@ fn scheduling(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
     if let Some(selector) = at(spec, &["nodeSelector"]) {
         labels(selector, &here.field("nodeSelector"), errors);
     }
-    let list = here.field("tolerations");
-    for (index, toleration) in items(spec, &["tolerations"]).iter().enumerate() {
-        self::toleration(toleration, &list.index(index), errors);
-    }
+    tolerations(spec, &here.field("tolerations"), errors);
     if let Some(affinity) = at(spec, &["affinity"]) {
         self::affinity(affinity, &here.field("affinity"), errors);
     }
@@ -251,6 +238,13 @@ fn scheduling(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
         if let Some(selector) = at(constraint, &["labelSelector"]) {
             label_selector(selector, &place.field("labelSelector"), errors);
         }
+    }
+}
+
+/// Check the list `tolerations`.
+pub(crate) fn tolerations(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
+    for (index, toleration) in items(spec, &["tolerations"]).iter().enumerate() {
+        self::toleration(toleration, &here.index(index), errors);
     }
 }
 
@@ -299,15 +293,7 @@ fn affinity(affinity: &Value, here: &Path<'_>, errors: &mut Errors) {
         let here = here.field("nodeAffinity");
         let required = "requiredDuringSchedulingIgnoredDuringExecution";
         if let Some(selector) = at(node, &[required]) {
-            let place = here.field(required);
-            let place = place.field("nodeSelectorTerms");
-            let terms = items(selector, &["nodeSelectorTerms"]);
-            if terms.is_empty() {
-                errors.required(&place, "must have at least one node selector term");
-            }
-            for (index, term) in terms.iter().enumerate() {
-                node_term(term, &place.index(index), errors);
-            }
+            node_selector(selector, &here.field(required), errors);
         }
         let list = here.field("preferredDuringSchedulingIgnoredDuringExecution");
         let preferred = items(node, &["preferredDuringSchedulingIgnoredDuringExecution"]);
@@ -338,6 +324,18 @@ fn affinity(affinity: &Value, here: &Path<'_>, errors: &mut Errors) {
                 errors,
             );
         }
+    }
+}
+
+/// Check which nodes are meant.
+pub(crate) fn node_selector(selector: &Value, here: &Path<'_>, errors: &mut Errors) {
+    let place = here.field("nodeSelectorTerms");
+    let terms = items(selector, &["nodeSelectorTerms"]);
+    if terms.is_empty() {
+        errors.required(&place, "must have at least one node selector term");
+    }
+    for (index, term) in terms.iter().enumerate() {
+        node_term(term, &place.index(index), errors);
     }
 }
 
@@ -520,6 +518,57 @@ pub(crate) fn ephemeral_containers_update(
                 format!("existing ephemeral containers \"{name}\" may not be changed\n"),
             ),
             Some(_) => {}
+        }
+    }
+}
+
+/// Check a change through the `resize` subresource: only what containers ask for and may use.
+pub(crate) fn resize(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
+    let here = here.field("spec");
+    pod_spec(&new["spec"], &here, errors);
+    if crate::defaults::qos_class(new) != text(old, &["status", "qosClass"]) {
+        errors.invalid(
+            &here,
+            crate::defaults::qos_class(new),
+            "Pod QOS Class may not change as a result of resizing",
+        );
+    }
+    for list in ["containers", "initContainers"] {
+        let place = here.field(list);
+        let before = items(old, &["spec", list]);
+        for (index, (after, before)) in items(new, &["spec", list]).iter().zip(before).enumerate() {
+            let place = place.index(index);
+            let restartable = list == "containers" || text(after, &["restartPolicy"]) == "Always";
+            let changed = at(after, &["resources"]) != at(before, &["resources"]);
+            if changed && !restartable {
+                errors.forbidden(
+                    &place.field("resources"),
+                    "only cpu and memory resources of containers and sidecars are mutable",
+                );
+            }
+            resized(after, before, &place.field("resources"), errors);
+        }
+    }
+}
+
+/// Only processor and memory may change, and what is there may not be taken away.
+fn resized(after: &Value, before: &Value, here: &Path<'_>, errors: &mut Errors) {
+    for list in ["limits", "requests"] {
+        let place = here.field(list);
+        for (name, amount) in members(before, &["resources", list]) {
+            let now = at(after, &["resources", list, name]);
+            let fixed = !matches!(name, "cpu" | "memory");
+            if now.is_none() {
+                errors.forbidden(&place, format!("resource {list} cannot be removed"));
+            } else if fixed && now != Some(amount) {
+                errors.forbidden(&place, "only cpu and memory resources are mutable");
+            }
+        }
+        for (name, _) in members(after, &["resources", list]) {
+            if !matches!(name, "cpu" | "memory") && at(before, &["resources", list, name]).is_none()
+            {
+                errors.forbidden(&place, "only cpu and memory resources are mutable");
+            }
         }
     }
 }

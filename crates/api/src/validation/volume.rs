@@ -63,53 +63,250 @@ fn source(volume: &Value, here: &Path<'_>, errors: &mut Errors) {
             errors.forbidden(&here, "may not specify more than 1 volume type");
             continue;
         }
-        match kind.as_str() {
-            "hostPath" => {
-                let path = text(source, &["path"]);
-                if path.is_empty() {
-                    errors.required(&here.field("path"), "");
-                } else if path.split('/').any(|part| part == "..") {
-                    errors.invalid(&here.field("path"), path, "must not contain '..'");
-                }
-                let kind = text(source, &["type"]);
-                if !HOST_PATH_TYPES.contains(&kind) {
-                    errors.not_supported(&here.field("type"), kind, HOST_PATH_TYPES);
-                }
-            }
-            "emptyDir" => {
-                let limit = text(source, &["sizeLimit"]);
-                if limit.starts_with('-') {
-                    errors.forbidden(
-                        &here.field("sizeLimit"),
-                        "SizeLimit field must be a valid resource quantity",
-                    );
-                }
-            }
-            "secret" => {
-                if text(source, &["secretName"]).is_empty() {
-                    errors.required(&here.field("secretName"), "");
-                }
-                mode_and_items(source, &here, errors);
-            }
-            "configMap" => {
-                if text(source, &["name"]).is_empty() {
-                    errors.required(&here.field("name"), "");
-                }
-                mode_and_items(source, &here, errors);
-            }
-            "persistentVolumeClaim" if text(source, &["claimName"]).is_empty() => {
-                errors.required(&here.field("claimName"), "");
-            }
-            "downwardAPI" => {
-                mode(source, "defaultMode", &here, errors);
-                downward(source, &here, errors);
-            }
-            "projected" => projected(source, &here, errors),
-            _ => {}
-        }
+        one_source(kind, source, false, &here, errors);
     }
     if found == 0 {
         errors.required(here, "must specify a volume type");
+    }
+}
+
+/// A path that must not lead out of where it is mounted.
+pub(super) fn no_way_back(path: &str, here: &Path<'_>, errors: &mut Errors) {
+    if path.split('/').any(|part| part == "..") {
+        errors.invalid(here, path, "must not contain '..'");
+    }
+}
+
+/// Fields that a source cannot be without, as texts.
+fn required_texts(kind: &str, persistent: bool) -> &'static [&'static str] {
+    match kind {
+        "nfs" => &["server", "path"],
+        "iscsi" => &["targetPortal", "iqn"],
+        "glusterfs" => &["endpoints", "path"],
+        "rbd" => &["image"],
+        "cinder" => &["volumeID"],
+        "flexVolume" => &["driver"],
+        "azureFile" => &["secretName", "shareName"],
+        "azureDisk" => &["diskName", "diskURI"],
+        "gcePersistentDisk" => &["pdName"],
+        "awsElasticBlockStore" => &["volumeID"],
+        "vsphereVolume" => &["volumePath"],
+        "portworxVolume" => &["volumeID"],
+        "photonPersistentDisk" => &["pdID"],
+        "quobyte" => &["registry", "volume"],
+        "scaleIO" => &["gateway", "system", "volumeName"],
+        "csi" if persistent => &["driver", "volumeHandle"],
+        "csi" => &["driver"],
+        "gitRepo" => &["repository"],
+        "image" => &["reference"],
+        _ => &[],
+    }
+}
+
+/// Check what a volume is kept on; `persistent`: the source stands in a persistent volume.
+pub(super) fn one_source(
+    kind: &str,
+    source: &Value,
+    persistent: bool,
+    here: &Path<'_>,
+    errors: &mut Errors,
+) {
+    for field in required_texts(kind, persistent) {
+        if text(source, &[field]).is_empty() {
+            errors.required(&here.field(field), "");
+        }
+    }
+    match kind {
+        "hostPath" => {
+            let path = text(source, &["path"]);
+            if path.is_empty() {
+                errors.required(&here.field("path"), "");
+            } else {
+                no_way_back(path, &here.field("path"), errors);
+            }
+            let kind = text(source, &["type"]);
+            if !HOST_PATH_TYPES.contains(&kind) {
+                errors.not_supported(&here.field("type"), kind, HOST_PATH_TYPES);
+            }
+        }
+        "emptyDir" => {
+            if text(source, &["sizeLimit"]).starts_with('-') {
+                errors.forbidden(
+                    &here.field("sizeLimit"),
+                    "SizeLimit field must be a valid resource quantity",
+                );
+            }
+        }
+        "secret" => {
+            if text(source, &["secretName"]).is_empty() {
+                errors.required(&here.field("secretName"), "");
+            }
+            mode_and_items(source, here, errors);
+        }
+        "configMap" => {
+            if text(source, &["name"]).is_empty() {
+                errors.required(&here.field("name"), "");
+            }
+            mode_and_items(source, here, errors);
+        }
+        "persistentVolumeClaim" if text(source, &["claimName"]).is_empty() => {
+            errors.required(&here.field("claimName"), "");
+        }
+        "downwardAPI" => {
+            mode(source, "defaultMode", here, errors);
+            downward(source, here, errors);
+        }
+        "projected" => projected(source, here, errors),
+        "nfs" => {
+            let path = text(source, &["path"]);
+            if !path.is_empty() && !path.starts_with('/') {
+                errors.invalid(&here.field("path"), path, "must be an absolute path");
+            }
+        }
+        "iscsi" => iscsi(source, here, errors),
+        "fc" => fibre_channel(source, here, errors),
+        "rbd" if items(source, &["monitors"]).is_empty() => {
+            errors.required(&here.field("monitors"), "");
+        }
+        "cephfs" if items(source, &["monitors"]).is_empty() => {
+            errors.required(&here.field("monitors"), "");
+        }
+        "azureDisk" => azure_disk(source, here, errors),
+        "csi" => {
+            let driver = text(source, &["driver"]);
+            if !driver.is_empty() {
+                csi_driver_name(driver, &here.field("driver"), errors);
+            }
+        }
+        "ephemeral" => {
+            let place = here.field("volumeClaimTemplate");
+            match at(source, &["volumeClaimTemplate"]) {
+                None => errors.required(&place, ""),
+                Some(template) => {
+                    super::metadata::template(template, &place, errors);
+                    super::claim_spec(&template["spec"], &place.field("spec"), errors);
+                }
+            }
+        }
+        "image" => {
+            let policy = text(source, &["pullPolicy"]);
+            if !policy.is_empty() {
+                errors.supported(
+                    &here.field("pullPolicy"),
+                    policy,
+                    &["Always", "IfNotPresent", "Never"],
+                );
+            }
+        }
+        "flocker" => {
+            let (name, id) = (
+                text(source, &["datasetName"]),
+                text(source, &["datasetUUID"]),
+            );
+            if name.is_empty() && id.is_empty() {
+                errors.required(here, "one of datasetName and datasetUUID is required");
+            } else if !name.is_empty() && !id.is_empty() {
+                errors.invalid(
+                    here,
+                    "resource",
+                    "datasetName and datasetUUID can not be specified simultaneously",
+                );
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Check the name of a storage driver.
+pub(crate) fn csi_driver_name(name: &str, here: &Path<'_>, errors: &mut Errors) {
+    if name.is_empty() {
+        errors.required(here, "");
+        return;
+    }
+    if name.len() > 63 {
+        errors.too_long(here, 63);
+    }
+    let lower = name.to_lowercase();
+    errors.check(here, name, names::dns1123_subdomain(&lower));
+}
+
+fn iscsi(source: &Value, here: &Path<'_>, errors: &mut Errors) {
+    let name = text(source, &["iqn"]);
+    if !name.is_empty()
+        && !["iqn", "eui", "naa"]
+            .iter()
+            .any(|start| name.starts_with(start))
+    {
+        errors.invalid(
+            &here.field("iqn"),
+            name,
+            "must be valid format starting with iqn, eui, or naa",
+        );
+    }
+    let unit = int(source, &["lun"]);
+    if !(0..=255).contains(&unit) {
+        errors.invalid(
+            &here.field("lun"),
+            unit,
+            "must be between 0 and 255, inclusive",
+        );
+    }
+    let secret = ["chapAuthDiscovery", "chapAuthSession"]
+        .iter()
+        .any(|field| crate::values::flag(source, &[field]));
+    if secret && at(source, &["secretRef"]).is_none() {
+        errors.required(&here.field("secretRef"), "");
+    }
+}
+
+fn fibre_channel(source: &Value, here: &Path<'_>, errors: &mut Errors) {
+    let names = items(source, &["targetWWNs"]);
+    let ids = items(source, &["wwids"]);
+    if names.is_empty() && ids.is_empty() {
+        errors.required(
+            &here.field("targetWWNs"),
+            "must specify either targetWWNs or wwids, but not both",
+        );
+    }
+    if !names.is_empty() && !ids.is_empty() {
+        errors.invalid(
+            &here.field("targetWWNs"),
+            Value::Array(names.to_vec()),
+            "targetWWNs and wwids can not be specified simultaneously",
+        );
+    }
+    if !names.is_empty() {
+        match at(source, &["lun"]).and_then(Value::as_i64) {
+            None => errors.required(
+                &here.field("lun"),
+                "lun is required if targetWWNs is specified",
+            ),
+            Some(unit) if !(0..=255).contains(&unit) => errors.invalid(
+                &here.field("lun"),
+                unit,
+                "must be between 0 and 255, inclusive",
+            ),
+            Some(_) => {}
+        }
+    }
+}
+
+fn azure_disk(source: &Value, here: &Path<'_>, errors: &mut Errors) {
+    let caching = text(source, &["cachingMode"]);
+    if !caching.is_empty() {
+        errors.supported(
+            &here.field("cachingMode"),
+            caching,
+            &["None", "ReadOnly", "ReadWrite"],
+        );
+    }
+    let kind = text(source, &["kind"]);
+    if !kind.is_empty() {
+        errors.supported(
+            &here.field("kind"),
+            kind,
+            &["Dedicated", "Managed", "Shared"],
+        );
     }
 }
 
