@@ -3,7 +3,7 @@
 use crate::defaults;
 use crate::kind::Kind;
 use crate::print;
-use crate::strategy::{CONTAINERS, Column, IMAGES, NAME, Strategy, column};
+use crate::strategy::{Column, NAME, Strategy, column};
 use crate::validation::{self, Errors, Path};
 use crate::values::{ensure, same};
 use jiff::Timestamp;
@@ -36,14 +36,16 @@ impl Strategy for PodTemplate {
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             NAME,
-            Column {
-                priority: 0,
-                ..CONTAINERS
-            },
-            Column {
-                priority: 0,
-                ..IMAGES
-            },
+            column(
+                "Containers",
+                "string",
+                "Names of each container in the template.",
+            ),
+            column(
+                "Images",
+                "string",
+                "Images referenced by each container in the template.",
+            ),
             column("Pod Labels", "string", "The labels for the pod template."),
         ];
         COLUMNS
