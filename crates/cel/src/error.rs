@@ -60,6 +60,10 @@ pub enum EvalError {
 }
 
 impl EvalError {
+    pub(crate) fn no_overload() -> Self {
+        EvalError::Failed("no such overload".to_owned())
+    }
+
     /// Whether evaluation stopped because of its cost.
     pub fn is_cost(&self) -> bool {
         !matches!(self, EvalError::Failed(_))

@@ -20,19 +20,38 @@
 //! assert_eq!(value.as_bool(), Some(true));
 //! ```
 
+mod ast;
 mod budget;
+mod checker;
+mod code;
 mod decl;
 mod env;
 mod error;
+mod escape;
+mod estimate;
+mod eval;
+mod functions;
+mod lexer;
 pub mod libraries;
+mod macros;
+mod parser;
+mod pattern;
+mod plan;
+mod price;
 mod program;
+mod source;
 mod types;
-mod value;
+mod unify;
+mod validate;
+pub mod value;
 
 pub use budget::Budget;
-pub use decl::{Decl, escape, unescape};
+pub use decl::{Decl, ListKind, Resolve, escape, unescape};
 pub use env::Env;
 pub use error::{EvalError, Issue, Issues};
-pub use program::{Bindings, Estimate, Program};
+pub use program::{Bindings, Estimate, Memo, Program, Variables};
 pub use types::{ObjectType, Type};
 pub use value::Value;
+
+#[cfg(test)]
+mod tests;

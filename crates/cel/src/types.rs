@@ -80,6 +80,11 @@ impl fmt::Debug for ObjectType {
 }
 
 impl Type {
+    /// The type of the `authorizer` variable.
+    pub const AUTHORIZER: Type = Type::Opaque("kubernetes.authorization.Authorizer");
+    /// The type of the `authorizer.requestResource` variable.
+    pub const RESOURCE_CHECK: Type = Type::Opaque("kubernetes.authorization.ResourceCheck");
+
     /// `list(item)`.
     pub fn list(item: Type) -> Self {
         Type::List(Arc::new(item))

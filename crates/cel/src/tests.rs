@@ -1,0 +1,213 @@
+//! What expressions give, seen from outside.
+
+use serde_json::json;
+
+use crate::{Bindings, Budget, Decl, Env, EvalError, Type, Value};
+
+fn run(env: &Env, text: &str, value: &serde_json::Value) -> Result<serde_json::Value, String> {
+    let program = env
+        .compile(text, None)
+        .map_err(|issues| issues.to_string())?;
+    let bindings = Bindings::new().with("x", Value::json(value));
+    let result = program
+        .evaluate(&bindings, &mut Budget::per_object())
+        .map_err(|error| error.to_string())?;
+    result.to_json().map_err(|error| error.to_string())
+}
+
+fn kubernetes() -> Env {
+    Env::kubernetes().with("x", Type::Dyn)
+}
+
+#[test]
+fn expressions_give_what_the_language_says() {
+    let x = json!({"a": [1, 2, 3], "s": "héllo", "m": {"k": "v"}, "n": null});
+    for (text, expected) in [
+        ("1 + 2 * 3 - 4 / 2 % 3", json!(5)),
+        ("x.a.map(i, i * 2).filter(i, i > 2)", json!([4, 6])),
+        (
+            "x.a.all(i, i > 0) && x.a.exists(i, i == 3) && x.a.exists_one(i, i == 2)",
+            json!(true),
+        ),
+        ("size(x.s) == 5 && x.s.substring(1, 3) == 'él'", json!(true)),
+        ("has(x.m.k) && !has(x.m.j)", json!(true)),
+        (
+            "x.?m.?j.orValue('none') + x.m.?k.optMap(v, v + '!').value()",
+            json!("nonev!"),
+        ),
+        ("false && x.missing.field", json!(false)),
+        ("x.missing.field || true", json!(true)),
+        ("[1, 2, 3].transformMap(i, v, v > 1, v * 10)", json!(null)),
+        (
+            "{'b': 2, 'a': 1}.transformList(k, v, k + string(v))",
+            json!(["b2", "a1"]),
+        ),
+        (
+            "dyn(1) == 1.0 && dyn(1u) == 1 && {1: 'a'}[dyn(1.0)] == 'a'",
+            json!(true),
+        ),
+        ("'%s is %d'.format([dyn('x'), 3])", json!("x is 3")),
+        (
+            "duration('1h').getMinutes() + timestamp('2024-02-29T12:00:00Z').getDayOfYear()",
+            json!(119),
+        ),
+        (
+            "timestamp('2024-01-01T00:00:00Z').getHours('America/New_York')",
+            json!(19),
+        ),
+        (
+            "quantity('1.5Gi').isGreaterThan(quantity('1500M')) && quantity('100m').add(1).compareTo(quantity('1.1')) == 0",
+            json!(true),
+        ),
+        (
+            "cidr('10.0.0.0/8').containsIP('10.1.2.3') && ip('::1').family() == 6",
+            json!(true),
+        ),
+        (
+            "url('https://u@h.example:80/p?q=1&q=2').getQuery()['q']",
+            json!(["1", "2"]),
+        ),
+        ("semver('1.2.3').isLessThan(semver('1.10.0'))", json!(true)),
+        (
+            "format.dns1123Label().validate('a-b').hasValue()",
+            json!(false),
+        ),
+        ("'abc 123 de 45'.findAll(r'\\d+')", json!(["123", "45"])),
+        (
+            "sets.contains([1, 2, 3], [3, 1]) && [3, 1, 2].sort() == [1, 2, 3]",
+            json!(true),
+        ),
+        (
+            "[1, 2, 3].sum() == 6 && [1, 5, 2].max() == 5 && [1, 2].isSorted() && ['a', 'b'].indexOf('b') == 1",
+            json!(true),
+        ),
+        (
+            "type(x.a) == list && type(1) == int && type(x.m) == map",
+            json!(true),
+        ),
+    ] {
+        let result = run(&kubernetes(), text, &x);
+        if expected.is_null() {
+            assert!(result.is_err(), "{text}: {result:?}");
+            continue;
+        }
+        assert_eq!(result, Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn faults_are_told_in_the_words_of_cel_go() {
+    let schema = json!({"type": "object", "properties": {"a": {"type": "string"}, "n": {"type": "integer"}}});
+    let decl = Decl::from_schema(&schema, false)
+        .expect("exposed")
+        .named("selfType");
+    let env = Env::kubernetes().with_decl("self", &decl);
+    for (text, message) in [
+        ("self.b == 'x'", "undefined field 'b'"),
+        (
+            "other == 'x'",
+            "undeclared reference to 'other' (in container '')",
+        ),
+        (
+            "self.a + 1",
+            "found no matching overload for '_+_' applied to '(string, int)'",
+        ),
+        (
+            "self.a.foo()",
+            "undeclared reference to 'foo' (in container '')",
+        ),
+        (
+            "self.a.contains(1)",
+            "found no matching overload for 'contains' applied to 'string.(int)'",
+        ),
+        ("self.n.x", "type 'int' does not support field selection"),
+        (
+            "self.a &&",
+            "Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}",
+        ),
+        ("[1, 'a']", "expected type 'int' but found 'string'"),
+        ("self.a.matches('[')", "invalid matches argument"),
+        ("self.n", "must evaluate to bool"),
+    ] {
+        let issues = env.compile(text, Some(&Type::Bool)).expect_err(text);
+        assert!(
+            issues.0.iter().any(|issue| issue.message == message),
+            "{text}: {issues}"
+        );
+    }
+    let issues = env
+        .compile("self.b == 'x'", None)
+        .expect_err("no such field");
+    assert_eq!(
+        issues.to_string(),
+        "ERROR: <input>:1:5: undefined field 'b'\n | self.b == 'x'\n | ....^"
+    );
+}
+
+#[test]
+fn typed_values_are_read_by_their_schema() {
+    let schema = json!({"type": "object", "properties": {
+        "when": {"type": "string", "format": "date-time"},
+        "span": {"type": "string", "format": "duration"},
+        "raw": {"type": "string", "format": "byte"},
+        "port": {"x-kubernetes-int-or-string": true},
+        "ratio": {"type": "number"},
+        "namespace": {"type": "string"},
+        "a.b": {"type": "string"},
+        "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+        "list": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": {
+            "type": "object", "properties": {"k": {"type": "string"}, "v": {"type": "integer"}}}},
+        "nothing": {"type": "string", "nullable": true}}});
+    let decl = Decl::from_schema(&schema, false)
+        .expect("exposed")
+        .named("selfType");
+    let object = json!({"when": "2024-01-02T03:04:05Z", "span": "90s", "raw": "aGk=", "port": "80%", "ratio": 2,
+        "namespace": "ns", "a.b": "dotted", "set": ["a", "b"], "list": [{"k": "x", "v": 1}, {"k": "y", "v": 2}], "nothing": null});
+    let old = json!({"set": ["b", "a"], "list": [{"k": "y", "v": 2}, {"k": "x", "v": 1}]});
+    let env = Env::kubernetes()
+        .with_decl("self", &decl)
+        .with_decl("oldSelf", &decl);
+    let bindings = Bindings::new()
+        .with("self", Value::typed(&object, &decl))
+        .with("oldSelf", Value::typed(&old, &decl));
+    for text in [
+        "self.when.getFullYear() == 2024 && self.span == duration('1m30s') && self.raw == b'hi'",
+        "type(self.port) == string && self.ratio == 2.0",
+        "self.__namespace__ == 'ns' && self.namespace == 'ns' && self.a__dot__b == 'dotted'",
+        "self.set == oldSelf.set && self.list == oldSelf.list",
+        "self.set + ['c', 'a'] == ['a', 'b', 'c']",
+        "(self.list + oldSelf.list).size() == 2",
+        "!has(self.nothing) && !has(oldSelf.when)",
+    ] {
+        let program = env
+            .compile(text, Some(&Type::Bool))
+            .unwrap_or_else(|issues| panic!("{text}: {issues}"));
+        let result = program.evaluate(&bindings, &mut Budget::per_object());
+        assert_eq!(
+            result.as_ref().ok().and_then(Value::as_bool),
+            Some(true),
+            "{text}: {result:?}"
+        );
+    }
+}
+
+#[test]
+fn evaluation_ends_when_its_cost_is_spent() {
+    let list = json!((0..1000).collect::<Vec<i64>>());
+    let env = kubernetes();
+    let program = env
+        .compile("x.all(a, x.all(b, x.all(c, a + b + c >= 0)))", None)
+        .expect("compiles");
+    let mut budget = Budget::per_object();
+    let bindings = Bindings::new().with("x", Value::json(&list));
+    assert_eq!(
+        program.evaluate(&bindings, &mut budget).err(),
+        Some(EvalError::CallLimit)
+    );
+    let mut small = Budget::new(1000);
+    assert_eq!(
+        program.evaluate(&bindings, &mut small).err(),
+        Some(EvalError::Budget)
+    );
+    assert_eq!(small.remaining(), 0);
+}
