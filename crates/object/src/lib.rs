@@ -20,6 +20,8 @@
 
 pub mod cron;
 pub mod field_error;
+mod encodings;
+mod head_view;
 pub mod int_or_string;
 pub mod model;
 pub mod names;
@@ -35,6 +37,8 @@ mod text;
 pub mod time;
 
 pub use field_error::{FieldError, FieldErrorKind, FieldErrors};
+pub use encodings::Encodings;
+pub use head_view::{HeadView, Selectable};
 pub use int_or_string::IntOrString;
 pub use model::{Draft, Head, Object, Owner, Revision};
 pub use quantity::Quantity;

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use crate::encodings::Encodings;
+
 /// A point in the store's history. There is one counter for the whole store; on the wire it is a
 /// decimal string (`metadata.resourceVersion`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -246,6 +248,8 @@ pub struct Object {
     pub revision: Revision,
     /// The complete JSON text, `metadata.resourceVersion` included.
     pub json: Bytes,
+    /// The same object in other forms, made when someone asks for them.
+    pub encodings: Encodings,
 }
 
 impl Object {
@@ -357,6 +361,7 @@ impl Draft {
             head: Arc::new(self.head.clone()),
             revision,
             json: self.sealed_json(revision),
+            encodings: Encodings::default(),
         }
     }
 
@@ -367,6 +372,7 @@ impl Draft {
             head: Arc::new(self.head),
             revision,
             json,
+            encodings: Encodings::default(),
         }
     }
 
@@ -407,7 +413,7 @@ pub enum Error {
 }
 
 /// First byte of an encoded head.
-const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 1;
 
 fn metadata(root: &Map<String, Value>) -> Result<&Map<String, Value>, Error> {
     match root.get("metadata") {
@@ -584,16 +590,16 @@ fn put_pairs(out: &mut Vec<u8>, pairs: &[(String, String)]) {
 }
 
 /// What is left to decode.
-struct Input<'a>(&'a [u8]);
+pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
-impl Input<'_> {
-    fn byte(&mut self) -> Result<u8, Error> {
+impl<'a> Input<'a> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Error> {
         let (first, rest) = self.0.split_first().ok_or(Error::Encoding)?;
         self.0 = rest;
         Ok(*first)
     }
 
-    fn number(&mut self) -> Result<u64, Error> {
+    pub(crate) fn number(&mut self) -> Result<u64, Error> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -605,13 +611,20 @@ impl Input<'_> {
         Err(Error::Encoding)
     }
 
-    fn text(&mut self) -> Result<String, Error> {
+    /// The bytes of a text, where they stand.
+    pub(crate) fn slice(&mut self) -> Result<&'a [u8], Error> {
         let len = usize::try_from(self.number()?).map_err(|_| Error::Encoding)?;
         let (text, rest) = self.0.split_at_checked(len).ok_or(Error::Encoding)?;
         self.0 = rest;
-        std::str::from_utf8(text)
-            .map(str::to_owned)
-            .map_err(|_| Error::Encoding)
+        Ok(text)
+    }
+
+    pub(crate) fn str(&mut self) -> Result<&'a str, Error> {
+        std::str::from_utf8(self.slice()?).map_err(|_| Error::Encoding)
+    }
+
+    fn text(&mut self) -> Result<String, Error> {
+        self.str().map(str::to_owned)
     }
 
     fn optional(&mut self) -> Result<Option<String>, Error> {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::model::Head;
+use crate::head_view::Selectable;
 use crate::names;
 
 /// A conjunction of requirements on labels; with none it selects everything.
@@ -107,7 +107,7 @@ impl LabelSelector {
     }
 
     /// Whether an object is selected.
-    pub fn matches(&self, head: &Head) -> bool {
+    pub fn matches(&self, head: &(impl Selectable + ?Sized)) -> bool {
         self.matches_labels(|key| head.label(key))
     }
 
@@ -209,7 +209,7 @@ impl FieldSelector {
     }
 
     /// Whether an object is selected. A field the object does not have counts as empty.
-    pub fn matches(&self, head: &Head) -> bool {
+    pub fn matches(&self, head: &(impl Selectable + ?Sized)) -> bool {
         self.requirements
             .iter()
             .all(|r| (head.field(&r.field).unwrap_or_default() == r.value) == r.equal)
@@ -656,6 +656,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::Head;
 
     fn head(labels: &[(&str, &str)]) -> Head {
         let mut labels: Vec<_> = labels

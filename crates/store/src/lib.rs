@@ -32,7 +32,7 @@
 //! let draft = Draft::from_value(&value, vec![])?;
 //! let written = store.commit(vec![Write::Put { key, draft, expect: Expect::Absent }]).await?;
 //!
-//! let page = store.range(&prefix, None, None, None, |head| head.name.starts_with('p'))?;
+//! let page = store.range(&prefix, None, None, None, |head| head.name().starts_with('p'))?;
 //! assert_eq!(page.objects.len(), 1);
 //! assert_eq!(watch.next().await?.upto, written.revision);
 //! store.close().await;
@@ -55,6 +55,8 @@ mod options;
 mod queue;
 mod record;
 mod recovery;
+mod scan;
+mod seal;
 mod segment;
 mod store;
 mod version;
@@ -64,7 +66,9 @@ mod writer;
 
 pub use error::Error;
 pub use key::{Key, MAX_KEY};
-pub use options::{Options, Retention, Transform};
-pub use store::{Page, Store};
+pub use options::{Options, Retention};
+pub use scan::Scan;
+pub use seal::Transform;
+pub use store::{Filter, Page, Store};
 pub use watch::{Batch, Change, Event, Watch};
 pub use write::{Committed, Expect, Write};

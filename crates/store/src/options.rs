@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Key;
+use crate::Transform;
 
 /// Where the store lives and what it keeps.
 #[derive(Clone)]
@@ -14,15 +14,18 @@ pub struct Options {
     pub dir: PathBuf,
     /// How much history is kept.
     pub retention: Retention,
-    /// Upper bound of the values kept in memory, in bytes. Others are read from the disk at need.
+    /// About how many bytes of values are kept in memory. Others are read from the disk at need.
     pub cache_bytes: usize,
+    /// About how many bytes of heads are kept of objects whose values are not in memory, so that
+    /// selecting by labels and fields reads no disk. An object takes some 250.
+    pub head_bytes: usize,
     /// Size at which a log segment is finished and the next begun, in bytes.
     pub segment_bytes: u64,
     /// Largest commit, in bytes of keys, heads and values.
     pub max_commit_bytes: usize,
     /// How often history and log are looked at for what can go.
     pub upkeep: Duration,
-    /// Transforms values on their way to the disk and back, e.g. encrypts them.
+    /// Transforms objects on their way to the disk and back, e.g. encrypts them.
     pub transform: Option<Arc<dyn Transform>>,
 }
 
@@ -33,6 +36,7 @@ impl Options {
             dir: dir.into(),
             retention: Retention::default(),
             cache_bytes: 64 << 20,
+            head_bytes: 256 << 20,
             segment_bytes: 64 << 20,
             max_commit_bytes: 32 << 20,
             upkeep: Duration::from_millis(500),
@@ -47,6 +51,7 @@ impl fmt::Debug for Options {
             .field("dir", &self.dir)
             .field("retention", &self.retention)
             .field("cache_bytes", &self.cache_bytes)
+            .field("head_bytes", &self.head_bytes)
             .field("segment_bytes", &self.segment_bytes)
             .field("max_commit_bytes", &self.max_commit_bytes)
             .field("upkeep", &self.upkeep)
@@ -75,22 +80,4 @@ impl Default for Retention {
             bytes: 1 << 30,
         }
     }
-}
-
-/// A reversible change of values at the border to the disk. The heads (names, labels, selectable
-/// fields) are not passed through it.
-pub trait Transform: Send + Sync {
-    /// What is written for a value.
-    ///
-    /// # Errors
-    ///
-    /// The reason, for people; the commit fails with it.
-    fn seal(&self, key: &Key, value: &[u8]) -> Result<Vec<u8>, String>;
-
-    /// The value that [`seal`](Self::seal) was given.
-    ///
-    /// # Errors
-    ///
-    /// The reason, for people; the read fails with it.
-    fn open(&self, key: &Key, sealed: &[u8]) -> Result<Vec<u8>, String>;
 }

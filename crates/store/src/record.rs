@@ -8,8 +8,8 @@ use crate::format::{u16_at, u32_at, u64_at};
 /// Bytes before the key.
 pub(crate) const HEADER: usize = 32;
 
-/// The value went through the [`Transform`](crate::Transform).
-pub(crate) const TRANSFORMED: u8 = 1;
+/// Head and value went through the [`Transform`](crate::Transform) as one; the head is empty.
+pub(crate) const SEALED: u8 = 2;
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

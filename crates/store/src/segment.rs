@@ -183,6 +183,15 @@ impl Segment {
     }
 }
 
+/// Segments that stay readable, removed or not, for whoever holds this.
+pub(crate) struct Pinned(BTreeMap<u32, Arc<Segment>>);
+
+impl Pinned {
+    pub(crate) fn get(&self, id: u32) -> Option<Arc<Segment>> {
+        self.0.get(&id).cloned()
+    }
+}
+
 /// All segments, by number.
 #[derive(Default)]
 pub(crate) struct Segments(RwLock<BTreeMap<u32, Arc<Segment>>>);
@@ -208,6 +217,10 @@ impl Segments {
         } else {
             segments.values().next().cloned()
         }
+    }
+
+    pub(crate) fn pin(&self) -> Pinned {
+        Pinned(self.0.read().clone())
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Segment>> {

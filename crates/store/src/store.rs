@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use consort_object::{Head, Object, Revision};
+use consort_object::{Object, Revision, Selectable};
 use imbl::OrdMap;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -21,6 +21,7 @@ use crate::lock::Lock;
 use crate::log::Log;
 use crate::queue::{Command, Pending, Queue};
 use crate::recovery::{self, Recovered};
+use crate::scan::Scan;
 use crate::version::{Source, Version};
 use crate::watch::Watch;
 use crate::writer::Writer;
@@ -98,6 +99,9 @@ struct Running {
     lock: Lock,
 }
 
+/// What selects objects by their heads.
+pub type Filter<'f> = &'f mut dyn FnMut(&dyn Selectable) -> bool;
+
 /// A part of a list.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -163,7 +167,7 @@ impl Store {
             history,
             source: Source {
                 segments,
-                cache: Cache::new(options.cache_bytes),
+                cache: Cache::new(options.cache_bytes, options.head_bytes),
                 transform: options.transform,
             },
             closed: CancellationToken::new(),
@@ -308,39 +312,75 @@ impl Store {
         after: Option<&Key>,
         limit: Option<usize>,
         at: Option<Revision>,
-        mut filter: impl FnMut(&Head) -> bool,
+        mut filter: impl FnMut(&dyn Selectable) -> bool,
     ) -> Result<Page, Error> {
+        let scan = self.scan(prefix, after, limit, at, Some(&mut filter))?;
+        Ok(Page {
+            objects: (0..scan.len())
+                .map(|at| scan.object(at))
+                .collect::<Result<_, _>>()?,
+            revision: scan.revision,
+            next: scan.next,
+            remaining: scan.remaining,
+        })
+    }
+
+    /// As [`range`](Self::range), without reading the objects yet: a list that is sent while it is
+    /// read. Without a filter nothing but the index is looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_at`](Self::get_at).
+    pub fn scan(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: Option<usize>,
+        at: Option<Revision>,
+        mut filter: Option<Filter<'_>>,
+    ) -> Result<Scan, Error> {
         let state = self.shared.state.load_full();
         let revision = at.unwrap_or(Revision(state.revision));
         self.kept(revision, state.revision)?;
         let limit = limit.unwrap_or(usize::MAX);
-        let mut page = Page {
-            objects: Vec::new(),
-            revision,
-            next: None,
-            remaining: None,
-        };
-        let mut last = None;
+        let source = &self.shared.source;
+        let mut chosen = Vec::new();
+        let mut more = None;
+        let mut passed_over = None;
         let mut rest = visible(&state.index, prefix, after, revision.0);
         while let Some(version) = rest.next() {
-            if page.objects.len() >= limit {
+            if chosen.len() >= limit {
                 let following = 1 + rest.take(COUNTED).count();
-                page.remaining = (following <= COUNTED).then_some(following);
-                page.next = last.or_else(|| after.cloned());
+                let remaining = (following <= COUNTED).then_some(following);
+                let last = passed_over
+                    .or_else(|| chosen.last().map(|version| version.key.clone()))
+                    .or_else(|| after.cloned());
+                more = last.map(|next| (next, remaining));
                 break;
             }
-            let object = version.object(&self.shared.source)?;
-            if filter(&object.head) {
-                page.objects.push(object);
+            let wanted = match &mut filter {
+                Some(filter) => version.selected(source, filter)?,
+                None => true,
+            };
+            if wanted {
+                chosen.push(version);
+                passed_over = None;
+            } else if limit < usize::MAX {
+                passed_over = Some(version.key.clone());
             }
-            last = Some(version.key.clone());
         }
+        let pinned = source.segments.pin();
         // Looked at again: compaction may have taken older versions away meanwhile. What was read at
         // the newest revision of the snapshot does not depend on them.
         if revision.0 < state.revision {
             self.kept(revision, state.revision)?;
         }
-        Ok(page)
+        let mut scan = Scan::new(Arc::clone(&self.shared), pinned, chosen, revision);
+        if let Some((next, remaining)) = more {
+            scan.next = Some(next);
+            scan.remaining = remaining;
+        }
+        Ok(scan)
     }
 
     /// Number of objects whose keys start with a prefix now. For a whole resource

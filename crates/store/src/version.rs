@@ -1,28 +1,36 @@
 //! One state of one object: where it is on disk, its value while it is in memory, and the state
 //! before it while history keeps that.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use consort_object::{Draft, Head, Object, Revision};
+use consort_object::{Draft, Encodings, Head, HeadView, Object, Revision, Selectable};
 use parking_lot::Mutex;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Heads};
 use crate::record::{self, Kind};
-use crate::segment::{Place, Segment, Segments};
+use crate::seal::{self, Transform};
+use crate::segment::{Pinned, Place, Segment, Segments};
 use crate::watch::{Change, Event};
-use crate::{Error, Key, Transform};
+use crate::{Error, Key};
+
+/// Reads that are remembered, at most.
+const WARMEST: u8 = 3;
 
 /// A state of an object, or its absence after a deletion.
 pub(crate) struct Version {
     pub(crate) key: Key,
     pub(crate) revision: u64,
-    pub(crate) kind: Kind,
     /// Offset of the revision's digits in the value.
     pub(crate) revision_at: u32,
-    /// Read since the cache last looked at it.
-    warm: AtomicBool,
+    /// When the cache dropped it for want of reads; 0 for never.
+    evicted_at: AtomicU32,
+    pub(crate) kind: Kind,
+    /// Reads since the cache last looked at it.
+    reads: AtomicU8,
+    /// The cache has an entry of it.
+    queued: AtomicBool,
     /// There is a newer version: only watchers that are behind still read this one.
     superseded: AtomicBool,
     inner: Mutex<Inner>,
@@ -31,8 +39,59 @@ pub(crate) struct Version {
 struct Inner {
     place: Place,
     previous: Option<Arc<Version>>,
-    object: Option<Box<Object>>,
+    /// The encoded head, while there is room for it and the value is not in memory.
+    head: Option<Box<[u8]>>,
+    value: Option<Arc<Value>>,
     event: Option<Arc<Event>>,
+}
+
+/// The value of a version, shared by all who read it.
+pub(crate) struct Value {
+    pub(crate) json: Bytes,
+    /// The encoded head; empty when `head` is there from the beginning.
+    encoded: Bytes,
+    head: OnceLock<Arc<Head>>,
+    encodings: Encodings,
+}
+
+impl Value {
+    fn of(object: Object) -> Self {
+        Self {
+            json: object.json,
+            encoded: Bytes::new(),
+            head: OnceLock::from(object.head),
+            encodings: object.encodings,
+        }
+    }
+
+    fn head(&self) -> Result<&Arc<Head>, consort_object::model::Error> {
+        if let Some(head) = self.head.get() {
+            return Ok(head);
+        }
+        let head = Arc::new(Head::decode(&self.encoded)?);
+        Ok(self.head.get_or_init(|| head))
+    }
+
+    fn encoded(&self) -> Vec<u8> {
+        match self.head.get() {
+            Some(head) if self.encoded.is_empty() => {
+                let mut out = Vec::with_capacity(256);
+                head.encode(&mut out);
+                out
+            }
+            _ => self.encoded.to_vec(),
+        }
+    }
+
+    fn matches(
+        &self,
+        filter: &mut dyn FnMut(&dyn Selectable) -> bool,
+    ) -> Result<bool, consort_object::model::Error> {
+        Ok(match self.head.get() {
+            Some(head) => filter(&**head),
+            None => filter(&HeadView::new(&self.encoded)?),
+        })
+    }
 }
 
 /// Where versions read from.
@@ -52,21 +111,20 @@ impl Version {
         previous: Option<Arc<Self>>,
         object: Option<Object>,
     ) -> Arc<Self> {
-        if let Some(previous) = &previous {
-            previous.superseded.store(true, Ordering::Relaxed);
-        }
-        let object = object.map(Box::new);
         Arc::new(Self {
             key,
             revision,
             kind,
             revision_at,
-            warm: AtomicBool::new(false),
+            evicted_at: AtomicU32::new(0),
+            reads: AtomicU8::new(0),
+            queued: AtomicBool::new(false),
             superseded: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 place,
                 previous,
-                object,
+                head: None,
+                value: object.map(|object| Arc::new(Value::of(object))),
                 event: None,
             }),
         })
@@ -109,51 +167,194 @@ impl Version {
         Some(version)
     }
 
-    /// Drops what can be read again.
-    pub(crate) fn evict(&self) {
+    /// Notes that a newer version is there for readers.
+    pub(crate) fn supersede(&self, source: &Source) {
+        self.superseded.store(true, Ordering::Relaxed);
+        let head = self.inner.lock().head.take();
+        if let Some(head) = head {
+            source.cache.heads().give_back(head.len());
+        }
+    }
+
+    /// Whether the cache has an entry of it already; if not, it has one now. Called by the cache only.
+    pub(crate) fn enqueue(&self) -> bool {
+        self.queued.swap(true, Ordering::Relaxed)
+    }
+
+    /// The cache's entry is gone; `at` when it was for want of reads. Called by the cache only.
+    pub(crate) fn dequeue(&self, at: Option<u32>) {
+        self.queued.store(false, Ordering::Relaxed);
+        self.evicted_at.store(at.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    pub(crate) fn evicted_at(&self) -> Option<u32> {
+        Some(self.evicted_at.load(Ordering::Relaxed)).filter(|at| *at != 0)
+    }
+
+    /// Whether it was read since it was last looked at and is still the present one. History must not
+    /// push present values out of memory.
+    pub(crate) fn cool(&self) -> bool {
+        let reads = self.reads.load(Ordering::Relaxed);
+        if reads > 0 {
+            self.reads.store(reads - 1, Ordering::Relaxed);
+        }
+        reads > 0 && !self.superseded.load(Ordering::Relaxed)
+    }
+
+    /// Forgets earlier reads.
+    pub(crate) fn chill(&self) {
+        self.reads.store(0, Ordering::Relaxed);
+    }
+
+    fn warm(&self) {
+        let reads = self.reads.load(Ordering::Relaxed);
+        if reads < WARMEST {
+            self.reads.store(reads + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Drops what can be read again, but for the head if there is room.
+    pub(crate) fn evict(&self, heads: &Heads) {
+        let superseded = self.superseded.load(Ordering::Relaxed);
         let mut inner = self.inner.lock();
-        let dropped = (inner.object.take(), inner.event.take());
+        let dropped = (inner.value.take(), inner.event.take());
+        if let Some(value) = &dropped.0
+            && inner.head.is_none()
+            && !superseded
+            && !self.is_deleted()
+        {
+            let encoded = value.encoded();
+            if heads.take(encoded.len()) {
+                inner.head = Some(encoded.into());
+            }
+        }
         drop(inner);
         drop(dropped);
     }
 
-    /// Whether it was read since the last call and is still the present one. Lists read present
-    /// versions only: history must not push them out of memory.
-    pub(crate) fn cool(&self) -> bool {
-        self.warm.swap(false, Ordering::Relaxed) && !self.superseded.load(Ordering::Relaxed)
+    /// Whether its value can be had without reading the disk.
+    pub(crate) fn resident(&self) -> bool {
+        self.inner.lock().value.is_some()
+    }
+
+    /// Whether a filter selects it, by its head.
+    pub(crate) fn selected(
+        self: &Arc<Self>,
+        source: &Source,
+        filter: &mut dyn FnMut(&dyn Selectable) -> bool,
+    ) -> Result<bool, Error> {
+        let corrupt = |e: consort_object::model::Error| {
+            self.corrupt(self.place(), source, &e.to_string())
+        };
+        {
+            let inner = self.inner.lock();
+            if let Some(value) = inner.value.clone() {
+                drop(inner);
+                return value.matches(filter).map_err(corrupt);
+            }
+            if let Some(head) = &inner.head {
+                let view = HeadView::new(head);
+                return match view {
+                    Ok(view) => Ok(filter(&view)),
+                    Err(e) => {
+                        drop(inner);
+                        Err(corrupt(e))
+                    }
+                };
+            }
+        }
+        let value = self.load(self.place(), source, None)?;
+        let selected = value.matches(filter).map_err(corrupt)?;
+        if selected {
+            // It is about to be asked for.
+            self.remember(Arc::new(value), source);
+        } else if source.cache.heads().take(value.encoded.len()) {
+            let mut inner = self.inner.lock();
+            let spare = if inner.head.is_none() && !self.superseded.load(Ordering::Relaxed) {
+                inner.head = Some(value.encoded.to_vec().into());
+                0
+            } else {
+                value.encoded.len()
+            };
+            drop(inner);
+            source.cache.heads().give_back(spare);
+        }
+        Ok(selected)
+    }
+
+    /// The value of a version that is no deletion.
+    pub(crate) fn value(
+        self: &Arc<Self>,
+        source: &Source,
+        pinned: Option<&Pinned>,
+    ) -> Result<Arc<Value>, Error> {
+        let place = {
+            let inner = self.inner.lock();
+            if let Some(value) = &inner.value {
+                self.warm();
+                return Ok(Arc::clone(value));
+            }
+            inner.place
+        };
+        let value = Arc::new(self.load(place, source, pinned)?);
+        self.remember(Arc::clone(&value), source);
+        Ok(value)
     }
 
     /// The object; for a deletion its last state with the deletion's revision.
     pub(crate) fn object(self: &Arc<Self>, source: &Source) -> Result<Object, Error> {
-        let (place, previous) = {
-            let inner = self.inner.lock();
-            if let Some(object) = &inner.object {
-                self.warm.store(true, Ordering::Relaxed);
-                return Ok(object.as_ref().clone());
-            }
-            (inner.place, inner.previous.clone())
-        };
-        let object = if self.is_deleted() {
-            self.last_state(previous, source)?
-        } else {
-            self.load(place, source)?
-        };
-        self.remember(&object, source);
-        Ok(object)
+        self.object_from(source, None)
     }
 
-    /// Notes an object as the value in memory.
-    pub(crate) fn remember(self: &Arc<Self>, object: &Object, source: &Source) {
-        let cost = object.json.len();
-        let old = self.inner.lock().object.replace(Box::new(object.clone()));
-        if old.is_none() {
-            source.cache.insert(self, cost);
+    pub(crate) fn object_from(
+        self: &Arc<Self>,
+        source: &Source,
+        pinned: Option<&Pinned>,
+    ) -> Result<Object, Error> {
+        let value = if self.is_deleted() {
+            let (value, previous) = {
+                let inner = self.inner.lock();
+                (inner.value.clone(), inner.previous.clone())
+            };
+            match value {
+                Some(value) => value,
+                None => {
+                    let value = Arc::new(Value::of(self.last_state(previous, source)?));
+                    self.remember(Arc::clone(&value), source);
+                    value
+                }
+            }
+        } else {
+            self.value(source, pinned)?
+        };
+        let head = value
+            .head()
+            .map_err(|e| self.corrupt(self.place(), source, &e.to_string()))?;
+        Ok(Object {
+            head: Arc::clone(head),
+            revision: Revision(self.revision),
+            json: value.json.clone(),
+            encodings: value.encodings.clone(),
+        })
+    }
+
+    /// Notes a value as the one in memory.
+    fn remember(self: &Arc<Self>, value: Arc<Value>, source: &Source) {
+        let cost = value.json.len();
+        let head = {
+            let mut inner = self.inner.lock();
+            inner.value = Some(value);
+            inner.head.take()
+        };
+        if let Some(head) = head {
+            source.cache.heads().give_back(head.len());
         }
+        source.cache.insert(self, cost);
     }
 
     /// Enters an object that was put in at creation into the cache's account.
     pub(crate) fn enter(self: &Arc<Self>, source: &Source) {
-        let cost = self.inner.lock().object.as_ref().map(|o| o.json.len());
+        let cost = self.inner.lock().value.as_ref().map(|v| v.json.len());
         if let Some(cost) = cost {
             source.cache.insert(self, cost);
         }
@@ -164,7 +365,6 @@ impl Version {
         let previous = {
             let inner = self.inner.lock();
             if let Some(event) = &inner.event {
-                self.warm.store(true, Ordering::Relaxed);
                 return Ok(Arc::clone(event));
             }
             inner.previous.clone()
@@ -186,7 +386,7 @@ impl Version {
             object,
             previous,
             kind: change,
-            line: OnceLock::new(),
+            lines: Encodings::default(),
         });
         let mut inner = self.inner.lock();
         if let Some(event) = &inner.event {
@@ -210,9 +410,16 @@ impl Version {
             .map_err(|e| self.corrupt(previous.place(), source, &e.to_string()))
     }
 
-    fn load(&self, mut place: Place, source: &Source) -> Result<Object, Error> {
+    /// Reads the value from the disk.
+    fn load(
+        &self,
+        mut place: Place,
+        source: &Source,
+        pinned: Option<&Pinned>,
+    ) -> Result<Value, Error> {
         let segment = loop {
-            if let Some(segment) = source.segments.get(place.segment) {
+            let segment = pinned.and_then(|pinned| pinned.get(place.segment));
+            if let Some(segment) = segment.or_else(|| source.segments.get(place.segment)) {
                 break segment;
             }
             // The record may have been carried to another segment meanwhile.
@@ -228,27 +435,12 @@ impl Version {
         if record.key != self.key.as_str() || record.revision != self.revision {
             return Err(fault("the record is another object's"));
         }
-        let head = Head::decode(record.head).map_err(|e| fault(&e.to_string()))?;
-        let json = if record.flags & record::TRANSFORMED == 0 {
-            bytes.slice_ref(record.value)
-        } else {
-            let refused = |detail| Error::Transform {
-                key: self.key.clone(),
-                detail,
-            };
-            let transform = source
-                .transform
-                .as_ref()
-                .ok_or_else(|| refused("it was written through a transform, none is set".into()))?;
-            transform
-                .open(&self.key, record.value)
-                .map_err(refused)?
-                .into()
-        };
-        Ok(Object {
-            head: Arc::new(head),
-            revision: Revision(self.revision),
+        let (encoded, json) = seal::opened(&record, &bytes, &self.key, source.transform.as_deref())?;
+        Ok(Value {
             json,
+            encoded,
+            head: OnceLock::new(),
+            encodings: Encodings::default(),
         })
     }
 

@@ -1,9 +1,8 @@
 //! Following what is written, from any revision that history still keeps.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use consort_object::{Object, Revision};
+use consort_object::{Encodings, Object, Revision};
 use tokio::sync::watch;
 
 use crate::history::Bucket;
@@ -39,8 +38,8 @@ pub struct Event {
     pub previous: Option<Object>,
     /// What happened.
     pub kind: Change,
-    /// Room for what a server sends for this event, made once for all its watchers.
-    pub line: OnceLock<Bytes>,
+    /// What a server sends for this event in its several forms, made once for all its watchers.
+    pub lines: Encodings,
 }
 
 /// Events in order.

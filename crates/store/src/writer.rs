@@ -15,6 +15,7 @@ use crate::history::Bucket;
 use crate::log::Log;
 use crate::queue::{Command, Pending, Queue};
 use crate::record::{self, Kind};
+use crate::seal::{self, AtRest};
 use crate::segment::Place;
 use crate::store::{Index, Shared, State};
 use crate::version::Version;
@@ -169,6 +170,9 @@ impl Writer {
         for version in created {
             source.segments.keep(version.place());
             version.enter(source);
+            if let Some(previous) = version.previous() {
+                previous.supersede(source);
+            }
             let name = version.key.bucket();
             let at = buckets
                 .iter()
@@ -303,29 +307,19 @@ impl Work {
                 Write::Put { key, draft, .. } => {
                     let revision_at = draft.revision_at() as u32;
                     let object = draft.into_sealed(Revision(revision));
-                    let value = match transform {
-                        None => object.json.clone(),
-                        Some(transform) => match transform.seal(&key, &object.json) {
-                            Ok(sealed) => sealed.into(),
-                            Err(detail) => {
-                                return Err(Refusal::Transform(Error::Transform { key, detail }));
-                            }
-                        },
-                    };
-                    (key, Some((object, revision_at, value)))
+                    let mut head = Vec::with_capacity(256);
+                    object.head.encode(&mut head);
+                    let at_rest = seal::sealed(&key, head, &object.json, transform)
+                        .map_err(Refusal::Transform)?;
+                    (key, Some((object, revision_at, at_rest)))
                 }
                 Write::Delete { key, .. } => (key, None),
             });
         }
-        let flags = if transform.is_some() {
-            record::TRANSFORMED
-        } else {
-            0
-        };
         self.revision = revision;
         let versions = staged
             .into_iter()
-            .map(|(key, put)| self.add(revision, key, put, flags))
+            .map(|(key, put)| self.add(revision, key, put))
             .collect();
         Ok((revision, versions))
     }
@@ -334,8 +328,7 @@ impl Work {
         &mut self,
         revision: u64,
         key: Key,
-        put: Option<(Object, u32, Bytes)>,
-        flags: u8,
+        put: Option<(Object, u32, AtRest)>,
     ) -> Arc<Version> {
         let previous = self.index.get(key.as_str()).cloned();
         // One text for all versions of a key.
@@ -345,16 +338,15 @@ impl Work {
         let exists = previous
             .as_ref()
             .is_some_and(|previous| !previous.is_deleted());
-        let (kind, revision_at, object, (offset, len)) = if let Some((object, at, value)) = put {
+        let (kind, revision_at, object, (offset, len)) = if let Some((object, at, at_rest)) = put {
             let kind = if exists { Kind::Updated } else { Kind::Created };
-            let head = |out: &mut Vec<u8>| object.head.encode(out);
             let spot = self.frame.push(
-                (kind, false, flags),
+                (kind, false, at_rest.flags),
                 revision,
                 at,
                 key.as_str(),
-                head,
-                value,
+                |out| out.extend_from_slice(&at_rest.head),
+                at_rest.value,
             );
             (kind, at, Some(object), spot)
         } else {
@@ -391,13 +383,27 @@ impl Work {
         let bytes = Bytes::from(segment.read(place)?);
         let old = record::decode(&bytes)
             .map_err(|detail| segment.corrupt(u64::from(place.offset), detail))?;
+        let transform = shared.source.transform.as_deref();
+        let sealed = (old.flags & record::SEALED != 0).then_some(old.value);
+        let at_rest = match transform {
+            // Whatever is written anew is sealed as it would be today.
+            Some(transform) if transform.stale(&version.key, sealed) => {
+                let (head, json) = seal::opened(&old, &bytes, &version.key, Some(transform))?;
+                seal::sealed(&version.key, head.to_vec(), &json, Some(transform))?
+            }
+            _ => AtRest {
+                flags: old.flags,
+                head: old.head.to_vec(),
+                value: bytes.slice_ref(old.value),
+            },
+        };
         let (offset, len) = self.frame.push(
-            (old.kind, true, old.flags),
+            (old.kind, true, at_rest.flags),
             old.revision,
             old.revision_at,
             old.key,
-            |out| out.extend_from_slice(old.head),
-            bytes.slice_ref(old.value),
+            |out| out.extend_from_slice(&at_rest.head),
+            at_rest.value,
         );
         self.carried
             .push((Arc::clone(version), self.place(offset, len)));

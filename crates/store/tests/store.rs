@@ -185,7 +185,7 @@ async fn a_filter_selects_by_head_and_the_limit_counts_what_it_selects() {
         )
         .await;
     }
-    let even = |head: &consort_object::Head| head.label("note") == Some("even");
+    let even = |head: &dyn consort_object::Selectable| head.label("note") == Some("even");
     let first = store
         .range("/core/pods/", None, Some(6), None, even)
         .unwrap();
@@ -544,11 +544,12 @@ async fn closing_ends_watches_and_writes_and_lets_the_next_one_in() {
 struct Flip;
 
 impl Transform for Flip {
-    fn seal(&self, key: &Key, value: &[u8]) -> Result<Vec<u8>, String> {
-        if key.name() == "refused" {
-            return Err("no key".to_owned());
+    fn seal(&self, key: &Key, plain: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        match key.name() {
+            "refused" => Err("no key".to_owned()),
+            "open" => Ok(None),
+            _ => Ok(Some(plain.iter().map(|b| !b).collect())),
         }
-        Ok(value.iter().map(|b| !b).collect())
     }
 
     fn open(&self, _: &Key, sealed: &[u8]) -> Result<Vec<u8>, String> {
@@ -557,12 +558,12 @@ impl Transform for Flip {
 }
 
 #[tokio::test]
-async fn values_can_be_transformed_at_rest() {
+async fn objects_can_be_transformed_at_rest_and_labels_go_with_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = Options::new(dir.path());
     options.transform = Some(Arc::new(Flip));
     let store = Store::open(options.clone()).unwrap();
-    let value = serde_json::json!({"metadata": {"name": "s"}, "data": "hush-hush"});
+    let value = serde_json::json!({"metadata": {"name": "s", "labels": {"hush-hush": "x"}}, "data": "hush-hush"});
     let secret = key("/core/secrets/shop/s");
     let draft = consort_object::Draft::from_value(&value, vec![]).unwrap();
     let put = Write::Put {
@@ -576,8 +577,10 @@ async fn values_can_be_transformed_at_rest() {
         store.commit(vec![refused]).await,
         Err(Error::Transform { .. })
     ));
+    write(&store, &key("/core/secrets/shop/open"), "plainly").await;
     store.close().await;
     let on_disk = std::fs::read(dir.path().join("0000000001.log")).unwrap();
+    assert!(on_disk.windows(7).any(|w| w == b"plainly"));
     assert!(!on_disk.windows(9).any(|w| w == b"hush-hush"));
     let store = Store::open(options).unwrap();
     assert_eq!(store.get(&secret).unwrap(), stored);
@@ -603,4 +606,115 @@ async fn a_draft_keeps_its_head_through_the_store() {
     store.close().await;
     let store = Store::open(Options::new(dir.path())).unwrap();
     assert_eq!(*store.get(&pod("a")).unwrap().unwrap().head, head);
+}
+
+/// How many of a list's values are in memory.
+fn resident(store: &Store) -> usize {
+    let scan = store.scan("/core/pods/", None, None, None, None).unwrap();
+    (0..scan.len())
+        .filter(|at| scan.resident(*at..at + 1))
+        .count()
+}
+
+fn read_all(store: &Store) {
+    let scan = store.scan("/core/pods/", None, None, None, None).unwrap();
+    for at in 0..scan.len() {
+        scan.json(at).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_fits_in_memory_stays_there_though_watchers_read_it_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = Options::new(dir.path());
+    options.cache_bytes = 400 << 10;
+    let store = Store::open(options).unwrap();
+    let mut watch = store.watch("/core/pods/", Revision(0)).unwrap();
+    for n in 0..300 {
+        write(&store, &pod(&format!("p{n:03}")), &"x".repeat(100)).await;
+        watch.next().await.unwrap();
+    }
+    // Older states are what makes room.
+    for n in 0..300 {
+        write(&store, &pod(&format!("p{n:03}")), &"y".repeat(100)).await;
+        watch.next().await.unwrap();
+    }
+    for _ in 0..3 {
+        read_all(&store);
+    }
+    assert_eq!(resident(&store), 300);
+}
+
+#[tokio::test]
+async fn a_list_larger_than_memory_does_not_push_out_what_is_read_often() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = Options::new(dir.path());
+    options.cache_bytes = 100 << 10;
+    let store = Store::open(options).unwrap();
+    for n in 0..1000 {
+        write(&store, &pod(&format!("p{n:03}")), "x").await;
+    }
+    let often = |store: &Store| {
+        for n in 0..20 {
+            store.get(&pod(&format!("p{n:03}"))).unwrap().unwrap();
+        }
+    };
+    for _ in 0..4 {
+        often(&store);
+    }
+    for _ in 0..3 {
+        read_all(&store);
+        often(&store);
+    }
+    read_all(&store);
+    let scan = store
+        .scan("/core/pods/shop/p0", None, Some(20), None, None)
+        .unwrap();
+    assert!(scan.resident(0..20));
+    assert!(resident(&store) < 120, "{} in memory", resident(&store));
+}
+
+#[tokio::test]
+async fn a_list_can_be_read_although_its_objects_were_replaced_and_their_history_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(common::small(dir.path())).unwrap();
+    for n in 0..200 {
+        write(&store, &pod(&format!("p{n:03}")), &"a".repeat(200)).await;
+    }
+    let scan = store.scan("/core/pods/", None, None, None, None).unwrap();
+    for round in 0..3 {
+        for n in 0..200 {
+            write(&store, &pod(&format!("p{n:03}")), &format!("b{round}")).await;
+        }
+        store.compact(store.revision()).await.unwrap();
+    }
+    let first = dir.path().join("0000000001.log");
+    let deadline = std::time::Instant::now() + SOON;
+    while first.exists() {
+        assert!(std::time::Instant::now() < deadline, "the segment stays");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    for at in 0..200 {
+        assert_eq!(note(&scan.object(at).unwrap()), "a".repeat(200));
+    }
+}
+
+#[tokio::test]
+async fn selecting_reads_heads_that_are_kept_when_values_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = Options::new(dir.path());
+    options.cache_bytes = 0;
+    let store = Store::open(options).unwrap();
+    for n in 0..50 {
+        write(&store, &pod(&format!("p{n:02}")), &(n % 2).to_string()).await;
+    }
+    let odd = |head: &dyn consort_object::Selectable| head.label("note") == Some("1");
+    for _ in 0..2 {
+        let page = store.range("/core/pods/", None, None, None, odd).unwrap();
+        assert_eq!(page.objects.len(), 25);
+        assert!(page.objects.iter().all(|object| note(object) == "1"));
+    }
+    write(&store, &pod("p00"), "1").await;
+    let page = store.range("/core/pods/", None, None, None, odd).unwrap();
+    assert_eq!(page.objects.len(), 26);
 }
