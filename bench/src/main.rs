@@ -15,6 +15,7 @@ mod objects;
 mod pod;
 mod process;
 mod ready;
+mod serve;
 mod server;
 mod store;
 mod times;
@@ -44,6 +45,9 @@ pub(crate) struct Place {
     /// Where to make temporary directories; the disk there is what is measured
     #[arg(long, default_value = ".")]
     dir: PathBuf,
+    /// Measure the API and the store alone: without reconcilers, scheduler and node
+    #[arg(long)]
+    api_only: bool,
 }
 
 /// What to measure of containers.
@@ -74,6 +78,9 @@ enum Benchmark {
     Container(Containers),
     /// The object store alone: durable writes, opening, listing, watching
     Store(store::Arguments),
+    /// The API and the store alone, as a server: what `--api-only` starts
+    #[command(hide = true, name = "server")]
+    Serve(serve::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -89,6 +96,7 @@ fn main() -> anyhow::Result<()> {
             container::run(&shim, arguments.runs).map_err(|error| anyhow::anyhow!("{error}"))
         }
         Benchmark::Store(arguments) => store::run(&arguments),
+        Benchmark::Serve(arguments) => serve::run(&arguments),
     }
 }
 

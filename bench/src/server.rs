@@ -30,6 +30,7 @@ pub(crate) struct Server {
 pub(crate) fn binary(place: &Place) -> Result<PathBuf> {
     let path = match &place.consort {
         Some(path) => std::path::absolute(path)?,
+        None if place.api_only => std::env::current_exe()?,
         None => std::env::current_exe()?.with_file_name("consort"),
     };
     if !path.exists() {

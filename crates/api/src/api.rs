@@ -6,10 +6,12 @@ use crate::documents::Documents;
 use crate::error::{Outcome, fail};
 use crate::identity::tokens::Signer;
 use crate::identity::{Attributes, Authenticator, Authorizer, Objects, User};
+use crate::inflight::InFlight;
 use crate::kind::Kind;
 use crate::kinds;
 use crate::metrics::Metrics;
 use crate::proxy::NodeConnector;
+use crate::pulse::Pulses;
 use crate::registry::Registry;
 use crate::startup;
 use arc_swap::ArcSwap;
@@ -34,8 +36,18 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How many connections are served at once.
     pub connections: usize,
-    /// How long a client may take to send its request's head.
+    /// How long a client may take to send its request's head, and how long a connection may be idle.
     pub header_timeout: Duration,
+    /// The longest head of a request, in bytes.
+    pub header_bytes: usize,
+    /// How many requests that read are worked on at once; watches and the like do not count.
+    pub reading: usize,
+    /// How many requests that write are worked on at once.
+    pub writing: usize,
+    /// How long a client may leave what it was sent of a list or a watch unread.
+    pub stalled: Duration,
+    /// Watches that name no time end after between one and two times this.
+    pub watch_time: Duration,
 }
 
 impl Default for Limits {
@@ -44,7 +56,13 @@ impl Default for Limits {
             body_bytes: 3 * 1024 * 1024,
             request_timeout: Duration::from_secs(60),
             connections: 10_000,
-            header_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(32),
+            header_bytes: 256 * 1024,
+            // A request takes some 60 us of a core: these are fractions of a second of work.
+            reading: 2000,
+            writing: 1000,
+            stalled: Duration::from_secs(60),
+            watch_time: Duration::from_secs(1800),
         }
     }
 }
@@ -121,6 +139,10 @@ pub(crate) struct Inner {
     pub documents: Documents,
     /// Counters.
     pub metrics: Metrics,
+    /// Room for requests.
+    pub in_flight: InFlight,
+    /// Long answers, and whether they are read.
+    pub pulses: Arc<Pulses>,
     /// What bounds a request.
     pub limits: Limits,
     /// Ends watches and background work.
@@ -225,6 +247,8 @@ impl Api {
             addresses,
             documents: Documents::default(),
             metrics: Metrics::default(),
+            in_flight: InFlight::new(options.limits.reading, options.limits.writing),
+            pulses: Arc::default(),
             limits: options.limits,
             stop: stop.clone(),
             broken: AtomicBool::new(false),
@@ -240,6 +264,7 @@ impl Api {
             policy,
             stop.clone(),
         ));
+        tasks.spawn(Arc::clone(&inner.pulses).watch_over(inner.limits.stalled, stop.clone()));
         tasks.close();
         startup::create_basics(&inner, options.advertise).await?;
         Ok(Self {

@@ -5,6 +5,7 @@ use crate::body::{self, Body, ReadError};
 use crate::error::{Outcome, bad_request, fail};
 use crate::identity::User;
 use crate::negotiate::{self, Accept, Encoding};
+use crate::pulse::Near;
 use crate::registry::Registry;
 use crate::request::Query;
 use bytes::Bytes;
@@ -51,9 +52,10 @@ impl Call {
         }
     }
 
-    /// Does the client take gzip?
+    /// Does the client take gzip, and is it worth it?
     pub(crate) fn gzip(&self) -> bool {
-        negotiate::accepts_gzip(self.header(ACCEPT_ENCODING))
+        self.parts.extensions.get::<Near>().is_none()
+            && negotiate::accepts_gzip(self.header(ACCEPT_ENCODING))
     }
 
     /// The media type of the request's body.

@@ -33,14 +33,26 @@ struct Series {
 pub(crate) struct Metrics {
     requests: Mutex<BTreeMap<Label, Arc<Series>>>,
     watches: Mutex<BTreeMap<String, Arc<AtomicI64>>>,
+    watching: Arc<AtomicI64>,
 }
 
 /// A watch that is open; it is counted until this is dropped.
-pub(crate) struct Open(Arc<AtomicI64>);
+pub(crate) struct Open {
+    of_resource: Arc<AtomicI64>,
+    of_all: Arc<AtomicI64>,
+}
+
+impl Open {
+    /// How many watches are open, of any resource.
+    pub(crate) fn all(&self) -> u32 {
+        u32::try_from(self.of_all.load(Ordering::Relaxed)).unwrap_or_default()
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.of_resource.fetch_sub(1, Ordering::Relaxed);
+        self.of_all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -65,7 +77,11 @@ impl Metrics {
             None => watches.entry(resource.to_owned()).or_default().clone(),
         };
         count.fetch_add(1, Ordering::Relaxed);
-        Open(count)
+        self.watching.fetch_add(1, Ordering::Relaxed);
+        Open {
+            of_resource: count,
+            of_all: Arc::clone(&self.watching),
+        }
     }
 
     /// Everything, in Prometheus' text form.

@@ -2,6 +2,7 @@
 
 use crate::api::Api;
 use crate::identity::{Peer, pki};
+use crate::pulse::{Cut, Near};
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -21,6 +22,21 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How long open requests have to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Fields of a request's head, at most.
+const MAX_HEADERS: usize = 200;
+
+/// The smallest buffer the HTTP implementation works with.
+const LEAST_BUFFER: usize = 8192;
+
+/// Requests at once on one HTTP/2 connection.
+const STREAMS: u32 = 1000;
+
+/// Bytes of an answer held for one HTTP/2 stream until the client takes them.
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// Streams opened and reset by a client before the connection is ended.
+const MAX_RESETS: usize = 200;
 
 /// After a failed accept (no descriptors left, mostly) the next is tried after this.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -88,8 +104,17 @@ impl Api {
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "setting up a connection");
         }
+        // What is on this host is not worth compressing: it costs more than it saves.
+        let near = socket
+            .peer_addr()
+            .is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
+        let connection = Connection {
+            peer: None,
+            near,
+            cut: CancellationToken::new(),
+        };
         let Some(acceptor) = acceptor else {
-            return self.http(socket, None, shutdown).await;
+            return self.http(socket, None, connection, shutdown).await;
         };
         let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(socket)).await {
             Ok(Ok(stream)) => stream,
@@ -99,45 +124,50 @@ impl Api {
             }
             Err(_) => return,
         };
+        let session = stream.get_ref().1;
+        let protocol = if session.alpn_protocol() == Some(b"h2") {
+            Protocol::Two
+        } else {
+            Protocol::One
+        };
         // The certificate is parsed once for all requests of the connection.
-        let peer = stream
-            .get_ref()
-            .1
+        let peer = session
             .peer_certificates()
             .and_then(|chain| chain.first())
             .and_then(|certificate| pki::user_of_certificate(certificate))
             .map(|user| Peer(Arc::new(user)));
-        self.http(stream, peer, shutdown).await;
+        let connection = Connection { peer, ..connection };
+        self.http(stream, Some(protocol), connection, shutdown)
+            .await;
     }
 
+    /// Serves a connection. Without TLS the client's first bytes say which protocol it speaks.
     async fn http(
         &self,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: Option<Peer>,
+        protocol: Option<Protocol>,
+        connection: Connection,
         shutdown: CancellationToken,
     ) {
         let service = self.service();
+        let cut = connection.cut.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            if let Some(peer) = &peer {
-                request.extensions_mut().insert(peer.clone());
+            let extensions = request.extensions_mut();
+            if let Some(peer) = &connection.peer {
+                extensions.insert(peer.clone());
             }
+            if connection.near {
+                extensions.insert(Near);
+            }
+            extensions.insert(Cut(connection.cut.clone()));
             service.clone().oneshot(request)
         });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.inner.limits.header_timeout);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(1000)
-            .keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_timeout(Duration::from_secs(20));
+        let builder = self.builder(protocol);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = cut.cancelled() => return,
             () = shutdown.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 match tokio::time::timeout(GRACE, connection.as_mut()).await {
@@ -150,4 +180,47 @@ impl Api {
             tracing::debug!(%error, "a connection ended");
         }
     }
+
+    /// What a client may ask of a connection.
+    fn builder(&self, protocol: Option<Protocol>) -> auto::Builder<TokioExecutor> {
+        let limits = &self.inner.limits;
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(limits.header_bytes.max(LEAST_BUFFER))
+            // Idle time counts too: a client that sends nothing holds no connection for ever.
+            .header_read_timeout(limits.header_timeout);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .max_send_buf_size(SEND_BUFFER)
+            .max_pending_accept_reset_streams(Some(MAX_RESETS))
+            .max_local_error_reset_streams(Some(MAX_RESETS))
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20));
+        match protocol {
+            // Nothing to guess, so nobody can keep us guessing.
+            Some(Protocol::One) => builder.http1_only(),
+            Some(Protocol::Two) => builder.http2_only(),
+            None => builder,
+        }
+    }
+}
+
+/// What is known of a connection.
+struct Connection {
+    peer: Option<Peer>,
+    near: bool,
+    cut: CancellationToken,
+}
+
+/// What TLS has agreed on.
+#[derive(Clone, Copy)]
+enum Protocol {
+    One,
+    Two,
 }

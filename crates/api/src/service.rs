@@ -6,7 +6,7 @@ use crate::call::Call;
 use crate::error::{Outcome, bad_request, fail};
 use crate::handlers::update::Part;
 use crate::handlers::{
-    bind, component_status, create, delete, evict, patch, read, reviews, scale, token, update,
+    bind, component_status, create, delete, evict, list, patch, read, reviews, scale, token, update,
     watch,
 };
 use crate::identity::{Attributes, User};
@@ -16,6 +16,7 @@ use crate::metrics::Label;
 use crate::negotiate::{self, Encoding};
 use crate::plain;
 use crate::proxy;
+use crate::pulse::Cut;
 use crate::registry::Registry;
 use crate::request::{ListOptions, Query, Route, Target, route};
 use crate::respond;
@@ -183,8 +184,16 @@ async fn handle(
         target.subresource.as_deref(),
         Some("log" | "exec" | "attach" | "portforward")
     );
+    let long = streams || asked.verb == "watch";
+    // This process' own parts come by no connection.
+    let outside = call.parts.extensions.get::<Cut>().is_some();
+    let _place = if outside && !long {
+        call.inner.in_flight.enter(asked.verb, &call.user)?
+    } else {
+        None
+    };
     let work = dispatch(&call, &kind, &target, asked.verb, body);
-    if streams || asked.verb == "watch" {
+    if long {
         work.await
     } else {
         within(limit, &call, work).await
@@ -293,19 +302,11 @@ async fn dispatch(
     if kind.plural == "componentstatuses" && kind.group.is_empty() {
         return component_status::serve(call, kind, name);
     }
-    let list_options = || {
-        ListOptions::parse(&call.query).map_err(|why| {
-            Box::new(Status::failure(
-                422,
-                "Invalid",
-                format!("ListOptions.meta.k8s.io \"\" is invalid: {why}"),
-            ))
-        })
-    };
+    let list_options = || ListOptions::parse(&call.query);
     match (verb, name) {
-        ("get", Some(name)) => read::get(call, kind, namespace, name),
-        ("list", None) => read::list(call, kind, namespace, &list_options()?, None).await,
-        ("watch", name) => watch::watch(call, kind, namespace, &list_options()?, name),
+        ("get", Some(name)) => read::get(call, kind, namespace, name).await,
+        ("list", None) => list::list(call, kind, namespace, &list_options()?, None).await,
+        ("watch", name) => watch::watch(call, kind, namespace, &list_options()?, name).await,
         ("create", None) => {
             let body = call.read(body).await?;
             match kind.plural.as_str() {
@@ -385,7 +386,7 @@ async fn subresource(
         }
     };
     match verb {
-        "get" => read::get(call, kind, namespace, name),
+        "get" => read::get(call, kind, namespace, name).await,
         "update" => {
             let body = call.read(body).await?;
             update::update(call, kind, namespace, name, part, body).await

@@ -21,6 +21,7 @@
 pub mod cron;
 pub mod field_error;
 mod encodings;
+pub mod field_error;
 mod head_view;
 pub mod int_or_string;
 pub mod model;
@@ -36,8 +37,8 @@ pub mod structural;
 mod text;
 pub mod time;
 
-pub use field_error::{FieldError, FieldErrorKind, FieldErrors};
 pub use encodings::Encodings;
+pub use field_error::{FieldError, FieldErrorKind, FieldErrors};
 pub use head_view::{HeadView, Selectable};
 pub use int_or_string::IntOrString;
 pub use model::{Draft, Head, Object, Owner, Revision};

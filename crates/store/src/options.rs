@@ -75,7 +75,8 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         Self {
-            age: Duration::from_mins(10),
+            // As long as upstream keeps it at least.
+            age: Duration::from_mins(5),
             revisions: 250_000,
             bytes: 1 << 30,
         }

@@ -344,7 +344,7 @@ impl Store {
         self.kept(revision, state.revision)?;
         let limit = limit.unwrap_or(usize::MAX);
         let source = &self.shared.source;
-        let mut chosen = Vec::new();
+        let mut chosen: Vec<Arc<Version>> = Vec::new();
         let mut more = None;
         let mut passed_over = None;
         let mut rest = visible(&state.index, prefix, after, revision.0);
@@ -410,6 +410,22 @@ impl Store {
     /// The revision of the last commit; 0 for a new store.
     pub fn revision(&self) -> Revision {
         self.shared.revision()
+    }
+
+    /// Waits until a revision is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] when the store is closed first.
+    pub async fn reached(&self, revision: Revision) -> Result<(), Error> {
+        let mut changed = self.shared.history.broad().subscribe();
+        while self.revision() < revision {
+            tokio::select! {
+                changed = changed.changed() => changed.map_err(|_| Error::Closed)?,
+                () = self.shared.closed.cancelled() => return Err(Error::Closed),
+            }
+        }
+        Ok(())
     }
 
     /// The oldest revision that can be read at and watched from.

@@ -243,9 +243,8 @@ impl Version {
         source: &Source,
         filter: &mut dyn FnMut(&dyn Selectable) -> bool,
     ) -> Result<bool, Error> {
-        let corrupt = |e: consort_object::model::Error| {
-            self.corrupt(self.place(), source, &e.to_string())
-        };
+        let corrupt =
+            |e: consort_object::model::Error| self.corrupt(self.place(), source, &e.to_string());
         {
             let inner = self.inner.lock();
             if let Some(value) = inner.value.clone() {
@@ -435,7 +434,8 @@ impl Version {
         if record.key != self.key.as_str() || record.revision != self.revision {
             return Err(fault("the record is another object's"));
         }
-        let (encoded, json) = seal::opened(&record, &bytes, &self.key, source.transform.as_deref())?;
+        let (encoded, json) =
+            seal::opened(&record, &bytes, &self.key, source.transform.as_deref())?;
         Ok(Value {
             json,
             encoded,

@@ -324,12 +324,7 @@ impl Work {
         Ok((revision, versions))
     }
 
-    fn add(
-        &mut self,
-        revision: u64,
-        key: Key,
-        put: Option<(Object, u32, AtRest)>,
-    ) -> Arc<Version> {
+    fn add(&mut self, revision: u64, key: Key, put: Option<(Object, u32, AtRest)>) -> Arc<Version> {
         let previous = self.index.get(key.as_str()).cloned();
         // One text for all versions of a key.
         let key = previous

@@ -1,5 +1,6 @@
 //! Delete, of one object and of a collection.
 
+use super::list;
 use super::read::{self, store_failure};
 use super::selection::Selection;
 use super::write::{self, Committed};
@@ -250,23 +251,16 @@ pub(crate) async fn collection(
     call: &Call,
     kind: &Kind,
     namespace: Option<&str>,
-    list: &ListOptions,
+    selected: &ListOptions,
     body: Bytes,
 ) -> Outcome<Response<Body>> {
     let options = options(call, &body)?;
-    let selection = Selection::parse(kind, list, None)?;
-    let (page, next) = read::page(call, kind, namespace, list, &selection)?;
-    let mut items = Vec::with_capacity(page.objects.len());
-    for object in page.objects {
-        let head = &object.head;
-        let deleted = remove(
-            &call.inner,
-            kind,
-            head.namespace.as_deref(),
-            &head.name,
-            &options,
-        )
-        .await;
+    let selection = Selection::parse(kind, selected, None)?;
+    let page = list::page(call, kind, namespace, selected, &selection).await?;
+    let mut items = Vec::with_capacity(page.scan.len());
+    for at in 0..page.scan.len() {
+        let key = page.scan.key(at);
+        let deleted = remove(&call.inner, kind, key.namespace(), key.name(), &options).await;
         let value = match deleted {
             Ok(Deleted::Gone(object) | Deleted::Marked(object)) => {
                 object.value().map_err(internal)?
@@ -279,14 +273,10 @@ pub(crate) async fn collection(
         };
         items.push(respond::show(kind, value));
     }
-    let mut metadata = json!({"resourceVersion": page.revision.to_string()});
-    if let Some(next) = next {
-        metadata["continue"] = next.into();
-    }
     let list = json!({
         "kind": format!("{}List", kind.kind),
         "apiVersion": kind.api_version(),
-        "metadata": metadata,
+        "metadata": page.metadata(),
         "items": items,
     });
     respond::value(call, StatusCode::OK, &list)

@@ -5,6 +5,7 @@ pub(crate) mod component_status;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod evict;
+pub(crate) mod list;
 pub(crate) mod patch;
 pub(crate) mod read;
 pub(crate) mod reviews;

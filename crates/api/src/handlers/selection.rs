@@ -3,7 +3,7 @@
 use crate::error::{Outcome, bad_request};
 use crate::kind::Kind;
 use crate::request::ListOptions;
-use consort_object::{FieldSelector, Head, LabelSelector};
+use consort_object::{FieldSelector, LabelSelector, Selectable};
 
 /// What a list or watch asks for.
 #[derive(Clone)]
@@ -65,8 +65,8 @@ impl Selection {
     }
 
     /// Is the object wanted?
-    pub(crate) fn matches(&self, head: &Head) -> bool {
-        self.name.as_deref().is_none_or(|name| head.name == name)
+    pub(crate) fn matches(&self, head: &(impl Selectable + ?Sized)) -> bool {
+        self.name.as_deref().is_none_or(|name| head.name() == name)
             && self
                 .labels
                 .as_ref()

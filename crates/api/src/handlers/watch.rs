@@ -1,24 +1,26 @@
 //! Watch: a stream of what happens to the objects a client selected.
 
-use super::read;
+use super::list::{scan, selected_prefix};
+use super::read::{self, store_failure};
 use super::selection::Selection;
-use crate::body::{self, Body, BodyError};
+use crate::body::{Body, BodyError};
 use crate::call::Call;
 use crate::encoding;
 use crate::error::{Outcome, internal};
+use crate::form::{Form, broken_off};
 use crate::kind::Kind;
-use crate::negotiate::{Accept, Encoding, Shape};
+use crate::metrics::Open;
+use crate::negotiate::{Encoding, Shape};
+use crate::pulse::{Feed, Pulse};
 use crate::request::ListOptions;
-use crate::respond::show;
 use crate::table::{self, Include};
 use bytes::{BufMut, Bytes, BytesMut};
 use consort_object::proto;
 use consort_object::status::Status;
-use consort_object::{Object, Revision};
-use consort_store::{Change, Event, Watch};
+use consort_object::{Encodings, Object, Revision};
+use consort_store::{Change, Event, Scan, Watch};
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use jiff::Timestamp;
 use rand::RngExt;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -33,11 +35,19 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(55);
 /// So long before a watch ends by its time, its client hears of the present revision.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 
-/// Watches that name no time end after between one and two times this.
-const SHORTEST: u64 = 1800;
-
 /// The annotation of the bookmark that ends the initial events.
 const INITIAL_END: &str = "k8s.io/initial-events-end";
+
+/// Lines are joined to pieces of about this many bytes: four TLS records, one write.
+const PIECE: usize = 64 * 1024;
+
+/// Under a flood of events each watch waits so long, for each watch that is open, between two pieces:
+/// what comes meanwhile goes in one write. All watches together thus make some 20,000 writes a second
+/// at most, and a lone event is not held back.
+const PACE: Duration = Duration::from_micros(50);
+
+/// However many watches there are, this is the longest that an event is held back.
+const SLOWEST: Duration = Duration::from_millis(25);
 
 /// What one line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,17 +70,10 @@ impl Word {
         }
     }
 
-    fn of(change: Change) -> Self {
-        match change {
-            Change::Created => Self::Added,
-            Change::Updated => Self::Modified,
-            Change::Deleted => Self::Deleted,
-        }
-    }
 }
 
 /// `GET` of a collection with `watch`.
-pub(crate) fn watch(
+pub(crate) async fn watch(
     call: &Call,
     kind: &Arc<Kind>,
     namespace: Option<&str>,
@@ -81,77 +84,59 @@ pub(crate) fn watch(
     let selection = Selection::parse(kind, options, name)?;
     let include = Include::parse(call.query.text("includeObject"))?;
     let store = &call.inner.store;
-    let prefix = read::prefix(kind, namespace.or(selection.namespace.as_deref()));
-    let form = Form {
-        kind: kind.clone(),
-        accept,
-        include,
-    };
-    let mut ready = VecDeque::new();
-    let mut headings = true;
-    // Without a revision (or with "any") a watch begins with the present objects.
-    let initial = match options.initial_events {
-        Some(initial) => initial,
-        None => options.revision.is_none_or(|revision| revision == 0),
-    };
-    let after = if initial {
-        if let Some(revision) = options
-            .revision
-            .filter(|revision| *revision > store.revision().0)
-        {
-            return Err(read::store_failure(consort_store::Error::Future {
-                asked: Revision(revision),
-                now: store.revision(),
-            }));
-        }
-        let page = store
-            .range(&prefix, None, None, None, |head| selection.matches(head))
-            .map_err(read::store_failure)?;
-        for object in &page.objects {
-            ready.push_back(form.object(Word::Added, object, std::mem::take(&mut headings))?);
-        }
-        if options.initial_events == Some(true) && options.bookmarks {
-            ready.push_back(form.bookmark(page.revision, true)?);
-        }
-        page.revision
+    let form = Form::new(kind.clone(), accept, include);
+    let mut out = BytesMut::new();
+    read::reached(store, options.revision).await?;
+    let mut initial = None;
+    let after = if options.initial_events == Some(true) {
+        let prefix = selected_prefix(kind, namespace, &selection);
+        let scan = scan(store, kind, &prefix, (None, None, None), &selection)
+            .await
+            .map_err(store_failure)?;
+        let revision = scan.revision;
+        initial = Some(Initial { scan, at: 0 });
+        revision
     } else {
         match options.revision.filter(|revision| *revision != 0) {
             Some(revision) => Revision(revision),
             None => store.revision(),
         }
     };
-    let timeout = options
-        .timeout
-        .unwrap_or_else(|| Duration::from_secs(SHORTEST + rand::rng().random_range(0..SHORTEST)));
+    let limits = &call.inner.limits;
+    let timeout = options.timeout.unwrap_or_else(|| {
+        let shortest = limits.watch_time.as_millis().max(1) as u64;
+        Duration::from_millis(shortest + rand::rng().random_range(0..shortest))
+    });
+    let prefix = read::prefix(kind, namespace.or(selection.namespace.as_deref()));
     let source = match store.watch(&prefix, after) {
         Ok(source) => Some(source),
         // The stream begins, as the client asked for one, and ends with the error in it.
         Err(error @ consort_store::Error::Compacted { .. }) => {
-            ready.push_back(form.error(&read::store_failure(error))?);
+            initial = None;
+            form.error(&store_failure(error), &mut out)?;
             None
         }
-        Err(other) => return Err(read::store_failure(other)),
+        Err(other) => return Err(store_failure(other)),
     };
     let now = Instant::now();
-    let feed = Feed {
+    let lines = Lines {
         form,
         selection,
         source,
-        ready,
-        headings,
+        initial,
+        pending: VecDeque::new(),
+        out,
+        headings: true,
         bookmarks: options.bookmarks,
         upto: after,
         next_bookmark: now + BOOKMARK_EVERY.min(timeout.saturating_sub(BOOKMARK_BEFORE_END)),
         last_bookmark_done: false,
+        last_piece: None,
         end: now + timeout,
         stop: call.inner.stop.child_token(),
-        _open: call.inner.metrics.watch_opened(&kind.plural),
+        open: call.inner.metrics.watch_opened(&kind.plural),
     };
-    let stream = futures::stream::unfold(feed, |mut feed| async move {
-        let piece = feed.next().await?;
-        Some((piece, feed))
-    });
-    let mut response = Response::new(body::stream(stream));
+    let mut response = Pulse::of(call).answer(lines);
     response.headers_mut().insert(
         CONTENT_TYPE,
         HeaderValue::from_static(accept.encoding.stream_type()),
@@ -159,57 +144,63 @@ pub(crate) fn watch(
     Ok(response)
 }
 
-/// How a watch's lines are made.
-struct Form {
-    kind: Arc<Kind>,
-    accept: Accept,
-    include: Include,
+/// The objects a watch begins with.
+struct Initial {
+    scan: Scan,
+    at: usize,
 }
 
+/// Lines of a watch, appended to what is sent.
 impl Form {
-    /// Are stored bytes sent as they are?
-    fn raw(&self) -> bool {
-        self.accept.shape == Shape::Whole
-            && self.accept.encoding == Encoding::Json
-            && self.kind.view.is_none()
+    /// The line about an event; what lasts of it is made once for all watchers.
+    fn event(&self, word: Word, event: &Event, headings: bool, out: &mut BytesMut) -> Outcome<()> {
+        self.about(word, &event.object, Some(&event.lines), headings, out)
     }
 
-    /// The line about an event; the ones that most watchers send are made once.
-    fn event(&self, word: Word, event: &Event, headings: bool) -> Outcome<Bytes> {
-        if self.raw() && word == Word::of(event.kind) {
-            return Ok(event
-                .line
-                .get_or_init(|| json_line(word, &event.object.json))
-                .clone());
-        }
-        self.object(word, &event.object, headings)
+    /// The line about an object.
+    fn object(
+        &self,
+        word: Word,
+        object: &Object,
+        headings: bool,
+        out: &mut BytesMut,
+    ) -> Outcome<()> {
+        self.about(word, object, None, headings, out)
     }
 
-    fn object(&self, word: Word, object: &Object, headings: bool) -> Outcome<Bytes> {
-        if self.raw() {
-            return Ok(json_line(word, &object.json));
+    fn about(
+        &self,
+        word: Word,
+        object: &Object,
+        lines: Option<&Encodings>,
+        headings: bool,
+        out: &mut BytesMut,
+    ) -> Outcome<()> {
+        if let Shape::Table(version) = self.accept.shape {
+            let row = self.value(object)?;
+            let metadata = json!({"resourceVersion": object.revision.to_string()});
+            let table = table::table(&self.kind, version, &metadata, &[row], headings);
+            return self.line(word, &table, out);
         }
-        if self.accept.shape.is_metadata() && self.accept.encoding == Encoding::Json {
-            let metadata = table::metadata_json(&object.json).map_err(internal)?;
-            return Ok(json_line(word, &metadata));
-        }
-        let stored = object.value().map_err(internal)?;
-        let value = match self.accept.shape {
-            Shape::Whole => show(&self.kind, stored),
-            Shape::Table(version) => {
-                let row = table::row(&self.kind, stored, self.include, Timestamp::now());
-                let metadata = json!({"resourceVersion": object.revision.to_string()});
-                table::table(&self.kind, version, &metadata, &[row], headings)
+        match self.accept.encoding {
+            Encoding::Json => json_line(word, &self.item(object)?, out),
+            Encoding::Protobuf => {
+                let make = || -> Outcome<Bytes> { Ok(proto_frame(word, &self.item(object)?)) };
+                out.put_slice(&match lines {
+                    Some(lines) => lines.get_or_make(self.number(1 + word as u8), make)?,
+                    None => make()?,
+                });
             }
-            Shape::Metadata | Shape::MetadataList => table::metadata_only(&stored),
-        };
-        self.line(word, &value)
+            Encoding::Yaml => yaml_line(word, &self.value(object)?, out)?,
+        }
+        Ok(())
     }
 
     /// A line that only says how far the client is.
-    fn bookmark(&self, revision: Revision, initial_end: bool) -> Outcome<Bytes> {
+    fn bookmark(&self, revision: Revision, initial_end: bool, out: &mut BytesMut) -> Outcome<()> {
         let mut metadata = json!({
             "resourceVersion": revision.to_string(),
+            "creationTimestamp": null,
         });
         if initial_end {
             metadata["annotations"] = json!({INITIAL_END: "true"});
@@ -238,39 +229,44 @@ impl Form {
                 table::metadata_only(&json!({"metadata": metadata}))
             }
         };
-        self.line(Word::Bookmark, &value)
+        self.line(Word::Bookmark, &value, out)
     }
 
-    fn error(&self, status: &Status) -> Outcome<Bytes> {
+    fn error(&self, status: &Status, out: &mut BytesMut) -> Outcome<()> {
         let value: Value = serde_json::from_slice(&status.to_json()).map_err(internal)?;
-        self.line(Word::Error, &value)
+        self.line(Word::Error, &value, out)
     }
 
-    fn line(&self, word: Word, value: &Value) -> Outcome<Bytes> {
-        let encoded = encoding::encode_value(value, self.accept.encoding)?;
-        Ok(match self.accept.encoding {
-            Encoding::Json => json_line(word, &encoded),
-            Encoding::Protobuf => proto_frame(word, &encoded),
-            Encoding::Yaml => {
-                let event = json!({"type": word.text(), "object": value});
-                let text = encoding::encode_value(&event, Encoding::Yaml)?;
-                let mut out = BytesMut::with_capacity(text.len() + 4);
-                out.put_slice(b"---\n");
-                out.put_slice(&text);
-                out.freeze()
+    fn line(&self, word: Word, value: &Value, out: &mut BytesMut) -> Outcome<()> {
+        match self.accept.encoding {
+            Encoding::Yaml => yaml_line(word, value, out)?,
+            encoding => {
+                let encoded = encoding::encode_value(value, encoding)?;
+                match encoding {
+                    Encoding::Protobuf => out.put_slice(&proto_frame(word, &encoded)),
+                    _ => json_line(word, &encoded, out),
+                }
             }
-        })
+        }
+        Ok(())
     }
 }
 
-fn json_line(word: Word, object: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(object.len() + 40);
+fn json_line(word: Word, object: &[u8], out: &mut BytesMut) {
+    out.reserve(object.len() + 40);
     out.put_slice(b"{\"type\":\"");
     out.put_slice(word.text().as_bytes());
     out.put_slice(b"\",\"object\":");
     out.put_slice(object);
     out.put_slice(b"}\n");
-    out.freeze()
+}
+
+fn yaml_line(word: Word, value: &Value, out: &mut BytesMut) -> Outcome<()> {
+    let event = json!({"type": word.text(), "object": value});
+    let text = encoding::encode_value(&event, Encoding::Yaml)?;
+    out.put_slice(b"---\n");
+    out.put_slice(&text);
+    Ok(())
 }
 
 /// A `WatchEvent` in protobuf after its length (four bytes, big endian).
@@ -282,110 +278,162 @@ fn proto_frame(word: Word, object: &[u8]) -> Bytes {
     out.freeze()
 }
 
-/// The state of one watch.
-struct Feed {
+/// The state of one watch. What waits for a client is at most one batch of events, which all watchers
+/// share, and one piece of lines.
+struct Lines {
     form: Form,
     selection: Selection,
     source: Option<Watch>,
-    ready: VecDeque<Bytes>,
+    initial: Option<Initial>,
+    pending: VecDeque<Arc<Event>>,
+    out: BytesMut,
     headings: bool,
     bookmarks: bool,
     upto: Revision,
     next_bookmark: Instant,
     last_bookmark_done: bool,
+    last_piece: Option<Instant>,
     end: Instant,
     stop: CancellationToken,
-    _open: crate::metrics::Open,
+    open: Open,
 }
 
-impl Feed {
+impl Feed for Lines {
     /// The next piece of the stream; `None` at its end.
     async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
         loop {
-            if let Some(piece) = self.take_ready() {
-                return Some(Ok(piece));
+            if let Err(failure) = self.fill().await {
+                self.fail(&failure);
             }
-            let source = self.source.as_mut()?;
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return None,
-                batch = source.next() => match batch {
-                    Ok(batch) => {
-                        for event in &batch.events {
-                            if let Err(failure) = self.event(event) {
-                                self.fail(&failure);
-                                break;
-                            }
-                        }
-                        self.upto = batch.upto;
-                    }
-                    Err(error) => self.fail(&lagging(error)),
-                },
-                () = tokio::time::sleep_until(self.end) => return None,
-                () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks && !self.last_bookmark_done => {
-                    let last = self.end.saturating_duration_since(Instant::now()) <= BOOKMARK_BEFORE_END;
-                    self.last_bookmark_done = last;
-                    self.next_bookmark = (Instant::now() + BOOKMARK_EVERY)
-                        .min(self.end.checked_sub(BOOKMARK_BEFORE_END).unwrap_or(self.end));
-                    self.upto = source.progress();
-                    match self.form.bookmark(self.upto, false) {
-                        Ok(line) => self.ready.push_back(line),
-                        Err(failure) => self.fail(&failure),
-                    }
-                }
+            if !self.out.is_empty() {
+                self.last_piece = Some(Instant::now());
+                return Some(Ok(self.out.split().freeze()));
+            }
+            if self.source.is_none() || !self.wait().await {
+                return None;
             }
         }
     }
+}
 
-    /// One line as it is, or the first of several small ones joined.
-    fn take_ready(&mut self) -> Option<Bytes> {
-        const JOINED: usize = 32 * 1024;
-        let first = self.ready.pop_front()?;
-        let Some(second) = self.ready.front() else {
-            return Some(first);
-        };
-        if first.len() + second.len() > JOINED {
-            return Some(first);
+impl Lines {
+    /// Makes lines of what is there already, up to a piece.
+    async fn fill(&mut self) -> Outcome<()> {
+        while let Some(mut initial) = self.initial.take() {
+            if self.out.len() >= PIECE {
+                self.initial = Some(initial);
+                return Ok(());
+            }
+            let end = (initial.at + 32).min(initial.scan.len());
+            if self.form.raw() && initial.scan.resident(initial.at..end) {
+                while initial.at < end {
+                    let json = initial.scan.json(initial.at).map_err(store_failure)?;
+                    json_line(Word::Added, &json, &mut self.out);
+                    initial.at += 1;
+                }
+            } else {
+                initial = self.off_the_reactor(initial).await?;
+            }
+            if initial.at < initial.scan.len() {
+                self.initial = Some(initial);
+            } else if self.bookmarks {
+                self.form
+                    .bookmark(initial.scan.revision, true, &mut self.out)?;
+            }
         }
-        let mut out = BytesMut::with_capacity(JOINED);
-        out.put_slice(&first);
-        while let Some(line) = self.ready.front()
-            && out.len() + line.len() <= JOINED
+        while self.out.len() < PIECE
+            && let Some(event) = self.pending.pop_front()
         {
-            out.put_slice(line);
-            self.ready.pop_front();
+            self.event(&event)?;
         }
-        Some(out.freeze())
+        Ok(())
+    }
+
+    /// Makes lines of initial objects that have to be read from the disk or encoded.
+    async fn off_the_reactor(&mut self, mut initial: Initial) -> Outcome<Initial> {
+        let mut out = std::mem::take(&mut self.out);
+        let form = Form::new(self.form.kind.clone(), self.form.accept, self.form.include);
+        let mut headings = std::mem::take(&mut self.headings);
+        let work = tokio::task::spawn_blocking(move || -> Outcome<_> {
+            while out.len() < PIECE && initial.at < initial.scan.len() {
+                let object = initial.scan.object(initial.at).map_err(store_failure)?;
+                form.object(
+                    Word::Added,
+                    &object,
+                    std::mem::take(&mut headings),
+                    &mut out,
+                )?;
+                initial.at += 1;
+            }
+            Ok((initial, out))
+        });
+        let (initial, out) = work.await.map_err(internal)??;
+        self.out = out;
+        Ok(initial)
+    }
+
+    /// Waits for news, a bookmark's time, or the end: false.
+    async fn wait(&mut self) -> bool {
+        let Some(source) = &mut self.source else {
+            return false;
+        };
+        if let Some(last) = self.last_piece.take() {
+            let due = last + (PACE * self.open.all()).min(SLOWEST);
+            if due.saturating_duration_since(Instant::now()) >= Duration::from_millis(1) {
+                tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => return false,
+                    () = tokio::time::sleep_until(due.min(self.end)) => {}
+                }
+            }
+        }
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return false,
+            batch = source.next() => match batch {
+                Ok(batch) => {
+                    self.pending.extend(batch.events);
+                    self.upto = batch.upto;
+                }
+                Err(error) => self.fail(&lagging(error)),
+            },
+            () = tokio::time::sleep_until(self.end) => return false,
+            () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks && !self.last_bookmark_done => {
+                let last = self.end.saturating_duration_since(Instant::now()) <= BOOKMARK_BEFORE_END;
+                self.last_bookmark_done = last;
+                self.next_bookmark = (Instant::now() + BOOKMARK_EVERY)
+                    .min(self.end.checked_sub(BOOKMARK_BEFORE_END).unwrap_or(self.end));
+                self.upto = source.progress();
+                if let Err(failure) = self.form.bookmark(self.upto, false, &mut self.out) {
+                    self.fail(&failure);
+                }
+            }
+        }
+        true
     }
 
     /// Say what an event means to this client: an object may come to match or cease to.
     fn event(&mut self, event: &Event) -> Outcome<()> {
-        let is = self.selection.matches(&event.object.head);
+        let is = self.selection.matches(&*event.object.head);
         let was = event
             .previous
             .as_ref()
-            .is_some_and(|previous| self.selection.matches(&previous.head));
+            .is_some_and(|previous| self.selection.matches(&*previous.head));
         let word = match (event.kind, was, is) {
             (Change::Created, _, true) | (Change::Updated, false, true) => Word::Added,
             (Change::Updated, true, true) => Word::Modified,
-            (Change::Updated, true, false) => {
-                // What it was when it last matched, at the revision at which it ceased to.
-                let line = self.ceased(event)?;
-                self.ready.push_back(line);
-                return Ok(());
-            }
+            // What it was when it last matched, at the revision at which it ceased to.
+            (Change::Updated, true, false) => return self.ceased(event),
             (Change::Deleted, was, is) if was || is => Word::Deleted,
             _ => return Ok(()),
         };
         let headings = std::mem::take(&mut self.headings);
-        let line = self.form.event(word, event, headings)?;
-        self.ready.push_back(line);
-        Ok(())
+        self.form.event(word, event, headings, &mut self.out)
     }
 
-    fn ceased(&mut self, event: &Event) -> Outcome<Bytes> {
+    fn ceased(&mut self, event: &Event) -> Outcome<()> {
         let Some(previous) = &event.previous else {
-            return self.form.object(Word::Deleted, &event.object, false);
+            return Ok(());
         };
         let mut value = previous.value().map_err(internal)?;
         value["metadata"]["resourceVersion"] = event.revision.to_string().into();
@@ -393,16 +441,20 @@ impl Feed {
             head: previous.head.clone(),
             revision: event.revision,
             json: serde_json::to_vec(&value).map_err(internal)?.into(),
+            encodings: Encodings::default(),
         };
         let headings = std::mem::take(&mut self.headings);
-        self.form.object(Word::Deleted, &object, headings)
+        self.form
+            .object(Word::Deleted, &object, headings, &mut self.out)
     }
 
     /// End the watch with an error its client can read.
     fn fail(&mut self, failure: &Status) {
         self.source = None;
-        if let Ok(line) = self.form.error(failure) {
-            self.ready.push_back(line);
+        self.initial = None;
+        self.pending.clear();
+        if let Err(unsaid) = self.form.error(failure, &mut self.out) {
+            broken_off(unsaid.message);
         }
     }
 }
@@ -413,7 +465,7 @@ fn lagging(error: consort_store::Error) -> crate::error::Failure {
         consort_store::Error::Lagged { .. } => Box::new(Status::expired(format!(
             "The resourceVersion for the provided watch is too old: {error}"
         ))),
-        other => read::store_failure(other),
+        other => store_failure(other),
     }
 }
 
@@ -423,7 +475,8 @@ mod tests {
 
     #[test]
     fn the_type_comes_before_the_object() {
-        let line = json_line(Word::Added, b"{}");
+        let mut line = BytesMut::new();
+        json_line(Word::Added, b"{}", &mut line);
         assert_eq!(line, "{\"type\":\"ADDED\",\"object\":{}}\n");
     }
 

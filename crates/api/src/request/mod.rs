@@ -5,7 +5,7 @@ mod path;
 mod query;
 
 pub(crate) use options::{
-    DeleteOptions, FieldValidation, ListOptions, Propagation, VersionMatch, WriteOptions,
+    DeleteOptions, FieldValidation, ListOptions, Propagation, VersionMatch, WriteOptions, revision,
 };
 pub(crate) use path::{Route, Target, route};
 pub(crate) use query::{Query, encode};

@@ -1,6 +1,9 @@
 //! The options a query string carries, parsed once.
 
 use super::query::Query;
+use crate::error::{Outcome, bad_request, fail};
+use consort_object::FieldError;
+use consort_object::status::Status;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -98,90 +101,136 @@ pub(crate) struct ListOptions {
 }
 
 impl ListOptions {
-    /// Read them from the query string.
-    pub(crate) fn parse(query: &Query) -> Result<Self, Invalid> {
-        let number = |key: &str| -> Result<Option<u64>, Invalid> {
-            query
-                .text(key)
-                .map(|text| {
-                    text.parse::<u64>().map_err(|_| {
-                        format!("{key}: Invalid value: {text:?}: must be a non-negative integer")
-                    })
-                })
-                .transpose()
-        };
-        let revision = query
-            .text("resourceVersion")
-            .map(|text| {
-                text.parse::<u64>().map_err(|_| {
-                    format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax")
-                })
-            })
-            .transpose()?;
+    /// Read them from the query string, with upstream's rules for what goes with what.
+    pub(crate) fn parse(query: &Query) -> Outcome<Self> {
         let watch = query.flag("watch");
+        let revision = revision(query)?;
+        let given = query.text("resourceVersionMatch");
+        let version_match = match given {
+            Some("Exact") => Some(VersionMatch::Exact),
+            Some("NotOlderThan") => Some(VersionMatch::NotOlderThan),
+            _ => None,
+        };
         let initial_events = query
             .has("sendInitialEvents")
             .then(|| query.flag("sendInitialEvents"));
-        let version_match = match query.text("resourceVersionMatch") {
-            None => None,
-            Some("Exact") => Some(VersionMatch::Exact),
-            Some("NotOlderThan") => Some(VersionMatch::NotOlderThan),
-            Some(other) => {
-                return Err(format!(
-                    "resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
-                ));
-            }
-        };
         let page = query.text("continue").map(str::to_owned);
-        if watch {
-            if version_match.is_some() && initial_events.is_none() {
-                return Err(
-                    "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided".into(),
-                );
-            }
-            if initial_events.is_some() && version_match != Some(VersionMatch::NotOlderThan) {
-                return Err(
-                    "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan".into(),
-                );
-            }
-        } else {
-            if initial_events.is_some() {
-                return Err(
-                    "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list".into(),
-                );
-            }
-            if version_match.is_some() && page.is_some() {
-                return Err(
-                    "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden with continue token".into(),
-                );
-            }
-            if version_match.is_some() && revision.is_none() {
-                return Err(
-                    "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided".into(),
-                );
-            }
-            if version_match == Some(VersionMatch::Exact) && revision == Some(0) {
-                return Err(
-                    "resourceVersionMatch: Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"".into(),
-                );
-            }
+        let errors = conflicts(&Chosen {
+            watch,
+            revision,
+            given,
+            initial_events,
+            paged: page.is_some(),
+        });
+        if !errors.is_empty() {
+            return fail(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
         }
+        let number = |key: &str| -> Outcome<Option<u64>> {
+            let Some(text) = query.text(key) else {
+                return Ok(None);
+            };
+            let number = text.parse::<i64>().map_err(|_| {
+                bad_request(format!(
+                    "strconv.ParseInt: parsing {text:?}: invalid syntax"
+                ))
+            })?;
+            Ok(u64::try_from(number).ok().filter(|number| *number > 0))
+        };
+        // A watch from anywhere begins with what is there, and says when that was all.
+        let legacy = watch && given.is_none() && revision.is_none_or(|revision| revision == 0);
         Ok(Self {
             label_selector: query.text("labelSelector").map(str::to_owned),
             field_selector: query.text("fieldSelector").map(str::to_owned),
             bookmarks: query.flag("allowWatchBookmarks"),
-            initial_events,
+            initial_events: initial_events.or(legacy.then_some(true)),
             revision,
             version_match,
-            timeout: number("timeoutSeconds")?
-                .filter(|seconds| *seconds > 0)
-                .map(Duration::from_secs),
-            limit: number("limit")?
-                .filter(|limit| *limit > 0)
-                .map(|limit| limit as usize),
+            timeout: number("timeoutSeconds")?.map(Duration::from_secs),
+            limit: number("limit")?.map(|limit| limit as usize),
             page,
         })
     }
+}
+
+/// The revision a read asks for; 0 for any.
+pub(crate) fn revision(query: &Query) -> Outcome<Option<u64>> {
+    let Some(text) = query.text("resourceVersion") else {
+        return Ok(None);
+    };
+    text.parse().map(Some).map_err(|_| {
+        let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+        let error = FieldError::invalid("resourceVersion", text, why);
+        Box::new(Status::invalid("meta.k8s.io", "ListOptions", "", &[error]))
+    })
+}
+
+/// The options that can contradict each other.
+struct Chosen<'q> {
+    watch: bool,
+    revision: Option<u64>,
+    given: Option<&'q str>,
+    initial_events: Option<bool>,
+    paged: bool,
+}
+
+fn conflicts(chosen: &Chosen<'_>) -> Vec<FieldError> {
+    const MATCH: &str = "resourceVersionMatch";
+    let mut errors = Vec::new();
+    let mut forbidden = |why: &str| errors.push(FieldError::forbidden(MATCH, why));
+    let Some(given) = chosen.given else {
+        match (chosen.watch, chosen.initial_events) {
+            (true, Some(_)) => {
+                forbidden(
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                );
+            }
+            (false, Some(_)) => errors.push(no_initial_events()),
+            _ => {}
+        }
+        return errors;
+    };
+    if chosen.watch {
+        if chosen.initial_events.is_some() && given != "NotOlderThan" {
+            forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+        }
+        if chosen.initial_events.is_none() {
+            forbidden(
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            );
+        }
+        if given != "NotOlderThan" {
+            errors.push(FieldError::not_supported(MATCH, given, &["NotOlderThan"]));
+        }
+        if chosen.paged {
+            let why = "resourceVersionMatch is forbidden when continue is provided";
+            errors.push(FieldError::forbidden(MATCH, why));
+        }
+        return errors;
+    }
+    if chosen.revision.is_none() {
+        forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided");
+    }
+    if chosen.paged {
+        forbidden("resourceVersionMatch is forbidden when continue is provided");
+    }
+    if given == "Exact" && chosen.revision == Some(0) {
+        forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+    }
+    if !matches!(given, "Exact" | "NotOlderThan") {
+        let known = ["Exact", "NotOlderThan", ""];
+        errors.push(FieldError::not_supported(MATCH, given, &known));
+    }
+    if chosen.initial_events.is_some() {
+        errors.push(no_initial_events());
+    }
+    errors
+}
+
+fn no_initial_events() -> FieldError {
+    FieldError::forbidden(
+        "sendInitialEvents",
+        "sendInitialEvents is forbidden for list",
+    )
 }
 
 /// Options of delete, from the body and the query string.
@@ -272,14 +321,30 @@ mod tests {
             "resourceVersionMatch=Nonsense&resourceVersion=1",
             "resourceVersion=abc",
             "sendInitialEvents=true",
+            "sendInitialEvents=true&resourceVersion=1&resourceVersionMatch=Exact",
             "watch=1&sendInitialEvents=true",
-            "limit=-1",
+            "watch=1&resourceVersionMatch=NotOlderThan",
+            "watch=1&sendInitialEvents=true&resourceVersionMatch=Exact",
+            "resourceVersion=1&resourceVersionMatch=Exact&continue=x",
         ] {
             assert!(
                 ListOptions::parse(&Query::parse(Some(query))).is_err(),
                 "{query}"
             );
         }
+    }
+
+    #[test]
+    fn a_watch_from_anywhere_begins_with_what_is_there() {
+        let parse = |query| ListOptions::parse(&Query::parse(Some(query))).unwrap();
+        for query in ["watch=1", "watch=true&resourceVersion=0"] {
+            assert_eq!(parse(query).initial_events, Some(true), "{query}");
+        }
+        for query in ["watch=1&resourceVersion=5", "resourceVersion=0", ""] {
+            assert_eq!(parse(query).initial_events, None, "{query}");
+        }
+        assert_eq!(parse("limit=-1").limit, None);
+        assert!(ListOptions::parse(&Query::parse(Some("limit=x"))).is_err());
     }
 
     #[test]

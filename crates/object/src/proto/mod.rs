@@ -5,12 +5,14 @@
 //! written is byte for byte what upstream's generated code writes: fields in ascending order, plain
 //! fields always and pointers only when set, map entries sorted by key.
 
+mod list;
 mod read;
 mod wire;
 mod write;
 
 use serde_json::{Map, Value};
 
+pub use self::list::{ListFrame, item_head, list_frame, message};
 use self::read::Reader;
 use self::wire::{Backwards, Wire, next};
 use self::write::Writer;

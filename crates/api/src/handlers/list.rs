@@ -1,0 +1,555 @@
+//! Lists: pages consistent at one revision, made of the stored bytes while they are sent.
+
+use super::read::{prefix, reached, store_failure};
+use super::selection::Selection;
+use crate::body::{Body, BodyError};
+use crate::call::Call;
+use crate::error::{Failure, Outcome, bad_request, internal};
+use crate::form::{self, Form, broken_off};
+use crate::kind::Kind;
+use crate::negotiate::Encoding;
+use crate::pulse::{Feed, Pulse};
+use crate::request::{ListOptions, VersionMatch};
+use crate::respond;
+use crate::table::Include;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::{BufMut, Bytes, BytesMut};
+use consort_object::status::Status;
+use consort_object::{Revision, Selectable, proto};
+use consort_store::{Key, Scan, Store};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
+use http::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::io::Write;
+use std::sync::Arc;
+
+/// Lists are sent in pieces of about this many bytes. Four TLS records; more gains nothing.
+const PIECE: usize = 64 * 1024;
+
+/// Lists from this size on are compressed for clients that take it.
+const GZIP_FROM: usize = 128 * 1024;
+
+/// Objects looked at before deciding anew whether the disk has to be read.
+const STEP: usize = 64;
+
+/// Selecting among more objects than this is not done on the reactor.
+const MANY: usize = 2_000;
+
+/// Where the next page begins. Opaque to clients, in upstream's form.
+#[derive(Serialize, Deserialize)]
+struct Token {
+    v: String,
+    rv: i64,
+    start: String,
+    /// How many objects are left after the page before, where that is known: beyond some number they
+    /// are not counted again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left: Option<u64>,
+}
+
+impl Token {
+    fn encode(revision: i64, start: &str, left: Option<u64>) -> String {
+        let token = Self {
+            v: "meta.k8s.io/v1".into(),
+            rv: revision,
+            // The first key after the last one of the page.
+            start: format!("{start}\0"),
+            left,
+        };
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
+    }
+
+    fn decode(text: &str) -> Outcome<Self> {
+        let invalid = |why: &str| bad_request(format!("continue key is not valid: {why}"));
+        let bytes = URL_SAFE_NO_PAD
+            .decode(text.trim_end_matches('='))
+            .map_err(|_| invalid("illegal base64 data"))?;
+        let mut token: Self = serde_json::from_slice(&bytes)
+            .map_err(|_| invalid("it was not made by this server"))?;
+        if token.v != "meta.k8s.io/v1" {
+            return Err(invalid(&format!(
+                "server does not recognize this encoded version {}",
+                token.v
+            )));
+        }
+        if token.rv == 0 {
+            return Err(invalid(
+                "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+            ));
+        }
+        if token.start.is_empty() {
+            return Err(invalid("encoded start key empty (version meta.k8s.io/v1)"));
+        }
+        if token.start.ends_with('\0') {
+            token.start.pop();
+        }
+        Ok(token)
+    }
+}
+
+/// A page of a list, not read yet.
+pub(crate) struct Page {
+    /// Its objects.
+    pub scan: Scan,
+    /// The token of the next page.
+    pub next: Option<String>,
+    /// How many objects follow, if the selectors let that be told.
+    pub remaining: Option<u64>,
+}
+
+impl Page {
+    /// The metadata of the list.
+    pub(crate) fn metadata(&self) -> Value {
+        let mut metadata = json!({"resourceVersion": self.scan.revision.to_string()});
+        if let Some(next) = &self.next {
+            metadata["continue"] = next.clone().into();
+        }
+        if let Some(remaining) = self.remaining {
+            metadata["remainingItemCount"] = remaining.into();
+        }
+        metadata
+    }
+}
+
+/// The keys a selection can be among, as narrow as can be told.
+pub(crate) fn selected_prefix(
+    kind: &Kind,
+    namespace: Option<&str>,
+    selection: &Selection,
+) -> String {
+    let namespace = namespace.or(selection.namespace.as_deref());
+    let mut prefix = prefix(kind, namespace);
+    if (namespace.is_some() || !kind.namespaced)
+        && let Some(name) = &selection.name
+    {
+        prefix.push_str(name);
+    }
+    prefix
+}
+
+/// Choose the objects of a list off the reactor if there is much to look at.
+pub(crate) async fn scan(
+    store: &Store,
+    kind: &Kind,
+    prefix: &str,
+    (after, limit, at): (Option<Key>, Option<usize>, Option<Revision>),
+    selection: &Selection,
+) -> Result<Scan, consort_store::Error> {
+    let choose = |store: &Store, prefix: &str, selection: &Selection| {
+        let mut filter = |head: &dyn Selectable| selection.matches(head);
+        let filter: Option<consort_store::Filter<'_>> = if selection.all() {
+            None
+        } else {
+            Some(&mut filter)
+        };
+        store.scan(prefix, after.as_ref(), limit, at, filter)
+    };
+    let (group, plural) = &kind.storage;
+    let all = store.count(&Key::prefix(group, plural, None));
+    let named = !prefix.ends_with('/');
+    let few = if selection.all() { MANY * 25 } else { MANY };
+    if all <= few || named || (selection.all() && limit.is_some_and(|limit| limit <= few)) {
+        return choose(store, prefix, selection);
+    }
+    let (store, prefix, selection) = (store.clone(), prefix.to_owned(), selection.clone());
+    let after = after.clone();
+    tokio::task::spawn_blocking(move || {
+        let mut filter = |head: &dyn Selectable| selection.matches(head);
+        let filter: Option<consort_store::Filter<'_>> = if selection.all() {
+            None
+        } else {
+            Some(&mut filter)
+        };
+        store.scan(&prefix, after.as_ref(), limit, at, filter)
+    })
+    .await
+    .map_err(|_| consort_store::Error::Closed)?
+}
+
+/// Choose one page, consistent at one revision.
+pub(crate) async fn page(
+    call: &Call,
+    kind: &Kind,
+    namespace: Option<&str>,
+    options: &ListOptions,
+    selection: &Selection,
+) -> Outcome<Page> {
+    let store = &call.inner.store;
+    let prefix = selected_prefix(kind, namespace, selection);
+    let collection = super::read::prefix(kind, namespace);
+    let mut after = None;
+    let mut at = None;
+    let mut left = None;
+    if let Some(text) = &options.page {
+        if options.revision.is_some_and(|revision| revision != 0) {
+            return Err(bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        let token = Token::decode(text)?;
+        let start = format!("{collection}{}", token.start);
+        after = Some(
+            Key::parse(&start)
+                .map_err(|_| bad_request(format!("continue key is not valid: {}", token.start)))?,
+        );
+        at = u64::try_from(token.rv).ok().map(Revision);
+        left = token.left;
+    } else if let Some(revision) = options.revision.filter(|revision| *revision != 0) {
+        let exact = match options.version_match {
+            Some(VersionMatch::Exact) => true,
+            Some(VersionMatch::NotOlderThan) => false,
+            // Without a match a limited list is exact, as it always was.
+            None => options.limit.is_some(),
+        };
+        reached(store, Some(revision)).await?;
+        at = exact.then_some(Revision(revision));
+    }
+    let paged = options.page.is_some();
+    let start = after
+        .as_ref()
+        .map(|key| key.as_str()[collection.len()..].to_owned());
+    let bounds = (after, options.limit, at);
+    let scan = scan(store, kind, &prefix, bounds, selection)
+        .await
+        .map_err(|error| match error {
+            consort_store::Error::Compacted { .. } if paged => {
+                expired_page(start.as_deref().unwrap_or_default())
+            }
+            consort_store::Error::Compacted { .. } => Box::new(Status::expired(
+                "The resourceVersion for the provided list is too old.",
+            )),
+            other => store_failure(other),
+        })?;
+    let mut page = Page {
+        next: None,
+        remaining: None,
+        scan,
+    };
+    if let Some(last) = &page.scan.next {
+        let counted = || match (left, paged) {
+            (Some(left), _) => Some(left.saturating_sub(page.scan.len() as u64)),
+            (None, false) => Some(store.count(&collection).saturating_sub(page.scan.len()) as u64),
+            (None, true) => None,
+        };
+        if selection.all() {
+            let exact = page.scan.remaining.map(|count| count as u64);
+            page.remaining = exact.or_else(counted);
+        }
+        let revision = i64::try_from(page.scan.revision.0).unwrap_or(-1);
+        let start = last.as_str().get(collection.len()..).unwrap_or_default();
+        page.next = Some(Token::encode(revision, start, page.remaining));
+    }
+    Ok(page)
+}
+
+/// A page was asked for at a revision that is no longer kept; the token in the answer goes on at the
+/// present one.
+fn expired_page(start: &str) -> Failure {
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    status.metadata.continue_token = Token::encode(-1, start, None);
+    Box::new(status)
+}
+
+/// `GET` of a collection.
+pub(crate) async fn list(
+    call: &Call,
+    kind: &Arc<Kind>,
+    namespace: Option<&str>,
+    options: &ListOptions,
+    name: Option<&str>,
+) -> Outcome<Response<Body>> {
+    let accept = call.accept()?;
+    let include = Include::parse(call.query.text("includeObject"))?;
+    let selection = Selection::parse(kind, options, name)?;
+    let page = page(call, kind, namespace, options, &selection).await?;
+    let form = Form::new(kind.clone(), accept, include);
+    let metadata = page.metadata();
+    match accept.encoding {
+        Encoding::Json => {
+            let (head, tail) = form.around(&metadata);
+            let items = Items {
+                source: Source::Stored(page.scan, form),
+                head: Some(head),
+                tail: Bytes::from_static(tail),
+                comma: true,
+                at: 0,
+            };
+            send(call, accept.encoding, items).await
+        }
+        Encoding::Protobuf => {
+            // The lengths come first on the wire: everything is encoded before anything is sent.
+            let items = tokio::task::spawn_blocking(move || -> Outcome<Items> {
+                let mut encoded = Vec::with_capacity(page.scan.len());
+                for at in 0..page.scan.len() {
+                    let object = page.scan.object(at).map_err(store_failure)?;
+                    encoded.push(form.item(&object)?);
+                }
+                let frame = form::proto_list(&form, &metadata, &encoded)?;
+                Ok(Items {
+                    source: Source::Made(encoded),
+                    head: Some(frame.head.into()),
+                    tail: frame.tail.into(),
+                    comma: false,
+                    at: 0,
+                })
+            });
+            let items = items.await.map_err(internal)??;
+            send(call, accept.encoding, items).await
+        }
+        Encoding::Yaml => {
+            let whole = tokio::task::spawn_blocking(move || -> Outcome<Bytes> {
+                let values = (0..page.scan.len())
+                    .map(|at| {
+                        let object = page.scan.object(at).map_err(store_failure)?;
+                        form.value(&object)
+                    })
+                    .collect::<Outcome<Vec<Value>>>()?;
+                crate::encoding::encode_value(&form.list(&metadata, &values), Encoding::Yaml)
+            });
+            let whole = whole.await.map_err(internal)??;
+            respond::compressed(call, StatusCode::OK, accept.encoding, whole).await
+        }
+    }
+}
+
+/// Where a list's items come from.
+enum Source {
+    /// They are read while they are sent.
+    Stored(Scan, Form),
+    /// They are protobuf messages in their envelopes.
+    Made(Vec<Bytes>),
+}
+
+/// A list on its way out.
+struct Items {
+    source: Source,
+    head: Option<Bytes>,
+    tail: Bytes,
+    /// Are items separated by commas?
+    comma: bool,
+    at: usize,
+}
+
+impl Items {
+    fn len(&self) -> usize {
+        match &self.source {
+            Source::Stored(scan, _) => scan.len(),
+            Source::Made(items) => items.len(),
+        }
+    }
+
+    fn done(&self) -> bool {
+        self.head.is_none() && self.tail.is_empty()
+    }
+
+    /// Can the next items be had at once, without the disk and without much work?
+    fn quick(&self) -> bool {
+        match &self.source {
+            Source::Stored(scan, form) => {
+                form.raw() && scan.resident(self.at..(self.at + STEP).min(scan.len()))
+            }
+            Source::Made(_) => true,
+        }
+    }
+
+    /// Append what comes next, `limit` bytes or a little more, and no more items than `steps`.
+    fn fill(&mut self, out: &mut BytesMut, limit: usize, steps: usize) -> Outcome<()> {
+        if let Some(head) = self.head.take() {
+            out.put_slice(&head);
+        }
+        let end = self.len().min(self.at.saturating_add(steps));
+        let mut length = Vec::new();
+        while self.at < end && out.len() < limit {
+            if self.comma && self.at > 0 {
+                out.put_u8(b',');
+            }
+            match &self.source {
+                Source::Stored(scan, form) if form.raw() => {
+                    out.put_slice(&scan.json(self.at).map_err(store_failure)?);
+                }
+                Source::Stored(scan, form) => {
+                    let object = scan.object(self.at).map_err(store_failure)?;
+                    out.put_slice(&form.item(&object)?);
+                }
+                Source::Made(items) => {
+                    let message = proto::message(&items[self.at]);
+                    length.clear();
+                    proto::item_head(message.len(), &mut length);
+                    out.put_slice(&length);
+                    out.put_slice(message);
+                }
+            }
+            self.at += 1;
+        }
+        if self.at == self.len() {
+            out.put_slice(&std::mem::take(&mut self.tail));
+        }
+        Ok(())
+    }
+
+    /// Append the next piece; what takes long is done off the reactor.
+    async fn piece(mut self, mut out: BytesMut, limit: usize) -> Outcome<(Self, BytesMut)> {
+        while out.len() < limit && !self.done() {
+            if self.quick() {
+                self.fill(&mut out, limit, STEP)?;
+                continue;
+            }
+            let work = tokio::task::spawn_blocking(move || -> Outcome<_> {
+                self.fill(&mut out, limit, usize::MAX)?;
+                Ok((self, out))
+            });
+            (self, out) = work.await.map_err(internal)??;
+        }
+        Ok((self, out))
+    }
+}
+
+/// Send a list: at once if it is short, else piece by piece.
+async fn send(call: &Call, encoding: Encoding, items: Items) -> Outcome<Response<Body>> {
+    let gzip = call.gzip();
+    let limit = if gzip { GZIP_FROM } else { PIECE };
+    let (items, first) = items.piece(BytesMut::with_capacity(PIECE), limit).await?;
+    let first = first.freeze();
+    if items.done() {
+        return Ok(respond::bytes(StatusCode::OK, encoding, first));
+    }
+    let pieces = Pieces {
+        items: Some(items),
+        first: Some(first),
+        sent: VecDeque::new(),
+    };
+    let pulse = Pulse::of(call);
+    let mut response = if gzip {
+        pulse.answer(Packed::new(pieces))
+    } else {
+        pulse.answer(pieces)
+    };
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(encoding.media_type()),
+    );
+    if gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    Ok(response)
+}
+
+/// A long list, piece by piece.
+struct Pieces {
+    items: Option<Items>,
+    first: Option<Bytes>,
+    /// Buffers given out: they are used again when the connection has sent them, which spares the
+    /// system from finding fresh memory for all of a list.
+    sent: VecDeque<Bytes>,
+}
+
+impl Feed for Pieces {
+    async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        if let Some(first) = self.first.take() {
+            return Some(Ok(first));
+        }
+        let items = self.items.take().filter(|items| !items.done())?;
+        let out = self.buffer();
+        Some(match items.piece(out, PIECE).await {
+            Ok((items, out)) => {
+                self.items = Some(items);
+                let piece = out.freeze();
+                if self.sent.len() < 16 {
+                    self.sent.push_back(piece.clone());
+                }
+                Ok(piece)
+            }
+            Err(failure) => Err(broken_off(failure.message)),
+        })
+    }
+}
+
+impl Pieces {
+    fn buffer(&mut self) -> BytesMut {
+        if let Some(oldest) = self.sent.pop_front() {
+            match oldest.try_into_mut() {
+                Ok(mut buffer) => {
+                    buffer.clear();
+                    return buffer;
+                }
+                Err(shared) => self.sent.push_front(shared),
+            }
+        }
+        BytesMut::with_capacity(PIECE + 16 * 1024)
+    }
+}
+
+/// A long list, compressed while it is sent.
+struct Packed {
+    pieces: Pieces,
+    encoder: Option<flate2::write::GzEncoder<Vec<u8>>>,
+}
+
+impl Packed {
+    fn new(pieces: Pieces) -> Self {
+        let encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        Self {
+            pieces,
+            encoder: Some(encoder),
+        }
+    }
+}
+
+impl Feed for Packed {
+    async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        loop {
+            let mut encoder = self.encoder.take()?;
+            let piece = match self.pieces.next().await {
+                Some(Ok(piece)) => Some(piece),
+                Some(Err(error)) => return Some(Err(error)),
+                None => None,
+            };
+            let work = tokio::task::spawn_blocking(move || -> std::io::Result<_> {
+                let Some(piece) = piece else {
+                    return Ok((None, encoder.finish()?));
+                };
+                encoder.write_all(&piece)?;
+                let out = std::mem::take(encoder.get_mut());
+                Ok((Some(encoder), out))
+            });
+            match work.await {
+                Ok(Ok((encoder, out))) => {
+                    self.encoder = encoder;
+                    if !out.is_empty() {
+                        return Some(Ok(out.into()));
+                    }
+                }
+                Ok(Err(error)) => return Some(Err(broken_off(error))),
+                Err(error) => return Some(Err(broken_off(error))),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_token_comes_back_as_it_was_and_nonsense_is_refused() {
+        let token = Token::decode(&Token::encode(7, "default/web", Some(3))).unwrap();
+        assert_eq!(
+            (token.rv, token.start.as_str(), token.left),
+            (7, "default/web", Some(3))
+        );
+        let zero = Token::encode(0, "default/web", None);
+        let other = URL_SAFE_NO_PAD.encode(r#"{"v":"v2","rv":1,"start":"a"}"#);
+        for text in ["", "abc", "e30", "!!", &zero, &other] {
+            let refused = Token::decode(text).err().unwrap();
+            assert_eq!(refused.code, 400, "{text}");
+            assert!(refused.message.contains("continue key is not valid"));
+        }
+    }
+}
