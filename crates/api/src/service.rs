@@ -6,8 +6,8 @@ use crate::call::Call;
 use crate::error::{Outcome, bad_request, fail};
 use crate::handlers::update::Part;
 use crate::handlers::{
-    bind, component_status, create, delete, evict, list, patch, read, reviews, scale, token, update,
-    watch,
+    bind, component_status, create, delete, evict, list, patch, read, reviews, scale, token,
+    update, watch,
 };
 use crate::identity::{Attributes, User};
 use crate::impersonate;

@@ -19,7 +19,6 @@
 //! ```
 
 pub mod cron;
-pub mod field_error;
 mod encodings;
 pub mod field_error;
 mod head_view;

@@ -69,7 +69,6 @@ impl Word {
             Self::Error => "ERROR",
         }
     }
-
 }
 
 /// `GET` of a collection with `watch`.
