@@ -9,6 +9,7 @@ mod administration;
 mod cleanup;
 mod errors;
 mod harness;
+mod images;
 mod kills;
 mod objects;
 mod servers;
