@@ -118,7 +118,7 @@ impl Checker<'_> {
                     } else {
                         ty
                     };
-                    joined = Some(self.join(item, joined, ty));
+                    joined = Some(self.join(joined, ty));
                 }
                 Type::list(joined.unwrap_or_else(|| self.known.fresh()))
             }
@@ -126,14 +126,14 @@ impl Checker<'_> {
                 let (mut keys, mut values) = (None, None);
                 for entry in entries {
                     let ty = self.check(entry.key);
-                    keys = Some(self.join(entry.key, keys, ty));
+                    keys = Some(self.join(keys, ty));
                     let ty = self.check(entry.value);
                     let ty = if entry.optional {
                         self.unwrapped(entry.value, ty)
                     } else {
                         ty
                     };
-                    values = Some(self.join(entry.value, values, ty));
+                    values = Some(self.join(values, ty));
                 }
                 let key = keys.unwrap_or_else(|| self.known.fresh());
                 let value = values.unwrap_or_else(|| self.known.fresh());
@@ -158,18 +158,15 @@ impl Checker<'_> {
     }
 
     /// The common type of an aggregate's parts.
-    fn join(&mut self, id: Id, previous: Option<Type>, current: Type) -> Type {
+    fn join(&mut self, previous: Option<Type>, current: Type) -> Type {
         let Some(previous) = previous else {
             return current;
         };
         if self.known.assignable(&previous, &current) {
             return most_general(&previous, &current);
         }
-        if !self.env.homogeneous() {
-            return Type::Dyn;
-        }
-        self.mismatch(id, &previous, &current);
-        Type::Error
+        // Kubernetes refuses mixed types too, but only later, and not inside what is formatted.
+        Type::Dyn
     }
 
     fn local(&self, name: &str) -> Option<&Type> {

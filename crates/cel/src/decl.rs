@@ -1,6 +1,6 @@
 //! Declared types: what a schema says of a value, for checking, for sizes and for reading JSON.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use indexmap::IndexMap;
 use serde_json::Value as Json;
@@ -32,7 +32,6 @@ pub(crate) enum Reading {
     Double,
     Int,
     Bool,
-    Untyped,
     /// No type, and unknown fields are kept: may only be compared.
     Preserved,
 }
@@ -173,6 +172,26 @@ impl Decl {
     /// The identifier of a property, if expressions may see it.
     pub(crate) fn field_name(&self, property: &str) -> Option<&str> {
         self.0.properties.get(property)?.escaped.as_deref()
+    }
+
+    /// The declaration of a property by its identifier.
+    pub(crate) fn field(&self, identifier: &str) -> Option<&Decl> {
+        let name = unescape_borrowed(identifier)?;
+        let property = self.0.properties.get(&*name)?;
+        property.escaped.as_ref().map(|_| &property.decl)
+    }
+
+    /// The declaration of the keys of maps: texts, of whose length upstream's sizes say nothing (that is: zero).
+    pub(crate) fn key() -> &'static Decl {
+        static KEY: LazyLock<Decl> = LazyLock::new(|| {
+            Decl(Arc::new(Node::scalar(
+                Type::String,
+                Reading::Text(TextFormat::Plain),
+                0,
+                2,
+            )))
+        });
+        &KEY
     }
 
     fn exposed(&self) -> bool {

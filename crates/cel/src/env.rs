@@ -248,10 +248,6 @@ impl Env {
         plan::plan(&ast, root, &checked, self, estimate).map_err(|fault| vec![fault])
     }
 
-    pub(crate) fn homogeneous(&self) -> bool {
-        self.base.kubernetes
-    }
-
     pub(crate) fn variable(&self, name: &str) -> Option<(usize, &Variable)> {
         self.variables
             .iter()

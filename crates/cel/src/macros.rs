@@ -87,6 +87,19 @@ pub(crate) fn expand(
             let name = name.clone();
             Ok(Some(build.bind(name, *init, *result)))
         }
+        ("sortBy", [variable, key]) if macros.two_variables => {
+            if matches!(
+                build.ast.expr(target),
+                Expr::Literal(_) | Expr::Map(_) | Expr::Struct { .. }
+            ) {
+                return Err(build.fault(
+                    target,
+                    "sortBy can only be applied to a list, identifier, comprehension, call or select expression",
+                ));
+            }
+            let variable = build.variable(*variable, "argument is not an identifier")?;
+            Ok(Some(build.sort_by(target, variable, *key)))
+        }
         (_, [first, second, rest @ ..]) if macros.two_variables => {
             build.two_variables(function, target, *first, *second, rest)
         }
@@ -256,6 +269,21 @@ impl Builder<'_> {
         }
         let result = self.accumulator();
         self.fold(over, init, condition, step, result)
+    }
+
+    /// Sorts by what an expression says of each item: the list is bound to a name, so that it is worked out once.
+    fn sort_by(&mut self, target: Id, variable: Arc<str>, key: Id) -> Id {
+        const INPUT: &str = "@__sortBy_input__";
+        let over = self.ident(INPUT);
+        let keys = self.collect(over, variable, None, None, key);
+        let list = self.ident(INPUT);
+        let function = "@sortByAssociatedKeys".into();
+        let sorted = self.add(Expr::Call {
+            function,
+            target: Some(list),
+            args: vec![keys],
+        });
+        self.bind(INPUT.into(), target, sorted)
     }
 
     fn bind(&mut self, variable: Arc<str>, init: Id, result: Id) -> Id {

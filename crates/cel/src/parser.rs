@@ -168,6 +168,9 @@ impl Parser<'_> {
     fn whole(&mut self) -> Parsed<Id> {
         let root = self.expr()?;
         if *self.token() != Token::End {
+            if *self.ahead(1) != Token::End {
+                return Err(self.mismatched("<EOF>"));
+            }
             let message = format!(
                 "Syntax error: extraneous input '{}' expecting <EOF>",
                 self.shown()
@@ -337,6 +340,8 @@ impl Parser<'_> {
             _ => {
                 return Err(if *self.token() == Token::End {
                     self.mismatched("{'?', IDENTIFIER, ESC_IDENTIFIER}")
+                } else if matches!(self.token(), Token::Symbol("true" | "false" | "null")) {
+                    self.mismatched("IDENTIFIER")
                 } else {
                     Fault {
                         place: self.place(),

@@ -272,6 +272,13 @@ impl Planner<'_> {
             pattern = Some(compiled);
         }
         let stops = args.len() > 2 || pattern.is_some() || matches!(name, "format" | "findAll");
+        // What an empty list sums up to depends on what it would hold.
+        let run = match overload {
+            "list_uint_sum_uint" => crate::libraries::lists::SUM_UINT,
+            "list_double_sum_double" => crate::libraries::lists::SUM_DOUBLE,
+            "list_duration_sum_duration" => crate::libraries::lists::SUM_DURATION,
+            _ => run,
+        };
         let grows = match name {
             "_+_" => Grows::List,
             "cel.@mapInsert" => Grows::Map,

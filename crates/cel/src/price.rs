@@ -97,8 +97,10 @@ pub(crate) fn of(function: &str, overload: &str) -> Price {
         "containsCIDR" => Price::ContainsCidr(overload == "cidr_contains_cidr_string"),
         "validate" => Price::Format,
         _ => match overload {
-            "starts_with_string" | "ends_with_string" | "string_to_bytes" | "bytes_to_string"
-            | "strings_quote" | "string_format" => Price::Text(0),
+            "starts_with_string" | "ends_with_string" => Price::Text(1),
+            "string_to_bytes" | "bytes_to_string" | "strings_quote" | "string_format" => {
+                Price::Text(0)
+            }
             "in_list" => Price::In,
             "less_string"
             | "greater_string"

@@ -6,7 +6,7 @@ use crate::checker::Checked;
 use crate::libraries::regex::compile;
 use crate::source::Fault;
 use crate::types::Type;
-use crate::value::{Value, parse_duration, parse_timestamp};
+use crate::value::{Timestamp, Value, parse_duration, parse_timestamp};
 
 /// Looks at all constants below `root`.
 pub(crate) fn constants(ast: &Ast, root: Id, checked: &Checked) -> Result<(), Vec<Fault>> {
@@ -38,7 +38,14 @@ fn visit(ast: &Ast, id: Id, checked: &Checked, faults: &mut Vec<Fault>) {
                     }
                 }
                 ("timestamp", None, [arg]) => {
-                    if text(ast, *arg).is_some_and(|text| parse_timestamp(text).is_err()) {
+                    let wrong = match ast.expr(*arg) {
+                        Expr::Literal(Value::String(text)) => parse_timestamp(text).is_err(),
+                        Expr::Literal(Value::Int(seconds)) => {
+                            Timestamp::from_seconds(*seconds).is_none()
+                        }
+                        _ => false,
+                    };
+                    if wrong {
                         faults.push(fault(*arg, "invalid timestamp argument".to_owned()));
                     }
                 }

@@ -166,7 +166,7 @@ fn american(value: f64, precision: usize, scientific: bool) -> String {
             })
             .collect();
         let sign = if number < 0 { "⁻" } else { "" };
-        return format!("{mantissa}\u{202f}×\u{202f}10{sign}{digits}");
+        return format!("{mantissa}×10{sign}{digits}");
     }
     let text = format!("{value:.precision$}");
     let (sign, rest) = text

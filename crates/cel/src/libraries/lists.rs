@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::standard::ADD;
 use crate::EvalError;
-use crate::functions::{Context, Library};
+use crate::functions::{Context, Library, Run};
 use crate::libraries::{Answer, failed, no_overload, strings};
 use crate::value::{Duration, Key, List, MAX_ITEMS, Value, compare, equal};
 
@@ -13,7 +13,7 @@ pub(crate) const LIBRARY: Library = Library {
     declarations: include_str!("lists.decl"),
     functions: &[
         ("isSorted", is_sorted),
-        ("sum", sum),
+        ("sum", |context, args| sum(context, args, Value::Int(0))),
         ("max", |context, args| {
             best(context, args, "max", Ordering::Less)
         }),
@@ -98,7 +98,13 @@ fn is_sorted<'a>(context: &mut Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
     Ok(Value::Bool(true))
 }
 
-fn sum<'a>(context: &mut Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
+/// `sum` where an empty list is one of unsigned numbers, and so on.
+pub(crate) const SUM_UINT: Run = |context, args| sum(context, args, Value::Uint(0));
+pub(crate) const SUM_DOUBLE: Run = |context, args| sum(context, args, Value::Double(0.0));
+pub(crate) const SUM_DURATION: Run =
+    |context, args| sum(context, args, Value::Duration(Duration(0)));
+
+fn sum<'a>(context: &mut Context<'_>, args: &[Value<'a>], zero: Value<'a>) -> Answer<'a> {
     let [Value::List(list)] = args else {
         return no_overload();
     };
@@ -110,7 +116,7 @@ fn sum<'a>(context: &mut Context<'_>, args: &[Value<'a>]) -> Answer<'a> {
         });
     }
     match total {
-        None => Ok(Value::Int(0)),
+        None => Ok(zero),
         Some(
             total @ (Value::Int(_)
             | Value::Uint(_)

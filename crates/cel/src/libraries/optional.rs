@@ -104,6 +104,7 @@ fn is_zero(value: &Value<'_>) -> bool {
         Value::String(text) => text.is_empty(),
         Value::Bytes(bytes) => bytes.is_empty(),
         Value::Duration(value) => value.0 == 0,
+        Value::Timestamp(at) => at.is_zero(),
         Value::List(list) => list.is_empty(),
         Value::Map(map) => map.is_empty(),
         Value::Object(object) => object.fields.is_empty(),

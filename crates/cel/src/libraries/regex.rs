@@ -37,8 +37,46 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, EvalError> {
         .build()
         .map_err(|error| match error {
             ::regex::Error::CompiledTooBig(_) => bad("expression too large".to_owned()),
-            _ => bad(format!("invalid pattern: `{pattern}`")),
+            other => bad(why(&other.to_string(), pattern)),
         })
+}
+
+/// What is wrong with a pattern, in Go's words.
+fn why(error: &str, pattern: &str) -> String {
+    let what = error
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("error: "))
+        .unwrap_or_default();
+    let whole = |what: &str| format!("{what}: `{pattern}`");
+    match what {
+        "unopened group" => whole("unexpected )"),
+        "unclosed group" => whole("missing closing )"),
+        "unclosed character class" => {
+            let rest = pattern.rfind('[').map_or(pattern, |at| &pattern[at..]);
+            format!("missing closing ]: `{rest}`")
+        }
+        "repetition operator missing expression" => {
+            let operator = pattern
+                .chars()
+                .find(|c| matches!(c, '*' | '+' | '?'))
+                .unwrap_or('*');
+            format!("missing argument to repetition operator: `{operator}`")
+        }
+        what if what.starts_with("invalid character class range") => {
+            whole("invalid character class range")
+        }
+        what if what.starts_with("Unicode property not found") => {
+            whole("invalid character class range")
+        }
+        what if what.contains("group name") || what.contains("capture group") => {
+            whole("invalid named capture")
+        }
+        what if what.contains("flag") || what.contains("look-around") => {
+            whole("invalid or unsupported Perl syntax")
+        }
+        _ => whole("invalid pattern"),
+    }
 }
 
 /// Runs `with` on the pattern: the one compiled beforehand, or the text's.

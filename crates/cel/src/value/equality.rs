@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
 
-use super::{Key, List, Map, Value, Work, compare};
+use super::{Key, List, Map, Value, Work, compare, json};
 use crate::EvalError;
 use crate::decl::ListKind;
 
@@ -115,16 +115,35 @@ fn maps<'a>(a: &Map<'a>, b: &Map<'a>, work: &mut Work) -> Result<bool, EvalError
         return Ok(false);
     }
     work.spend(a.len())?;
-    if let (Map::Json(entries, Some(decl)), Map::Json(others, _)) = (a, b)
+    if let (Map::Json(entries, Some(decl)), Map::Json(others, other_decl)) = (a, b)
         && decl.values().is_none()
     {
-        // Fields without a declaration are compared as they are.
         for (name, value) in *entries {
-            if decl.property(name).is_none() && others.get(name).is_some_and(|other| other != value)
-            {
+            let Some(field) = decl.property(name) else {
+                // Fields without a declaration are compared as they are.
+                if others.get(name).is_some_and(|other| other != value) {
+                    return Ok(false);
+                }
+                continue;
+            };
+            let other_field = other_decl
+                .and_then(|decl| decl.property(name))
+                .unwrap_or(field);
+            let other = others.get(name).filter(|other| !other.is_null());
+            let same = match (Some(value).filter(|value| !value.is_null()), other) {
+                (Some(value), Some(other)) => equal(
+                    &json::read(value, field)?,
+                    &json::read(other, other_field)?,
+                    work,
+                )?,
+                (None, None) => true,
+                _ => false,
+            };
+            if !same {
                 return Ok(false);
             }
         }
+        return Ok(true);
     }
     for key in a.keys() {
         match (a.find(&key)?, b.find(&key)?) {

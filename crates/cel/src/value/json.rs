@@ -82,7 +82,6 @@ pub(crate) fn read<'a>(value: &'a Json, decl: &'a Decl) -> Result<Value<'a>, Eva
         (Reading::Bool, other) => {
             failed(format!("invalid data, expected bool, got {}", kind(other)))
         }
-        (Reading::Untyped, value) => Ok(untyped(value)),
         (Reading::Preserved, value) => Ok(Value::Preserved(value)),
     }
 }

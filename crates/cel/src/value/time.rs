@@ -73,8 +73,9 @@ impl Timestamp {
         self.seconds
     }
 
-    pub(crate) fn nanos(self) -> u32 {
-        self.nanos
+    /// Whether it is the first one there is, which Go takes for none.
+    pub(crate) fn is_zero(self) -> bool {
+        self.seconds == MIN_SECONDS && self.nanos == 0
     }
 
     fn total(self) -> i128 {
