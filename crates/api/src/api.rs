@@ -2,6 +2,7 @@
 
 use crate::addresses::Addresses;
 use crate::call::Call;
+use crate::custom;
 use crate::documents::Documents;
 use crate::error::{Outcome, fail};
 use crate::identity::tokens::Signer;
@@ -158,6 +159,12 @@ impl Inner {
         self.registry.load_full()
     }
 
+    /// Serve these custom kinds beside the built-in ones from now on.
+    pub(crate) fn serve_custom(&self, kinds: Vec<Arc<Kind>>) {
+        let present = self.registry.load();
+        self.registry.store(Arc::new(present.with_custom(kinds)));
+    }
+
     /// The way to the nodes, if there is one.
     pub(crate) fn connector(&self) -> Option<Arc<dyn NodeConnector>> {
         self.nodes.read().clone()
@@ -265,6 +272,8 @@ impl Api {
             stop.clone(),
         ));
         tasks.spawn(Arc::clone(&inner.pulses).watch_over(inner.limits.stalled, stop.clone()));
+        let catalog = custom::load(&inner)?;
+        tasks.spawn(catalog.follow(inner.clone()));
         tasks.close();
         startup::create_basics(&inner, options.advertise).await?;
         Ok(Self {

@@ -22,6 +22,8 @@ pub(crate) struct Call {
     pub registry: Arc<Registry>,
     /// Who asks.
     pub user: Arc<User>,
+    /// It is about objects of a custom kind, which have no protobuf form.
+    pub custom: bool,
     /// Method, URI, headers, extensions.
     pub parts: Parts,
     /// The query string.
@@ -46,9 +48,9 @@ impl Call {
 
     /// The form of the answer the client wants.
     pub(crate) fn accept(&self) -> Outcome<Accept> {
-        match negotiate::accept(self.header(ACCEPT)) {
+        match negotiate::accept_of(self.header(ACCEPT), !self.custom) {
             Some(accept) => Ok(accept),
-            None => fail(Status::not_acceptable(MEDIA_TYPES)),
+            None => fail(Status::not_acceptable(self.media_types())),
         }
     }
 
@@ -66,8 +68,16 @@ impl Call {
     /// The encoding of the request's body.
     pub(crate) fn body_encoding(&self) -> Outcome<Encoding> {
         match negotiate::body_encoding(&self.content_type()) {
-            Some(encoding) => Ok(encoding),
-            None => fail(Status::unsupported_media_type(MEDIA_TYPES)),
+            Some(encoding) if !self.custom || encoding != Encoding::Protobuf => Ok(encoding),
+            _ => fail(Status::unsupported_media_type(self.media_types())),
+        }
+    }
+
+    fn media_types(&self) -> &'static [&'static str] {
+        if self.custom {
+            &MEDIA_TYPES[..2]
+        } else {
+            MEDIA_TYPES
         }
     }
 

@@ -96,7 +96,7 @@ impl Form {
         match self.accept.shape {
             Shape::Table(version) => table::table(&self.kind, version, metadata, items, true),
             Shape::Whole => json!({
-                "kind": format!("{}List", self.kind.kind),
+                "kind": self.kind.list_kind,
                 "apiVersion": self.kind.api_version(),
                 "metadata": metadata,
                 "items": items,

@@ -1,5 +1,6 @@
 //! What the server knows of a kind: its names, its subresources, and a small [`Strategy`].
 
+use crate::custom::Version;
 use crate::schema::KindSchema;
 use crate::strategy::{Bare, Strategy};
 use consort_object::schema::Gvk;
@@ -92,6 +93,8 @@ pub(crate) struct Kind {
     pub version: String,
     /// Kind, as in `kind:`.
     pub kind: String,
+    /// Kind of its lists.
+    pub list_kind: String,
     /// Plural resource name, as in paths.
     pub plural: String,
     /// Singular resource name.
@@ -137,6 +140,7 @@ impl Kind {
             group: group.into(),
             version: version.into(),
             kind: kind.into(),
+            list_kind: format!("{kind}List"),
             plural: plural.into(),
             singular: kind.to_lowercase(),
             short: Vec::new(),
@@ -198,6 +202,14 @@ impl Kind {
     pub(crate) fn strategy(mut self, strategy: impl Strategy + 'static) -> Self {
         self.strategy = Arc::new(strategy);
         self
+    }
+
+    /// The version of a definition that brought it; none for a built-in kind.
+    pub(crate) fn custom(&self) -> Option<&Arc<Version>> {
+        match &self.schema {
+            KindSchema::Custom(version) => Some(version),
+            _ => None,
+        }
     }
 
     /// Is it kept in the store?

@@ -37,6 +37,7 @@ mod api;
 mod body;
 mod call;
 mod client;
+mod custom;
 mod defaults;
 mod discovery;
 mod documents;

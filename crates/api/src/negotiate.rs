@@ -119,6 +119,11 @@ fn encoding(media: &str) -> Option<Encoding> {
 
 /// Choose the form of an answer. `None`: nothing the header names can be served (406).
 pub(crate) fn accept(header: Option<&str>) -> Option<Accept> {
+    accept_of(header, true)
+}
+
+/// The same for objects that may have no protobuf form; their metadata has one.
+pub(crate) fn accept_of(header: Option<&str>, protobuf: bool) -> Option<Accept> {
     let Some(header) = header.filter(|header| !header.trim().is_empty()) else {
         return Some(Accept::default());
     };
@@ -137,6 +142,9 @@ pub(crate) fn accept(header: Option<&str>) -> Option<Accept> {
             Some("PartialObjectMetadataList") if known_group => Shape::MetadataList,
             Some(_) => return None,
         };
+        if encoding == Encoding::Protobuf && shape == Shape::Whole && !protobuf {
+            return None;
+        }
         Some(Accept { encoding, shape })
     })
 }

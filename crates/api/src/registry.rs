@@ -1,34 +1,61 @@
 //! The kinds served, found by resource or by kind.
 
 use crate::kind::Kind;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Every kind served, as it stands at one moment: a change of a kind makes a new registry.
 pub(crate) struct Registry {
     kinds: Vec<Arc<Kind>>,
+    /// So many of them are built in; custom ones follow.
+    builtin: usize,
     resources: HashMap<String, Vec<usize>>,
     groups: Vec<(String, String)>,
 }
 
 impl Registry {
-    /// A registry of these kinds.
+    /// A registry of the built-in kinds.
     pub(crate) fn new(kinds: Vec<Kind>) -> Self {
         let kinds: Vec<Arc<Kind>> = kinds.into_iter().map(Arc::new).collect();
+        Self::of(kinds.len(), kinds)
+    }
+
+    /// The same built-in kinds, and these custom ones. A built-in kind hides a custom one of its name.
+    pub(crate) fn with_custom(&self, mut custom: Vec<Arc<Kind>>) -> Self {
+        custom.retain(|kind| {
+            self.kinds[..self.builtin].iter().all(|own| {
+                own.group != kind.group || own.version != kind.version || own.plural != kind.plural
+            })
+        });
+        custom.sort_by(|left, right| {
+            left.group
+                .cmp(&right.group)
+                .then_with(|| priority(&right.version).cmp(&priority(&left.version)))
+                .then_with(|| left.version.cmp(&right.version))
+                .then_with(|| left.plural.cmp(&right.plural))
+        });
+        let mut kinds = self.kinds[..self.builtin].to_vec();
+        kinds.extend(custom);
+        Self::of(self.builtin, kinds)
+    }
+
+    fn of(builtin: usize, kinds: Vec<Arc<Kind>>) -> Self {
         let mut resources: HashMap<String, Vec<usize>> = HashMap::new();
-        let mut groups = Vec::new();
+        let mut groups: Vec<(String, String)> = Vec::new();
+        let mut seen = HashSet::new();
         for (index, kind) in kinds.iter().enumerate() {
             resources
                 .entry(kind.plural.clone())
                 .or_default()
                 .push(index);
             let group = (kind.group.clone(), kind.version.clone());
-            if !groups.contains(&group) {
+            if seen.insert(group.clone()) {
                 groups.push(group);
             }
         }
         Self {
             kinds,
+            builtin,
             resources,
             groups,
         }
@@ -62,5 +89,43 @@ impl Registry {
             .iter()
             .map(|index| &self.kinds[*index])
             .find(|kind| kind.group == group && kind.version == version)
+    }
+}
+
+/// How much a version is preferred: `v2` over `v1`, that over `v1beta1`, that over `v1alpha1`, and all of
+/// them over anything else.
+fn priority(version: &str) -> (u8, u64, u64) {
+    let parse = || -> Option<(u8, u64, u64)> {
+        let rest = version.strip_prefix('v')?;
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let major = rest[..end].parse().ok()?;
+        let stage = &rest[end..];
+        if stage.is_empty() {
+            return Some((3, major, 0));
+        }
+        for (name, rank) in [("beta", 2), ("alpha", 1)] {
+            if let Some(minor) = stage.strip_prefix(name) {
+                return Some((rank, major, minor.parse().ok()?));
+            }
+        }
+        None
+    };
+    parse().unwrap_or((0, 0, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stable_versions_come_before_others() {
+        let mut versions = ["foo", "v1alpha1", "v1", "v10", "v2beta1", "v2", "v1beta3"];
+        versions.sort_by_key(|version| std::cmp::Reverse(priority(version)));
+        assert_eq!(
+            versions,
+            ["v10", "v2", "v1", "v2beta1", "v1beta3", "v1alpha1", "foo"]
+        );
     }
 }

@@ -1,18 +1,22 @@
 //! What a kind's objects look like, and what it takes to read one from a client.
 
+use crate::custom::{Refused, Version};
 use crate::encoding::{self, Decoded};
 use crate::error::{Outcome, fail, internal};
 use crate::negotiate::Encoding;
 use crate::request::FieldValidation;
-use consort_object::schema::{self, Gvk, Message, Schema};
+use consort_object::schema::{self, DecodeError, Gvk, Message, Schema};
 use consort_object::status::Status;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The schema of a kind, wherever it comes from. Cheap to clone.
 #[derive(Clone)]
 pub(crate) enum KindSchema {
     /// One of the messages that the server knows from the start.
     Builtin(&'static Message),
+    /// The schema of a version of a custom resource's definition.
+    Custom(Arc<Version>),
     /// There is none: objects of the kind cannot be read.
     Missing,
 }
@@ -47,6 +51,10 @@ impl KindSchema {
         match self {
             Self::Builtin(message) => schema::coerce_and_check(Schema::builtin(), message, value)
                 .map_err(|error| Box::new(error.status(gvk))),
+            Self::Custom(version) => version.canonical(value).map_err(|refused| match refused {
+                Refused::Status(failure) => failure,
+                Refused::Field(error) => Box::new(DecodeError::Type(error.to_string()).status(gvk)),
+            }),
             Self::Missing => Err(internal(format!("no schema for {gvk}"))),
         }
     }
@@ -55,7 +63,7 @@ impl KindSchema {
     pub(crate) fn strategic(&self, supported: &[&str]) -> Outcome<&'static Message> {
         match self {
             Self::Builtin(message) => Ok(message),
-            Self::Missing => fail(Status::unsupported_media_type(supported)),
+            Self::Custom(_) | Self::Missing => fail(Status::unsupported_media_type(supported)),
         }
     }
 }

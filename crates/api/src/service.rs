@@ -168,6 +168,14 @@ async fn handle(
         inner,
         user,
         registry: asked.registry,
+        custom: asked
+            .kind
+            .as_ref()
+            .is_some_and(|kind| kind.custom().is_some())
+            && asked
+                .target
+                .as_ref()
+                .is_some_and(|target| target.subresource.as_deref() != Some("scale")),
         parts,
         query: asked.query,
     };
@@ -193,11 +201,15 @@ async fn handle(
         None
     };
     let work = dispatch(&call, &kind, &target, asked.verb, body);
-    if long {
+    let mut response = if long {
         work.await
     } else {
         within(limit, &call, work).await
+    }?;
+    if let Some(warning) = kind.custom().and_then(|version| version.deprecation()) {
+        respond::warn(&mut response, &[warning.to_owned()]);
     }
+    Ok(response)
 }
 
 /// A request may ask for less time than the server gives, not for more.
@@ -303,6 +315,16 @@ async fn dispatch(
         return component_status::serve(call, kind, name);
     }
     let list_options = || ListOptions::parse(&call.query);
+    if verb == "create"
+        && kind
+            .custom()
+            .is_some_and(|version| version.definition.terminating)
+    {
+        let mut status = Status::method_not_allowed();
+        status.message =
+            "create not allowed while custom resource definition is terminating".into();
+        return fail(status);
+    }
     match (verb, name) {
         ("get", Some(name)) => read::get(call, kind, namespace, name).await,
         ("list", None) => list::list(call, kind, namespace, &list_options()?, None).await,

@@ -142,6 +142,9 @@ pub(crate) trait Strategy: Send + Sync {
     /// Set what only the server sets when the status is written.
     fn prepare_status(&self, _new: &mut Value, _old: &Value) {}
 
+    /// The object is asked to go: add what must happen before it does.
+    fn deleting(&self, _object: &mut Value) {}
+
     /// Check a new object.
     fn validate(&self, _object: &Value, _at: &Path<'_>, _errors: &mut Errors) {}
 

@@ -5,6 +5,7 @@ use crate::admission;
 use crate::api::Inner;
 use crate::body::Body;
 use crate::call::Call;
+use crate::custom;
 use crate::encoding;
 use crate::error::{Outcome, bad_request, fail};
 use crate::handlers::read;
@@ -51,18 +52,21 @@ pub(crate) async fn create(
     )
     .await?;
     written.warnings.splice(0..0, decoded.warnings);
-    answer(call, kind, written)
+    answer(call, kind, written).await
 }
 
 /// Answer with what was written.
-pub(crate) fn answer(call: &Call, kind: &Kind, written: Written) -> Outcome<Response<Body>> {
+pub(crate) async fn answer(call: &Call, kind: &Kind, written: Written) -> Outcome<Response<Body>> {
     let code = if written.created {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
     let mut response = match written.result {
-        WrittenObject::Stored(object) => respond::object(call, kind, code, &object)?,
+        WrittenObject::Stored(object) => {
+            let object = custom::shown(&call.inner, kind, object).await?;
+            respond::object(call, kind, code, &object)?
+        }
         WrittenObject::Dry(value) => respond::unstored(call, kind, code, value)?,
     };
     respond::warn(&mut response, &written.warnings);
@@ -122,7 +126,7 @@ pub(crate) async fn insert(
         }
         let write = Write::Put {
             key,
-            draft: write::draft(kind, &value)?,
+            draft: custom::drafted(inner, kind, &value).await?,
             expect: Expect::Absent,
         };
         match write::commit(inner, write).await? {

@@ -7,6 +7,7 @@ use super::write::{self, Committed};
 use crate::api::Inner;
 use crate::body::Body;
 use crate::call::Call;
+use crate::custom;
 use crate::encoding;
 use crate::error::{Outcome, fail, internal};
 use crate::handlers::update::uid_conflict;
@@ -83,6 +84,7 @@ pub(crate) async fn delete(
             Ok(respond::status(&status, encoding))
         }
         Deleted::Gone(object) | Deleted::Marked(object) => {
+            let object = custom::shown(&call.inner, kind, object).await?;
             respond::object(call, kind, StatusCode::OK, &object)
         }
         Deleted::WouldMark(value) => respond::unstored(call, kind, StatusCode::OK, value),
@@ -103,6 +105,7 @@ pub(crate) async fn remove(
     for _ in 0..ATTEMPTS {
         let current = read::find(&inner.store, kind, namespace, target)?;
         preconditions(kind, target, &current, options)?;
+        let current = custom::shown(inner, kind, current).await?;
         let old = current.value().map_err(internal)?;
         let key = read::key(kind, namespace, target)?;
         let marked = mark(kind, &old, options);
@@ -169,7 +172,10 @@ fn preconditions(
 /// What an object becomes that cannot go at once; `None`: it can.
 fn mark(kind: &Kind, old: &Value, options: &DeleteOptions) -> Option<Value> {
     let mut new = old.clone();
-    let finalizers = finalizers(old, options.propagation, kind.orphans);
+    if at(old, &["metadata", "deletionTimestamp"]).is_none() {
+        kind.strategy.deleting(&mut new);
+    }
+    let finalizers = finalizers(&new, options.propagation, kind.orphans);
     let held = !finalizers.is_empty();
     let meta = ensure(&mut new, "metadata");
     if held {
@@ -257,12 +263,15 @@ pub(crate) async fn collection(
     let options = options(call, &body)?;
     let selection = Selection::parse(kind, selected, None)?;
     let page = list::page(call, kind, namespace, selected, &selection).await?;
-    let mut items = Vec::with_capacity(page.scan.len());
-    for at in 0..page.scan.len() {
-        let key = page.scan.key(at);
-        let deleted = remove(&call.inner, kind, key.namespace(), key.name(), &options).await;
+    let metadata = page.metadata();
+    let chosen = list::Chosen::new(&call.inner, kind, page.scan, &selection).await?;
+    let mut items = Vec::with_capacity(chosen.len());
+    for at in 0..chosen.len() {
+        let (namespace, name) = chosen.place(at);
+        let deleted = remove(&call.inner, kind, namespace, name, &options).await;
         let value = match deleted {
             Ok(Deleted::Gone(object) | Deleted::Marked(object)) => {
+                let object = custom::shown(&call.inner, kind, object).await?;
                 object.value().map_err(internal)?
             }
             Ok(Deleted::WouldMark(value)) => value,
@@ -274,9 +283,9 @@ pub(crate) async fn collection(
         items.push(respond::show(kind, value));
     }
     let list = json!({
-        "kind": format!("{}List", kind.kind),
+        "kind": kind.list_kind,
         "apiVersion": kind.api_version(),
-        "metadata": page.metadata(),
+        "metadata": metadata,
         "items": items,
     });
     respond::value(call, StatusCode::OK, &list)

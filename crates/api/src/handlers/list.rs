@@ -2,8 +2,10 @@
 
 use super::read::{prefix, reached, store_failure};
 use super::selection::Selection;
+use crate::api::Inner;
 use crate::body::{Body, BodyError};
 use crate::call::Call;
+use crate::custom;
 use crate::error::{Failure, Outcome, bad_request, internal};
 use crate::form::{self, Form, broken_off};
 use crate::kind::Kind;
@@ -16,7 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{BufMut, Bytes, BytesMut};
 use consort_object::status::Status;
-use consort_object::{Revision, Selectable, proto};
+use consort_object::{Object, Revision, Selectable, proto};
 use consort_store::{Key, Scan, Store};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
 use http::{Response, StatusCode};
@@ -140,10 +142,10 @@ pub(crate) async fn scan(
 ) -> Result<Scan, consort_store::Error> {
     let choose = |store: &Store, prefix: &str, selection: &Selection| {
         let mut filter = |head: &dyn Selectable| selection.matches(head);
-        let filter: Option<consort_store::Filter<'_>> = if selection.all() {
-            None
-        } else {
+        let filter: Option<consort_store::Filter<'_>> = if selection.looks() {
             Some(&mut filter)
+        } else {
+            None
         };
         store.scan(prefix, after.as_ref(), limit, at, filter)
     };
@@ -158,10 +160,10 @@ pub(crate) async fn scan(
     let after = after.clone();
     tokio::task::spawn_blocking(move || {
         let mut filter = |head: &dyn Selectable| selection.matches(head);
-        let filter: Option<consort_store::Filter<'_>> = if selection.all() {
-            None
-        } else {
+        let filter: Option<consort_store::Filter<'_>> = if selection.looks() {
             Some(&mut filter)
+        } else {
+            None
         };
         store.scan(&prefix, after.as_ref(), limit, at, filter)
     })
@@ -245,6 +247,80 @@ pub(crate) async fn page(
     Ok(page)
 }
 
+/// The objects of a list.
+pub(crate) enum Chosen {
+    /// They are shown as they are stored, and read when they are sent.
+    Stored(Scan),
+    /// They are shown in another form than they are stored in.
+    Shown(Vec<Object>),
+}
+
+impl Chosen {
+    /// Bring what was scanned into the form it is shown in, where that is another one.
+    pub(crate) async fn new(
+        inner: &Inner,
+        kind: &Kind,
+        scan: Scan,
+        selection: &Selection,
+    ) -> Outcome<Self> {
+        if !selection.found_stale() {
+            return Ok(Self::Stored(scan));
+        }
+        let read = tokio::task::spawn_blocking(move || {
+            (0..scan.len())
+                .map(|at| scan.object(at).map_err(store_failure))
+                .collect::<Outcome<Vec<Object>>>()
+        });
+        let objects = read.await.map_err(internal)??;
+        let mut objects = custom::shown_all(inner, kind, objects).await?;
+        objects.retain(|object| selection.matches_shown(&*object.head));
+        Ok(Self::Shown(objects))
+    }
+
+    /// Number of objects.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Stored(scan) => scan.len(),
+            Self::Shown(objects) => objects.len(),
+        }
+    }
+
+    /// Whether the values of these objects can be had without reading the disk.
+    pub(crate) fn resident(&self, range: std::ops::Range<usize>) -> bool {
+        match self {
+            Self::Stored(scan) => scan.resident(range),
+            Self::Shown(_) => true,
+        }
+    }
+
+    /// The JSON of an object. Reads the disk if need be.
+    pub(crate) fn json(&self, at: usize) -> Outcome<Bytes> {
+        match self {
+            Self::Stored(scan) => scan.json(at).map_err(store_failure),
+            Self::Shown(objects) => Ok(objects[at].json.clone()),
+        }
+    }
+
+    /// An object. Reads the disk if need be.
+    pub(crate) fn object(&self, at: usize) -> Outcome<Object> {
+        match self {
+            Self::Stored(scan) => scan.object(at).map_err(store_failure),
+            Self::Shown(objects) => Ok(objects[at].clone()),
+        }
+    }
+
+    /// Namespace and name of an object.
+    pub(crate) fn place(&self, at: usize) -> (Option<&str>, &str) {
+        match self {
+            Self::Stored(scan) => (scan.key(at).namespace(), scan.key(at).name()),
+            Self::Shown(objects) => {
+                let head = &objects[at].head;
+                (head.namespace.as_deref(), &head.name)
+            }
+        }
+    }
+}
+
 /// A page was asked for at a revision that is no longer kept; the token in the answer goes on at the
 /// present one.
 fn expired_page(start: &str) -> Failure {
@@ -269,11 +345,12 @@ pub(crate) async fn list(
     let page = page(call, kind, namespace, options, &selection).await?;
     let form = Form::new(kind.clone(), accept, include);
     let metadata = page.metadata();
+    let chosen = Chosen::new(&call.inner, kind, page.scan, &selection).await?;
     match accept.encoding {
         Encoding::Json => {
             let (head, tail) = form.around(&metadata);
             let items = Items {
-                source: Source::Stored(page.scan, form),
+                source: Source::Chosen(chosen, form),
                 head: Some(head),
                 tail: Bytes::from_static(tail),
                 comma: true,
@@ -284,9 +361,9 @@ pub(crate) async fn list(
         Encoding::Protobuf => {
             // The lengths come first on the wire: everything is encoded before anything is sent.
             let items = tokio::task::spawn_blocking(move || -> Outcome<Items> {
-                let mut encoded = Vec::with_capacity(page.scan.len());
-                for at in 0..page.scan.len() {
-                    let object = page.scan.object(at).map_err(store_failure)?;
+                let mut encoded = Vec::with_capacity(chosen.len());
+                for at in 0..chosen.len() {
+                    let object = chosen.object(at)?;
                     encoded.push(form.item(&object)?);
                 }
                 let frame = form::proto_list(&form, &metadata, &encoded)?;
@@ -303,9 +380,9 @@ pub(crate) async fn list(
         }
         Encoding::Yaml => {
             let whole = tokio::task::spawn_blocking(move || -> Outcome<Bytes> {
-                let values = (0..page.scan.len())
+                let values = (0..chosen.len())
                     .map(|at| {
-                        let object = page.scan.object(at).map_err(store_failure)?;
+                        let object = chosen.object(at)?;
                         form.value(&object)
                     })
                     .collect::<Outcome<Vec<Value>>>()?;
@@ -320,7 +397,7 @@ pub(crate) async fn list(
 /// Where a list's items come from.
 enum Source {
     /// They are read while they are sent.
-    Stored(Scan, Form),
+    Chosen(Chosen, Form),
     /// They are protobuf messages in their envelopes.
     Made(Vec<Bytes>),
 }
@@ -338,7 +415,7 @@ struct Items {
 impl Items {
     fn len(&self) -> usize {
         match &self.source {
-            Source::Stored(scan, _) => scan.len(),
+            Source::Chosen(scan, _) => scan.len(),
             Source::Made(items) => items.len(),
         }
     }
@@ -350,7 +427,7 @@ impl Items {
     /// Can the next items be had at once, without the disk and without much work?
     fn quick(&self) -> bool {
         match &self.source {
-            Source::Stored(scan, form) => {
+            Source::Chosen(scan, form) => {
                 form.raw() && scan.resident(self.at..(self.at + STEP).min(scan.len()))
             }
             Source::Made(_) => true,
@@ -369,11 +446,11 @@ impl Items {
                 out.put_u8(b',');
             }
             match &self.source {
-                Source::Stored(scan, form) if form.raw() => {
-                    out.put_slice(&scan.json(self.at).map_err(store_failure)?);
+                Source::Chosen(scan, form) if form.raw() => {
+                    out.put_slice(&scan.json(self.at)?);
                 }
-                Source::Stored(scan, form) => {
-                    let object = scan.object(self.at).map_err(store_failure)?;
+                Source::Chosen(scan, form) => {
+                    let object = scan.object(self.at)?;
                     out.put_slice(&form.item(&object)?);
                 }
                 Source::Made(items) => {

@@ -153,7 +153,7 @@ pub(crate) async fn patch(
         }
         (result, _) => result?,
     };
-    create::answer(call, kind, written)
+    create::answer(call, kind, written).await
 }
 
 /// Apply of an object that is not there makes it.

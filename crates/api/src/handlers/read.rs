@@ -2,6 +2,7 @@
 
 use crate::body::Body;
 use crate::call::Call;
+use crate::custom;
 use crate::error::{Failure, Outcome, bad_request};
 use crate::kind::Kind;
 use crate::request;
@@ -97,6 +98,7 @@ pub(crate) async fn get(
     let revision = request::revision(&call.query)?;
     reached(&call.inner.store, revision).await?;
     let object = find(&call.inner.store, kind, namespace, name)?;
+    let object = custom::shown(&call.inner, kind, object).await?;
     respond::object(call, kind, StatusCode::OK, &object)
 }
 

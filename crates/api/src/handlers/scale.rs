@@ -6,6 +6,7 @@ use super::update::{Change, Part, Wanted};
 use super::write::WrittenObject;
 use crate::body::Body;
 use crate::call::Call;
+use crate::custom::{self, Scale, at_path};
 use crate::encoding;
 use crate::error::{Outcome, bad_request, fail, internal};
 use crate::kind::Kind;
@@ -25,8 +26,21 @@ fn gvk() -> Gvk {
     Gvk::new("autoscaling", "v1", "Scale")
 }
 
-/// The scale of an object.
-fn scale_of(object: &Value) -> Value {
+/// The scale of an object; an error if it is a custom one without a wanted number.
+fn scale_of(kind: &Kind, object: &Value) -> Outcome<Value> {
+    let paths = kind.custom().and_then(|version| version.scale());
+    if let Some(paths) = paths
+        && at_path(object, &paths.spec_replicas_path).is_none()
+    {
+        return Err(internal(format!(
+            "the spec replicas field {:?} does not exist",
+            paths.spec_replicas_path
+        )));
+    }
+    Ok(scale_from(paths, object))
+}
+
+fn scale_from(paths: Option<&Scale>, object: &Value) -> Value {
     let meta = &object["metadata"];
     let mut metadata = json!({});
     for field in [
@@ -39,6 +53,26 @@ fn scale_of(object: &Value) -> Value {
         if let Some(value) = at(meta, &[field]) {
             set(&mut metadata, field, value.clone());
         }
+    }
+    if let Some(paths) = paths {
+        let number = |path: &str| at_path(object, path).and_then(Value::as_i64).unwrap_or(0);
+        let mut status = json!({"replicas": number(&paths.status_replicas_path)});
+        let selector = paths
+            .label_selector_path
+            .as_deref()
+            .and_then(|path| at_path(object, path))
+            .and_then(Value::as_str)
+            .filter(|selector| !selector.is_empty());
+        if let Some(selector) = selector {
+            set(&mut status, "selector", selector);
+        }
+        return json!({
+            "kind": "Scale",
+            "apiVersion": "autoscaling/v1",
+            "metadata": metadata,
+            "spec": {"replicas": number(&paths.spec_replicas_path)},
+            "status": status,
+        });
     }
     let mut status = json!({"replicas": int(object, &["status", "replicas"])});
     let selector = print::any_selector(object, &object["spec"]["selector"]);
@@ -64,10 +98,12 @@ pub(crate) async fn scale(
 ) -> Outcome<Response<Body>> {
     if call.parts.method == Method::GET {
         let object = read::find(&call.inner.store, kind, namespace, name)?;
-        let scale = scale_of(&object.value().map_err(internal)?);
+        let object = custom::shown(&call.inner, kind, object).await?;
+        let scale = scale_of(kind, &object.value().map_err(internal)?)?;
         return answer(call, &scale);
     }
     let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
+    let paths = kind.custom().and_then(|version| version.scale());
     let gvk = gvk();
     let schema = KindSchema::of(&gvk);
     let patch = if call.parts.method == Method::PATCH {
@@ -95,7 +131,12 @@ pub(crate) async fn scale(
         .run(|old| {
             let (wanted, warnings) = match (&patch, &sent) {
                 (Some(patch), _) => {
-                    let mut scale = scale_of(old);
+                    let mut scale = scale_from(paths, old);
+                    if let Some(paths) = paths
+                        && at_path(old, &paths.spec_replicas_path).is_none()
+                    {
+                        crate::values::take(&mut scale, "spec");
+                    }
                     // A patch that names no revision does not depend on one.
                     crate::values::take(ensure(&mut scale, "metadata"), "resourceVersion");
                     let mut scale = patch.apply(scale, &schema)?;
@@ -116,17 +157,45 @@ pub(crate) async fn scale(
                 return fail(Status::invalid("autoscaling", "Scale", name, &[error]));
             }
             let mut value = old.clone();
-            set(ensure(&mut value, "spec"), "replicas", replicas);
+            if let Some(paths) = paths {
+                if at(&wanted, &["spec", "replicas"]).is_none()
+                    && at_path(old, &paths.spec_replicas_path).is_none()
+                {
+                    return Err(bad_request(format!(
+                        "the spec replicas field {:?} cannot be empty",
+                        paths.spec_replicas_path
+                    )));
+                }
+                put(&mut value, &paths.spec_replicas_path, replicas);
+            } else {
+                set(ensure(&mut value, "spec"), "replicas", replicas);
+            }
             let revision = text(&wanted, &["metadata", "resourceVersion"]).to_owned();
             set(ensure(&mut value, "metadata"), "resourceVersion", revision);
             Ok(Wanted { value, warnings })
         })
         .await?;
     let value = match written.result {
-        WrittenObject::Stored(object) => object.value().map_err(internal)?,
+        WrittenObject::Stored(object) => {
+            let object = custom::shown(&call.inner, kind, object).await?;
+            object.value().map_err(internal)?
+        }
         WrittenObject::Dry(value) => value,
     };
-    answer(call, &scale_of(&value))
+    answer(call, &scale_from(paths, &value))
+}
+
+/// Put a number at a path such as `.spec.replicas`.
+fn put(object: &mut Value, path: &str, number: i64) {
+    let mut steps = path.trim_start_matches('.').split('.').peekable();
+    let mut here = object;
+    while let Some(step) = steps.next() {
+        if steps.peek().is_none() {
+            set(here, step, number);
+            return;
+        }
+        here = ensure(here, step);
+    }
 }
 
 fn answer(call: &Call, scale: &Value) -> Outcome<Response<Body>> {

@@ -1,15 +1,21 @@
 //! Label and field selectors of lists, watches and collections' deletion.
 
+use crate::custom::Version;
 use crate::error::{Outcome, bad_request};
 use crate::kind::Kind;
 use crate::request::ListOptions;
 use consort_object::{FieldSelector, LabelSelector, Selectable};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a list or watch asks for.
 #[derive(Clone)]
 pub(crate) struct Selection {
     labels: Option<LabelSelector>,
     fields: Option<FieldSelector>,
+    /// What brought the kind, if it is a custom one.
+    custom: Option<Arc<Version>>,
+    stale: Arc<AtomicBool>,
     /// The only object wanted, if the fields name one.
     pub name: Option<String>,
     /// The only namespace wanted, if the fields name one.
@@ -31,6 +37,8 @@ impl Selection {
         let mut selection = Self {
             labels,
             fields: None,
+            custom: kind.custom().cloned(),
+            stale: Arc::default(),
             name: name.map(str::to_owned),
             namespace: None,
         };
@@ -64,8 +72,22 @@ impl Selection {
         Ok(selection)
     }
 
-    /// Is the object wanted?
+    /// Is the stored object wanted? One that is shown in another form than it is stored in may be.
     pub(crate) fn matches(&self, head: &(impl Selectable + ?Sized)) -> bool {
+        if self.name.as_deref().is_some_and(|name| head.name() != name) {
+            return false;
+        }
+        if let Some(version) = &self.custom
+            && !version.is_current(head)
+        {
+            self.stale.store(true, Ordering::Relaxed);
+            return true;
+        }
+        self.matches_shown(head)
+    }
+
+    /// Is the object, in the form it is shown in, wanted?
+    pub(crate) fn matches_shown(&self, head: &(impl Selectable + ?Sized)) -> bool {
         self.name.as_deref().is_none_or(|name| head.name() == name)
             && self
                 .labels
@@ -75,6 +97,21 @@ impl Selection {
                 .fields
                 .as_ref()
                 .is_none_or(|fields| fields.matches(head))
+    }
+
+    /// Does every object have to be looked at?
+    pub(crate) fn looks(&self) -> bool {
+        !self.all() || self.custom.is_some()
+    }
+
+    /// Was there an object that is shown in another form than it is stored in?
+    pub(crate) fn found_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed)
+    }
+
+    /// The kind has another schema by now.
+    pub(crate) fn follow(&mut self, kind: &Kind) {
+        self.custom = kind.custom().cloned();
     }
 
     /// Is everything wanted?

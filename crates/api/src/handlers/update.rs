@@ -7,6 +7,7 @@ use crate::admission;
 use crate::api::Inner;
 use crate::body::Body;
 use crate::call::Call;
+use crate::custom;
 use crate::encoding;
 use crate::error::{Failure, Outcome, bad_request, fail, internal};
 use crate::identity::User;
@@ -140,7 +141,7 @@ pub(crate) async fn update(
         }
         other => other?,
     };
-    create::answer(call, kind, written)
+    create::answer(call, kind, written).await
 }
 
 /// The object in a body must be the one in the path.
@@ -177,7 +178,11 @@ impl Change<'_> {
         let store = &self.inner.store;
         for _ in 0..ATTEMPTS {
             let current = read::find(store, kind, self.namespace, self.name)?;
-            let old = current.value().map_err(internal)?;
+            let well_stored = kind
+                .custom()
+                .is_none_or(|version| version.is_stored_well(&*current.head));
+            let shown = custom::shown(self.inner, kind, current.clone()).await?;
+            let old = shown.value().map_err(internal)?;
             let Wanted {
                 value: mut new,
                 mut warnings,
@@ -185,7 +190,7 @@ impl Change<'_> {
             let revision = write::claimed_revision(&new).to_owned();
             self.preconditions(&new, &old, &revision, current.revision.0)?;
             self.merge(&mut new, &old)?;
-            if write::unchanged(&new, &old) && !write::may_go(kind, &new) {
+            if well_stored && write::unchanged(&new, &old) && !write::may_go(kind, &new) {
                 return Ok(Written {
                     result: WrittenObject::Stored(current),
                     warnings,

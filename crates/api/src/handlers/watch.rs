@@ -1,10 +1,12 @@
 //! Watch: a stream of what happens to the objects a client selected.
 
-use super::list::{scan, selected_prefix};
+use super::list::{Chosen, scan, selected_prefix};
 use super::read::{self, store_failure};
 use super::selection::Selection;
+use crate::api::Inner;
 use crate::body::{Body, BodyError};
 use crate::call::Call;
+use crate::custom;
 use crate::encoding;
 use crate::error::{Outcome, internal};
 use crate::form::{Form, broken_off};
@@ -18,7 +20,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use consort_object::proto;
 use consort_object::status::Status;
 use consort_object::{Encodings, Object, Revision};
-use consort_store::{Change, Event, Scan, Watch};
+use consort_store::{Change, Event, Watch};
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use rand::RngExt;
@@ -93,7 +95,12 @@ pub(crate) async fn watch(
             .await
             .map_err(store_failure)?;
         let revision = scan.revision;
-        initial = Some(Initial { scan, at: 0 });
+        let chosen = Chosen::new(&call.inner, kind, scan, &selection).await?;
+        initial = Some(Initial {
+            chosen,
+            revision,
+            at: 0,
+        });
         revision
     } else {
         match options.revision.filter(|revision| *revision != 0) {
@@ -133,6 +140,10 @@ pub(crate) async fn watch(
         last_piece: None,
         end: now + timeout,
         stop: call.inner.stop.child_token(),
+        gone: kind
+            .custom()
+            .map_or_else(CancellationToken::new, |version| version.gone.clone()),
+        inner: call.inner.clone(),
         open: call.inner.metrics.watch_opened(&kind.plural),
     };
     let mut response = Pulse::of(call).answer(lines);
@@ -145,7 +156,8 @@ pub(crate) async fn watch(
 
 /// The objects a watch begins with.
 struct Initial {
-    scan: Scan,
+    chosen: Chosen,
+    revision: Revision,
     at: usize,
 }
 
@@ -294,6 +306,9 @@ struct Lines {
     last_piece: Option<Instant>,
     end: Instant,
     stop: CancellationToken,
+    /// The kind is no longer served.
+    gone: CancellationToken,
+    inner: Arc<Inner>,
     open: Open,
 }
 
@@ -323,27 +338,27 @@ impl Lines {
                 self.initial = Some(initial);
                 return Ok(());
             }
-            let end = (initial.at + 32).min(initial.scan.len());
-            if self.form.raw() && initial.scan.resident(initial.at..end) {
+            let end = (initial.at + 32).min(initial.chosen.len());
+            if self.form.raw() && initial.chosen.resident(initial.at..end) {
                 while initial.at < end {
-                    let json = initial.scan.json(initial.at).map_err(store_failure)?;
+                    let json = initial.chosen.json(initial.at)?;
                     json_line(Word::Added, &json, &mut self.out);
                     initial.at += 1;
                 }
             } else {
                 initial = self.off_the_reactor(initial).await?;
             }
-            if initial.at < initial.scan.len() {
+            if initial.at < initial.chosen.len() {
                 self.initial = Some(initial);
             } else if self.bookmarks {
-                self.form
-                    .bookmark(initial.scan.revision, true, &mut self.out)?;
+                self.form.bookmark(initial.revision, true, &mut self.out)?;
             }
         }
         while self.out.len() < PIECE
             && let Some(event) = self.pending.pop_front()
         {
-            self.event(&event)?;
+            let shown = self.shown(&event).await?;
+            self.event(shown.as_ref().unwrap_or(&event), shown.is_some())?;
         }
         Ok(())
     }
@@ -354,8 +369,8 @@ impl Lines {
         let form = Form::new(self.form.kind.clone(), self.form.accept, self.form.include);
         let mut headings = std::mem::take(&mut self.headings);
         let work = tokio::task::spawn_blocking(move || -> Outcome<_> {
-            while out.len() < PIECE && initial.at < initial.scan.len() {
-                let object = initial.scan.object(initial.at).map_err(store_failure)?;
+            while out.len() < PIECE && initial.at < initial.chosen.len() {
+                let object = initial.chosen.object(initial.at)?;
                 form.object(
                     Word::Added,
                     &object,
@@ -393,9 +408,11 @@ impl Lines {
                 Ok(batch) => {
                     self.pending.extend(batch.events);
                     self.upto = batch.upto;
+                    self.refresh();
                 }
                 Err(error) => self.fail(&lagging(error)),
             },
+            () = self.gone.cancelled() => return false,
             () = tokio::time::sleep_until(self.end) => return false,
             () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks && !self.last_bookmark_done => {
                 let last = self.end.saturating_duration_since(Instant::now()) <= BOOKMARK_BEFORE_END;
@@ -411,13 +428,61 @@ impl Lines {
         true
     }
 
-    /// Say what an event means to this client: an object may come to match or cease to.
-    fn event(&mut self, event: &Event) -> Outcome<()> {
-        let is = self.selection.matches(&*event.object.head);
-        let was = event
-            .previous
-            .as_ref()
-            .is_some_and(|previous| self.selection.matches(&*previous.head));
+    /// A custom kind may have another schema by now.
+    fn refresh(&mut self) {
+        let kind = &self.form.kind;
+        if kind.custom().is_none() {
+            return;
+        }
+        let registry = self.inner.registry();
+        if let Some(present) = registry.resource(&kind.group, &kind.version, &kind.plural)
+            && !Arc::ptr_eq(present, kind)
+        {
+            self.selection.follow(present);
+            self.form = Form::new(present.clone(), self.form.accept, self.form.include);
+        }
+    }
+
+    /// The event with its objects as the kind shows them; none if they are already.
+    async fn shown(&self, event: &Event) -> Outcome<Option<Event>> {
+        let kind = &self.form.kind;
+        let Some(version) = kind.custom() else {
+            return Ok(None);
+        };
+        let current = |object: &Object| version.is_current(&*object.head);
+        if current(&event.object) && event.previous.as_ref().is_none_or(current) {
+            return Ok(None);
+        }
+        let mut objects = vec![event.object.clone()];
+        objects.extend(event.previous.clone());
+        let mut objects = custom::shown_all(&self.inner, kind, objects)
+            .await?
+            .into_iter();
+        let Some(object) = objects.next() else {
+            return Ok(None);
+        };
+        Ok(Some(Event {
+            revision: event.revision,
+            key: event.key.clone(),
+            object,
+            previous: objects.next(),
+            kind: event.kind,
+            lines: Encodings::default(),
+        }))
+    }
+
+    /// Say what an event means to this client: an object may come to match or cease to. `shown`: its
+    /// objects were brought into the form they are shown in.
+    fn event(&mut self, event: &Event, shown: bool) -> Outcome<()> {
+        let matches = |object: &Object| {
+            if shown {
+                self.selection.matches_shown(&*object.head)
+            } else {
+                self.selection.matches(&*object.head)
+            }
+        };
+        let is = matches(&event.object);
+        let was = event.previous.as_ref().is_some_and(matches);
         let word = match (event.kind, was, is) {
             (Change::Created, _, true) | (Change::Updated, false, true) => Word::Added,
             (Change::Updated, true, true) => Word::Modified,

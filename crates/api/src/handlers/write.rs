@@ -1,6 +1,7 @@
 //! What create, update and patch share: the object's life in `metadata`, drafts, commits.
 
 use crate::api::Inner;
+use crate::custom;
 use crate::error::{Failure, Outcome, internal};
 use crate::handlers::read::store_failure;
 use crate::kind::Kind;
@@ -178,7 +179,7 @@ pub(crate) async fn replace(
 ) -> Outcome<Committed> {
     let write = Write::Put {
         key,
-        draft: draft(kind, value)?,
+        draft: custom::drafted(inner, kind, value).await?,
         expect: Expect::At(revision),
     };
     commit(inner, write).await

@@ -93,6 +93,7 @@ pub(crate) fn all(addresses: &Arc<Addresses>) -> Vec<Kind> {
         rbac::cluster_role(),
         rbac::role_binding(),
         rbac::role(),
+        crate::custom::definition_kind(),
         csi::driver(),
         csi::node(),
         csi::storage_capacity(),

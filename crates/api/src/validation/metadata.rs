@@ -63,6 +63,27 @@ pub(crate) fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
     common(meta, &at, errors);
 }
 
+/// Check the metadata of an object within an object. Its name may be anything that a path can hold.
+pub(crate) fn embedded_metadata(meta: &Value, errors: &mut Errors) {
+    let root = Path::Root;
+    let at = root.field("metadata");
+    for field in ["name", "generateName"] {
+        let own = text(meta, &[field]);
+        if !own.is_empty() {
+            errors.check(&at.field(field), own, names::path_segment(own));
+        }
+    }
+    let namespace = text(meta, &["namespace"]);
+    if !namespace.is_empty() {
+        errors.check(
+            &at.field("namespace"),
+            namespace,
+            names::dns1123_label(namespace),
+        );
+    }
+    common(meta, &at, errors);
+}
+
 /// Labels, annotations, owners and finalizers.
 fn common(meta: &Value, at: &Path<'_>, errors: &mut Errors) {
     if let Some(value) = meta.get("labels") {

@@ -26,7 +26,7 @@ pub(crate) use certificate::{
 pub(crate) use ingress::{ingress, load_balancer};
 pub(crate) use job::{cron_job, job, job_update};
 pub(crate) use labels::{label_selector, labels};
-pub(crate) use metadata::{metadata, metadata_update};
+pub(crate) use metadata::{embedded_metadata, metadata, metadata_update};
 pub(crate) use network_policy::network_policy;
 pub(crate) use persistent::{
     claim_spec, claim_update, persistent_volume, persistent_volume_update,
