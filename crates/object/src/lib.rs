@@ -18,6 +18,7 @@
 //! # Ok::<(), schema::DecodeError>(())
 //! ```
 
+pub mod apply;
 pub mod cron;
 mod encodings;
 pub mod field_error;
