@@ -5,6 +5,7 @@ use crate::body::{Body, BodyError};
 use crate::identity::User;
 use crate::service::respond_to;
 use futures::future::BoxFuture;
+use http::header::{HeaderValue, USER_AGENT};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use std::convert::Infallible;
@@ -57,9 +58,25 @@ where
         Box::pin(async move {
             let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
             if let Some(user) = user {
+                name_itself(&mut request, &user);
                 request.extensions_mut().insert(user);
             }
             Ok(respond_to(inner, request).await)
         })
+    }
+}
+
+/// A client in this process says who it is as others do: a reconciler by its account's name.
+fn name_itself(request: &mut Request<Body>, user: &User) {
+    if request.headers().contains_key(USER_AGENT) {
+        return;
+    }
+    let name = user
+        .name
+        .strip_prefix("system:serviceaccount:")
+        .and_then(|account| account.rsplit(':').next())
+        .unwrap_or("consort");
+    if let Ok(value) = HeaderValue::from_str(name) {
+        request.headers_mut().insert(USER_AGENT, value);
     }
 }

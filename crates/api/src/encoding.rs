@@ -68,6 +68,27 @@ pub(crate) fn yaml(bytes: &[u8]) -> Outcome<Value> {
         .map_err(|error| bad_request(format!("error converting YAML to JSON: {error}")))
 }
 
+/// Parse YAML (of which JSON is a part) in which keys may stand twice: the last holds, and the answer tells
+/// of it.
+pub(crate) fn loose_yaml(bytes: &[u8]) -> Result<(Value, Option<String>), String> {
+    if let Ok((value, doubles)) = schema::parse_json_strict(bytes) {
+        let told = (!doubles.is_empty()).then(|| doubles.join(", "));
+        return Ok((value, told));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    match serde_saphyr::from_str(text) {
+        Ok(value) => Ok((value, None)),
+        Err(strict) => {
+            let loose = serde_saphyr::options! {
+                duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
+            };
+            serde_saphyr::from_str_with_options(text, loose)
+                .map(|value| (value, Some(strict.to_string())))
+                .map_err(|_| strict.to_string())
+        }
+    }
+}
+
 /// The body's own version and kind must be the expected ones; what it leaves out is filled in.
 fn claim_kind(value: &mut Value, gvk: &Gvk) -> Outcome<()> {
     let version = gvk.api_version();

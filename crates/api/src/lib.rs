@@ -50,6 +50,7 @@ mod impersonate;
 mod inflight;
 mod kind;
 mod kinds;
+mod managed;
 mod metrics;
 mod negotiate;
 mod plain;

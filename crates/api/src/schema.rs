@@ -5,6 +5,7 @@ use crate::encoding::{self, Decoded};
 use crate::error::{Outcome, fail, internal};
 use crate::negotiate::Encoding;
 use crate::request::FieldValidation;
+use consort_object::schema::shape::Shape;
 use consort_object::schema::{self, DecodeError, Gvk, Message, Schema};
 use consort_object::status::Status;
 use serde_json::Value;
@@ -56,6 +57,14 @@ impl KindSchema {
                 Refused::Field(error) => Box::new(DecodeError::Type(error.to_string()).status(gvk)),
             }),
             Self::Missing => Err(internal(format!("no schema for {gvk}"))),
+        }
+    }
+
+    /// How the kind's objects merge.
+    pub(crate) fn shape(&self) -> Shape<'_> {
+        match self {
+            Self::Builtin(message) => Shape::of_message(Schema::builtin(), message),
+            Self::Custom(_) | Self::Missing => Shape::UNTYPED,
         }
     }
 

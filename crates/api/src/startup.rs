@@ -2,17 +2,20 @@
 //! objects that every cluster has where they are absent.
 
 use crate::api::{Inner, StartError};
-use crate::handlers::create;
+use crate::handlers::update::{Change, Part, Wanted};
 use crate::identity::{Authorizer, User, bootstrap};
 use crate::kinds::priority_class;
+use crate::managed::Listed;
 use crate::values::{name, namespace, text};
 use consort_object::Revision;
-use consort_store::{Change, Error, Key, Store};
+use consort_store::{Error, Key, Store};
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// The manager of what the server makes of itself.
+const MANAGER: &str = "consort";
 const GROUP: &str = "rbac.authorization.k8s.io";
 const POLICY: [&str; 4] = [
     "roles",
@@ -97,7 +100,7 @@ pub(crate) async fn follow_policy(
             for event in &batch.events {
                 let plural = event.key.plural();
                 let head = &event.object.head;
-                if event.kind == Change::Deleted {
+                if event.kind == consort_store::Change::Deleted {
                     let namespace = head.namespace.as_deref().unwrap_or_default();
                     authorizer.remove(plural, namespace, &head.name);
                 } else if let Ok(value) = event.object.value() {
@@ -213,8 +216,8 @@ async fn ensure_object(inner: &Arc<Inner>, plural: &str, value: Value) -> Result
         what: what.clone(),
         why,
     };
-    let kind = inner
-        .registry()
+    let registry = inner.registry();
+    let kind = registry
         .resource(group_of(&value), "v1", plural)
         .ok_or_else(|| failed("its kind is not served".into()))?
         .clone();
@@ -224,7 +227,18 @@ async fn ensure_object(inner: &Arc<Inner>, plural: &str, value: Value) -> Result
         return Ok(());
     }
     let user = User::admin();
-    match create::insert(inner, &user, &kind, space.as_deref(), value, false).await {
+    let change = Change {
+        inner,
+        registry: &registry,
+        user: &user,
+        kind: &kind,
+        namespace: space.as_deref(),
+        name: "",
+        part: Part::Main,
+        dry_run: false,
+        manager: MANAGER.into(),
+    };
+    match change.insert(value, Listed::Sent).await {
         Ok(_) => Ok(()),
         Err(failure) if failure.code == 409 => Ok(()),
         Err(failure) => Err(failed(failure.message)),
@@ -238,32 +252,34 @@ async fn replace_object(
     plural: &str,
     value: Value,
 ) -> Result<(), StartError> {
-    use crate::handlers::update::{Change, Part, Wanted};
     let what = format!("{plural} {:?}", name(&value));
     let failed = |why: String| StartError::Object {
         what: what.clone(),
         why,
     };
-    let kind = inner
-        .registry()
+    let registry = inner.registry();
+    let kind = registry
         .resource(group, "v1", plural)
         .ok_or_else(|| failed("its kind is not served".into()))?
         .clone();
     let user = User::admin();
     let change = Change {
         inner,
+        registry: &registry,
         user: &user,
         kind: &kind,
         namespace: Some(namespace(&value)),
         name: name(&value),
         part: Part::Main,
         dry_run: false,
+        manager: MANAGER.into(),
     };
     let result = change
         .run(|_| {
             Ok(Wanted {
                 value: value.clone(),
                 warnings: Vec::new(),
+                listed: Listed::Sent,
             })
         })
         .await;

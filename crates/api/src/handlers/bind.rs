@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 /// Read a body of this kind that is not an object to be stored.
 pub(super) fn decode(call: &Call, body: &[u8], gvk: &Gvk) -> Outcome<(Value, WriteOptions)> {
-    let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
+    let options = WriteOptions::of(&call.query, "CreateOptions")?;
     let encoding = call.body_encoding()?;
     let decoded = KindSchema::of(gvk).decode(body, encoding, gvk, options.field_validation)?;
     Ok((decoded.value, options))
@@ -53,15 +53,7 @@ pub(crate) async fn bind(
         let error = FieldError::required("target.name", "");
         return fail(Status::invalid("", "Binding", name, &[error]));
     }
-    let change = Change {
-        inner: &call.inner,
-        user: &call.user,
-        kind: pods,
-        namespace,
-        name,
-        part: Part::Status,
-        dry_run: options.dry_run,
-    };
+    let change = Change::of(call, pods, namespace, name, Part::Status, &options);
     change.place(&binding, &node).await?;
     let mut status = Status::success(None);
     status.code = 201;

@@ -1,16 +1,16 @@
 //! Create.
 
+use super::update::{Change, Part};
 use super::write::{self, Committed, Written, WrittenObject};
 use crate::admission;
-use crate::api::Inner;
 use crate::body::Body;
 use crate::call::Call;
 use crate::custom;
 use crate::encoding;
 use crate::error::{Outcome, bad_request, fail};
 use crate::handlers::read;
-use crate::identity::User;
 use crate::kind::Kind;
+use crate::managed::{self, Listed};
 use crate::request::WriteOptions;
 use crate::respond;
 use crate::validation::{self, Errors, Path};
@@ -20,7 +20,6 @@ use consort_object::status::Status;
 use consort_store::{Expect, Write};
 use http::{Response, StatusCode};
 use serde_json::Value;
-use std::sync::Arc;
 
 /// How often a generated name that is taken is made anew.
 const NAME_ATTEMPTS: usize = 8;
@@ -32,7 +31,7 @@ pub(crate) async fn create(
     namespace: Option<&str>,
     body: Bytes,
 ) -> Outcome<Response<Body>> {
-    let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
+    let options = WriteOptions::of(&call.query, "CreateOptions")?;
     let gvk = encoding::gvk(kind);
     let encoding = call.body_encoding()?;
     let decoded = kind
@@ -42,15 +41,8 @@ pub(crate) async fn create(
         Some(view) => (view.store)(decoded.value),
         None => decoded.value,
     };
-    let mut written = insert(
-        &call.inner,
-        &call.user,
-        kind,
-        namespace,
-        value,
-        options.dry_run,
-    )
-    .await?;
+    let change = Change::of(call, kind, namespace, "", Part::Main, &options);
+    let mut written = change.insert(value, Listed::Sent).await?;
     written.warnings.splice(0..0, decoded.warnings);
     answer(call, kind, written).await
 }
@@ -73,91 +65,99 @@ pub(crate) async fn answer(call: &Call, kind: &Kind, written: Written) -> Outcom
     Ok(response)
 }
 
-/// Take a decoded object (in its stored form) through defaults, admission and checks into the store.
-pub(crate) async fn insert(
-    inner: &Arc<Inner>,
-    user: &User,
-    kind: &Kind,
-    namespace: Option<&str>,
-    mut value: Value,
-    dry_run: bool,
-) -> Outcome<Written> {
-    if !text(&value, &["metadata", "resourceVersion"]).is_empty() {
-        return Err(bad_request(
-            "resourceVersion should not be set on objects to be created",
-        ));
-    }
-    place(kind, namespace, &mut value)?;
-    let base = text(&value, &["metadata", "generateName"]).to_owned();
-    let generate = name(&value).is_empty() && !base.is_empty();
-    write::birth(kind, &mut value);
-    if generate {
-        let name = write::generated_name(&base);
-        set(ensure(&mut value, "metadata"), "name", name);
-    }
-    let strategy = &kind.strategy;
-    strategy.default(&mut value);
-    strategy.prepare_create(&mut value);
-    strategy.sign(&mut value, user);
-    admission::create(inner, user, kind, &mut value).await?;
-    check(kind, &value)?;
-    let warnings = strategy.warnings(&value);
-    let mut claim = strategy.claim(&mut value, None)?;
-    for _ in 0..NAME_ATTEMPTS {
-        let key = read::key(kind, namespace, name(&value))?;
-        if dry_run {
-            if inner
-                .store
-                .get(&key)
-                .map_err(read::store_failure)?
-                .is_some()
-            {
-                return fail(Status::already_exists(
-                    &kind.group,
-                    &kind.plural,
-                    name(&value),
-                ));
-            }
-            return Ok(Written {
-                result: WrittenObject::Dry(value),
-                warnings,
-                created: true,
-            });
+impl Change<'_> {
+    /// Take a decoded object (in its stored form) through defaults, admission and checks into the store.
+    pub(crate) async fn insert(&self, mut value: Value, listed: Listed) -> Outcome<Written> {
+        let Self {
+            inner,
+            user,
+            kind,
+            namespace,
+            dry_run,
+            ..
+        } = *self;
+        if !text(&value, &["metadata", "resourceVersion"]).is_empty() {
+            return Err(bad_request(
+                "resourceVersion should not be set on objects to be created",
+            ));
         }
-        let write = Write::Put {
-            key,
-            draft: custom::drafted(inner, kind, &value).await?,
-            expect: Expect::Absent,
-        };
-        match write::commit(inner, write).await? {
-            Committed::Done(object) => {
-                if let Some(claim) = claim.take() {
-                    claim.keep();
+        place(kind, namespace, &mut value)?;
+        let base = text(&value, &["metadata", "generateName"]).to_owned();
+        let generate = name(&value).is_empty() && !base.is_empty();
+        let list = managed::take_list(&mut value);
+        write::birth(kind, &mut value);
+        if generate {
+            let name = write::generated_name(&base);
+            set(ensure(&mut value, "metadata"), "name", name);
+        }
+        let strategy = &kind.strategy;
+        strategy.default(&mut value);
+        match listed {
+            Listed::Sent => self.owners().note(&mut value, None, list),
+            Listed::Settled => managed::put(&mut value, list),
+        }
+        strategy.prepare_create(&mut value);
+        strategy.sign(&mut value, user);
+        admission::create(inner, user, kind, &mut value).await?;
+        check(kind, &value)?;
+        let warnings = strategy.warnings(&value);
+        let mut claim = strategy.claim(&mut value, None)?;
+        for _ in 0..NAME_ATTEMPTS {
+            let key = read::key(kind, namespace, name(&value))?;
+            if dry_run {
+                if inner
+                    .store
+                    .get(&key)
+                    .map_err(read::store_failure)?
+                    .is_some()
+                {
+                    return fail(Status::already_exists(
+                        &kind.group,
+                        &kind.plural,
+                        name(&value),
+                    ));
                 }
                 return Ok(Written {
-                    result: WrittenObject::Stored(object),
+                    result: WrittenObject::Dry(value),
                     warnings,
                     created: true,
                 });
             }
-            Committed::Conflict if generate => {
-                let name = write::generated_name(&base);
-                set(ensure(&mut value, "metadata"), "name", name);
-            }
-            Committed::Conflict => {
-                return fail(Status::already_exists(
-                    &kind.group,
-                    &kind.plural,
-                    name(&value),
-                ));
+            let write = Write::Put {
+                key,
+                draft: custom::drafted(inner, kind, &value).await?,
+                expect: Expect::Absent,
+            };
+            match write::commit(inner, write).await? {
+                Committed::Done(object) => {
+                    if let Some(claim) = claim.take() {
+                        claim.keep();
+                    }
+                    return Ok(Written {
+                        result: WrittenObject::Stored(object),
+                        warnings,
+                        created: true,
+                    });
+                }
+                Committed::Conflict if generate => {
+                    let name = write::generated_name(&base);
+                    set(ensure(&mut value, "metadata"), "name", name);
+                }
+                Committed::Conflict => {
+                    return fail(Status::already_exists(
+                        &kind.group,
+                        &kind.plural,
+                        name(&value),
+                    ));
+                }
             }
         }
+        fail(Status::generate_name_conflict(
+            &kind.group,
+            &kind.plural,
+            name(&value),
+        ))
     }
-    fail(Status::generate_name_conflict(
-        &kind.group,
-        &kind.plural,
-        name(&value),
-    ))
 }
 
 /// The object goes where the request says.

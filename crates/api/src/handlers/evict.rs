@@ -31,7 +31,7 @@ pub(crate) async fn evict(
     target: &str,
     body: Bytes,
 ) -> Outcome<Response<Body>> {
-    let (eviction, options) = decode(call, &body, &Gvk::new("policy", "v1", "Eviction"))?;
+    let (eviction, mut options) = decode(call, &body, &Gvk::new("policy", "v1", "Eviction"))?;
     let own = name(&eviction);
     if !own.is_empty() && own != target {
         return Err(bad_request(
@@ -41,6 +41,7 @@ pub(crate) async fn evict(
     let mut delete =
         DeleteOptions::parse(&call.query, eviction.get("deleteOptions")).map_err(bad_request)?;
     delete.dry_run |= options.dry_run;
+    options.dry_run = delete.dry_run;
     let pod = read::find(&call.inner.store, pods, namespace, target)?
         .value()
         .map_err(internal)?;
@@ -48,26 +49,17 @@ pub(crate) async fn evict(
         if let Some((kind, budget)) = budget(call, namespace, &pod)?
             && !unhealthy_may_go(&pod, &budget)
         {
-            let change = Change {
-                inner: &call.inner,
-                user: &call.user,
-                kind: &kind,
+            let change = Change::of(
+                call,
+                &kind,
                 namespace,
-                name: name(&budget),
-                part: Part::Status,
-                dry_run: delete.dry_run,
-            };
+                name(&budget),
+                Part::Status,
+                &options,
+            );
             change.run_raw(|budget| spend(budget, target)).await?;
         }
-        let change = Change {
-            inner: &call.inner,
-            user: &call.user,
-            kind: pods,
-            namespace,
-            name: target,
-            part: Part::Status,
-            dry_run: delete.dry_run,
-        };
+        let change = Change::of(call, pods, namespace, target, Part::Status, &options);
         change.run_raw(|pod| Ok(marked(pod))).await?;
     }
     let _: delete::Deleted = remove(&call.inner, pods, namespace, target, &delete).await?;

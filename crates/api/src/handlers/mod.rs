@@ -1,5 +1,6 @@
 //! What is done for each verb and subresource.
 
+pub(crate) mod apply;
 pub(crate) mod bind;
 pub(crate) mod component_status;
 pub(crate) mod create;

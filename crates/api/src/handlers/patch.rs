@@ -1,5 +1,6 @@
-//! Patch: JSON patch, merge patch, strategic merge patch, and a first form of apply.
+//! Patch: JSON patch, merge patch and strategic merge patch; apply is handled beside it.
 
+use super::apply;
 use super::create;
 use super::update::{Change, Part, Wanted};
 use crate::body::Body;
@@ -7,12 +8,14 @@ use crate::call::Call;
 use crate::encoding;
 use crate::error::{Failure, Outcome, bad_request, fail};
 use crate::kind::Kind;
+use crate::managed::{self, Listed};
 use crate::negotiate::Encoding;
-use crate::request::{FieldValidation, WriteOptions};
+use crate::request::{WriteOptions, invalid};
 use crate::respond::show;
 use crate::schema::KindSchema;
-use crate::values::{ensure, set, take, text};
+use crate::values::{ensure, set, text};
 use bytes::Bytes;
+use consort_object::FieldError;
 use consort_object::patch;
 use consort_object::schema::{Gvk, Schema};
 use consort_object::status::Status;
@@ -23,14 +26,14 @@ const TYPES: &[&str] = &[
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
+    apply::MEDIA_TYPE,
 ];
 
 /// The patches that kinds without merge strategies take.
 const PLAIN_TYPES: &[&str] = &[
     "application/json-patch+json",
     "application/merge-patch+json",
-    "application/apply-patch+yaml",
+    apply::MEDIA_TYPE,
 ];
 
 /// A parsed patch.
@@ -41,8 +44,6 @@ pub(crate) enum Patch {
     Merge(Value),
     /// A merge patch that knows keyed lists.
     Strategic(Value),
-    /// A configuration to be merged over what is there, or created.
-    Apply(Value),
 }
 
 impl Patch {
@@ -59,7 +60,6 @@ impl Patch {
             "application/json-patch+json" => Self::Json(json()?),
             "application/merge-patch+json" => Self::Merge(json()?),
             "application/strategic-merge-patch+json" => Self::Strategic(json()?),
-            "application/apply-patch+yaml" => Self::Apply(encoding::yaml(body)?),
             _ => return fail(Status::unsupported_media_type(TYPES)),
         })
     }
@@ -75,7 +75,7 @@ impl Patch {
                 }
                 patch::merge(&mut object, changes);
             }
-            Self::Strategic(changes) | Self::Apply(changes) => {
+            Self::Strategic(changes) => {
                 let message = schema.strategic(PLAIN_TYPES)?;
                 patch::strategic(Schema::builtin(), message, &mut object, changes)
                     .map_err(refused)?;
@@ -87,7 +87,7 @@ impl Patch {
     fn revision(&self) -> &str {
         match self {
             Self::Json(_) => "",
-            Self::Merge(changes) | Self::Strategic(changes) | Self::Apply(changes) => {
+            Self::Merge(changes) | Self::Strategic(changes) => {
                 text(changes, &["metadata", "resourceVersion"])
             }
         }
@@ -103,126 +103,69 @@ pub(crate) async fn patch(
     part: Part,
     body: Bytes,
 ) -> Outcome<Response<Body>> {
-    let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
-    let gvk = encoding::gvk(kind);
-    let mut patch = Patch::parse(&call.content_type(), &body)?;
-    let mut strictness = options.field_validation;
-    if let Patch::Apply(configuration) = &mut patch {
-        check_apply(configuration, kind, &gvk, &options)?;
-        take(ensure(configuration, "metadata"), "creationTimestamp");
-        strictness = FieldValidation::Ignore;
+    let media = call.content_type();
+    if media == apply::MEDIA_TYPE {
+        return apply::apply(call, kind, namespace, name, part, body).await;
     }
-    let change = Change {
-        inner: &call.inner,
-        user: &call.user,
-        kind,
-        namespace,
-        name,
-        part,
-        dry_run: options.dry_run,
-    };
-    let result = change
+    let options = options(call)?;
+    let gvk = encoding::gvk(kind);
+    let patch = Patch::parse(&media, &body)?;
+    let change = Change::of(call, kind, namespace, name, part, &options);
+    let written = change
         .run(|old| {
             let before = show(kind, old.clone());
-            // What the patch does not say of the revision it does not depend on.
-            let revision = patch.revision().to_owned();
             let current = text(&before, &["metadata", "resourceVersion"]).to_owned();
-            let mut value = patch.apply(before, &kind.schema)?;
-            let notes = kind.schema.canonical(&mut value, &gvk)?;
-            let warnings = encoding::judge(notes, &gvk, strictness)?;
-            same_object(&value, &gvk, name)?;
-            let now = text(&value, &["metadata", "resourceVersion"]);
+            let value = patch.apply(before, &kind.schema)?;
+            // What the patch does not say of the revision it does not depend on.
+            let now = text(&value, &["metadata", "resourceVersion"]).to_owned();
             let claimed = if now == current {
-                revision
+                patch.revision()
             } else {
-                now.to_owned()
+                &now
             };
-            set(ensure(&mut value, "metadata"), "resourceVersion", claimed);
-            let value = match kind.view {
-                Some(view) => (view.store)(value),
-                None => value,
-            };
-            Ok(Wanted { value, warnings })
+            let (value, notes) = settle(&change, value, &gvk, claimed)?;
+            Ok(Wanted {
+                value,
+                warnings: encoding::judge(notes, &gvk, options.field_validation)?,
+                listed: Listed::Sent,
+            })
         })
-        .await;
-    let written = match (result, patch) {
-        (Err(failure), Patch::Apply(configuration))
-            if failure.code == 404 && part == Part::Main =>
-        {
-            apply_absent(call, kind, namespace, name, configuration, &options).await?
-        }
-        (result, _) => result?,
-    };
+        .await?;
     create::answer(call, kind, written).await
 }
 
-/// Apply of an object that is not there makes it.
-async fn apply_absent(
-    call: &Call,
-    kind: &Kind,
-    namespace: Option<&str>,
-    name: &str,
-    mut configuration: Value,
-    options: &WriteOptions,
-) -> Outcome<super::write::Written> {
-    let gvk = encoding::gvk(kind);
-    let notes = kind.schema.canonical(&mut configuration, &gvk)?;
-    let warnings = encoding::judge(notes, &gvk, options.field_validation)?;
-    let own = text(&configuration, &["metadata", "name"]);
-    if own.is_empty() {
-        set(ensure(&mut configuration, "metadata"), "name", name);
-    } else if own != name {
-        return Err(bad_request(format!(
-            "the name of the object ({own}) does not match the name on the URL ({name})"
-        )));
+/// The options of a patch that does not apply.
+pub(crate) fn options(call: &Call) -> Outcome<WriteOptions> {
+    let options = WriteOptions::of(&call.query, "PatchOptions")?;
+    if options.force.is_some() {
+        let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
+        return Err(invalid("PatchOptions", error));
     }
-    let value = match kind.view {
-        Some(view) => (view.store)(configuration),
-        None => configuration,
-    };
-    // The collection's rights were not asked for by the patch.
-    call.inner.authorize_create(call, kind, namespace)?;
-    let mut written = create::insert(
-        &call.inner,
-        &call.user,
-        kind,
-        namespace,
-        value,
-        options.dry_run,
-    )
-    .await?;
-    written.warnings.splice(0..0, warnings);
-    Ok(written)
+    Ok(options)
 }
 
-fn check_apply(
-    configuration: &Value,
-    kind: &Kind,
+/// Bring what a patch or an apply made into the form it is stored in, depending on this revision. Also told
+/// is what had to be dropped.
+pub(crate) fn settle(
+    change: &Change<'_>,
+    mut value: Value,
     gvk: &Gvk,
-    options: &WriteOptions,
-) -> Outcome<()> {
-    if options.field_manager.is_none() {
-        return fail(Status::failure(
-            422,
-            "Invalid",
-            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-        ));
+    revision: &str,
+) -> Outcome<(Value, Vec<String>)> {
+    // The server's own, or as the client sent it: not to be looked at as a part of the object.
+    let list = managed::take_list(&mut value);
+    let notes = change.kind.schema.canonical(&mut value, gvk)?;
+    same_object(&value, gvk, change.name)?;
+    let meta = ensure(&mut value, "metadata");
+    set(meta, "resourceVersion", revision);
+    if let Some(list) = list {
+        set(meta, "managedFields", list);
     }
-    if !configuration.is_object() {
-        return Err(bad_request("an apply configuration must be an object"));
-    }
-    let own = Gvk::of(configuration);
-    if own != *gvk {
-        return Err(bad_request(format!(
-            "the apply configuration is of {own}, expected {gvk}"
-        )));
-    }
-    if configuration["metadata"].get("managedFields").is_some() {
-        return Err(bad_request("metadata.managedFields must be nil"));
-    }
-    let mut checked = configuration.clone();
-    let notes = kind.schema.canonical(&mut checked, gvk)?;
-    encoding::judge(notes, gvk, options.field_validation).map(drop)
+    let value = match change.kind.view {
+        Some(view) => (view.store)(value),
+        None => value,
+    };
+    Ok((value, notes))
 }
 
 /// A patch may not make another object of it.

@@ -23,7 +23,7 @@ pub(crate) fn review(
     namespace: Option<&str>,
     body: &Bytes,
 ) -> Outcome<Response<Body>> {
-    let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
+    let options = WriteOptions::of(&call.query, "CreateOptions")?;
     let gvk = encoding::gvk(kind);
     let encoding = call.body_encoding()?;
     let decoded = kind

@@ -1,5 +1,6 @@
 //! The `scale` subresource: replicas and selector of whatever scales, as `autoscaling/v1` `Scale`.
 
+use super::apply::{Configuration, MEDIA_TYPE};
 use super::patch;
 use super::read;
 use super::update::{Change, Part, Wanted};
@@ -7,14 +8,15 @@ use super::write::WrittenObject;
 use crate::body::Body;
 use crate::call::Call;
 use crate::custom::{self, Scale, at_path};
-use crate::encoding;
+use crate::encoding::{self, Decoded};
 use crate::error::{Outcome, bad_request, fail, internal};
 use crate::kind::Kind;
+use crate::managed::{self, Listed, ScaleOwners};
 use crate::print;
 use crate::request::WriteOptions;
 use crate::respond;
 use crate::schema::KindSchema;
-use crate::values::{at, ensure, int, set, text};
+use crate::values::{at, ensure, int, set, take, text};
 use bytes::Bytes;
 use consort_object::field_error::FieldError;
 use consort_object::schema::Gvk;
@@ -102,51 +104,13 @@ pub(crate) async fn scale(
         let scale = scale_of(kind, &object.value().map_err(internal)?)?;
         return answer(call, &scale);
     }
-    let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
     let paths = kind.custom().and_then(|version| version.scale());
     let gvk = gvk();
-    let schema = KindSchema::of(&gvk);
-    let patch = if call.parts.method == Method::PATCH {
-        Some(patch::Patch::parse(&call.content_type(), &body)?)
-    } else {
-        None
-    };
-    let sent = if patch.is_some() {
-        None
-    } else {
-        let encoding = call.body_encoding()?;
-        let mode = options.field_validation;
-        Some(schema.decode(&body, encoding, &gvk, mode)?)
-    };
-    let change = Change {
-        inner: &call.inner,
-        user: &call.user,
-        kind,
-        namespace,
-        name,
-        part: Part::Main,
-        dry_run: options.dry_run,
-    };
+    let (sent, options) = Sent::parse(call, &body, &gvk)?;
+    let change = Change::of(call, kind, namespace, name, Part::Main, &options);
     let written = change
         .run(|old| {
-            let (wanted, warnings) = match (&patch, &sent) {
-                (Some(patch), _) => {
-                    let mut scale = scale_from(paths, old);
-                    if let Some(paths) = paths
-                        && at_path(old, &paths.spec_replicas_path).is_none()
-                    {
-                        crate::values::take(&mut scale, "spec");
-                    }
-                    // A patch that names no revision does not depend on one.
-                    crate::values::take(ensure(&mut scale, "metadata"), "resourceVersion");
-                    let mut scale = patch.apply(scale, &schema)?;
-                    let notes = schema.canonical(&mut scale, &gvk)?;
-                    let notes = encoding::judge(notes, &gvk, options.field_validation)?;
-                    (scale, notes)
-                }
-                (None, Some(sent)) => (sent.value.clone(), sent.warnings.clone()),
-                (None, None) => return Err(internal("no scale was sent")),
-            };
+            let (wanted, warnings) = sent.on(&change, old, &gvk, &options)?;
             let replicas = int(&wanted, &["spec", "replicas"]);
             if replicas < 0 {
                 let error = FieldError::invalid(
@@ -171,8 +135,18 @@ pub(crate) async fn scale(
                 set(ensure(&mut value, "spec"), "replicas", replicas);
             }
             let revision = text(&wanted, &["metadata", "resourceVersion"]).to_owned();
-            set(ensure(&mut value, "metadata"), "resourceVersion", revision);
-            Ok(Wanted { value, warnings })
+            let meta = ensure(&mut value, "metadata");
+            set(meta, "resourceVersion", revision);
+            if let Some(uid) = at(&wanted, &["metadata", "uid"]) {
+                set(meta, "uid", uid.clone());
+            }
+            let list = managed::from_scale(kind, old, &wanted);
+            managed::put(&mut value, list);
+            Ok(Wanted {
+                value,
+                warnings,
+                listed: Listed::Settled,
+            })
         })
         .await?;
     let value = match written.result {
@@ -195,6 +169,83 @@ fn put(object: &mut Value, path: &str, number: i64) {
             return;
         }
         here = ensure(here, step);
+    }
+}
+
+/// A scale as a client wants it, or what it wants changed.
+enum Sent {
+    Whole(Decoded),
+    Patch(patch::Patch),
+    Applied(Configuration),
+}
+
+impl Sent {
+    fn parse(call: &Call, body: &[u8], gvk: &Gvk) -> Outcome<(Self, WriteOptions)> {
+        if call.parts.method != Method::PATCH {
+            let options = WriteOptions::of(&call.query, "UpdateOptions")?;
+            let encoding = call.body_encoding()?;
+            let decoded =
+                KindSchema::of(gvk).decode(body, encoding, gvk, options.field_validation)?;
+            return Ok((Self::Whole(decoded), options));
+        }
+        let media = call.content_type();
+        if media == MEDIA_TYPE {
+            let options = WriteOptions::of(&call.query, "PatchOptions")?;
+            let configuration = Configuration::parse(body, gvk, &options)?;
+            return Ok((Self::Applied(configuration), options));
+        }
+        let options = patch::options(call)?;
+        Ok((Self::Patch(patch::Patch::parse(&media, body)?), options))
+    }
+
+    /// The scale that is wanted of this object, with the managed fields it has then.
+    fn on(
+        &self,
+        change: &Change<'_>,
+        old: &Value,
+        gvk: &Gvk,
+        options: &WriteOptions,
+    ) -> Outcome<(Value, Vec<String>)> {
+        let schema = KindSchema::of(gvk);
+        let paths = change.kind.custom().and_then(|version| version.scale());
+        let mut live = scale_from(paths, old);
+        if let Some(paths) = paths
+            && at_path(old, &paths.spec_replicas_path).is_none()
+        {
+            take(&mut live, "spec");
+        }
+        managed::put(&mut live, managed::to_scale(change.kind, old));
+        let unversioned = |mut scale: Value| {
+            // What names no revision does not depend on one.
+            take(ensure(&mut scale, "metadata"), "resourceVersion");
+            scale
+        };
+        let owners = ScaleOwners {
+            shape: schema.shape(),
+            manager: &change.manager,
+        };
+        let (mut wanted, warnings) = match self {
+            Self::Whole(decoded) => (decoded.value.clone(), decoded.warnings.clone()),
+            Self::Patch(patch) => {
+                let mut scale = patch.apply(unversioned(live.clone()), &schema)?;
+                let notes = schema.canonical(&mut scale, gvk)?;
+                (
+                    scale,
+                    encoding::judge(notes, gvk, options.field_validation)?,
+                )
+            }
+            Self::Applied(configuration) => {
+                let live = unversioned(live);
+                let mut scale = owners.apply(&live, &configuration.value, configuration.force)?;
+                let list = managed::take_list(&mut scale);
+                schema.canonical(&mut scale, gvk)?;
+                managed::put(&mut scale, list);
+                return Ok((scale, configuration.warnings.clone()));
+            }
+        };
+        let list = owners.note(&live, &wanted);
+        managed::put(&mut wanted, list);
+        Ok((wanted, warnings))
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn token(
     body: &Bytes,
 ) -> Outcome<Response<Body>> {
     let gvk = Gvk::new("authentication.k8s.io", "v1", "TokenRequest");
-    let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
+    let options = WriteOptions::of(&call.query, "CreateOptions")?;
     let encoding = call.body_encoding()?;
     let decoded = KindSchema::of(&gvk).decode(body, encoding, &gvk, options.field_validation)?;
     let mut request = decoded.value;

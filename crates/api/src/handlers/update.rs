@@ -12,6 +12,8 @@ use crate::encoding;
 use crate::error::{Failure, Outcome, bad_request, fail, internal};
 use crate::identity::User;
 use crate::kind::Kind;
+use crate::managed::{self, Listed, Owners};
+use crate::registry::Registry;
 use crate::request::WriteOptions;
 use crate::validation::{self, Errors, Path};
 use crate::values::{copy, ensure, name, set, text};
@@ -43,10 +45,26 @@ pub(crate) enum Part {
     Approval,
 }
 
+impl Part {
+    /// The subresource it is written through; empty for the object itself.
+    pub(crate) fn subresource(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Status => "status",
+            Self::Finalize => "finalize",
+            Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
+            Self::Approval => "approval",
+        }
+    }
+}
+
 /// A write to an object: what, where, by whom.
 pub(crate) struct Change<'a> {
     /// The server.
     pub inner: &'a Arc<Inner>,
+    /// The kinds.
+    pub registry: &'a Registry,
     /// Who writes.
     pub user: &'a User,
     /// The kind.
@@ -59,6 +77,8 @@ pub(crate) struct Change<'a> {
     pub part: Part,
     /// Store nothing.
     pub dry_run: bool,
+    /// Who owns what is written.
+    pub manager: String,
 }
 
 /// An object as a client wants it.
@@ -67,6 +87,8 @@ pub(crate) struct Wanted {
     pub value: Value,
     /// What the client should be warned of.
     pub warnings: Vec<String>,
+    /// What the object's managed fields are.
+    pub listed: Listed,
 }
 
 /// `PUT`.
@@ -78,7 +100,7 @@ pub(crate) async fn update(
     part: Part,
     body: Bytes,
 ) -> Outcome<Response<Body>> {
-    let options = WriteOptions::parse(&call.query).map_err(bad_request)?;
+    let options = WriteOptions::of(&call.query, "UpdateOptions")?;
     let gvk = encoding::gvk(kind);
     let encoding = call.body_encoding()?;
     let decoded = kind
@@ -89,15 +111,7 @@ pub(crate) async fn update(
         None => decoded.value,
     };
     same_target(kind, namespace, target, &value)?;
-    let change = Change {
-        inner: &call.inner,
-        user: &call.user,
-        kind,
-        namespace,
-        name: target,
-        part,
-        dry_run: options.dry_run,
-    };
+    let change = Change::of(call, kind, namespace, target, part, &options);
     let absent = || -> Option<Value> {
         (kind.create_on_update && part == Part::Main).then(|| value.clone())
     };
@@ -119,6 +133,7 @@ pub(crate) async fn update(
             Ok(Wanted {
                 value: value.clone(),
                 warnings: warnings.clone(),
+                listed: Listed::Sent,
             })
         })
         .await;
@@ -127,15 +142,7 @@ pub(crate) async fn update(
             if !write::claimed_revision(&value).is_empty() {
                 return Err(failure);
             }
-            let mut written = create::insert(
-                &call.inner,
-                &call.user,
-                kind,
-                namespace,
-                value,
-                options.dry_run,
-            )
-            .await?;
+            let mut written = change.insert(value, Listed::Sent).await?;
             written.warnings.splice(0..0, warnings);
             written
         }
@@ -167,7 +174,39 @@ fn same_target(kind: &Kind, namespace: Option<&str>, target: &str, value: &Value
     Ok(())
 }
 
-impl Change<'_> {
+impl<'a> Change<'a> {
+    /// What a request asks for.
+    pub(crate) fn of(
+        call: &'a Call,
+        kind: &'a Kind,
+        namespace: Option<&'a str>,
+        name: &'a str,
+        part: Part,
+        options: &WriteOptions,
+    ) -> Self {
+        Self {
+            inner: &call.inner,
+            registry: &call.registry,
+            user: &call.user,
+            kind,
+            namespace,
+            name,
+            part,
+            dry_run: options.dry_run,
+            manager: managed::manager(call, options.field_manager.as_deref()),
+        }
+    }
+
+    /// Who owns what in the objects it writes.
+    pub(crate) fn owners(&self) -> Owners<'_> {
+        Owners {
+            kind: self.kind,
+            registry: self.registry,
+            part: self.part,
+            manager: &self.manager,
+        }
+    }
+
     /// Read the object, ask `wanted` (which is given its stored form) what it should be, and write
     /// that; again from the start if it changed meanwhile and the client named no revision.
     pub(crate) async fn run(
@@ -186,10 +225,12 @@ impl Change<'_> {
             let Wanted {
                 value: mut new,
                 mut warnings,
+                listed,
             } = wanted(&old)?;
             let revision = write::claimed_revision(&new).to_owned();
             self.preconditions(&new, &old, &revision, current.revision.0)?;
-            self.merge(&mut new, &old)?;
+            self.merge(&mut new, &old, listed)?;
+            managed::keep_times(&mut new, &old);
             if well_stored && write::unchanged(&new, &old) && !write::may_go(kind, &new) {
                 return Ok(Written {
                     result: WrittenObject::Stored(current),
@@ -289,8 +330,14 @@ impl Change<'_> {
     }
 
     /// Make of what the client sent what may be stored: only the part it writes is taken from it.
-    fn merge(&self, new: &mut Value, old: &Value) -> Outcome<()> {
+    fn merge(&self, new: &mut Value, old: &Value, listed: Listed) -> Outcome<()> {
         let strategy = &self.kind.strategy;
+        let mut list = managed::take_list(new);
+        // Before the server adds to it: what it adds belongs to nobody.
+        let mut own = |new: &mut Value| match listed {
+            Listed::Sent => self.owners().note(new, Some(old), list.take()),
+            Listed::Settled => managed::put(new, list.take()),
+        };
         write::carry_over(new, old);
         copy(new, old, "apiVersion");
         copy(new, old, "kind");
@@ -300,6 +347,7 @@ impl Change<'_> {
                     copy(new, old, "status");
                 }
                 strategy.default(new);
+                own(new);
                 strategy.prepare_update(new, old);
                 write::count_generation(self.kind, new, old);
                 admission::update(self.inner, self.user, self.kind, new, old)?;
@@ -317,6 +365,7 @@ impl Change<'_> {
                     copy(mine, &meta, field);
                 }
                 strategy.default(new);
+                own(new);
                 strategy.prepare_status(new, old);
             }
             Part::Finalize => {
@@ -325,6 +374,7 @@ impl Change<'_> {
                 write::carry_over(new, old);
                 let finalizers = finalizers.unwrap_or(Value::Array(Vec::new()));
                 set(ensure(new, "spec"), "finalizers", finalizers);
+                own(new);
             }
             Part::EphemeralContainers => {
                 let containers = new["spec"].get("ephemeralContainers").cloned();
@@ -334,6 +384,7 @@ impl Change<'_> {
                     set(ensure(new, "spec"), "ephemeralContainers", containers);
                 }
                 strategy.default(new);
+                own(new);
                 write::count_generation(self.kind, new, old);
             }
             Part::Resize | Part::Approval => {
@@ -341,6 +392,7 @@ impl Change<'_> {
                 write::carry_over(new, old);
                 strategy.take_part(self.part, new, &asked);
                 strategy.default(new);
+                own(new);
                 write::count_generation(self.kind, new, old);
             }
         }

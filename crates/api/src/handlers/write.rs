@@ -5,11 +5,12 @@ use crate::custom;
 use crate::error::{Failure, Outcome, internal};
 use crate::handlers::read::store_failure;
 use crate::kind::Kind;
+use crate::managed;
 use crate::values::{at, copy, ensure, int, items, set, take, text};
 use consort_object::{Draft, Head, Object, Revision};
 use consort_store::{Error, Expect, Key, Write};
 use rand::RngExt;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What a write gave.
 pub(crate) struct Written {
@@ -120,14 +121,7 @@ pub(crate) fn count_generation(kind: &Kind, new: &mut Value, old: &Value) {
 
 /// Was anything but the revision changed?
 pub(crate) fn unchanged(new: &Value, old: &Value) -> bool {
-    let strip = |value: &Value| -> Option<Map<String, Value>> {
-        let mut map = value.as_object()?.clone();
-        if let Some(meta) = map.get_mut("metadata") {
-            take(meta, "resourceVersion");
-        }
-        Some(map)
-    };
-    strip(new) == strip(old)
+    managed::same_without(new, old, &["resourceVersion"])
 }
 
 /// Is an object that is being deleted free to go?

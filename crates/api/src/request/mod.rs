@@ -5,7 +5,8 @@ mod path;
 mod query;
 
 pub(crate) use options::{
-    DeleteOptions, FieldValidation, ListOptions, Propagation, VersionMatch, WriteOptions, revision,
+    DeleteOptions, FieldValidation, ListOptions, Propagation, VersionMatch, WriteOptions, invalid,
+    revision,
 };
 pub(crate) use path::{Route, Target, route};
 pub(crate) use query::{Query, encode};

@@ -1,7 +1,7 @@
 //! The options a query string carries, parsed once.
 
 use super::query::Query;
-use crate::error::{Outcome, bad_request, fail};
+use crate::error::{Failure, Outcome, bad_request, fail};
 use consort_object::FieldError;
 use consort_object::status::Status;
 use serde_json::Value;
@@ -30,27 +30,61 @@ pub(crate) struct WriteOptions {
     pub field_validation: FieldValidation,
     /// Who writes.
     pub field_manager: Option<String>,
+    /// Take what others own.
+    pub force: Option<bool>,
 }
 
+/// The longest name of a field manager, in bytes.
+const MAX_MANAGER: usize = 128;
+
 impl WriteOptions {
-    /// Read them from the query string.
-    pub(crate) fn parse(query: &Query) -> Result<Self, Invalid> {
+    /// Read them from the query string; `kind` is what they are called, such as `PatchOptions`.
+    pub(crate) fn of(query: &Query, kind: &str) -> Outcome<Self> {
+        Self::parse(query).map_err(|error| invalid(kind, error))
+    }
+
+    fn parse(query: &Query) -> Result<Self, FieldError> {
         let field_validation = match query.text("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,
             Some("Ignore") => FieldValidation::Ignore,
             Some("Strict") => FieldValidation::Strict,
             Some(other) => {
-                return Err(format!(
-                    "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Warn\", \"Strict\""
+                let supported = ["Ignore", "Strict", "Warn"];
+                return Err(FieldError::not_supported(
+                    "fieldValidation",
+                    other,
+                    &supported,
                 ));
             }
         };
+        let field_manager = query.text("fieldManager").map(str::to_owned);
+        if let Some(manager) = &field_manager {
+            if manager.len() > MAX_MANAGER {
+                return Err(FieldError::too_long("fieldManager", MAX_MANAGER));
+            }
+            if manager.chars().any(char::is_control) {
+                return Err(FieldError::invalid(
+                    "fieldManager",
+                    manager.as_str(),
+                    "should only contain printable characters",
+                ));
+            }
+        }
+        if let Some(other) = query.all("dryRun").find(|value| *value != "All") {
+            return Err(FieldError::not_supported("dryRun", other, &["All"]));
+        }
         Ok(Self {
-            dry_run: dry_run(query.all("dryRun"))?,
+            dry_run: query.has("dryRun"),
             field_validation,
-            field_manager: query.text("fieldManager").map(str::to_owned),
+            field_manager,
+            force: query.has("force").then(|| query.flag("force")),
         })
     }
+}
+
+/// The answer to options that make no sense.
+pub(crate) fn invalid(kind: &str, error: FieldError) -> Failure {
+    Box::new(Status::invalid("meta.k8s.io", kind, "", &[error]))
 }
 
 fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, Invalid> {

@@ -37,7 +37,23 @@ impl Comparison<'_> {
 
 /// Compares two documents. Structs that upstream's types always write count as empty where they are absent.
 pub fn compare<'a>(shape: Shape<'a>, one: &'a Value, other: &'a Value) -> Comparison<'a> {
-    let found = walk(shape, Some(one), Some(other));
+    sets(walk(shape, Some(one), Some(other), Typed(true)))
+}
+
+/// Compares a document with what an apply has made of it, in which nothing is that was not there or applied.
+pub(super) fn compare_merged<'a>(
+    shape: Shape<'a>,
+    live: &'a Value,
+    merged: &'a Value,
+) -> Comparison<'a> {
+    sets(walk(shape, Some(live), Some(merged), Typed(false)))
+}
+
+/// Whether the second document has the structs that upstream's types always write.
+#[derive(Clone, Copy)]
+struct Typed(bool);
+
+fn sets(found: Found<'_>) -> Comparison<'_> {
     Comparison {
         removed: found.removed.below,
         modified: found.modified.below,
@@ -87,26 +103,33 @@ impl<'a> Found<'a> {
     }
 }
 
-fn walk<'a>(shape: Shape<'a>, one: Option<&'a Value>, other: Option<&'a Value>) -> Found<'a> {
+fn walk<'a>(
+    shape: Shape<'a>,
+    one: Option<&'a Value>,
+    other: Option<&'a Value>,
+    typed: Typed,
+) -> Found<'a> {
     let mut found = match (one, other) {
         (Some(left), Some(right)) => {
             let (node, now) = (shape.node(left), shape.node(right));
             match (node, now) {
                 // Without a schema a value can turn from a map into something else and back.
                 (Node::Map, Node::Leaf) => {
-                    let mut found = inner(node, shape, one, None);
+                    let mut found = inner(node, shape, one, None, typed);
                     found.modified.member = true;
                     found
                 }
                 (Node::Leaf, Node::Map) => {
-                    let mut found = inner(now, shape, None, other);
+                    let mut found = inner(now, shape, None, other, typed);
                     found.modified.member = true;
                     found
                 }
-                _ => inner(node, shape, one, other),
+                _ => inner(node, shape, one, other, typed),
             }
         }
-        (Some(value), None) | (None, Some(value)) => inner(shape.node(value), shape, one, other),
+        (Some(value), None) | (None, Some(value)) => {
+            inner(shape.node(value), shape, one, other, typed)
+        }
         (None, None) => return Found::default(),
     };
     found.added.member |= one.is_none();
@@ -119,15 +142,21 @@ fn inner<'a>(
     shape: Shape<'a>,
     one: Option<&'a Value>,
     other: Option<&'a Value>,
+    typed: Typed,
 ) -> Found<'a> {
     match node {
         Node::Leaf => Found::leaf(one, other),
-        Node::Map => map(shape, one, other),
-        Node::Set | Node::ListMap(_) => list(node, shape, one, other),
+        Node::Map => map(shape, one, other, typed),
+        Node::Set | Node::ListMap(_) => list(node, shape, one, other, typed),
     }
 }
 
-fn map<'a>(shape: Shape<'a>, one: Option<&'a Value>, other: Option<&'a Value>) -> Found<'a> {
+fn map<'a>(
+    shape: Shape<'a>,
+    one: Option<&'a Value>,
+    other: Option<&'a Value>,
+    typed: Typed,
+) -> Found<'a> {
     let (left, right) = (
         one.and_then(Value::as_object),
         other.and_then(Value::as_object),
@@ -138,12 +167,17 @@ fn map<'a>(shape: Shape<'a>, one: Option<&'a Value>, other: Option<&'a Value>) -
         return Found::leaf(one, other);
     }
     let mut visit = |name: &'a str, one: Option<&'a Value>, other: Option<&'a Value>| {
-        let child = walk(shape.member(name).unwrap_or(Shape::UNTYPED), one, other);
+        let child = walk(
+            shape.member(name).unwrap_or(Shape::UNTYPED),
+            one,
+            other,
+            typed,
+        );
         found.push(Element::field(name), child);
     };
     for (name, value) in left.into_iter().flatten() {
         let now = right.and_then(|right| right.get(name));
-        let now = now.or_else(|| right.and_then(|_| shape.implied(name)));
+        let now = now.or_else(|| right.filter(|_| typed.0).and_then(|_| shape.implied(name)));
         visit(name, Some(value), now);
     }
     for (name, value) in right.into_iter().flatten() {
@@ -154,7 +188,7 @@ fn map<'a>(shape: Shape<'a>, one: Option<&'a Value>, other: Option<&'a Value>) -
     }
     // An object that comes or goes does so with the structs it always has.
     match (left, right) {
-        (None, Some(present)) => {
+        (None, Some(present)) if typed.0 => {
             for name in shape.implied_members() {
                 if !present.contains_key(name) {
                     visit(name, None, shape.implied(name));
@@ -179,6 +213,7 @@ fn list<'a>(
     shape: Shape<'a>,
     one: Option<&'a Value>,
     other: Option<&'a Value>,
+    typed: Typed,
 ) -> Found<'a> {
     let slice = |value: Option<&'a Value>| {
         value
@@ -213,7 +248,7 @@ fn list<'a>(
         };
         let child = match (&before[..], &now[..]) {
             ([], [] | [_]) | ([_], [] | [_]) => {
-                walk(item, before.first().copied(), now.first().copied())
+                walk(item, before.first().copied(), now.first().copied(), typed)
             }
             // Items of one key are one value, all together.
             ([_, _, ..], [_, _, ..]) => {
@@ -224,7 +259,7 @@ fn list<'a>(
             }
             ([_, _, ..], _) => {
                 let mut found = match now.first() {
-                    Some(now) => walk(item, None, Some(now)),
+                    Some(now) => walk(item, None, Some(now), typed),
                     None => Found::default(),
                 };
                 found.removed.member = true;
@@ -232,7 +267,7 @@ fn list<'a>(
             }
             (_, [_, _, ..]) => {
                 let mut found = match before.first() {
-                    Some(before) => walk(item, Some(before), None),
+                    Some(before) => walk(item, Some(before), None, typed),
                     None => Found::default(),
                 };
                 found.added.member = true;

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
-use super::compare::{Comparison, compare};
+use super::compare::{Comparison, compare, compare_merged};
 use super::conflict::{Conflict, Conflicts};
 use super::element::same;
 use super::fields::fields_of;
@@ -13,7 +13,7 @@ use super::last_applied;
 use super::managed::{Entry, ManagedFields, Operation, Owner, is_reset};
 use super::merge::merge;
 use super::reconcile::reconcile;
-use super::remove::{pruned, without};
+use super::remove::without;
 use super::set::FieldSet;
 use super::validate::validate;
 use crate::schema::Gvk;
@@ -296,7 +296,12 @@ fn take<'a>(
     managed: &mut ManagedFields<'_>,
     applier: Option<&Owner<'_>>,
 ) -> Result<(Comparison<'a>, Vec<Conflict>), String> {
-    let mut changed = compare(write.shape, live, new);
+    let compared = if applier.is_some() {
+        compare_merged
+    } else {
+        compare
+    };
+    let mut changed = compared(write.shape, live, new);
     changed.ignore(write.reset);
     let mut others: Vec<(String, Option<Comparison<'static>>)> = Vec::new();
     let mut conflicts = Vec::new();
@@ -450,11 +455,14 @@ fn title(object: &Value) -> String {
             .and_then(Value::as_str)
             .unwrap_or_default()
     };
+    let gvk = Gvk::of(object);
     format!(
-        "{}/{}; {}",
+        "{}/{}; {}/{}, Kind={}",
         text("namespace"),
         text("name"),
-        Gvk::of(object)
+        gvk.group,
+        gvk.version,
+        gvk.kind
     )
 }
 
@@ -588,7 +596,7 @@ fn prune(
         .fields()
         .difference(&left.fields())
         .intersection(&last);
-    let value = pruned(merged.shape, &merged.value, &removed);
+    let value = without(merged.shape, &merged.value, &removed);
     let result = Versioned { value, ..merged };
     result
         .to(write, write.api_version)?

@@ -7,34 +7,18 @@ use super::fields::element;
 use super::set::FieldSet;
 use crate::schema::shape::{Node, Shape};
 
-/// What becomes of the fields in the set, and of a map or list that loses its last member.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    /// They go; what they leave empty becomes null, so that it still counts as mentioned.
-    Without,
-    /// They go, and what they leave empty with them.
-    Pruned,
-    /// Only they stay.
-    Only,
-}
-
-/// The document without these fields. A map or list that loses its last member becomes null.
+/// The document without these fields. A map or list that loses its last member becomes null: it still counts as
+/// mentioned, and what does not take null drops it.
 pub(super) fn without(shape: Shape<'_>, value: &Value, fields: &FieldSet<'_>) -> Value {
-    walk(shape, value, fields, Mode::Without)
-}
-
-/// The document without these fields and without what that leaves empty.
-pub(super) fn pruned(shape: Shape<'_>, value: &Value, fields: &FieldSet<'_>) -> Value {
-    walk(shape, value, fields, Mode::Pruned)
+    walk(shape, value, fields, false)
 }
 
 /// Only these fields of the document, as the applied configuration of who owns them.
 pub fn only(shape: Shape<'_>, value: &Value, fields: &FieldSet<'_>) -> Value {
-    walk(shape, value, fields, Mode::Only)
+    walk(shape, value, fields, true)
 }
 
-fn walk(shape: Shape<'_>, value: &Value, fields: &FieldSet<'_>, mode: Mode) -> Value {
-    let keep = mode == Mode::Only;
+fn walk(shape: Shape<'_>, value: &Value, fields: &FieldSet<'_>, keep: bool) -> Value {
     let node = shape.node(value);
     match (node, value) {
         (Node::Map, Value::Object(map)) if !map.is_empty() => {
@@ -50,12 +34,10 @@ fn walk(shape: Shape<'_>, value: &Value, fields: &FieldSet<'_>, mode: Mode) -> V
                         (Node::Map, Value::Object(_)) => Value::Object(Map::new()),
                         _ => value.clone(),
                     },
-                    (_, Some(below), _) => walk(inner, value, below, mode),
+                    (_, Some(below), _) => walk(inner, value, below, keep),
                     (false, None, false) => value.clone(),
                 };
-                if mode != Mode::Pruned || value.is_null() || !left.is_null() {
-                    out.insert(name.clone(), left);
-                }
+                out.insert(name.clone(), left);
             }
             if out.is_empty() {
                 Value::Null
@@ -75,7 +57,7 @@ fn walk(shape: Shape<'_>, value: &Value, fields: &FieldSet<'_>, mode: Mode) -> V
                 let below = fields.below(&at);
                 match (fields.has_child(&at), below, keep) {
                     (true, _, false) | (false, None, true) => {}
-                    (_, Some(below), _) => out.push(walk(shape.item(), item, below, mode)),
+                    (_, Some(below), _) => out.push(walk(shape.item(), item, below, keep)),
                     (_, None, _) => out.push(item.clone()),
                 }
             }

@@ -32,7 +32,7 @@ fn matches(one: &Owner<'_>, other: &Owner<'_>) -> bool {
 /// In words, why the list cannot be read.
 pub fn to_scale<'p>(
     list: Option<&Value>,
-    path_of: impl Fn(&str) -> Option<&'p [&'p str]>,
+    path_of: impl Fn(&str) -> Option<Vec<&'p str>>,
 ) -> Result<Option<Value>, String> {
     let managed = ManagedFields::parse(list)?;
     let mut shown = ManagedFields::default();
@@ -40,7 +40,7 @@ pub fn to_scale<'p>(
         let Some(at) = path_of(&entry.owner.api_version) else {
             continue;
         };
-        if entry.fields.has(&path(at)) {
+        if entry.fields.has(&path(&at)) {
             let owner = Owner {
                 api_version: SCALE.into(),
                 ..entry.owner
@@ -60,7 +60,7 @@ pub fn from_scale<'p>(
     list: Option<&Value>,
     scale: Option<&Value>,
     api_version: &str,
-    path_of: impl Fn(&str) -> Option<&'p [&'p str]>,
+    path_of: impl Fn(&str) -> Option<Vec<&'p str>>,
 ) -> Result<Option<Value>, String> {
     let mut managed = ManagedFields::parse(list)?;
     let mut scaled = ManagedFields::parse(scale)?;
@@ -72,7 +72,7 @@ pub fn from_scale<'p>(
         let Some(at) = path_of(&entry.owner.api_version) else {
             continue;
         };
-        if !entry.fields.has(&path(at)) {
+        if !entry.fields.has(&path(&at)) {
             continue;
         }
         let kept = scaled
@@ -86,7 +86,7 @@ pub fn from_scale<'p>(
             }
             None => {
                 let mut taken = FieldSet::default();
-                taken.insert(path(at));
+                taken.insert(path(&at));
                 entry.set(entry.fields.difference(&taken));
             }
         }
@@ -99,7 +99,7 @@ pub fn from_scale<'p>(
                 ..entry.owner
             };
             let mut fields = FieldSet::default();
-            fields.insert(path(at));
+            fields.insert(path(&at));
             match managed.position(&owner) {
                 Some(place) => {
                     let present = &mut managed.0[place];

@@ -108,19 +108,21 @@ impl<'s> Keys<'s> {
         names.iter().map(move |name| Key {
             name,
             default: items
-                .and_then(|message| message.member(name))
-                .and_then(key_default),
+                .and_then(|message| Some((message, message.member(name)?)))
+                .and_then(|(message, field)| key_default(message, field)),
         })
     }
 }
 
 /// What a key field has when it is left out: the declared default, or Go's zero where Go always writes it.
-fn key_default(field: &Field) -> Option<&'static Value> {
+fn key_default(message: &Message, field: &Field) -> Option<&'static Value> {
     static VALUES: OnceLock<[Value; 4]> = OnceLock::new();
     let [tcp, empty, zero, no] =
         VALUES.get_or_init(|| ["TCP".into(), "".into(), 0.into(), false.into()]);
-    if field.name == "protocol" {
-        return Some(tcp);
+    match (message.short_name(), field.name) {
+        ("ContainerPort" | "ServicePort", "protocol") => return Some(tcp),
+        ("LocalObjectReference", "name") => return Some(empty),
+        _ => {}
     }
     if field.omit_empty || field.pointer || field.shape != Many::One {
         return None;
