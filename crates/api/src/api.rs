@@ -148,6 +148,8 @@ pub(crate) struct Inner {
     pub limits: Limits,
     /// Ends watches and background work.
     pub stop: CancellationToken,
+    /// What goes on after an answer: connections that requests were passed on by.
+    pub tasks: TaskTracker,
     /// The store refused a write for a reason that stays.
     pub broken: AtomicBool,
     nodes: RwLock<Option<Arc<dyn NodeConnector>>>,
@@ -247,6 +249,7 @@ impl Api {
     pub async fn new(options: Options) -> Result<Self, StartError> {
         let addresses = Addresses::new(options.service_network, options.node_ports);
         let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
         let inner = Arc::new(Inner {
             registry: ArcSwap::from_pointee(Registry::new(kinds::all(&addresses))),
             authenticator: Authenticator::new(options.signer, Stored(options.store.clone())),
@@ -258,11 +261,11 @@ impl Api {
             pulses: Arc::default(),
             limits: options.limits,
             stop: stop.clone(),
+            tasks: tasks.clone(),
             broken: AtomicBool::new(false),
             nodes: RwLock::new(None),
             store: options.store,
         });
-        let tasks = TaskTracker::new();
         startup::adopt_services(&inner)?;
         let policy = startup::load_policy(&inner)?;
         tasks.spawn(startup::follow_policy(

@@ -185,12 +185,13 @@ async fn handle(
     let Some(kind) = asked.kind else {
         return fail(Status::unknown_resource());
     };
-    if asked.verb.is_empty() {
+    let proxied = target.subresource.as_deref() == Some("proxy");
+    if asked.verb.is_empty() && !proxied {
         return fail(Status::method_not_allowed());
     }
     let streams = matches!(
         target.subresource.as_deref(),
-        Some("log" | "exec" | "attach" | "portforward")
+        Some("log" | "exec" | "attach" | "portforward" | "proxy")
     );
     let long = streams || asked.verb == "watch";
     // This process' own parts come by no connection.
@@ -206,7 +207,8 @@ async fn handle(
     } else {
         within(limit, &call, work).await
     }?;
-    if let Some(warning) = kind.custom().and_then(|version| version.deprecation()) {
+    let custom = || kind.custom().and_then(|version| version.deprecation());
+    if let Some(warning) = kind.deprecated.or_else(custom) {
         respond::warn(&mut response, &[warning.to_owned()]);
     }
     Ok(response)
@@ -290,9 +292,15 @@ async fn dispatch(
         return fail(Status::unknown_resource());
     }
     if let (Some(name), Some(sub)) = (&target.name, &target.subresource) {
-        let Some(sub) = kind.subresource(sub).filter(|_| target.rest.is_empty()) else {
+        let Some(sub) = kind
+            .subresource(sub)
+            .filter(|sub| target.rest.is_empty() || sub.name == "proxy")
+        else {
             return fail(Status::unknown_resource());
         };
+        if sub.name == "proxy" {
+            return proxy::http::serve(call, kind, target, body).await;
+        }
         return subresource(call, kind, sub, namespace, name, verb, body).await;
     }
     let name = target.name.as_deref();

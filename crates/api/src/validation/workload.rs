@@ -187,7 +187,12 @@ pub(crate) fn stateful_set(object: &Value, here: &Path<'_>, errors: &mut Errors)
         &here.field("ordinals").field("start"),
         at(spec, &["ordinals", "start"]),
     );
-    selector_and_template(spec, STATEFUL_SET, &here, errors);
+    selector(spec, STATEFUL_SET, &here, errors);
+    // The pod itself is checked when it is made: only then are the volumes of its claims known.
+    let place = here.field("template");
+    template_selected(spec, &place, errors);
+    super::metadata::template(&spec["template"], &place, errors);
+    always_running(&spec["template"], STATEFUL_SET.kind, &place, errors);
 }
 
 fn stateful_strategy(strategy: &Value, here: &Path<'_>, errors: &mut Errors) {
@@ -264,24 +269,28 @@ fn selector_immutable(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Er
     );
 }
 
-/// The selector must be there, select something, and select what the template makes.
-fn selector_and_template(spec: &Value, owner: Owner, here: &Path<'_>, errors: &mut Errors) {
+/// The selector must be there and select something.
+fn selector(spec: &Value, owner: Owner, here: &Path<'_>, errors: &mut Errors) {
     let place = here.field("selector");
-    match at(spec, &["selector"]) {
-        None => errors.required(&place, ""),
-        Some(selector) => {
-            label_selector(selector, &place, errors);
-            let empty = members(selector, &["matchLabels"]).next().is_none()
-                && items(selector, &["matchExpressions"]).is_empty();
-            if empty {
-                errors.invalid(
-                    &place,
-                    selector.clone(),
-                    format!("empty selector is invalid for {}", owner.word),
-                );
-            }
-        }
+    let Some(selector) = at(spec, &["selector"]) else {
+        errors.required(&place, "");
+        return;
+    };
+    label_selector(selector, &place, errors);
+    let empty = members(selector, &["matchLabels"]).next().is_none()
+        && items(selector, &["matchExpressions"]).is_empty();
+    if empty {
+        errors.invalid(
+            &place,
+            selector.clone(),
+            format!("empty selector is invalid for {}", owner.word),
+        );
     }
+}
+
+/// The selector must select what the template makes.
+fn selector_and_template(spec: &Value, owner: Owner, here: &Path<'_>, errors: &mut Errors) {
+    selector(spec, owner, here, errors);
     let place = here.field("template");
     let template = &spec["template"];
     template_selected(spec, &place, errors);

@@ -1,5 +1,8 @@
 //! `log`, `exec`, `attach` and `portforward`: checked here, answered by the agent of the pod's node.
 
+pub(crate) mod http;
+mod insecure;
+
 use crate::body::Body;
 use crate::call::Call;
 use crate::error::{Outcome, bad_request, fail, internal};
@@ -7,9 +10,9 @@ use crate::handlers::read;
 use crate::kind::Kind;
 use crate::request::{Query, encode};
 use crate::values::{items, text};
+use ::http::{Request, Response, Uri};
 use consort_object::status::Status;
 use futures::future::BoxFuture;
-use http::{Request, Response, Uri};
 use serde_json::Value;
 
 /// Why the agent of a node could not be asked.
@@ -63,7 +66,7 @@ pub(crate) async fn forward(
             let container = container(&pod, name, &call.query, true)?;
             if node.is_empty() {
                 // Nothing has run, so nothing was written.
-                return Ok(crate::respond::text(http::StatusCode::OK, ""));
+                return Ok(crate::respond::text(::http::StatusCode::OK, ""));
             }
             logs(namespace, name, &container, &call.query)?
         }
@@ -80,20 +83,31 @@ pub(crate) async fn forward(
         }
         other => return Err(internal(format!("{other} is not forwarded"))),
     };
-    let Some(connector) = call.inner.connector() else {
-        return fail(Status::service_unavailable(
-            "this server is connected to no nodes",
-        ));
-    };
     let uri: Uri = path.parse().map_err(internal)?;
+    let request = to_node(call, uri, body);
+    ask_node(call, node, request).await
+}
+
+/// The caller's request, aimed at an agent.
+fn to_node(call: &Call, uri: Uri, body: Body) -> Request<Body> {
     let mut request = Request::new(body);
     *request.method_mut() = call.parts.method.clone();
     *request.uri_mut() = uri;
     *request.version_mut() = call.parts.version;
     *request.headers_mut() = call.parts.headers.clone();
     // The caller's credentials are not the node's business.
-    request.headers_mut().remove(http::header::AUTHORIZATION);
+    request.headers_mut().remove(::http::header::AUTHORIZATION);
     *request.extensions_mut() = call.parts.extensions.clone();
+    request
+}
+
+/// Ask the agent of a node.
+async fn ask_node(call: &Call, node: &str, request: Request<Body>) -> Outcome<Response<Body>> {
+    let Some(connector) = call.inner.connector() else {
+        return fail(Status::service_unavailable(
+            "this server is connected to no nodes",
+        ));
+    };
     connector.send(node, request).await.map_err(|error| {
         let mut text = error.to_string();
         if let Some(source) = std::error::Error::source(&error) {
