@@ -97,7 +97,7 @@ impl Ast {
     pub(crate) fn add(&mut self, place: u32, expr: Expr) -> Id {
         let mut height = 0;
         self.children(&expr, |child, nodes| {
-            height = height.max(nodes[child].height)
+            height = height.max(nodes[child].height);
         });
         self.nodes.push(Node {
             expr,

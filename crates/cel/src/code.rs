@@ -1,12 +1,13 @@
 //! The form of an expression that runs: names are slots, constants are folded, and each node knows its price.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use regex::Regex;
 
 use crate::functions;
 use crate::price::Price;
-use crate::value::{Key, Value};
+use crate::value::{Key, List, Value};
 
 /// An operation.
 pub(crate) enum Code {
@@ -18,7 +19,7 @@ pub(crate) enum Code {
     Unequal(Box<(Code, Code)>),
     Call(Box<Call>),
     /// `x in [constants]`.
-    OneOf(Box<(Code, std::collections::HashSet<Key<'static>>)>),
+    OneOf(Box<(Code, OneOf)>),
     List(Box<[Item]>),
     Map(Box<[(Code, Item)]>),
     Object(Arc<str>, Box<[(Arc<str>, Item)]>),
@@ -33,6 +34,42 @@ pub(crate) enum Code {
     OptionalOrValue(Box<(Code, Code)>),
     /// `@not_strictly_false(x)`: an error counts as true.
     NotFalse(Box<Code>),
+}
+
+/// Constants to find a value among.
+pub(crate) struct OneOf {
+    keys: HashSet<Key<'static>>,
+    /// Numbers with a fraction.
+    fractions: Vec<f64>,
+}
+
+impl OneOf {
+    /// The items of a list, if all are scalars that can be looked up.
+    pub(crate) fn new(list: &List<'static>) -> Option<Self> {
+        let mut set = OneOf {
+            keys: HashSet::new(),
+            fractions: Vec::new(),
+        };
+        for item in list.iter() {
+            match (Key::of(&item.as_ref().ok()?.clone()), item.ok()?) {
+                (Some(key), _) => {
+                    set.keys.insert(key);
+                }
+                (None, Value::Double(value)) => set.fractions.push(value),
+                _ => return None,
+            }
+        }
+        Some(set)
+    }
+
+    #[expect(clippy::float_cmp, reason = "equality of the language is exact")]
+    pub(crate) fn has(&self, value: &Value<'_>) -> bool {
+        match (Key::of(value), value) {
+            (Some(key), _) => self.keys.contains(&key),
+            (None, Value::Double(value)) => self.fractions.iter().any(|fraction| fraction == value),
+            _ => false,
+        }
+    }
 }
 
 /// A part of a list, map or object under construction.

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use crate::functions::{self, Function, Functions, Library};
 use crate::macros::Macros;
 use crate::program::Variables;
-use crate::source::{Fault, Source};
+use crate::source::{Fault, NOWHERE, Source};
 use crate::types::{ObjectType, Type};
 use crate::{Decl, Issues, Program, checker, estimate, libraries, parser, plan, validate};
 
@@ -97,7 +97,6 @@ fn kubernetes_base(mutation: bool) -> Base {
     let macros = Macros {
         optional: true,
         two_variables: true,
-        ..Macros::default()
     };
     let mut chosen = KUBERNETES_LIBRARIES.to_vec();
     if mutation {
@@ -118,21 +117,6 @@ fn kubernetes_base(mutation: bool) -> Base {
 
 static KUBERNETES: LazyLock<Arc<Base>> = LazyLock::new(|| Arc::new(kubernetes_base(false)));
 static MUTATION: LazyLock<Arc<Base>> = LazyLock::new(|| Arc::new(kubernetes_base(true)));
-static EXTENDED: LazyLock<Arc<Base>> = LazyLock::new(|| {
-    let macros = Macros {
-        optional: true,
-        two_variables: true,
-        bind: true,
-        quoted_fields: true,
-    };
-    let mut libraries = KUBERNETES_LIBRARIES.to_vec();
-    libraries.extend([&libraries::math::LIBRARY, &libraries::encoders::LIBRARY]);
-    let mut base = Base::new(&libraries, macros);
-    base.types
-        .insert("optional_type", Type::optional(Type::Dyn));
-    Arc::new(base)
-});
-
 /// The types of mutating policies.
 static JSON_PATCH: LazyLock<Arc<ObjectType>> = LazyLock::new(|| {
     let fields = [
@@ -167,11 +151,6 @@ impl Env {
     /// `jsonpatch.escapeKey`.
     pub fn mutation() -> Self {
         Self::over(&MUTATION)
-    }
-
-    /// All libraries and macros of this crate (`cel.bind`, `math`, `base64` too), with the language's own leniency.
-    pub fn extended() -> Self {
-        Self::over(&EXTENDED)
     }
 
     /// Declares a variable. A name may have dots (`authorizer.requestResource`).
@@ -216,8 +195,9 @@ impl Env {
         self
     }
 
-    /// Parses and checks `text`. `wanted`: the type it must have; another is an issue in upstream's words
-    /// (`must evaluate to bool`).
+    /// Parses and checks `text`. `wanted`: the type it must have, or `dyn`, which is only known when it runs; another
+    /// is an issue in the words upstream uses for policies (`must evaluate to bool`). Where `dyn` is not good enough
+    /// (rules of custom resources), look at [`Program::ty`].
     ///
     /// # Errors
     /// The faults found, with their places.
@@ -240,7 +220,7 @@ impl Env {
         let ty = checked.types[root].clone();
         if let Some(wanted) = wanted.filter(|wanted| **wanted != ty && ty != Type::Dyn) {
             return Err(vec![Fault {
-                place: 0,
+                place: NOWHERE,
                 message: format!("must evaluate to {wanted}"),
             }]);
         }
@@ -265,7 +245,7 @@ impl Env {
 
     /// Whether an overload is on: comparisons across number types are Kubernetes' alone.
     pub(crate) fn enabled(&self, overload: &str) -> bool {
-        self.base.kubernetes || self.base.macros.optional || !is_cross_type(overload)
+        self.base.kubernetes || !is_cross_type(overload)
     }
 
     pub(crate) fn type_named(&self, name: &str) -> Option<Type> {
@@ -330,16 +310,15 @@ fn is_cross_type(overload: &str) -> bool {
 
 fn collect_objects(ty: &Type, objects: &mut HashMap<String, Arc<ObjectType>>) {
     match ty {
-        Type::Object(object) => {
+        Type::Object(object)
             if objects
                 .insert(object.name.clone(), object.clone())
-                .is_none()
-            {
-                object
-                    .fields
-                    .values()
-                    .for_each(|field| collect_objects(field, objects));
-            }
+                .is_none() =>
+        {
+            object
+                .fields
+                .values()
+                .for_each(|field| collect_objects(field, objects));
         }
         Type::List(inner) | Type::Optional(inner) => collect_objects(inner, objects),
         Type::Map(entry) => {

@@ -26,18 +26,30 @@ impl fmt::Display for Issues {
             if index > 0 {
                 f.write_str("\n")?;
             }
+            if issue.line == 0 {
+                f.write_str(&issue.message)?;
+                continue;
+            }
             write!(
                 f,
                 "ERROR: <input>:{}:{}: {}",
                 issue.line, issue.column, issue.message
             )?;
-            if issue.column > 0 && !issue.snippet.is_empty() {
-                write!(f, "\n | {}\n | ", issue.snippet)?;
-                for _ in 1..issue.column {
-                    f.write_str(".")?;
-                }
-                f.write_str("^")?;
+            write!(f, "\n | {}\n | ", issue.snippet.replace('\t', " "))?;
+            // Wide characters are pointed past with wide dots, so that the caret stands below its place.
+            let mut chars = issue.snippet.chars();
+            for _ in 1..issue.column {
+                f.write_str(if chars.next().is_some_and(|c| !c.is_ascii()) {
+                    "\u{ff0e}"
+                } else {
+                    "."
+                })?;
             }
+            f.write_str(if chars.next().is_some_and(|c| !c.is_ascii()) {
+                "\u{ff3e}"
+            } else {
+                "^"
+            })?;
         }
         Ok(())
     }

@@ -86,7 +86,7 @@ pub(crate) fn unescape_borrowed(identifier: &str) -> Option<Cow<'_, str>> {
             "dash" => out.push('-'),
             "slash" => out.push('/'),
             word if RESERVED.contains(&word) && length + 4 == identifier.len() => {
-                out.push_str(word)
+                out.push_str(word);
             }
             _ => return None,
         }

@@ -103,9 +103,7 @@ impl<'r, 'a> Run<'r, 'a> {
             Code::Call(call) => self.call(call),
             Code::OneOf(test) => {
                 let value = self.eval(&test.0)?;
-                Ok(Value::Bool(
-                    Key::of(&value).is_some_and(|key| test.1.contains(&key)),
-                ))
+                Ok(Value::Bool(test.1.has(&value)))
             }
             Code::List(items) => {
                 let value = self.list(items);
@@ -371,7 +369,7 @@ impl<'r, 'a> Run<'r, 'a> {
     fn step(&mut self, value: &Value<'a>, qualifier: &'a Qualifier) -> Result<Option<Value<'a>>> {
         match &qualifier.step {
             Step::Field(name) => self.field(value, name),
-            Step::Index(key) => self.index(value, key),
+            Step::Index(key) => index(value, key),
             Step::Dynamic(code) => {
                 let key = match code {
                     Code::Attribute(attribute) if !attribute.test => self.resolve(attribute)?,
@@ -380,7 +378,7 @@ impl<'r, 'a> Run<'r, 'a> {
                 if let Value::String(name) = &key {
                     return self.field(value, name);
                 }
-                self.index(value, &key)
+                index(value, &key)
             }
         }
     }
@@ -393,48 +391,6 @@ impl<'r, 'a> Run<'r, 'a> {
             Value::List(_) => Err(EvalError::Failed(
                 "unsupported index type 'string' in list".to_owned(),
             )),
-            _ => Ok(None),
-        }
-    }
-
-    #[expect(
-        clippy::float_cmp,
-        reason = "whether the number is whole is an exact question"
-    )]
-    fn index(&mut self, value: &Value<'a>, key: &Value<'a>) -> Result<Option<Value<'a>>> {
-        match value {
-            Value::List(list) => {
-                let index = match key {
-                    Value::Int(index) => usize::try_from(*index).ok(),
-                    Value::Uint(index) => usize::try_from(*index).ok(),
-                    Value::Double(index) if index.trunc() == *index => {
-                        (*index >= 0.0).then_some(*index as usize)
-                    }
-                    Value::Double(index) => {
-                        return Err(EvalError::Failed(format!(
-                            "unsupported index value {index} in list"
-                        )));
-                    }
-                    other => {
-                        return Err(EvalError::Failed(format!(
-                            "unsupported index type '{}' in list",
-                            other.type_name()
-                        )));
-                    }
-                };
-                index.and_then(|index| list.get(index)).transpose()
-            }
-            Value::Map(map) => match key {
-                Value::Bool(_)
-                | Value::Int(_)
-                | Value::Uint(_)
-                | Value::Double(_)
-                | Value::String(_) => map.find(key),
-                other => Err(EvalError::Failed(format!(
-                    "unsupported key type: {}",
-                    other.type_name()
-                ))),
-            },
             _ => Ok(None),
         }
     }
@@ -693,5 +649,48 @@ impl<'r, 'a> Run<'r, 'a> {
             entries.insert(found, value);
         }
         Ok(Value::Map(Map::Owned(map)))
+    }
+}
+
+/// An item by its index, or an entry by its key; none when there is none.
+#[expect(
+    clippy::float_cmp,
+    reason = "whether the number is whole is an exact question"
+)]
+fn index<'a>(value: &Value<'a>, key: &Value<'a>) -> Result<Option<Value<'a>>> {
+    match value {
+        Value::List(list) => {
+            let index = match key {
+                Value::Int(index) => usize::try_from(*index).ok(),
+                Value::Uint(index) => usize::try_from(*index).ok(),
+                Value::Double(index) if index.trunc() == *index => {
+                    (*index >= 0.0).then_some(*index as usize)
+                }
+                Value::Double(index) => {
+                    return Err(EvalError::Failed(format!(
+                        "unsupported index value {index} in list"
+                    )));
+                }
+                other => {
+                    return Err(EvalError::Failed(format!(
+                        "unsupported index type '{}' in list",
+                        other.type_name()
+                    )));
+                }
+            };
+            index.and_then(|index| list.get(index)).transpose()
+        }
+        Value::Map(map) => match key {
+            Value::Bool(_)
+            | Value::Int(_)
+            | Value::Uint(_)
+            | Value::Double(_)
+            | Value::String(_) => map.find(key),
+            other => Err(EvalError::Failed(format!(
+                "unsupported key type: {}",
+                other.type_name()
+            ))),
+        },
+        _ => Ok(None),
     }
 }

@@ -11,12 +11,8 @@ use crate::value::Value;
 pub(crate) struct Macros {
     /// `a.?b`, `a[?b]`, `optMap`, `optFlatMap`.
     pub(crate) optional: bool,
-    /// Field names in backquotes.
-    pub(crate) quoted_fields: bool,
-    /// Comprehensions over index and item, or key and value.
+    /// Comprehensions over index and item, or key and value; `sortBy`.
     pub(crate) two_variables: bool,
-    /// `cel.bind`.
-    pub(crate) bind: bool,
 }
 
 /// The variable of a comprehension that does not iterate.
@@ -77,16 +73,6 @@ pub(crate) fn expand(
         ("optFlatMap", [variable, transform]) if macros.optional => build
             .optional_map(target, *variable, *transform, false)
             .map(Some),
-        ("bind", [variable, init, result]) if macros.bind && build.is_ident(target, "cel") => {
-            let Expr::Ident(name) = build.ast.expr(*variable) else {
-                return Err(build.fault(
-                    *variable,
-                    "cel.bind() variable names must be simple identifiers",
-                ));
-            };
-            let name = name.clone();
-            Ok(Some(build.bind(name, *init, *result)))
-        }
         ("sortBy", [variable, key]) if macros.two_variables => {
             if matches!(
                 build.ast.expr(target),
@@ -118,10 +104,6 @@ impl Builder<'_> {
             place: self.ast.place(id),
             message: message.into(),
         }
-    }
-
-    fn is_ident(&self, id: Id, wanted: &str) -> bool {
-        matches!(self.ast.expr(id), Expr::Ident(name) if &**name == wanted)
     }
 
     fn variable(&self, id: Id, otherwise: &str) -> Result<Arc<str>, Fault> {

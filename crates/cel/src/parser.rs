@@ -290,7 +290,7 @@ impl Parser<'_> {
             }
             let operand = self.member()?;
             // Pairs cancel out, as upstream reads them.
-            return if count % 2 == 0 {
+            return if count.is_multiple_of(2) {
                 Ok(operand)
             } else {
                 self.call(place, function, vec![operand])
@@ -360,7 +360,7 @@ impl Parser<'_> {
             let args = self.arguments()?;
             return self.invoke(call_place, &name, Some(operand), args);
         }
-        if quoted && !self.macros.quoted_fields {
+        if quoted {
             self.faults.push(Fault {
                 place: name_place,
                 message: "unsupported syntax: '`'".to_owned(),

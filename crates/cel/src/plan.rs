@@ -1,18 +1,17 @@
 //! Checked trees to code.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::EvalError;
 use crate::ast::{Ast, Entry, Expr, Id};
 use crate::checker::{Checked, Reference};
-use crate::code::{Attribute, Call, Code, Fold, Grows, Item, Qualifier, Root, Step};
+use crate::code::{Attribute, Call, Code, Fold, Grows, Item, OneOf, Qualifier, Root, Step};
 use crate::env::Env;
 use crate::functions::Context;
 use crate::libraries::regex::compile;
 use crate::price;
 use crate::program::{Estimate, Program};
-use crate::source::Fault;
+use crate::source::{Fault, NOWHERE};
 use crate::value::{Key, Map, Value, Work};
 
 /// Makes a program of a checked tree.
@@ -200,99 +199,11 @@ impl Planner<'_> {
             _ => {
                 let args: Vec<Code> = take.collect();
                 let Some(function) = function else {
-                    return Err(self.fault(id, format!("no such overload: {name}")));
+                    return Err(unplaced(format!("no such overload: {name}")));
                 };
-                return self.ordinary(id, name, overload, function.run, args);
+                return ordinary(name, overload, function.run, args);
             }
         })
-    }
-
-    fn fault(&self, id: Id, message: String) -> Fault {
-        Fault {
-            place: self.ast.place(id),
-            message,
-        }
-    }
-
-    fn ordinary(
-        &mut self,
-        id: Id,
-        name: &str,
-        overload: &str,
-        run: crate::functions::Run,
-        mut args: Vec<Code>,
-    ) -> Planned<Code> {
-        if overload == "in_list"
-            && let [_, Code::Const(Value::List(list))] = args.as_slice()
-        {
-            if list.is_empty() {
-                return Ok(Code::Const(Value::Bool(false)));
-            }
-            let keys: Option<HashSet<Key<'static>>> = list
-                .iter()
-                .map(|item| match item {
-                    Ok(Value::Bytes(_)) | Err(_) => None,
-                    Ok(item) => Key::of(&item),
-                })
-                .collect();
-            if let Some(keys) = keys {
-                return Ok(Code::OneOf(Box::new((args.swap_remove(0), keys))));
-            }
-        }
-        let converts = matches!(
-            name,
-            "bool"
-                | "bytes"
-                | "double"
-                | "duration"
-                | "dyn"
-                | "int"
-                | "string"
-                | "timestamp"
-                | "type"
-                | "uint"
-        );
-        if converts && let [Code::Const(value)] = args.as_slice() {
-            let mut context = Context {
-                work: &mut Work::default(),
-                pattern: None,
-            };
-            let value = run(&mut context, std::slice::from_ref(value)).map_err(|error| {
-                self.fault(id, format!("program instantiation failed: {error}"))
-            })?;
-            return Ok(Code::Const(value));
-        }
-        let mut pattern = None;
-        if matches!(name, "matches" | "find" | "findAll")
-            && let Some(Code::Const(Value::String(text))) = args.get(1)
-        {
-            let compiled = compile(text).map_err(|error: EvalError| {
-                self.fault(id, format!("program instantiation failed: {error}"))
-            })?;
-            pattern = Some(compiled);
-        }
-        let stops = args.len() > 2 || pattern.is_some() || matches!(name, "format" | "findAll");
-        // What an empty list sums up to depends on what it would hold.
-        let run = match overload {
-            "list_uint_sum_uint" => crate::libraries::lists::SUM_UINT,
-            "list_double_sum_double" => crate::libraries::lists::SUM_DOUBLE,
-            "list_duration_sum_duration" => crate::libraries::lists::SUM_DURATION,
-            _ => run,
-        };
-        let grows = match name {
-            "_+_" => Grows::List,
-            "cel.@mapInsert" => Grows::Map,
-            _ => Grows::No,
-        };
-        let price = price::of(name, overload);
-        Ok(Code::Call(Box::new(Call {
-            run,
-            args: args.into(),
-            price,
-            pattern,
-            grows,
-            stops,
-        })))
     }
 
     fn fold(&mut self, fold: &crate::ast::Fold) -> Planned<Code> {
@@ -340,6 +251,86 @@ fn way(root: Root) -> Code {
         qualifiers: Vec::new(),
         test: false,
     }))
+}
+
+/// A call of a function that is nothing special to the planner, unless its constant arguments make it so.
+fn ordinary(
+    name: &str,
+    overload: &str,
+    run: crate::functions::Run,
+    mut args: Vec<Code>,
+) -> Planned<Code> {
+    if overload == "in_list"
+        && let [_, Code::Const(Value::List(list))] = args.as_slice()
+    {
+        if list.is_empty() {
+            return Ok(Code::Const(Value::Bool(false)));
+        }
+        if let Some(set) = OneOf::new(list) {
+            return Ok(Code::OneOf(Box::new((args.swap_remove(0), set))));
+        }
+    }
+    let converts = matches!(
+        name,
+        "bool"
+            | "bytes"
+            | "double"
+            | "duration"
+            | "dyn"
+            | "int"
+            | "string"
+            | "timestamp"
+            | "type"
+            | "uint"
+    );
+    if converts && let [Code::Const(value)] = args.as_slice() {
+        let mut context = Context {
+            work: &mut Work::default(),
+            pattern: None,
+        };
+        let value = run(&mut context, std::slice::from_ref(value))
+            .map_err(|error| unplaced(format!("program instantiation failed: {error}")))?;
+        return Ok(Code::Const(value));
+    }
+    let mut pattern = None;
+    if matches!(name, "matches" | "find" | "findAll")
+        && let Some(Code::Const(Value::String(text))) = args.get(1)
+    {
+        let compiled = compile(text).map_err(|error: EvalError| {
+            unplaced(format!("program instantiation failed: {error}"))
+        })?;
+        pattern = Some(compiled);
+    }
+    let stops = args.len() > 2 || pattern.is_some() || matches!(name, "format" | "findAll");
+    // What an empty list sums up to depends on what it would hold.
+    let run = match overload {
+        "list_uint_sum_uint" => crate::libraries::lists::SUM_UINT,
+        "list_double_sum_double" => crate::libraries::lists::SUM_DOUBLE,
+        "list_duration_sum_duration" => crate::libraries::lists::SUM_DURATION,
+        _ => run,
+    };
+    let grows = match name {
+        "_+_" => Grows::List,
+        "cel.@mapInsert" => Grows::Map,
+        _ => Grows::No,
+    };
+    let price = price::of(name, overload);
+    Ok(Code::Call(Box::new(Call {
+        run,
+        args: args.into(),
+        price,
+        pattern,
+        grows,
+        stops,
+    })))
+}
+
+/// What upstream finds only when it makes a program; such faults have no place.
+fn unplaced(message: String) -> Fault {
+    Fault {
+        place: NOWHERE,
+        message,
+    }
 }
 
 /// A step further on a way, or the first one from another kind of value.

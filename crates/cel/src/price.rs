@@ -88,8 +88,7 @@ pub(crate) fn of(function: &str, overload: &str) -> Price {
         | "isQuantity"
         | "semver"
         | "isSemver" => Price::Text(0),
-        "ip" if overload == "cidr_ip" => Price::Fixed(1),
-        "ip" => Price::Text(0),
+        "ip" if overload != "cidr_ip" => Price::Text(0),
         "replace" | "split" | "ip.isCanonical" => Price::TextTwice,
         "join" => Price::ResultTwice,
         "find" | "findAll" => Price::Pattern,

@@ -9,6 +9,9 @@ pub(crate) struct Fault {
     pub(crate) message: String,
 }
 
+/// The place of a fault of the whole expression.
+pub(crate) const NOWHERE: u32 = u32::MAX;
+
 /// A text with its code points at hand.
 pub(crate) struct Source {
     chars: Vec<char>,
@@ -53,6 +56,14 @@ impl Source {
             faults
                 .into_iter()
                 .map(|fault| {
+                    if fault.place == NOWHERE {
+                        return Issue {
+                            line: 0,
+                            column: 0,
+                            message: fault.message,
+                            snippet: String::new(),
+                        };
+                    }
                     let (line, column) = self.position(fault.place);
                     Issue {
                         line,

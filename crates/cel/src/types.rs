@@ -85,6 +85,20 @@ impl Type {
     /// The type of the `authorizer.requestResource` variable.
     pub const RESOURCE_CHECK: Type = Type::Opaque("kubernetes.authorization.ResourceCheck");
 
+    /// The result of a mutating policy's apply configuration: `Object`.
+    pub fn mutation_object() -> Self {
+        Type::Object(Arc::new(ObjectType {
+            name: "Object".to_owned(),
+            fields: IndexMap::new(),
+            open: true,
+        }))
+    }
+
+    /// The result of a mutating policy's JSON patch: `list(JSONPatch)`.
+    pub fn mutation_patches() -> Self {
+        Type::list(Type::Object(ObjectType::new("JSONPatch", [])))
+    }
+
     /// `list(item)`.
     pub fn list(item: Type) -> Self {
         Type::List(Arc::new(item))

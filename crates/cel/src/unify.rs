@@ -77,7 +77,9 @@ impl Known {
             return self.stands_for(b, a).0;
         }
         match (a, b) {
-            (Type::Dyn | Type::Error, _) | (_, Type::Dyn | Type::Error) => true,
+            (Type::Dyn | Type::Error, _)
+            | (_, Type::Dyn | Type::Error)
+            | (Type::Type(_), Type::Type(_)) => true,
             (Type::Null, other) | (other, Type::Null) => matches!(
                 other,
                 Type::Null
@@ -87,7 +89,6 @@ impl Known {
                     | Type::Duration
                     | Type::Timestamp
             ),
-            (Type::Type(_), Type::Type(_)) => true,
             (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => {
                 self.fits(a, b)
             }
@@ -155,13 +156,12 @@ pub(crate) fn most_general(a: &Type, b: &Type) -> Type {
 /// Whether `a` says as much as `b` or less.
 fn less_specific(a: &Type, b: &Type) -> bool {
     match (a, b) {
-        (Type::Dyn | Type::Var(_) | Type::Param(_), _) => true,
+        (Type::Dyn | Type::Var(_) | Type::Param(_), _) | (Type::Type(_), Type::Type(_)) => true,
         (_, Type::Dyn | Type::Var(_) | Type::Param(_)) => false,
         (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => {
             less_specific(a, b)
         }
         (Type::Map(a), Type::Map(b)) => less_specific(&a.0, &b.0) && less_specific(&a.1, &b.1),
-        (Type::Type(_), Type::Type(_)) => true,
         _ => a == b,
     }
 }

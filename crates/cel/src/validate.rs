@@ -32,10 +32,11 @@ fn visit(ast: &Ast, id: Id, checked: &Checked, faults: &mut Vec<Fault>) {
                 message,
             };
             match (&**function, target, args.as_slice()) {
-                ("duration", None, [arg]) => {
-                    if text(ast, *arg).is_some_and(|text| parse_duration(text, false).is_none()) {
-                        faults.push(fault(*arg, "invalid duration argument".to_owned()));
-                    }
+                ("duration", None, [arg])
+                    if text(ast, *arg)
+                        .is_some_and(|text| parse_duration(text, false).is_none()) =>
+                {
+                    faults.push(fault(*arg, "invalid duration argument".to_owned()));
                 }
                 ("timestamp", None, [arg]) => {
                     let wrong = match ast.expr(*arg) {
@@ -49,16 +50,16 @@ fn visit(ast: &Ast, id: Id, checked: &Checked, faults: &mut Vec<Fault>) {
                         faults.push(fault(*arg, "invalid timestamp argument".to_owned()));
                     }
                 }
-                ("matches", Some(_), [arg]) | ("matches", None, [_, arg]) => {
-                    if text(ast, *arg).is_some_and(|text| compile(text).is_err()) {
-                        faults.push(fault(*arg, "invalid matches argument".to_owned()));
-                    }
+                ("matches", Some(_), [arg]) | ("matches", None, [_, arg])
+                    if text(ast, *arg).is_some_and(|text| compile(text).is_err()) =>
+                {
+                    faults.push(fault(*arg, "invalid matches argument".to_owned()));
                 }
                 // The arguments of a format may be of any types.
                 ("format", Some(target), [arg]) => {
                     visit(ast, *target, checked, faults);
                     for_each_child(ast.expr(*arg), &mut |child| {
-                        visit(ast, child, checked, faults)
+                        visit(ast, child, checked, faults);
                     });
                     return;
                 }

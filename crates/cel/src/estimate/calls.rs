@@ -179,8 +179,9 @@ impl<'e> Coster<'e> {
             ("lists_range", None, [count]) => {
                 list(1.0, Range::fixed(self.number(count).unwrap_or(u64::MAX)))
             }
-            ("list_reverse", Some(target), []) => list(1.0, Self::estimated(target)),
-            ("list_flatten", Some(target), []) => list(1.0, Self::estimated(target)),
+            ("list_reverse" | "list_flatten", Some(target), []) => {
+                list(1.0, Self::estimated(target))
+            }
             ("list_flatten_int", Some(target), [depth]) => list(
                 self.number(depth).unwrap_or(u64::MAX) as f64,
                 Self::estimated(target),
@@ -364,7 +365,7 @@ impl<'e> Coster<'e> {
     fn item_size(&self, list: &Arg<'e>) -> Option<Range> {
         let Type::List(_) = list.ty else { return None };
         // Without a way through the schemas only the type is known, which says nothing of texts.
-        let path = list.path.and_then(|_| self.into_values(list.path));
+        let path = list.path.map(|_| self.to_values(list.path));
         Some(declared_size(path).unwrap_or(Range::UNKNOWN))
     }
 }

@@ -40,7 +40,10 @@ pub(crate) fn estimate(ast: &Ast, root: Id, checked: &Checked, env: &Env) -> Est
 
 /// Where in the schemas a value comes from; none inside when it is known to come from a way that the schemas do not
 /// describe.
-type Path<'e> = Option<Option<&'e Decl>>;
+type Path<'e> = Option<Way<'e>>;
+
+/// The end of a way through the schemas; none when they do not describe it.
+type Way<'e> = Option<&'e Decl>;
 
 /// The sizes of a list's or map's keys and values.
 #[derive(Clone, Copy, Debug)]
@@ -190,18 +193,18 @@ impl<'e> Coster<'e> {
     }
 
     /// A step further. From nowhere a step leads to the first declaration itself, as upstream resolves such paths.
-    fn step(&self, path: Path<'e>, to: impl Fn(&'e Decl) -> Option<&'e Decl>) -> Path<'e> {
-        Some(match path {
+    fn step(&self, path: Path<'e>, to: impl Fn(&'e Decl) -> Option<&'e Decl>) -> Way<'e> {
+        match path {
             None => self.first,
-            Some(decl) => decl.and_then(to),
-        })
+            Some(way) => way.and_then(to),
+        }
     }
 
-    fn into_values(&self, path: Path<'e>) -> Path<'e> {
+    fn to_values(&self, path: Path<'e>) -> Way<'e> {
         self.step(path, |decl| decl.items().or(decl.values()))
     }
 
-    fn into_keys(&self, path: Path<'e>) -> Path<'e> {
+    fn to_keys(&self, path: Path<'e>) -> Way<'e> {
         // The declaration of a map's keys says nothing but that they are texts, of no known length.
         self.step(path, |decl| decl.values().map(|_| Decl::key()))
     }
@@ -212,8 +215,8 @@ impl<'e> Coster<'e> {
             return sum;
         }
         let path = self.path(operand);
-        let path = self.step(path, |decl| decl.field(field));
-        self.paths.insert(id, path);
+        let way = self.step(path, |decl| decl.field(field));
+        self.paths.insert(id, Some(way));
         match self.ty(operand) {
             Type::Map(_) | Type::Object(_) => sum.plus(Range::ONE),
             Type::Opaque(name) if !name.starts_with("net.") => sum.plus(Range::ONE),
@@ -264,8 +267,8 @@ impl<'e> Coster<'e> {
             }
             if matches!(*overload, "index_list" | "index_map") && !args.is_empty() {
                 result = self.entry_sizes(args[0].id).map(|entries| entries.value);
-                let path = self.into_values(self.path(args[0].id));
-                self.paths.insert(id, path);
+                let way = self.to_values(self.path(args[0].id));
+                self.paths.insert(id, Some(way));
             }
             if result.is_none() {
                 result = self.size(id);
@@ -328,13 +331,13 @@ impl<'e> Coster<'e> {
             entries.is_list
         });
         let path = self.path(fold.range);
-        let (keys, values) = (self.into_keys(path), self.into_values(path));
+        let (keys, values) = (Some(self.to_keys(path)), Some(self.to_values(path)));
         let before = self.locals.len();
         match &fold.second {
             Some(second) => {
                 // An index has no place in a schema; its type alone says its size.
                 let key_path = if is_list {
-                    self.step(path, |_| None)
+                    Some(self.step(path, |_| None))
                 } else {
                     keys
                 };

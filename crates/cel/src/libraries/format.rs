@@ -98,9 +98,9 @@ impl Format {
             Format::Dns1123Subdomain(_) | Format::QualifiedName => 60,
             Format::LabelValue => 40,
             Format::Uri => 1103,
-            Format::Uuid => 84,
+            Format::Uuid => 70,
             Format::Byte => 84,
-            Format::Date | Format::DateTime => 94,
+            Format::Date | Format::DateTime => 71,
         }
     }
 

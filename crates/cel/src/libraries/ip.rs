@@ -116,7 +116,7 @@ impl Cidr {
             .ok_or_else(|| wrong(&format!("bad bits after slash: {length:?}")))?;
         let address = match address {
             IpAddr::V6(address) => Ip(mapped(text, address)?),
-            address => Ip(address),
+            address @ IpAddr::V4(_) => Ip(address),
         };
         if length > address.bits() {
             return Err(wrong("prefix length out of range"));

@@ -2,13 +2,11 @@
 
 pub mod authorizer;
 pub(crate) mod comprehensions;
-pub(crate) mod encoders;
 pub mod format;
 pub(crate) mod formatting;
 pub mod ip;
 pub(crate) mod jsonpatch;
 pub(crate) mod lists;
-pub(crate) mod math;
 pub(crate) mod optional;
 pub mod quantity;
 pub(crate) mod regex;

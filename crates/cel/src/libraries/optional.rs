@@ -93,7 +93,6 @@ fn end<'a>(args: &[Value<'a>], index: fn(&List<'a>) -> usize) -> Answer<'a> {
 }
 
 /// Whether a value is what its type starts from: zero, empty, null.
-#[expect(clippy::float_cmp, reason = "zero is exact")]
 fn is_zero(value: &Value<'_>) -> bool {
     match value {
         Value::Null => true,

@@ -210,10 +210,13 @@ impl fmt::Display for Quantity {
             return f.write_str("0");
         }
         let one = NANO.unsigned_abs();
-        if matches!(self.notation, Notation::Binary) && nanos >= 1024 * one && nanos % one == 0 {
+        if matches!(self.notation, Notation::Binary)
+            && nanos >= 1024 * one
+            && nanos.is_multiple_of(one)
+        {
             let mut value = nanos / one;
             let mut index = 0;
-            while value % 1024 == 0 && index < 6 {
+            while value.is_multiple_of(1024) && index < 6 {
                 value /= 1024;
                 index += 1;
             }

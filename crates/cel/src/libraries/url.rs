@@ -138,7 +138,7 @@ fn go_quoted(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                out.push_str(&format!("\\x{:02x}", c as u32))
+                out.push_str(&format!("\\x{:02x}", c as u32));
             }
             c => out.push(c),
         }
@@ -153,7 +153,6 @@ fn scheme(text: &str) -> Result<(String, &str), &'static str> {
         match c {
             'a'..='z' | 'A'..='Z' => {}
             '0'..='9' | '+' | '-' | '.' if at > 0 => {}
-            '0'..='9' | '+' | '-' | '.' => return Ok((String::new(), text)),
             ':' if at == 0 => return Err("missing protocol scheme"),
             ':' => return Ok((text[..at].to_ascii_lowercase(), &text[at + 1..])),
             _ => return Ok((String::new(), text)),

@@ -9,7 +9,7 @@ fn int_double(a: i64, b: f64) -> Ordering {
     if b < -(2f64.powi(63)) {
         return Ordering::Greater;
     }
-    if b >= 2f64.powi(63) {
+    if b > 2f64.powi(63) {
         return Ordering::Less;
     }
     (a as f64).partial_cmp(&b).unwrap_or(Ordering::Less)
@@ -19,7 +19,7 @@ fn uint_double(a: u64, b: f64) -> Ordering {
     if b < 0.0 {
         return Ordering::Greater;
     }
-    if b >= 2f64.powi(64) {
+    if b > 2f64.powi(64) {
         return Ordering::Less;
     }
     (a as f64).partial_cmp(&b).unwrap_or(Ordering::Less)
@@ -30,6 +30,7 @@ fn int_uint(a: i64, b: u64) -> Ordering {
 }
 
 /// The order of two numbers of any type; none if one is not a number (NaN).
+#[expect(clippy::option_option, reason = "no numbers, no order, an order")]
 pub(crate) fn numbers(a: &Value<'_>, b: &Value<'_>) -> Option<Option<Ordering>> {
     Some(match (a, b) {
         (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),

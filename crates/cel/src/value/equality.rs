@@ -31,7 +31,7 @@ pub(crate) fn equal(a: &Value<'_>, b: &Value<'_>, work: &mut Work) -> Result<boo
         (Value::Duration(a), Value::Duration(b)) => a == b,
         (Value::List(a), Value::List(b)) => return lists(a, b, work),
         // A typed value of a schema cannot be compared with one of another type.
-        (Value::List(List::Json(_, Some(_))), _) | (Value::Map(Map::Json(_, Some(_))), _)
+        (Value::List(List::Json(_, Some(_))) | Value::Map(Map::Json(_, Some(_))), _)
             if !matches!(b, Value::Map(_)) || matches!(a, Value::List(_)) =>
         {
             return Err(EvalError::no_overload());

@@ -1,7 +1,7 @@
 //! JSON read where it lies, and values written as JSON.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::Value as Json;
 
 use super::{
@@ -102,6 +102,7 @@ fn formatted(text: &str, format: TextFormat) -> Result<Value<'_>, EvalError> {
         TextFormat::Bytes => {
             let bytes = STANDARD
                 .decode(text)
+                .or_else(|_| URL_SAFE.decode(text))
                 .map_err(|_| failed("byte formatted string"))?;
             Ok(Value::Bytes(bytes.into()))
         }

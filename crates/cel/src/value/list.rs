@@ -7,7 +7,7 @@ use crate::EvalError;
 use crate::decl::{Decl, ListKind};
 
 /// As many items as a list may grow to.
-pub(crate) const MAX_ITEMS: usize = 4_000_000;
+pub(crate) const MAX_ITEMS: usize = 2_000_000;
 
 /// A list.
 #[derive(Clone, Debug)]

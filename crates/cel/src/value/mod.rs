@@ -158,6 +158,26 @@ impl<'a> Value<'a> {
         json::write(self, &mut Work::default())
     }
 
+    /// Whether the types of the objects an expression built are named after the fields they stand in
+    /// (`Object{spec: Object.spec{..}}`), as upstream asks of apply configurations.
+    ///
+    /// # Errors
+    /// What upstream says of each that is not, a line each.
+    pub fn check_type_names(&self) -> Result<(), EvalError> {
+        let mut faults = Vec::new();
+        let mut work = Work::default();
+        let mut path = match self {
+            Value::Object(object) => object.name.to_string(),
+            _ => return Ok(()),
+        };
+        check_names(self, &mut path, &mut faults, &mut work)?;
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(EvalError::Failed(faults.join("\n")))
+        }
+    }
+
     /// The name of its type, as `type(x)` gives it.
     pub fn type_name(&self) -> &str {
         match self {
@@ -204,7 +224,7 @@ pub(crate) struct Work {
 
 impl Default for Work {
     fn default() -> Self {
-        Work { left: 10_000_000 }
+        Work { left: 4_000_000 }
     }
 }
 
@@ -234,4 +254,42 @@ fn go_json_number(value: f64) -> serde_json::Value {
         return (value as i64).into();
     }
     serde_json::Number::from_f64(value).map_or(serde_json::Value::Null, serde_json::Value::Number)
+}
+
+fn check_names(
+    value: &Value<'_>,
+    path: &mut String,
+    faults: &mut Vec<String>,
+    work: &mut Work,
+) -> Result<(), EvalError> {
+    work.spend(1)?;
+    match value {
+        Value::Object(object) => {
+            if *object.name != **path {
+                faults.push(format!(
+                    "unexpected type name {:?}, expected {path:?}, which matches field name path from root Object type",
+                    object.name
+                ));
+            }
+            for (name, field) in &object.fields {
+                let length = path.len();
+                path.push('.');
+                path.push_str(name);
+                check_names(field, path, faults, work)?;
+                path.truncate(length);
+            }
+        }
+        Value::List(list @ (List::Owned(_) | List::Merged(..))) => {
+            for item in list.iter() {
+                check_names(&item?, path, faults, work)?;
+            }
+        }
+        Value::Map(map @ Map::Owned(_)) => {
+            for entry in map.entries() {
+                check_names(&entry?.1, path, faults, work)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use jiff::civil;
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::TimeZone;
 
 const MIN_SECONDS: i64 = -62_135_596_800;
 const MAX_SECONDS: i64 = 253_402_300_799;
@@ -155,7 +155,12 @@ impl Timestamp {
         }
         let unknown = || format!("unknown time zone {zone}");
         let tz = TimeZone::get(zone).map_err(|_| unknown())?;
-        let point = jiff::Timestamp::new(self.seconds, self.nanos as i32).map_err(|_| unknown())?;
+        // The very first and last days are beyond the zone tables; the nearest day they know has the same offset.
+        let known = self.seconds.clamp(
+            jiff::Timestamp::MIN.as_second(),
+            jiff::Timestamp::MAX.as_second(),
+        );
+        let point = jiff::Timestamp::from_second(known).map_err(|_| unknown())?;
         Ok(i64::from(tz.to_offset(point).seconds()))
     }
 }
@@ -271,10 +276,13 @@ pub(crate) fn parse_timestamp(text: &str) -> Result<Timestamp, BadTimestamp> {
         ))
     };
     let (at, offset, nanos) = parse().ok_or(BadTimestamp::Syntax)?;
-    let zoned = at
-        .to_zoned(TimeZone::fixed(Offset::UTC))
-        .map_err(|_| BadTimestamp::Range)?;
-    let seconds = zoned.timestamp().as_second() - i64::from(offset);
+    let days = at
+        .date()
+        .since(civil::date(1970, 1, 1))
+        .map_err(|_| BadTimestamp::Range)?
+        .get_days();
+    let of_day = i64::from(at.hour()) * 3600 + i64::from(at.minute()) * 60 + i64::from(at.second());
+    let seconds = i64::from(days) * 86_400 + of_day - i64::from(offset);
     if !(MIN_SECONDS..=MAX_SECONDS).contains(&seconds) {
         return Err(BadTimestamp::Range);
     }
