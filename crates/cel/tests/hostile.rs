@@ -109,5 +109,138 @@ fn values_that_grow_faster_than_they_cost_are_stopped() {
         "'a'.replace('', 'bbbbbbbbbbbbbbbbbbbbbbbbbb').replace('', 'cccccccccccccccccccccccccccccccccccc').replace('', 'dddddddddddddddddddddddddddddd').replace('', 'eeeeeeeeeeeeeeeeeeeeeeeeeeeee').replace('', 'ffffffffffffffffffffffffffff')".to_owned(),
     ] {
         let (result, took) = run(&env, &text);
+        assert!(took < PATIENCE, "{took:?} for {}: {result:?}", &text[..60.min(text.len())]);
+    }
+}
+
+/// Parts that make up expressions, good and bad.
+const PARTS: &str = r#"self x . .s .n .l .m .any ( ) [ ] { } , : ? .? [? + - * / % == != < >= && || ! in 1 0 2u 1.5 -1
+9223372036854775807 'a' '' b'\xff' r'\d+' '1h' '2024-01-01T00:00:00Z' '1.5Gi' '::1/64' 'http://a' '1.2.3' true null
+has( .all(i, .map(i, .filter(i, .exists_one(i, .transformMap(i,j, .transformList(i,j, .sortBy(i, .optMap(i, i j size(
+string( int( double( duration( timestamp( .getHours('+25:99') .matches( .find( .replace( .split( .substring( .format(
+.join( .charAt( .indexOf( .lastIndexOf( quantity( ip( cidr( url( semver( .isLessThan( .add( .containsIP( optional.of(
+optional.none() .orValue( .value() format.named( .validate( sets.contains( .sum() .max() .sort() .flatten( .slice(
+.distinct() lists.range( Object{ Object.spec{ JSONPatch{ op: type( dyn( //c @ ` ' """ \"#;
+
+fn expression() -> impl Strategy<Value = String> {
+    let parts: Vec<&'static str> = PARTS.split_whitespace().collect();
+    prop::collection::vec(
+        (
+            prop::sample::select(parts),
+            prop::sample::select(vec!["", " ", "\n"]),
+        ),
+        0..24,
+    )
+    .prop_map(|parts| {
+        parts
+            .into_iter()
+            .flat_map(|(part, blank)| [part, blank])
+            .collect()
+    })
+}
+
+fn one_of(words: &'static str) -> impl Strategy<Value = &'static str> + Clone {
+    prop::sample::select(words.split_whitespace().collect::<Vec<_>>())
+}
+
+/// Well-formed expressions of any types.
+fn formed() -> impl Strategy<Value = String> {
+    let leaf = one_of(
+        "x x.s x.n x.l x.m x.f x.missing 1 -7 3u 2.5 'a' 'aä' b'x' true null [] {} [1,2] {'a':1} self.l self.any duration('90s')
+        timestamp(0) quantity('1k') optional.of(x) 9223372036854775807 -9223372036854775808 18446744073709551615u 1e308 int",
+    )
+    .prop_map(str::to_owned);
+    let operators = one_of("+ - * / % == != < <= > >= && || in");
+    let calls = one_of(
+        "size string int uint double bytes bool type dyn duration timestamp quantity isIP ip cidr url isURL semver optional.of
+        optional.ofNonZeroValue strings.quote lists.range",
+    );
+    let members = one_of(
+        "contains startsWith matches find findAll indexOf lastIndexOf split charAt substring join format includes orValue or
+        isGreaterThan add sub slice flatten replace containsCIDR",
+    );
+    let bare = one_of(
+        "size sum max min isSorted sort distinct reverse first last unwrapOpt trim lowerAscii join hasValue value getHours
+        getDayOfYear asInteger sign flatten",
+    );
+    let folds = one_of("all exists exists_one map filter sortBy optMap optFlatMap");
+    let pairs = one_of("all exists transformList transformMap transformMapEntry");
+    leaf.prop_recursive(5, 40, 3, move |inner| {
+        let two = (inner.clone(), inner.clone());
+        prop_oneof![
+            (two.clone(), operators.clone())
+                .prop_map(|((a, b), f)| format!("dyn({a}) {f} dyn({b})")),
+            (inner.clone(), calls.clone()).prop_map(|(a, f)| format!("{f}(dyn({a}))")),
+            (two.clone(), members.clone())
+                .prop_map(|((a, b), f)| format!("dyn({a}).{f}(dyn({b}))")),
+            (inner.clone(), bare.clone()).prop_map(|(a, f)| format!("dyn({a}).{f}()")),
+            (two.clone(), folds.clone()).prop_map(|((a, b), f)| format!(
+                "dyn({a}).{f}(i, dyn({b}) == dyn(i) || dyn(i) == x)"
+            )),
+            (two.clone(), pairs.clone()).prop_map(|((a, b), f)| format!(
+                "dyn({a}).{f}(i, j, dyn({{dyn(i): dyn(j), dyn({b}): 1}}))"
+            )),
+            (two.clone(), inner.clone())
+                .prop_map(|((a, b), c)| format!("(dyn({a}) ? dyn({b}) : dyn({c}))")),
+            two.clone().prop_map(|(a, b)| format!("dyn({a})[dyn({b})]")),
+            two.clone()
+                .prop_map(|(a, b)| format!("dyn({a})[?dyn({b})].?k")),
+            two.clone()
+                .prop_map(|(a, b)| format!("[dyn({a}), dyn({b})]")),
+            two.prop_map(|(a, b)| format!(
+                "Object{{spec: dyn({a}), metadata: Object.metadata{{name: dyn({b})}}}}"
+            )),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_answered(text in "\\PC{0,60}") {
+        let (_, took) = run(&env(), &text);
+        prop_assert!(took < PATIENCE);
+    }
+
+    #[test]
+    fn any_mixture_of_parts_is_answered(text in expression()) {
+        let (_, took) = run(&env(), &text);
+        prop_assert!(took < PATIENCE);
+    }
+
+    #[test]
+    fn any_well_formed_expression_runs_within_its_budget(text in formed()) {
+        let (_, took) = run(&env(), &text);
+        prop_assert!(took < PATIENCE);
+    }
+
+    #[test]
+    fn any_pattern_is_answered(
+        pattern in "[a-c\\\\\\[\\]{}()*+?|^$.,0-9dwsbQEpLx&~-]{0,24}",
+        text in "[a-c0-9 ]{0,20}",
+    ) {
+        let env = Env::kubernetes().with("p", Type::String).with("t", Type::String);
+        let program = env.compile("t.matches(p)", None).expect("compiles");
+        let bindings = Bindings::new().with("p", Value::text(&pattern)).with("t", Value::text(&text));
+        let result = program.evaluate(&bindings, &mut Budget::per_object());
+        prop_assert!(!matches!(result, Err(EvalError::CallLimit | EvalError::Budget)));
+    }
+
+    #[test]
+    fn any_json_fits_or_fails(name in "[a-z_./-]{1,12}", text in ".{0,12}", number in any::<f64>()) {
+        let schema = json!({"type": "object", "properties": {
+            name.as_str(): {"type": "string", "format": "date-time"},
+            "d": {"type": "string", "format": "duration"},
+            "b": {"type": "string", "format": "byte"},
+            "i": {"type": "integer"},
+        }});
+        let decl = Decl::from_schema(&schema, true).expect("exposed").named("self");
+        let env = Env::kubernetes().with_decl("self", &decl);
+        let object = json!({name.as_str(): text, "d": text, "b": text, "i": number});
+        for expression in ["self == self", "self.d == duration('1s')", "self.b.size() > 0", "self.i > 0"] {
+            if let Ok(program) = env.compile(expression, None) {
+                let bindings = Bindings::new().with("self", Value::typed(&object, &decl));
+                let _ = program.evaluate(&bindings, &mut Budget::per_object());
+            }
+        }
     }
 }
