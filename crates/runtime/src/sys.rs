@@ -253,19 +253,68 @@ pub(crate) fn clone_tree(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(adopt_fd(tree as RawFd))
 }
 
-/// Attaches a detached mount at `target`.
-pub(crate) fn move_mount(tree: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
+/// Attaches a detached mount where `place` is open.
+pub(crate) fn move_mount_onto(tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> io::Result<()> {
     const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4;
-    let target = c_path(target)?;
-    // SAFETY: both paths outlive the call.
+    const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
+    // SAFETY: both paths are empty constants; what is meant are the descriptors.
     check(unsafe {
         libc::syscall(
             libc::SYS_move_mount,
             tree.as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_FDCWD,
-            target.as_ptr(),
-            MOVE_MOUNT_F_EMPTY_PATH,
+            place.as_raw_fd(),
+            c"".as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
+        )
+    })?;
+    Ok(())
+}
+
+/// A change to a mount.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MountAttributes {
+    /// `MOUNT_ATTR_...` to set.
+    pub(crate) set: u64,
+    /// `MS_PRIVATE` and its like; 0 leaves it.
+    pub(crate) propagation: u64,
+    /// What is mounted below changes too.
+    pub(crate) recursive: bool,
+}
+
+/// Changes a mount that is open.
+pub(crate) fn set_mount(tree: BorrowedFd<'_>, change: &MountAttributes) -> io::Result<()> {
+    if change.set == 0 && change.propagation == 0 {
+        return Ok(());
+    }
+    // One of the times of access replaces another.
+    let times = libc::MOUNT_ATTR_NOATIME | libc::MOUNT_ATTR_STRICTATIME;
+    let clear = if change.set & times == 0 {
+        0
+    } else {
+        libc::MOUNT_ATTR__ATIME
+    };
+    let attributes = libc::mount_attr {
+        attr_set: change.set,
+        attr_clr: clear,
+        propagation: change.propagation,
+        userns_fd: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH
+        | if change.recursive {
+            libc::AT_RECURSIVE
+        } else {
+            0
+        };
+    // SAFETY: an empty constant path, and a structure that outlives the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
         )
     })?;
     Ok(())

@@ -1,10 +1,11 @@
 //! The last steps before a program runs, for a container's first process and for every exec.
 //!
 //! This runs inside the container's namespaces and root, in a process of its own, as root with all
-//! capabilities. libcontainer has made the root file system; who the process is, what it may do and what
+//! capabilities. libcontainer has changed the root; who the process is, what it may do and what
 //! it executes is decided here, so that both kinds of process get the same treatment.
 
 pub(crate) mod capabilities;
+mod hidden;
 pub(crate) mod seccomp;
 pub(crate) mod user;
 
@@ -57,6 +58,8 @@ pub(crate) struct Entry {
     oom_score_adj: Option<i32>,
     tty: bool,
     propagations: Vec<(PathBuf, Propagation)>,
+    /// The usual paths of `/proc` and `/sys` are still to be hidden.
+    hide: bool,
     /// The container's first process dies with the shim, its parent.
     first: bool,
 }
@@ -105,6 +108,7 @@ impl Entry {
             oom_score_adj: spec.oom_score_adj,
             tty: spec.tty,
             propagations,
+            hide: !spec.unmasked && !spec.privileged,
             first: true,
         })
     }
@@ -130,6 +134,7 @@ impl Entry {
             user: spec.user.clone().unwrap_or(own.user),
             tty: spec.tty,
             propagations: Vec::new(),
+            hide: false,
             first: false,
             ..own
         })
@@ -251,6 +256,9 @@ impl Entry {
             .map_err(|error| {
                 doing(&format!("setting propagation of {}", target.display()))(error.into())
             })?;
+        }
+        if self.hide {
+            hidden::hide().map_err(doing("hiding paths of the host"))?;
         }
         self.limit(channel)?;
 

@@ -18,7 +18,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 
 use super::oci::{self, Shared};
-use super::rootfs;
+use super::{mounts, rootfs};
 use crate::cgroup::Cgroup;
 use crate::entry::{Entry, Failed};
 use crate::spec::{ContainerSpec, Propagation};
@@ -133,22 +133,21 @@ fn build(creation: &Creation<'_>) -> Result<i32, String> {
     unshare(CloneFlags::CLONE_NEWNS)
         .map_err(|error| format!("making a mount namespace: {error}"))?;
     rootfs::mount_overlay(dir, scratch, &spec.lower_dirs)?;
-    let sources = rootfs::prepare_sources(scratch, spec, sys::borrow_fd(HOST))?;
-    let held = rootfs::hold_cgroups(scratch, cgroup)?;
+    // What some file systems show depends on who mounts them.
+    if let Some(path) = shared.namespaces.get("network") {
+        let what = || format!("joining network namespace {}", path.display());
+        let file = fs::File::open(path).map_err(|error| format!("{}: {error}", what()))?;
+        setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| format!("{}: {error}", what()))?;
+    }
+    let root = scratch.join("rootfs");
+    let later = mounts::assemble(&root, spec, shared.shm, cgroup, sys::borrow_fd(HOST))?;
     rootfs::hide_cgroups()?;
-    let config = oci::config(
-        spec,
-        shared,
-        &scratch.join("rootfs"),
-        cgroup.path(),
-        &held,
-        &sources,
-    );
+    let config = oci::config(spec, shared, &root, cgroup.path());
     let what = |error: io::Error| format!("writing the configuration of the container: {error}");
     fs::write(scratch.join("config.json"), config.to_string()).map_err(what)?;
     fs::create_dir_all(scratch.join("oci")).map_err(what)?;
     let container = ContainerBuilder::new("c".to_owned(), SyscallType::default())
-        .with_executor(Program(Rc::new(entry.clone())))
+        .with_executor(Program(Rc::new((entry.clone(), later))))
         .with_root_path(scratch.join("oci"))
         .map_err(|error| chain(&error))?
         .as_init(*scratch)
@@ -186,28 +185,36 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 
 /// Runs [`Entry`] where libcontainer would execute a program.
 #[derive(Clone)]
-struct Program(Rc<Entry>);
+struct Program(Rc<(Entry, mounts::Later)>);
 
 impl Executor for Program {
     fn exec(&self, _: &Spec) -> Result<(), ExecutorError> {
         let channel = sys::borrow_fd(CHANNEL);
-        let Err(failed) = self.0.execute(channel);
+        let Err(failed) = self.0.0.execute(channel);
         fail(channel, failed)
     }
 
     fn validate(&self, _: &Spec) -> Result<(), ExecutorValidationError> {
-        self.0.validate().map_err(|failed| {
-            // First, and in plain words: what libcontainer makes of the error comes after it.
-            report(
-                sys::borrow_fd(CHANNEL),
-                &Progress::Failed {
-                    message: failed.message.clone(),
-                    code: failed.code,
-                },
-                &[],
-            );
-            ExecutorValidationError::ArgValidationError(failed.message)
-        })
+        // Called once, in the process that is to be the container's first, when its root is its own.
+        let attached = self
+            .0
+            .1
+            .attach()
+            .map_err(|message| Failed { message, code: 128 });
+        attached
+            .and_then(|()| self.0.0.validate())
+            .map_err(|failed| {
+                // First, and in plain words: what libcontainer makes of the error comes after it.
+                report(
+                    sys::borrow_fd(CHANNEL),
+                    &Progress::Failed {
+                        message: failed.message.clone(),
+                        code: failed.code,
+                    },
+                    &[],
+                );
+                ExecutorValidationError::ArgValidationError(failed.message)
+            })
     }
 
     fn setup_envs(

@@ -8,6 +8,7 @@ mod boot;
 mod child;
 mod container;
 mod log;
+mod mounts;
 mod oci;
 mod progress;
 mod requests;

@@ -169,7 +169,6 @@ impl Shim {
             } else {
                 &own_shm
             },
-            v2: self.pod.is_v2(),
         };
         let prepared = container.cgroup.create(&container.spec.resources);
         prepared

@@ -1,5 +1,5 @@
-//! A container's root file system, and mount sources that need care, in the mount namespace of the process that makes
-//! the container. The container's own namespace is a copy of it; when both are gone, so are the mounts.
+//! A container's root file system, in the mount namespace of the process that makes the container. The container's own
+//! namespace is a copy of it; when both are gone, so are the mounts.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -8,16 +8,11 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, setns};
 
-use crate::cgroup::Cgroup;
-use crate::spec::{ContainerSpec, MountKind, Propagation};
+use super::mounts::CGROUPS;
 use crate::sys;
 
-/// Where every known distribution mounts them.
-const CGROUPS: &str = "/sys/fs/cgroup";
-
-fn doing(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> String {
+pub(super) fn doing(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> String {
     move |error| format!("{what}: {error}")
 }
 
@@ -83,84 +78,6 @@ pub(super) fn mount_overlay(
     })
 }
 
-/// The sources of the bind mounts, by their position. Plain ones are as given; a sub-path is resolved
-/// below its source and held by a mount, so that nobody can exchange it for a link afterwards; one that is to
-/// propagate both ways comes from the host's mount namespace, where its peers are.
-pub(super) fn prepare_sources(
-    dir: &Path,
-    spec: &ContainerSpec,
-    host: BorrowedFd<'_>,
-) -> Result<Vec<PathBuf>, String> {
-    let mut sources = Vec::with_capacity(spec.mounts.len());
-    for (number, wanted) in spec.mounts.iter().enumerate() {
-        let both_ways = wanted.propagation == Propagation::Bidirectional;
-        let hidden =
-            Path::new(CGROUPS).starts_with(&wanted.source) || wanted.source.starts_with(CGROUPS);
-        if wanted.kind != MountKind::Bind || (wanted.sub_path.is_none() && !both_ways && !hidden) {
-            // libcontainer does not say which mount failed.
-            if wanted.kind == MountKind::Bind
-                && let Err(error) = fs::metadata(&wanted.source)
-            {
-                let (source, target) = (wanted.source.display(), wanted.target.display());
-                return Err(format!(
-                    "error mounting \"{source}\" to rootfs at \"{target}\": stat {source}: {error}"
-                ));
-            }
-            sources.push(wanted.source.clone());
-            continue;
-        }
-        let place = dir.join("m").join(number.to_string());
-        let shown = wanted
-            .sub_path
-            .as_deref()
-            .map_or_else(|| wanted.source.clone(), |sub| wanted.source.join(sub));
-        let what = || format!("preparing mount source {}", shown.display());
-        let tree = if both_ways {
-            let own = fs::File::open("/proc/self/ns/mnt").map_err(doing(what()))?;
-            setns(host, CloneFlags::CLONE_NEWNS).map_err(|error| format!("{}: {error}", what()))?;
-            let tree = clone_source(&wanted.source, wanted.sub_path.as_deref());
-            setns(&own, CloneFlags::CLONE_NEWNS).map_err(|error| format!("{}: {error}", what()))?;
-            tree
-        } else {
-            clone_source(&wanted.source, wanted.sub_path.as_deref())
-        };
-        let (tree, is_dir) = tree.map_err(doing(what()))?;
-        if is_dir {
-            fs::create_dir_all(&place).map_err(doing(what()))?;
-        } else {
-            fs::create_dir_all(dir.join("m")).map_err(doing(what()))?;
-            fs::File::create(&place).map_err(doing(what()))?;
-        }
-        sys::move_mount(tree.as_fd(), &place).map_err(doing(what()))?;
-        sources.push(place);
-    }
-    Ok(sources)
-}
-
-/// Holds the directories of a container's own cgroup, by controller, before [`hide_cgroups`].
-pub(super) fn hold_cgroups(
-    dir: &Path,
-    cgroup: &Cgroup,
-) -> Result<Vec<(&'static str, PathBuf)>, String> {
-    let mut held = Vec::new();
-    if cgroup.is_v2() {
-        return Ok(held);
-    }
-    for controller in ["cpu", "cpuacct", "memory", "pids"] {
-        let Some(source) = cgroup.dir(controller) else {
-            continue;
-        };
-        let what = || format!("preparing cgroup {}", source.display());
-        let (tree, _) = clone_source(&source, None).map_err(doing(what()))?;
-        // Not by the bare name: libcontainer takes a cgroup mount of that name for the machine's.
-        let place = dir.join("m").join(format!("cgroup-{controller}"));
-        fs::create_dir_all(&place).map_err(doing(what()))?;
-        sys::move_mount(tree.as_fd(), &place).map_err(doing(what()))?;
-        held.push((controller, place));
-    }
-    Ok(held)
-}
-
 /// Takes the cgroup mounts away from this process's own mount namespace. libcontainer then takes the machine for one
 /// without controllers, and leaves the cgroup alone that the process is already in: it would move it there again, and
 /// read the mount table two dozen times on the way.
@@ -177,7 +94,8 @@ pub(super) fn hide_cgroups() -> Result<(), String> {
     .map_err(|error| format!("covering {CGROUPS}: {error}"))
 }
 
-fn clone_source(source: &Path, sub_path: Option<&Path>) -> io::Result<(OwnedFd, bool)> {
+/// A path of the host, or one below it that cannot lead out of it, as a mount of its own; and whether it is a directory.
+pub(super) fn clone_source(source: &Path, sub_path: Option<&Path>) -> io::Result<(OwnedFd, bool)> {
     let open = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_PATH)
