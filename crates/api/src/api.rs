@@ -1,12 +1,15 @@
 //! The server: what it is made of, how it starts.
 
 use crate::addresses::Addresses;
+use crate::audit::{self, Audit};
 use crate::call::Call;
 use crate::custom;
 use crate::documents::Documents;
 use crate::error::{Outcome, fail};
 use crate::identity::tokens::Signer;
-use crate::identity::{Attributes, Authenticator, Authorizer, Objects, User};
+use crate::identity::{
+    Anonymous, Attributes, Authenticator, Authorizer, Decision, Objects, User, oidc,
+};
 use crate::inflight::InFlight;
 use crate::kind::Kind;
 use crate::kinds;
@@ -14,8 +17,9 @@ use crate::metrics::Metrics;
 use crate::proxy::NodeConnector;
 use crate::pulse::Pulses;
 use crate::registry::Registry;
-use crate::startup;
+use crate::startup::{self, Following};
 use arc_swap::ArcSwap;
+use consort_object::Object;
 use consort_object::status::{Denied, Status};
 use consort_store::{Committed, Error, Key, Store, Write};
 use ipnet::Ipv4Net;
@@ -83,6 +87,12 @@ pub struct Options {
     pub advertise: Option<SocketAddr>,
     /// What bounds a request.
     pub limits: Limits,
+    /// How requests are recorded; not at all if `None`.
+    pub audit: Option<audit::Options>,
+    /// Issuers of tokens, besides the server itself.
+    pub issuers: Vec<oidc::config::Issuer>,
+    /// Who may come without credentials.
+    pub anonymous: Anonymous,
 }
 
 impl Options {
@@ -95,6 +105,9 @@ impl Options {
             node_ports: 30000..=32767,
             advertise: None,
             limits: Limits::default(),
+            audit: None,
+            issuers: Vec::new(),
+            anonymous: Anonymous::Allowed,
         }
     }
 }
@@ -113,6 +126,9 @@ pub enum StartError {
         /// The reason.
         why: String,
     },
+    /// The audit log could not be opened.
+    #[error("{0}")]
+    Audit(String),
     /// A stored object can not be read.
     #[error("reading the stored object {key}")]
     Damaged {
@@ -146,6 +162,8 @@ pub(crate) struct Inner {
     pub pulses: Arc<Pulses>,
     /// What bounds a request.
     pub limits: Limits,
+    /// Records requests.
+    pub audit: Option<Arc<Audit>>,
     /// Ends watches and background work.
     pub stop: CancellationToken,
     /// What goes on after an answer: connections that requests were passed on by.
@@ -184,6 +202,16 @@ impl Inner {
     /// Refuse a caller that may not do this.
     pub(crate) fn authorize(&self, user: &User, wanted: &Attributes<'_>) -> Outcome<()> {
         let decision = self.authorizer.authorize(user, wanted);
+        self.refuse(user, wanted, &decision)
+    }
+
+    /// What a decision means to a caller.
+    pub(crate) fn refuse(
+        &self,
+        user: &User,
+        wanted: &Attributes<'_>,
+        decision: &Decision,
+    ) -> Outcome<()> {
         if decision.allowed {
             return Ok(());
         }
@@ -225,10 +253,9 @@ impl Inner {
 struct Stored(Store);
 
 impl Objects for Stored {
-    fn uid(&self, plural: &str, namespace: Option<&str>, name: &str) -> Option<String> {
+    fn object(&self, plural: &str, namespace: Option<&str>, name: &str) -> Option<Object> {
         let key = Key::new("", plural, namespace, name).ok()?;
-        let object = self.0.get(&key).ok()??;
-        Some(object.head.uid.clone())
+        self.0.get(&key).ok()?
     }
 }
 
@@ -250,9 +277,19 @@ impl Api {
         let addresses = Addresses::new(options.service_network, options.node_ports);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let audit = match options.audit {
+            None => None,
+            Some(options) => Some(Audit::open(options).await.map_err(StartError::Audit)?),
+        };
+        let providers = options
+            .issuers
+            .into_iter()
+            .map(oidc::Provider::new)
+            .collect();
         let inner = Arc::new(Inner {
             registry: ArcSwap::from_pointee(Registry::new(kinds::all(&addresses))),
-            authenticator: Authenticator::new(options.signer, Stored(options.store.clone())),
+            authenticator: Authenticator::new(options.signer, Stored(options.store.clone()))
+                .configured(providers, options.anonymous),
             authorizer: Arc::new(Authorizer::new()),
             addresses,
             documents: Documents::default(),
@@ -260,6 +297,7 @@ impl Api {
             in_flight: InFlight::new(options.limits.reading, options.limits.writing),
             pulses: Arc::default(),
             limits: options.limits,
+            audit,
             stop: stop.clone(),
             tasks: tasks.clone(),
             broken: AtomicBool::new(false),
@@ -267,13 +305,16 @@ impl Api {
             store: options.store,
         });
         startup::adopt_services(&inner)?;
-        let policy = startup::load_policy(&inner)?;
-        tasks.spawn(startup::follow_policy(
-            inner.store.clone(),
-            inner.authorizer.clone(),
-            policy,
-            stop.clone(),
-        ));
+        let (policy, nodes) = startup::load_policy(&inner)?;
+        for (following, after) in [(Following::Policy, policy), (Following::Nodes, nodes)] {
+            tasks.spawn(startup::follow(
+                following,
+                inner.store.clone(),
+                inner.authorizer.clone(),
+                after,
+                stop.clone(),
+            ));
+        }
         tasks.spawn(Arc::clone(&inner.pulses).watch_over(inner.limits.stalled, stop.clone()));
         let catalog = custom::load(&inner)?;
         tasks.spawn(catalog.follow(inner.clone()));
@@ -300,5 +341,8 @@ impl Api {
     pub async fn close(&self) {
         self.inner.stop.cancel();
         self.tasks.wait().await;
+        if let Some(audit) = &self.inner.audit {
+            audit.close().await;
+        }
     }
 }

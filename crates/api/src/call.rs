@@ -1,6 +1,7 @@
 //! One request on its way through the server.
 
 use crate::api::Inner;
+use crate::audit::Trail;
 use crate::body::{self, Body, ReadError};
 use crate::error::{Outcome, bad_request, fail};
 use crate::identity::User;
@@ -28,6 +29,8 @@ pub(crate) struct Call {
     pub parts: Parts,
     /// The query string.
     pub query: Query,
+    /// What is recorded of the request, if anything is.
+    pub trail: Option<Arc<Trail>>,
 }
 
 /// The media types of bodies and answers.
@@ -85,7 +88,12 @@ impl Call {
     pub(crate) async fn read(&self, body: Body) -> Outcome<Bytes> {
         let limit = self.inner.limits.body_bytes;
         match body::read(body, limit).await {
-            Ok(bytes) => Ok(bytes),
+            Ok(bytes) => {
+                if let Some(trail) = &self.trail {
+                    trail.request(&bytes, &self.content_type());
+                }
+                Ok(bytes)
+            }
             Err(ReadError::TooLarge { limit }) => fail(Status::request_entity_too_large(format!(
                 "limit is {limit}"
             ))),

@@ -34,8 +34,10 @@
 mod addresses;
 mod admission;
 mod api;
+pub mod audit;
 mod body;
 mod call;
+mod certificates;
 mod client;
 mod custom;
 mod defaults;

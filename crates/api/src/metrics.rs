@@ -135,6 +135,11 @@ impl Metrics {
             out,
             "# HELP consort_store_revision The store's present revision.\n# TYPE consort_store_revision gauge\nconsort_store_revision {revision}"
         );
+        let lost = crate::audit::lost_events();
+        let _ = writeln!(
+            out,
+            "# HELP apiserver_audit_error_total Audit events that could not be recorded.\n# TYPE apiserver_audit_error_total counter\napiserver_audit_error_total {lost}"
+        );
         out
     }
 }

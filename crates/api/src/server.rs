@@ -1,6 +1,7 @@
 //! The server on a socket: TLS, HTTP/1.1 and HTTP/2, upgrades, limits, a clean end.
 
 use crate::api::Api;
+use crate::audit::Source;
 use crate::identity::{Peer, pki};
 use crate::pulse::{Cut, Near};
 use http::Request;
@@ -104,6 +105,7 @@ impl Api {
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "setting up a connection");
         }
+        let source = socket.peer_addr().ok().map(|address| Source(address.ip()));
         // What is on this host is not worth compressing: it costs more than it saves.
         let near = socket
             .peer_addr()
@@ -111,6 +113,7 @@ impl Api {
         let connection = Connection {
             peer: None,
             near,
+            source,
             cut: CancellationToken::new(),
         };
         let Some(acceptor) = acceptor else {
@@ -160,6 +163,9 @@ impl Api {
                 extensions.insert(Near);
             }
             extensions.insert(Cut(connection.cut.clone()));
+            if let Some(source) = connection.source {
+                extensions.insert(source);
+            }
             service.clone().oneshot(request)
         });
         let builder = self.builder(protocol);
@@ -214,6 +220,7 @@ impl Api {
 /// What is known of a connection.
 struct Connection {
     peer: Option<Peer>,
+    source: Option<Source>,
     near: bool,
     cut: CancellationToken,
 }

@@ -1,6 +1,7 @@
 //! Every request's way: who is it, what does it want, may it, do it, answer.
 
 use crate::api::Inner;
+use crate::audit::Trail;
 use crate::body::Body;
 use crate::call::Call;
 use crate::error::{Outcome, bad_request, fail};
@@ -21,12 +22,13 @@ use crate::registry::Registry;
 use crate::request::{ListOptions, Query, Route, Target, route};
 use crate::respond;
 use consort_object::status::Status;
+use consort_object::{FieldSelector, LabelSelector};
 use futures::FutureExt;
 use http::header::{ACCEPT, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -34,17 +36,30 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 /// Answer a request. Whatever happens, there is an answer.
 pub(crate) async fn respond_to(inner: Arc<Inner>, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
+    let received = jiff::Timestamp::now();
     let (parts, body) = request.into_parts();
     let encoding = failure_encoding(&parts);
     let head = parts.method == Method::HEAD;
     let asked = asked(&inner, &parts);
     let verb = asked.verb;
     let resource = asked.resource_label();
-    let id = uuid::Uuid::new_v4().to_string();
-    let work = handle(inner.clone(), parts, body, asked);
+    let id = audit_id(&parts);
+    let streams = asked.streams();
+    let trail = OnceLock::new();
+    let recording = Recording {
+        trail: &trail,
+        id: &id,
+        received,
+    };
+    let work = handle(inner.clone(), parts, body, asked, recording);
+    let mut failed = None;
     let mut response = match AssertUnwindSafe(work).catch_unwind().await {
         Ok(Ok(response)) => response,
-        Ok(Err(failure)) => respond::status(&failure, encoding),
+        Ok(Err(failure)) => {
+            let response = respond::status(&failure, encoding);
+            failed = Some(failure);
+            response
+        }
         Err(panic) => {
             let text = panic
                 .downcast_ref::<String>()
@@ -52,11 +67,17 @@ pub(crate) async fn respond_to(inner: Arc<Inner>, request: Request<Body>) -> Res
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("unknown");
             tracing::error!(panic = text, verb, "a request's handler panicked");
+            if let Some(trail) = trail.get() {
+                trail.panicked(text).await;
+            }
             let status =
                 Status::internal_error("the server has a defect; the request was given up");
             respond::status(&status, encoding)
         }
     };
+    if let Some(trail) = trail.into_inner().filter(|trail| !trail.is_complete()) {
+        response = trail.answered(response, failed, streams).await;
+    }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(AUDIT_ID, value);
     }
@@ -70,6 +91,40 @@ pub(crate) async fn respond_to(inner: Arc<Inner>, request: Request<Body>) -> Res
     };
     inner.metrics.answered(label, started.elapsed());
     response
+}
+
+/// The request's identifier: the client's own, if it sends one.
+fn audit_id(parts: &Parts) -> String {
+    let own = parts.headers.get(AUDIT_ID).and_then(|id| id.to_str().ok());
+    match own.map(str::trim).filter(|id| !id.is_empty()) {
+        // Upstream takes no more of it.
+        Some(id) if id.is_ascii() => id[..id.len().min(64)].to_owned(),
+        _ => uuid::Uuid::new_v4().to_string(),
+    }
+}
+
+/// Where what is recorded of a request is put once its caller is known.
+struct Recording<'a> {
+    trail: &'a OnceLock<Arc<Trail>>,
+    id: &'a str,
+    received: jiff::Timestamp,
+}
+
+impl Recording<'_> {
+    /// Begin to record, if that is wanted.
+    async fn begin(
+        &self,
+        inner: &Inner,
+        parts: &Parts,
+        user: Option<&Arc<User>>,
+        wanted: &Attributes<'_>,
+    ) -> Option<Arc<Trail>> {
+        let audit = inner.audit.as_ref()?;
+        let trail = audit.begin(self.id, parts, user, wanted, self.received)?;
+        let trail = self.trail.get_or_init(|| trail).clone();
+        trail.received().await;
+        Some(trail)
+    }
 }
 
 /// Failures are told in protobuf only to clients that take nothing else.
@@ -88,9 +143,55 @@ struct Asked {
     kind: Option<Arc<Kind>>,
     registry: Arc<Registry>,
     query: Query,
+    /// What a list, watch or deletion of a collection is limited to.
+    fields: Option<FieldSelector>,
+    labels: Option<LabelSelector>,
 }
 
 impl Asked {
+    /// In the terms of authorization.
+    fn attributes<'a>(&'a self, path: &'a str) -> Attributes<'a> {
+        let Some(target) = &self.target else {
+            return Attributes {
+                verb: self.verb,
+                path,
+                ..Attributes::default()
+            };
+        };
+        let name = match &target.name {
+            Some(name) => name,
+            // A list of one named object needs the right to that object only.
+            None => self
+                .fields
+                .as_ref()
+                .and_then(|fields| fields.exact("metadata.name"))
+                .unwrap_or_default(),
+        };
+        Attributes {
+            verb: self.verb,
+            group: &target.group,
+            version: &target.version,
+            resource: &target.resource,
+            subresource: target.subresource.as_deref().unwrap_or_default(),
+            namespace: target.namespace.as_deref().unwrap_or_default(),
+            name,
+            path: "",
+            field_selector: self.fields.as_ref(),
+            label_selector: self.labels.as_ref(),
+        }
+    }
+
+    /// Does the answer go on for long?
+    fn streams(&self) -> bool {
+        self.verb == "watch"
+            || self.target.as_ref().is_some_and(|target| {
+                matches!(
+                    target.subresource.as_deref(),
+                    Some("log" | "exec" | "attach" | "portforward" | "proxy")
+                )
+            })
+    }
+
     /// The resource as metrics name it: only ones that are served, so that their number is bounded.
     fn resource_label(&self) -> String {
         match (&self.kind, &self.target) {
@@ -120,6 +221,8 @@ fn asked(inner: &Inner, parts: &Parts) -> Asked {
             kind: None,
             registry: inner.registry(),
             query,
+            fields: None,
+            labels: None,
         };
     };
     let registry = inner.registry();
@@ -139,12 +242,19 @@ fn asked(inner: &Inner, parts: &Parts) -> Asked {
         Method::DELETE => "deletecollection",
         _ => "",
     };
+    // A selector that cannot be read selects nothing here; the handler refuses it.
+    let many = matches!(verb, "list" | "watch" | "deletecollection");
+    let selector = |name: &str| query.text(name).filter(|_| many);
+    let fields = selector("fieldSelector").and_then(|text| FieldSelector::parse(text).ok());
+    let labels = selector("labelSelector").and_then(|text| LabelSelector::parse(text).ok());
     Asked {
         verb,
         target: Some(target),
         kind,
         registry,
         query,
+        fields,
+        labels,
     }
 }
 
@@ -153,17 +263,39 @@ async fn handle(
     parts: Parts,
     body: Body,
     asked: Asked,
+    recording: Recording<'_>,
 ) -> Outcome<Response<Body>> {
-    let user = match inner.authenticator.authenticate(&parts) {
-        Ok(user) => user,
+    let path = parts.uri.path().to_owned();
+    let wanted = asked.attributes(&path);
+    let (user, stale) = match inner.authenticator.authenticate(&parts).await {
+        Ok(found) => found,
         Err(refused) => {
             tracing::debug!(%refused, "a request's credentials were refused");
+            recording.begin(&inner, &parts, None, &wanted).await;
             return fail(Status::unauthorized());
         }
     };
-    let user = impersonate::effective(&inner, user, &parts)?;
-    authorize(&inner, &user, &parts, &asked)?;
+    let trail = recording.begin(&inner, &parts, Some(&user), &wanted).await;
+    if let (Some(trail), Some(stale)) = (&trail, stale) {
+        trail.annotate("authentication.k8s.io/stale-token", &stale);
+    }
+    let mut user = user;
+    if let Some(other) = impersonate::effective(&inner, &user, &parts, &wanted)? {
+        let other_user = Arc::new(other.user);
+        if let Some(trail) = &trail {
+            trail.impersonated(&other_user, &other.constraint);
+        }
+        user = other_user;
+    }
+    let decision = inner.authorizer.authorize_soon(&user, &wanted).await;
+    if let Some(trail) = &trail {
+        let word = if decision.allowed { "allow" } else { "forbid" };
+        trail.annotate("authorization.k8s.io/decision", word);
+        trail.annotate("authorization.k8s.io/reason", &decision.reason);
+    }
+    inner.refuse(&user, &wanted, &decision)?;
     let limit = inner.limits.request_timeout;
+    let streams = asked.streams();
     let call = Call {
         inner,
         user,
@@ -178,6 +310,7 @@ async fn handle(
                 .is_some_and(|target| target.subresource.as_deref() != Some("scale")),
         parts,
         query: asked.query,
+        trail,
     };
     let Some(target) = asked.target else {
         return within(limit, &call, plain::serve(&call)).await;
@@ -189,20 +322,15 @@ async fn handle(
     if asked.verb.is_empty() && !proxied {
         return fail(Status::method_not_allowed());
     }
-    let streams = matches!(
-        target.subresource.as_deref(),
-        Some("log" | "exec" | "attach" | "portforward" | "proxy")
-    );
-    let long = streams || asked.verb == "watch";
     // This process' own parts come by no connection.
     let outside = call.parts.extensions.get::<Cut>().is_some();
-    let _place = if outside && !long {
+    let _place = if outside && !streams {
         call.inner.in_flight.enter(asked.verb, &call.user)?
     } else {
         None
     };
     let work = dispatch(&call, &kind, &target, asked.verb, body);
-    let mut response = if long {
+    let mut response = if streams {
         work.await
     } else {
         within(limit, &call, work).await
@@ -243,41 +371,6 @@ fn seconds(text: &str) -> Option<Duration> {
         _ => return None,
     };
     (!duration.is_zero()).then_some(duration)
-}
-
-fn authorize(inner: &Inner, user: &User, parts: &Parts, asked: &Asked) -> Outcome<()> {
-    let field_name;
-    let wanted = match &asked.target {
-        None => Attributes {
-            verb: asked.verb,
-            path: parts.uri.path(),
-            ..Attributes::default()
-        },
-        Some(target) => {
-            let mut name = target.name.as_deref().unwrap_or_default();
-            if name.is_empty() && matches!(asked.verb, "list" | "watch" | "deletecollection") {
-                // A list of one named object needs the right to that object only.
-                field_name = asked.query.text("fieldSelector").and_then(only_name);
-                name = field_name.as_deref().unwrap_or_default();
-            }
-            Attributes {
-                verb: asked.verb,
-                group: &target.group,
-                version: &target.version,
-                resource: &target.resource,
-                subresource: target.subresource.as_deref().unwrap_or_default(),
-                namespace: target.namespace.as_deref().unwrap_or_default(),
-                name,
-                path: "",
-            }
-        }
-    };
-    inner.authorize(user, &wanted)
-}
-
-fn only_name(selector: &str) -> Option<String> {
-    let parsed = consort_object::FieldSelector::parse(selector).ok()?;
-    parsed.exact("metadata.name").map(str::to_owned)
 }
 
 async fn dispatch(
@@ -344,7 +437,7 @@ async fn dispatch(
                     let pods = core(call, "pods")?;
                     bind::bind(call, &pods, namespace, None, body).await
                 }
-                _ if !kind.stored() => reviews::review(call, kind, namespace, &body),
+                _ if !kind.stored() => reviews::review(call, kind, namespace, &body).await,
                 _ => create::create(call, kind, namespace, body).await,
             }
         }

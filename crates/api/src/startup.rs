@@ -3,15 +3,18 @@
 
 use crate::api::{Inner, StartError};
 use crate::handlers::update::{Change, Part, Wanted};
-use crate::identity::{Authorizer, User, bootstrap};
+use crate::identity::bootstrap::{self, Reconciled};
+use crate::identity::{Authorizer, User, node};
 use crate::kinds::priority_class;
 use crate::managed::Listed;
 use crate::values::{name, namespace, text};
-use consort_object::Revision;
-use consort_store::{Error, Key, Store};
+use consort_object::{Object, Revision};
+use consort_store::{Error, Event, Expect, Key, Store, Write};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// The manager of what the server makes of itself.
@@ -23,6 +26,8 @@ const POLICY: [&str; 4] = [
     "rolebindings",
     "clusterrolebindings",
 ];
+/// What could not be read is tried again after this.
+const RETRY: Duration = Duration::from_millis(200);
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 fn parse(key: impl std::fmt::Display, json: &[u8]) -> Result<Value, StartError> {
@@ -44,90 +49,197 @@ pub(crate) fn adopt_services(inner: &Inner) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Read all roles and bindings; the answer is the revision they were read at.
-pub(crate) fn load_policy(inner: &Inner) -> Result<Revision, StartError> {
-    let mut oldest = inner.store.revision();
-    for plural in POLICY {
-        let prefix = Key::prefix(GROUP, plural, None);
-        let page = inner.store.range(&prefix, None, None, None, |_| true)?;
-        for object in page.objects {
-            inner
-                .authorizer
-                .put(plural, &parse(&object.head.name, &object.json)?);
-        }
-        oldest = oldest.min(page.revision);
-    }
-    Ok(oldest)
+/// What the authorizer is told of from the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Following {
+    /// Roles and bindings.
+    Policy,
+    /// What nodes are related to.
+    Nodes,
 }
 
-/// Keep the authorizer's roles and bindings as they are stored, until stopped.
-pub(crate) async fn follow_policy(
-    store: Store,
-    authorizer: Arc<Authorizer>,
-    mut after: Revision,
-    stop: CancellationToken,
-) {
-    // All four collections have the group as their common prefix.
-    let prefix = format!("/{GROUP}/");
-    while !stop.is_cancelled() {
-        let mut watch = match store.watch(&prefix, after) {
-            Ok(watch) => watch,
-            Err(error) => {
-                tracing::error!(%error, "watching roles and bindings");
+impl Following {
+    /// The collections: group and plural.
+    fn collections(self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Self::Policy => POLICY.iter().map(|plural| (GROUP, *plural)).collect(),
+            Self::Nodes => node::SOURCES.to_vec(),
+        }
+    }
+
+    /// Take in what is stored now in place of all that was known; the answer is the revision it was
+    /// read at.
+    fn load(self, store: &Store, authorizer: &Authorizer) -> Result<Revision, StartError> {
+        let mut objects = Vec::new();
+        let mut oldest = store.revision();
+        for (group, plural) in self.collections() {
+            let prefix = Key::prefix(group, plural, None);
+            let page = store.range(&prefix, None, None, None, |_| true)?;
+            oldest = oldest.min(page.revision);
+            objects.extend(page.objects.into_iter().map(|object| (plural, object)));
+        }
+        // Read one by one: the collection of pods may be large.
+        let mut broken = None;
+        let values = objects.into_iter().map_while(|(plural, object)| {
+            match parse(&object.head.name, &object.json) {
+                Ok(value) => Some((plural, value)),
+                Err(error) => {
+                    broken = Some(error);
+                    None
+                }
+            }
+        });
+        match self {
+            Self::Policy => authorizer.replace(values),
+            Self::Nodes => authorizer.nodes().replace(values),
+        }
+        broken.map_or(Ok(oldest), Err)
+    }
+
+    fn take_in(self, authorizer: &Authorizer, event: &Event) {
+        let plural = event.key.plural();
+        let head = &event.object.head;
+        if event.kind == consort_store::Change::Deleted {
+            let namespace = head.namespace.as_deref().unwrap_or_default();
+            match self {
+                Self::Policy => authorizer.remove(plural, namespace, &head.name),
+                Self::Nodes => authorizer.nodes().remove(plural, namespace, &head.name),
+            }
+            return;
+        }
+        // A pod that has no node yet is nobody's business.
+        if self == Self::Nodes && plural == "pods" {
+            let node = |object: &Object| object.head.field("spec.nodeName").map(str::to_owned);
+            if node(&event.object).is_none_or(|node| node.is_empty()) {
                 return;
             }
+        }
+        let Ok(value) = event.object.value() else {
+            return;
         };
-        loop {
-            let batch = tokio::select! {
-                () = stop.cancelled() => return,
-                batch = watch.next() => batch,
-            };
-            let batch = match batch {
-                Ok(batch) => batch,
-                Err(Error::Closed) => return,
-                Err(Error::Lagged { .. }) => {
-                    // Events were missed: what is there now counts.
-                    tracing::warn!("the policy is read anew: its watch fell behind");
-                    after = reload(&store, &authorizer).unwrap_or(after);
-                    break;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "following roles and bindings");
-                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-                    continue;
-                }
-            };
-            for event in &batch.events {
-                let plural = event.key.plural();
-                let head = &event.object.head;
-                if event.kind == consort_store::Change::Deleted {
-                    let namespace = head.namespace.as_deref().unwrap_or_default();
-                    authorizer.remove(plural, namespace, &head.name);
-                } else if let Ok(value) = event.object.value() {
-                    authorizer.put(plural, &value);
-                }
-            }
-            after = batch.upto;
+        match self {
+            Self::Policy => authorizer.put(plural, &value),
+            Self::Nodes => authorizer.nodes().put(plural, &value),
         }
     }
 }
 
-fn reload(store: &Store, authorizer: &Authorizer) -> Option<Revision> {
-    let mut oldest = store.revision();
-    for plural in POLICY {
-        let page = store
-            .range(&Key::prefix(GROUP, plural, None), None, None, None, |_| {
-                true
+/// Read all roles and bindings, and what nodes are related to; the answers are the revisions they were
+/// read at.
+pub(crate) fn load_policy(inner: &Inner) -> Result<(Revision, Revision), StartError> {
+    let load = |following: Following| following.load(&inner.store, &inner.authorizer);
+    Ok((load(Following::Policy)?, load(Following::Nodes)?))
+}
+
+/// Keep what the authorizer knows as it is stored, until stopped.
+pub(crate) async fn follow(
+    following: Following,
+    store: Store,
+    authorizer: Arc<Authorizer>,
+    after: Revision,
+    stop: CancellationToken,
+) {
+    let groups: HashSet<&str> = following
+        .collections()
+        .into_iter()
+        .map(|(group, _)| group)
+        .collect();
+    let all: Vec<Collection> = match following {
+        // The four collections have the group as their common prefix.
+        Following::Policy => vec![Collection {
+            prefix: format!("/{}/", groups.into_iter().next().unwrap_or_default()),
+            after,
+        }],
+        Following::Nodes => following
+            .collections()
+            .into_iter()
+            .map(|(group, plural)| Collection {
+                prefix: Key::prefix(group, plural, None),
+                after,
             })
-            .ok()?;
-        for object in &page.objects {
-            if let Ok(value) = object.value() {
-                authorizer.put(plural, &value);
+            .collect(),
+    };
+    let each = all
+        .into_iter()
+        .map(|one| one.follow(following, &store, &authorizer, &stop));
+    futures::future::join_all(each).await;
+}
+
+/// Collections with a common prefix, followed from a revision.
+struct Collection {
+    prefix: String,
+    after: Revision,
+}
+
+impl Collection {
+    async fn follow(
+        mut self,
+        following: Following,
+        store: &Store,
+        authorizer: &Authorizer,
+        stop: &CancellationToken,
+    ) {
+        while !stop.is_cancelled() {
+            let mut watch = match store.watch(&self.prefix, self.after) {
+                Ok(watch) => watch,
+                Err(Error::Compacted { .. }) => {
+                    self.after = self.reload(following, store, authorizer, stop).await;
+                    continue;
+                }
+                Err(error) => {
+                    tracing::error!(%error, prefix = self.prefix, "watching for authorization");
+                    return;
+                }
+            };
+            loop {
+                let batch = tokio::select! {
+                    () = stop.cancelled() => return,
+                    batch = watch.next() => batch,
+                };
+                let batch = match batch {
+                    Ok(batch) => batch,
+                    Err(Error::Closed) => return,
+                    Err(Error::Lagged { .. }) => {
+                        // Events were missed: what is there now counts, and nothing else.
+                        self.after = self.reload(following, store, authorizer, stop).await;
+                        break;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, prefix = self.prefix, "following for authorization");
+                        tokio::time::sleep(RETRY).await;
+                        continue;
+                    }
+                };
+                for event in &batch.events {
+                    following.take_in(authorizer, event);
+                }
+                self.after = batch.upto;
             }
         }
-        oldest = oldest.min(page.revision);
     }
-    Some(oldest)
+
+    async fn reload(
+        &self,
+        following: Following,
+        store: &Store,
+        authorizer: &Authorizer,
+        stop: &CancellationToken,
+    ) -> Revision {
+        tracing::warn!(
+            prefix = self.prefix,
+            "read anew for authorization: the watch fell behind"
+        );
+        loop {
+            match following.load(store, authorizer) {
+                Ok(revision) => return revision,
+                Err(error) => tracing::error!(%error, "reading what authorization depends on"),
+            }
+            if stop.is_cancelled() {
+                return self.after;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
 }
 
 /// Create what every cluster has: namespaces, the default policy, the service `kubernetes`.
@@ -143,15 +255,8 @@ pub(crate) async fn create_basics(
         ensure_object(inner, "priorityclasses", class).await?;
     }
     let policy = bootstrap::objects().into_iter().map(|object| async move {
-        let plural = match text(&object, &["kind"]) {
-            "ClusterRole" => "clusterroles",
-            "ClusterRoleBinding" => "clusterrolebindings",
-            "Role" => "roles",
-            _ => "rolebindings",
-        };
-        // It holds from now on, not from when the watch has seen it.
-        inner.authorizer.put(plural, &object);
-        ensure_object(inner, plural, object).await
+        let plural = bootstrap::plural(text(&object, &["kind"]));
+        reconcile_object(inner, plural, object).await
     });
     // All at once, so that they share the disk's syncs.
     futures::future::try_join_all(policy).await?;
@@ -242,6 +347,41 @@ async fn ensure_object(inner: &Arc<Inner>, plural: &str, value: Value) -> Result
         Ok(_) => Ok(()),
         Err(failure) if failure.code == 409 => Ok(()),
         Err(failure) => Err(failed(failure.message)),
+    }
+}
+
+/// Create an object of the default policy, or give it what it lacks.
+async fn reconcile_object(
+    inner: &Arc<Inner>,
+    plural: &str,
+    wanted: Value,
+) -> Result<(), StartError> {
+    let space = Some(namespace(&wanted).to_owned()).filter(|space| !space.is_empty());
+    let key = Key::new(GROUP, plural, space.as_deref(), name(&wanted))?;
+    let Some(stored) = inner.store.get(&key)? else {
+        // It holds from now on, not from when the watch has seen it.
+        inner.authorizer.put(plural, &wanted);
+        return ensure_object(inner, plural, wanted).await;
+    };
+    match bootstrap::reconcile(&parse(&key, &stored.json)?, &wanted) {
+        Reconciled::Right => Ok(()),
+        Reconciled::Update(mut value) => {
+            inner.authorizer.put(plural, &value);
+            crate::values::take(&mut value["metadata"], "resourceVersion");
+            replace_object(inner, GROUP, plural, value).await
+        }
+        Reconciled::Replace => {
+            inner.authorizer.put(plural, &wanted);
+            let delete = Write::Delete {
+                key,
+                expect: Expect::At(stored.revision),
+            };
+            match inner.commit(vec![delete]).await {
+                Ok(_) | Err(Error::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            ensure_object(inner, plural, wanted).await
+        }
     }
 }
 

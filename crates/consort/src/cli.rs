@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
 
+use crate::access::AccessOptions;
 use crate::output::Colour;
 
 /// A cloud orchestrator in one binary.
@@ -158,6 +159,8 @@ pub(crate) struct ServerOptions {
         value_delimiter = ','
     )]
     pub(crate) tls_name: Vec<String>,
+    #[command(flatten)]
+    pub(crate) access: AccessOptions,
 }
 
 /// `consort server`.

@@ -3,6 +3,7 @@
 //! `main` decides which of its faces the process wears: a pod's shim, a command of the built-in
 //! toolbox image, or the command line.
 
+mod access;
 mod apply;
 mod cli;
 mod commands;

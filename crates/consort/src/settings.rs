@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::Deserialize;
 
+use crate::access::{Access, FileAudit, FileAuthentication};
 use crate::cli::{Global, LogFormat, ServerOptions};
 use crate::error::{Failure, Kind, Result};
 
@@ -42,6 +43,8 @@ struct FileServer {
     service_cidr: Option<Ipv4Net>,
     cluster_domain: Option<String>,
     tls_names: Vec<String>,
+    authentication: FileAuthentication,
+    audit: FileAudit,
 }
 
 /// What goes to the log and how.
@@ -76,9 +79,16 @@ pub(crate) struct Server {
     pub(crate) tls_names: Vec<String>,
     /// Where and how to pull images.
     pub(crate) registries: consort_image::Registries,
+    /// Who may come in, and what is recorded.
+    pub(crate) access: Access,
 }
 
 impl Server {
+    /// The name under which the server signs tokens.
+    pub(crate) fn issuer(cluster_domain: &str) -> String {
+        format!("https://kubernetes.default.svc.{cluster_domain}")
+    }
+
     /// The address of the `kubernetes` Service: the first of the range.
     pub(crate) fn api_service_ip(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.service_cidr.network()) + 1)
@@ -190,6 +200,17 @@ impl Configuration {
         let mut tls_names = options.tls_name.clone();
         tls_names.extend(file.tls_names.iter().cloned());
         let data_dir = self.data_dir(options.data_dir.as_ref());
+        let cluster_domain = options
+            .cluster_domain
+            .clone()
+            .or_else(|| file.cluster_domain.clone())
+            .unwrap_or_else(|| "cluster.local".to_owned());
+        let access = Access::resolve(
+            &options.access,
+            &file.authentication,
+            &file.audit,
+            &Server::issuer(&cluster_domain),
+        )?;
         Ok(Server {
             data_dir: std::path::absolute(&data_dir)
                 .map_err(|e| usage(format!("--data-dir {}: {e}", data_dir.display())))?,
@@ -202,11 +223,8 @@ impl Configuration {
             cluster_cidr,
             pod_cidr,
             service_cidr,
-            cluster_domain: options
-                .cluster_domain
-                .clone()
-                .or_else(|| file.cluster_domain.clone())
-                .unwrap_or_else(|| "cluster.local".to_owned()),
+            cluster_domain,
+            access,
             tls_names,
             registries: self.registries(),
         })

@@ -24,15 +24,23 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// An object of which only type and metadata are fetched and kept.
 pub type PartialObject = PartialObjectMeta<DynamicObject>;
 
+/// Gives the client that writes as the reconciler of a name.
+pub type Identities = Arc<dyn Fn(&str) -> Client + Send + Sync>;
+
 /// Shares informers between all reconcilers of a process. Cheap to clone.
 #[derive(Clone)]
-pub struct Hub(Arc<Shared>);
+pub struct Hub {
+    shared: Arc<Shared>,
+    /// Writes go through this one; the shared one otherwise.
+    writer: Option<Client>,
+}
 
 /// A `Weak<Inner<K>>` of some kind `K`.
 type AnyInformer = Box<dyn Any + Send>;
 
 struct Shared {
     client: Client,
+    identities: Option<Identities>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
     informers: Mutex<HashMap<(Source, TypeId), AnyInformer>>,
@@ -43,23 +51,57 @@ impl Hub {
     /// A hub that works through `client` until `shutdown` is cancelled. Must be used from within a
     /// tokio runtime, on which its watches run; [`closed`](Self::closed) waits for their end.
     pub fn new(client: Client, shutdown: CancellationToken) -> Self {
-        Self(Arc::new(Shared {
-            client,
-            shutdown,
-            tasks: TaskTracker::new(),
-            informers: Mutex::new(HashMap::new()),
-            events: Mutex::new(None),
-        }))
+        Self::build(client, None, shutdown)
     }
 
-    /// The client all informers use, for writes.
+    /// As [`new`](Self::new); reconcilers that ask for it by [`acting_as`](Self::acting_as) write
+    /// under an identity of their own.
+    pub fn with_identities(
+        client: Client,
+        identities: Identities,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self::build(client, Some(identities), shutdown)
+    }
+
+    fn build(client: Client, identities: Option<Identities>, shutdown: CancellationToken) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                client,
+                identities,
+                shutdown,
+                tasks: TaskTracker::new(),
+                informers: Mutex::new(HashMap::new()),
+                events: Mutex::new(None),
+            }),
+            writer: None,
+        }
+    }
+
+    /// The same hub, whose client writes as the reconciler of this name, if there are identities.
+    #[must_use]
+    pub fn acting_as(&self, name: &str) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            writer: match &self.shared.identities {
+                Some(identities) => Some(identities(name)),
+                None => self.writer.clone(),
+            },
+        }
+    }
+
+    /// The client for writes: the one all informers use, or that of who this hub
+    /// [acts as](Self::acting_as).
     pub fn client(&self) -> Client {
-        self.0.client.clone()
+        match &self.writer {
+            Some(writer) => writer.clone(),
+            None => self.shared.client.clone(),
+        }
     }
 
     /// The token that ends this hub.
     pub fn shutdown(&self) -> &CancellationToken {
-        &self.0.shutdown
+        &self.shared.shutdown
     }
 
     /// The informer of all objects of a kind, in all namespaces.
@@ -106,10 +148,12 @@ impl Hub {
 
     /// A recorder of Events that names `component` as their source.
     pub fn recorder(&self, component: impl Into<String>) -> Recorder {
-        let mut events = self.0.events.lock();
+        let mut events = self.shared.events.lock();
         let writer = events.get_or_insert_with(|| {
-            let (writer, task) = Writer::new(self.client());
-            self.0.tasks.spawn(task.run(self.0.shutdown.clone()));
+            let (writer, task) = Writer::new(self.shared.client.clone());
+            self.shared
+                .tasks
+                .spawn(task.run(self.shared.shutdown.clone()));
             writer
         });
         writer.recorder(component.into())
@@ -117,16 +161,16 @@ impl Hub {
 
     /// Waits until every watch has ended, once the hub was shut down.
     pub async fn closed(&self) {
-        self.0.shutdown.cancelled().await;
-        self.0.tasks.close();
-        self.0.tasks.wait().await;
+        self.shared.shutdown.cancelled().await;
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
     }
 
     fn open<K>(&self, source: Source) -> Informer<K>
     where
         K: Resource + DeserializeOwned + Send + Sync + 'static,
     {
-        let mut informers = self.0.informers.lock();
+        let mut informers = self.shared.informers.lock();
         let slot = (source.clone(), TypeId::of::<K>());
         let existing = informers
             .get(&slot)
@@ -136,15 +180,15 @@ impl Hub {
             return Informer(inner);
         }
         let cache = Arc::new(Cache::<K>::new());
-        let stop = self.0.shutdown.child_token();
+        let stop = self.shared.shutdown.child_token();
         let inner = Arc::new(Inner {
             cache: cache.clone(),
             _guard: stop.clone().drop_guard(),
         });
         informers.insert(slot, Box::new(Arc::downgrade(&inner)));
-        self.0
+        self.shared
             .tasks
-            .spawn(Reflector::new(self.client(), source, cache).run(stop));
+            .spawn(Reflector::new(self.shared.client.clone(), source, cache).run(stop));
         Informer(inner)
     }
 }

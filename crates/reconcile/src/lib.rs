@@ -62,7 +62,7 @@ pub use backoff::Backoff;
 pub use controller::{Action, Controller, Stats};
 pub use events::{EventKind, Recorder};
 pub use expectations::Expectations;
-pub use hub::{Hub, PartialObject};
+pub use hub::{Hub, Identities, PartialObject};
 pub use informer::Informer;
 pub use key::{Key, ObjectRef};
 pub use owner::{

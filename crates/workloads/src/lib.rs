@@ -21,6 +21,8 @@
 //! # }
 //! ```
 
+mod bootstrap_tokens;
+mod certificates;
 mod cluster_roles;
 mod conditions;
 mod deployments;
@@ -40,7 +42,10 @@ mod replica_sets;
 mod run;
 mod selectors;
 mod service_accounts;
+mod tokens;
 mod write;
 
+pub use certificates::CertificateSigner;
 pub use options::Options;
 pub use run::Workloads;
+pub use tokens::TokenSigner;

@@ -1,7 +1,8 @@
 //! How the reconcilers are set up.
 
+use crate::{CertificateSigner, TokenSigner};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Settings of the reconcilers. The defaults are those of an upstream control plane.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +23,12 @@ pub struct Options {
     pub endpoints_per_slice: usize,
     /// Workers of each reconciler.
     pub workers: usize,
+    /// Signs certificate requests. None: they are not signed here.
+    #[serde(skip)]
+    pub certificates: Option<Arc<dyn CertificateSigner>>,
+    /// Makes the tokens of token secrets. None: these are not filled here.
+    #[serde(skip)]
+    pub tokens: Option<Arc<dyn TokenSigner>>,
 }
 
 impl Default for Options {
@@ -34,6 +41,8 @@ impl Default for Options {
             discovery_interval: Duration::from_secs(30),
             endpoints_per_slice: 100,
             workers: 4,
+            certificates: None,
+            tokens: None,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! All reconcilers under one owner.
 
 use crate::{
-    Options, cluster_roles, deployments, endpoints, garbage, jobs, namespaces, nodes, pod_cleanup,
-    replica_sets, service_accounts,
+    Options, bootstrap_tokens, certificates, cluster_roles, deployments, endpoints, garbage, jobs,
+    namespaces, nodes, pod_cleanup, replica_sets, service_accounts, tokens,
 };
 use consort_reconcile::{Backoff, Hub};
 use std::{sync::Arc, time::Duration};
@@ -34,26 +34,31 @@ impl Workloads {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut all = JoinSet::new();
         macro_rules! supervise {
-            ($($module:ident),* $(,)?) => {
+            ($($module:ident as $name:literal),* $(,)?) => {
                 $({
-                    let (hub, options, stop) = (self.hub.clone(), self.options.clone(), shutdown.clone());
+                    let hub = self.hub.acting_as($name);
+                    let (options, stop) = (self.options.clone(), shutdown.clone());
                     all.spawn(supervise(stringify!($module), shutdown.clone(), move || {
                         $module::run(hub.clone(), options.clone(), stop.clone())
                     }));
                 })*
             };
         }
+        // Each writes as the service account of its name, where the hub has identities.
         supervise!(
-            cluster_roles,
-            deployments,
-            endpoints,
-            garbage,
-            jobs,
-            namespaces,
-            nodes,
-            pod_cleanup,
-            replica_sets,
-            service_accounts,
+            bootstrap_tokens as "bootstrap-signer",
+            certificates as "certificate-controller",
+            cluster_roles as "clusterrole-aggregation-controller",
+            deployments as "deployment-controller",
+            endpoints as "endpointslice-controller",
+            garbage as "generic-garbage-collector",
+            jobs as "job-controller",
+            namespaces as "namespace-controller",
+            nodes as "node-controller",
+            pod_cleanup as "pod-garbage-collector",
+            replica_sets as "replicaset-controller",
+            service_accounts as "service-account-controller",
+            tokens as "tokens-controller",
         );
         while all.join_next().await.is_some() {}
     }

@@ -1,14 +1,13 @@
-//! Gives every namespace its default service account and the API server's certificate authority,
-//! and removes token secrets whose account is gone.
+//! Gives every namespace its default service account and the API server's certificate authority.
 
 use crate::{
     error::{Doing, Error, text},
     options::Options,
     write,
 };
-use consort_reconcile::{Action, Controller, Event, Hub, Informer, Key};
+use consort_reconcile::{Action, Controller, Hub};
 use k8s_openapi::{
-    api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount},
+    api::core::v1::{ConfigMap, Namespace, ServiceAccount},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Api, Client};
@@ -26,15 +25,9 @@ const CA_DESCRIPTION: (&str, &str) = (
      internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes \
      clusters.",
 );
-const TOKEN_TYPE: &str = "kubernetes.io/service-account-token";
-const ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
-const ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
 
 pub(crate) async fn run(hub: Hub, options: Arc<Options>, shutdown: CancellationToken) {
-    tokio::join!(
-        furnish(hub.clone(), options.clone(), shutdown.clone()),
-        remove_tokens(hub, options, shutdown),
-    );
+    furnish(hub, options, shutdown).await;
 }
 
 /// What one namespace lacks.
@@ -90,9 +83,11 @@ async fn furnish(hub: Hub, options: Arc<Options>, shutdown: CancellationToken) {
         .queue_on(&accounts, |event| event.key().and_then(|key| key.namespace))
         .queue_on(&maps, |event| event.key().and_then(|key| key.namespace));
     let client = hub.client();
+    let publisher = hub.acting_as("root-ca-cert-publisher").client();
     let workers = options.workers;
     let reconcile = move |name: String| {
-        let (client, options) = (client.clone(), options.clone());
+        let (client, publisher) = (client.clone(), publisher.clone());
+        let options = options.clone();
         let namespace = namespaces.get(None, &name);
         let account = accounts.get(Some(&name), ACCOUNT);
         let map = maps.get(Some(&name), CA_MAP);
@@ -106,17 +101,24 @@ async fn furnish(hub: Hub, options: Arc<Options>, shutdown: CancellationToken) {
                 map.as_deref(),
                 options.ca_pem.as_deref(),
             );
-            furnish_one(&client, &name, &lacks, map.as_deref(), &options)
-                .await
-                .map_err(text)?;
+            furnish_one(
+                (&client, &publisher),
+                &name,
+                &lacks,
+                map.as_deref(),
+                &options,
+            )
+            .await
+            .map_err(text)?;
             Ok::<_, String>(Action::Done)
         }
     };
     controller.run(workers, reconcile, shutdown).await;
 }
 
+/// Makes what is lacking: the account by the first client, the map by the second.
 async fn furnish_one(
-    client: &Client,
+    (client, publisher): (&Client, &Client),
     namespace: &str,
     lacks: &Lacks,
     map: Option<&ConfigMap>,
@@ -137,7 +139,7 @@ async fn furnish_one(
     let Some(ca) = &options.ca_pem else {
         return Ok(());
     };
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let maps = Api::<ConfigMap>::namespaced(publisher.clone(), namespace);
     let data = Some(BTreeMap::from([(CA_KEY.to_owned(), ca.clone())]));
     match (&lacks.ca, map) {
         (Some(CaMap::Differs), Some(existing)) => {
@@ -180,72 +182,6 @@ where
     }
 }
 
-async fn remove_tokens(hub: Hub, options: Arc<Options>, shutdown: CancellationToken) {
-    let field = format!("type={TOKEN_TYPE}");
-    let secrets = hub.informer_where::<Secret>(None, Some(&field));
-    let accounts = hub.informer::<ServiceAccount>();
-    secrets.add_index("account", |secret| {
-        account_of(secret)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect()
-    });
-    let of_account: Informer<Secret> = secrets.clone();
-    let controller = Controller::new("service-account-tokens")
-        .queue_on(&secrets, Event::key)
-        .queue_on(&accounts, move |event| match event {
-            Event::Deleted(account) => {
-                let namespace = account.metadata.namespace.as_deref().unwrap_or_default();
-                let mut keys: Vec<_> = of_account
-                    .by_index("account", write::name_of(&account.metadata))
-                    .iter()
-                    .map(|secret| Key::of(&**secret))
-                    .collect();
-                keys.retain(|key| key.namespace() == namespace);
-                keys
-            }
-            _ => Vec::new(),
-        });
-    let client = hub.client();
-    let reconcile = move |key: Key| {
-        let secret = secrets.by_key(&key);
-        let account = secret
-            .as_ref()
-            .and_then(|secret| account_of(secret))
-            .map(|(name, uid)| (accounts.get(key.namespace.as_deref(), &name), uid));
-        let client = client.clone();
-        async move {
-            let (Some(secret), Some((account, uid))) = (secret, account) else {
-                return Ok(Action::Done);
-            };
-            if is_orphaned(account.as_deref(), uid.as_deref()) {
-                let api = Api::<Secret>::namespaced(client, key.namespace());
-                write::delete(&api, &secret.metadata, None, None)
-                    .await
-                    .map_err(text)?;
-            }
-            Ok::<_, String>(Action::Done)
-        }
-    };
-    controller.run(options.workers, reconcile, shutdown).await;
-}
-
-/// Name and, if it was filled in, uid of the account a token secret belongs to.
-fn account_of(secret: &Secret) -> Option<(String, Option<String>)> {
-    let annotations = secret.metadata.annotations.as_ref()?;
-    Some((
-        annotations.get(ACCOUNT_NAME)?.clone(),
-        annotations.get(ACCOUNT_UID).cloned(),
-    ))
-}
-
-fn is_orphaned(account: Option<&ServiceAccount>, uid: Option<&str>) -> bool {
-    match account {
-        None => true,
-        Some(account) => uid.is_some() && account.metadata.uid.as_deref() != uid,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,15 +221,5 @@ mod tests {
         )
         .unwrap();
         assert_eq!(decide(&leaving, None, None, Some("ca")), Lacks::default());
-    }
-
-    #[test]
-    fn a_token_is_orphaned_when_its_account_is_gone_or_another() {
-        let account: ServiceAccount =
-            serde_json::from_value(json!({"metadata": {"uid": "1"}})).unwrap();
-        assert!(is_orphaned(None, None));
-        assert!(is_orphaned(Some(&account), Some("2")));
-        assert!(!is_orphaned(Some(&account), Some("1")));
-        assert!(!is_orphaned(Some(&account), None));
     }
 }

@@ -4,7 +4,7 @@ use crate::api::Inner;
 use crate::error::{Failure, Outcome, fail, internal};
 use crate::handlers::{read, write};
 use crate::identity::Rule;
-use crate::identity::{Attributes, User, uncovered};
+use crate::identity::{Attributes, User, describe, quoted, uncovered};
 use crate::kind::Kind;
 use crate::values::{at, ensure, fill, items, items_mut, name, namespace, set, text};
 use consort_object::Object;
@@ -39,6 +39,7 @@ pub(crate) async fn create(
         tolerations(value);
         priority(value)?;
     }
+    crate::certificates::create(kind, value)?;
     escalation(inner, user, kind, value)
 }
 
@@ -50,13 +51,30 @@ pub(crate) fn update(
     new: &Value,
     old: &Value,
 ) -> Outcome<()> {
-    let same = ["rules", "subjects", "roleRef", "aggregationRule"]
-        .iter()
-        .all(|field| crate::values::same(new, old, field));
-    if same {
+    if kind.group == "rbac.authorization.k8s.io" && only_ownership_differs(new, old) {
         return Ok(());
     }
     escalation(inner, user, kind, new)
+}
+
+/// Whether a change is one the garbage collector makes: of owners and finalizers.
+fn only_ownership_differs(new: &Value, old: &Value) -> bool {
+    let strip = |value: &Value| {
+        let mut value = value.clone();
+        if let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            for field in [
+                "ownerReferences",
+                "finalizers",
+                "managedFields",
+                "resourceVersion",
+                "generation",
+            ] {
+                meta.remove(field);
+            }
+        }
+        value
+    };
+    strip(new) == strip(old)
 }
 
 fn stored(
@@ -277,6 +295,15 @@ fn escalation(inner: &Inner, user: &User, kind: &Kind, value: &Value) -> Outcome
         };
         inner.authorizer.authorize(user, &wanted).allowed
     };
+    let refuse = |why: &str| {
+        fail(Status::forbidden(
+            &kind.group,
+            &kind.plural,
+            name(value),
+            why,
+        ))
+    };
+    let held = || inner.authorizer.rules(user, space);
     let wanted = if kind.kind.ends_with("Binding") {
         let role = text(value, &["roleRef", "name"]);
         let cluster = text(value, &["roleRef", "kind"]) == "ClusterRole";
@@ -293,45 +320,22 @@ fn escalation(inner: &Inner, user: &User, kind: &Kind, value: &Value) -> Outcome
         if may("escalate", &kind.plural, name(value)) {
             return Ok(());
         }
-        let mut rules = Vec::<Rule>::deserialize(value.get("rules").unwrap_or(&Value::Null))
-            .unwrap_or_default();
-        if at(value, &["aggregationRule"]).is_some() {
-            // What it will gather is not known: only who may do all may make it.
-            let any = || vec!["*".to_owned()];
-            rules.push(Rule {
-                verbs: any(),
-                api_groups: any(),
-                resources: any(),
-                ..Rule::default()
-            });
-        }
-        rules
+        Vec::<Rule>::deserialize(value.get("rules").unwrap_or(&Value::Null)).unwrap_or_default()
     };
-    let held = inner.authorizer.rules(user, space);
-    let missing = uncovered(&held, &wanted);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let listed: Vec<String> = missing
-        .iter()
-        .map(|rule| {
-            format!(
-                "{{APIGroups:{:?}, Resources:{:?}, Verbs:{:?}}}",
-                rule.api_groups, rule.resources, rule.verbs
-            )
-        })
-        .collect();
-    fail(Status::forbidden(
-        &kind.group,
-        &kind.plural,
-        name(value),
-        format!(
-            "user {:?} (groups={:?}) is attempting to grant RBAC permissions not currently held:\n{}",
+    let missing = uncovered(&held(), &wanted);
+    if !missing.is_empty() {
+        return refuse(&format!(
+            "user {:?} (groups={}) is attempting to grant RBAC permissions not currently held:\n{}",
             user.name,
-            user.groups,
-            listed.join("\n")
-        ),
-    ))
+            quoted(&user.groups),
+            describe(&missing)
+        ));
+    }
+    // What an aggregate will gather is not known: only who may do all may make it.
+    if at(value, &["aggregationRule"]).is_some() && !uncovered(&held(), &[Rule::all()]).is_empty() {
+        return refuse("must have cluster-admin privileges to use the aggregationRule");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

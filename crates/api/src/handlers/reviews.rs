@@ -12,12 +12,13 @@ use crate::values::{at, items, members, set, text};
 use bytes::Bytes;
 use consort_object::field_error::FieldError;
 use consort_object::status::Status;
+use consort_object::{FieldSelector, LabelSelector};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Answer a review.
-pub(crate) fn review(
+pub(crate) async fn review(
     call: &Call,
     kind: &Kind,
     namespace: Option<&str>,
@@ -40,20 +41,18 @@ pub(crate) fn review(
             );
             json!({"userInfo": user_json(&call.user)})
         }
-        "TokenReview" => token_review(call, &spec)?,
-        "SelfSubjectAccessReview" => access(call, kind, &call.user, &spec)?,
-        "SubjectAccessReview" => access(call, kind, &reviewed_user(kind, &spec)?, &spec)?,
-        "LocalSubjectAccessReview" => {
-            let own = text(&spec, &["resourceAttributes", "namespace"]);
-            if Some(own) != namespace {
-                let error = FieldError::invalid(
-                    "spec.resourceAttributes.namespace",
-                    own,
-                    "must match metadata.namespace",
-                );
-                return fail(Status::invalid(&kind.group, &kind.kind, "", &[error]));
+        "TokenReview" => token_review(call, &spec).await?,
+        "SelfSubjectAccessReview" => {
+            check_access(kind, &spec, None)?;
+            access(call, &call.user, &spec)
+        }
+        "SubjectAccessReview" | "LocalSubjectAccessReview" => {
+            if kind.namespaced {
+                local(kind, &value, &spec, namespace)?;
             }
-            access(call, kind, &reviewed_user(kind, &spec)?, &spec)?
+            let user = reviewed_user(&spec);
+            check_access(kind, &spec, Some(&user))?;
+            access(call, &user, &spec)
         }
         "SelfSubjectRulesReview" => rules(call, &spec)?,
         other => return Err(internal(format!("{other} is not a review"))),
@@ -75,7 +74,7 @@ fn user_json(user: &User) -> Value {
     json
 }
 
-fn token_review(call: &Call, spec: &Value) -> Outcome<Value> {
+async fn token_review(call: &Call, spec: &Value) -> Outcome<Value> {
     let token = text(spec, &["token"]);
     if token.is_empty() {
         return Err(bad_request(
@@ -86,101 +85,244 @@ fn token_review(call: &Call, spec: &Value) -> Outcome<Value> {
         .iter()
         .filter_map(|audience| audience.as_str().map(str::to_owned))
         .collect();
-    Ok(match call.inner.authenticator.token(token, &audiences) {
-        Ok((user, claims)) => {
-            let mut wanted = claims.aud;
-            if !audiences.is_empty() {
-                wanted.retain(|audience| audiences.contains(audience));
+    Ok(
+        match call.inner.authenticator.token(token, &audiences).await {
+            Ok(found) => json!({
+                "authenticated": true,
+                "user": user_json(&found.user),
+                "audiences": found.audiences,
+            }),
+            Err(error) => json!({"user": {}, "error": error.to_string()}),
+        },
+    )
+}
+
+/// A local review asks about its own namespace only.
+fn local(kind: &Kind, review: &Value, spec: &Value, namespace: Option<&str>) -> Outcome<()> {
+    let mut errors = Vec::new();
+    let own = text(review, &["metadata", "namespace"]);
+    let namespace = namespace.unwrap_or_default();
+    if !own.is_empty() && own != namespace {
+        return Err(bad_request(format!(
+            "the namespace of the provided object does not match the namespace sent on the request: {own}"
+        )));
+    }
+    match at(spec, &["resourceAttributes"]) {
+        Some(resource) => {
+            let asked = text(resource, &["namespace"]);
+            if asked != namespace {
+                errors.push(FieldError::invalid(
+                    "spec.resourceAttributes.namespace",
+                    asked,
+                    "must match metadata.namespace",
+                ));
             }
-            json!({"authenticated": true, "user": user_json(&user), "audiences": wanted})
         }
-        Err(error) => json!({"user": {}, "error": error.to_string()}),
-    })
+        None => errors.push(FieldError::required("spec.resourceAttributes", "")),
+    }
+    if at(spec, &["nonResourceAttributes"]).is_some() {
+        errors.push(FieldError::invalid(
+            "spec.nonResourceAttributes",
+            spec["nonResourceAttributes"].clone(),
+            "disallowed on this kind of request",
+        ));
+    }
+    invalid(kind, &errors)
+}
+
+fn invalid(kind: &Kind, errors: &[FieldError]) -> Outcome<()> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    fail(Status::invalid(&kind.group, &kind.kind, "", errors))
 }
 
 /// The user a review asks about.
-fn reviewed_user(kind: &Kind, spec: &Value) -> Outcome<User> {
-    let groups: Vec<String> = items(spec, &["groups"])
-        .iter()
-        .filter_map(|group| group.as_str().map(str::to_owned))
+fn reviewed_user(spec: &Value) -> User {
+    let texts = |values: &[Value]| -> Vec<String> {
+        values
+            .iter()
+            .filter_map(|value| value.as_str().map(str::to_owned))
+            .collect()
+    };
+    let extra: BTreeMap<String, Vec<String>> = members(spec, &["extra"])
+        .map(|(key, values)| (key.to_owned(), texts(items(values, &[]))))
         .collect();
-    let name = text(spec, &["user"]).to_owned();
-    if name.is_empty() && groups.is_empty() {
-        let error = FieldError::invalid(
+    User {
+        name: text(spec, &["user"]).to_owned(),
+        uid: text(spec, &["uid"]).to_owned(),
+        groups: texts(items(spec, &["groups"])),
+        extra,
+    }
+}
+
+/// Check what a review of access asks; `user` is none where the caller asks about itself.
+fn check_access(kind: &Kind, spec: &Value, user: Option<&User>) -> Outcome<()> {
+    let mut errors = Vec::new();
+    let resource = at(spec, &["resourceAttributes"]);
+    let path = at(spec, &["nonResourceAttributes"]);
+    if resource.is_some() && path.is_some() {
+        errors.push(FieldError::invalid(
+            "spec.nonResourceAttributes",
+            spec["nonResourceAttributes"].clone(),
+            "cannot be specified in combination with resourceAttributes",
+        ));
+    }
+    if resource.is_none() && path.is_none() {
+        errors.push(FieldError::invalid(
+            "spec.resourceAttributes",
+            Value::Null,
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        ));
+    }
+    if user.is_some_and(|user| user.name.is_empty() && user.groups.is_empty()) {
+        errors.push(FieldError::invalid(
             "spec.user",
             "",
             "at least one of user or group must be specified",
-        );
-        return fail(Status::invalid(&kind.group, &kind.kind, "", &[error]));
+        ));
     }
-    let extra: BTreeMap<String, Vec<String>> = members(spec, &["extra"])
-        .map(|(key, values)| {
-            let values = items(values, &[]).iter();
-            (
-                key.to_owned(),
-                values
-                    .filter_map(|value| value.as_str().map(str::to_owned))
-                    .collect(),
-            )
-        })
-        .collect();
-    Ok(User {
-        name,
-        uid: text(spec, &["uid"]).to_owned(),
-        groups,
-        extra,
-    })
+    if let Some(resource) = resource {
+        selector_form(resource, "fieldSelector", &mut errors);
+        selector_form(resource, "labelSelector", &mut errors);
+    }
+    invalid(kind, &errors)
 }
 
-fn access(call: &Call, kind: &Kind, user: &User, spec: &Value) -> Outcome<Value> {
-    let resource = at(spec, &["resourceAttributes"]);
-    let path = at(spec, &["nonResourceAttributes"]);
-    let wanted = match (resource, path) {
-        (Some(resource), None) => {
-            let field = |name: &str| text(resource, &[name]);
-            Attributes {
-                verb: field("verb"),
-                group: field("group"),
-                version: field("version"),
-                resource: field("resource"),
-                subresource: field("subresource"),
-                namespace: field("namespace"),
-                name: field("name"),
-                ..Attributes::default()
-            }
+/// A selector is given as text or as requirements, and the requirements are complete.
+fn selector_form(resource: &Value, field: &str, errors: &mut Vec<FieldError>) {
+    let Some(selector) = at(resource, &[field]) else {
+        return;
+    };
+    let place = format!("spec.resourceAttributes.{field}");
+    let raw = text(selector, &["rawSelector"]);
+    let requirements = items(selector, &["requirements"]);
+    if !raw.is_empty() && !requirements.is_empty() {
+        errors.push(FieldError::invalid(
+            format!("{place}.rawSelector"),
+            raw,
+            "may not specified at the same time as requirements",
+        ));
+    }
+    if raw.is_empty() && requirements.is_empty() {
+        errors.push(FieldError::required(
+            format!("{place}.requirements"),
+            format!("when {place} is specified, requirements or rawSelector is required"),
+        ));
+    }
+    for (index, requirement) in requirements.iter().enumerate() {
+        let place = format!("{place}.requirements[{index}]");
+        if text(requirement, &["key"]).is_empty() {
+            errors.push(FieldError::required(
+                format!("{place}.key"),
+                "must be specified",
+            ));
         }
-        (None, Some(path)) => Attributes {
-            verb: text(path, &["verb"]),
-            path: text(path, &["path"]),
+        let values = items(requirement, &["values"]);
+        match text(requirement, &["operator"]) {
+            "In" | "NotIn" if values.is_empty() => errors.push(FieldError::required(
+                format!("{place}.values"),
+                "must be specified when `operator` is 'In' or 'NotIn'",
+            )),
+            "Exists" | "DoesNotExist" if !values.is_empty() => errors.push(FieldError::forbidden(
+                format!("{place}.values"),
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            )),
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.push(FieldError::invalid(
+                format!("{place}.operator"),
+                other,
+                "not a valid selector operator",
+            )),
+        }
+    }
+}
+
+/// What of a selector can be used. What cannot is left out: the question is then about more.
+fn selectors(resource: &Value) -> (Option<FieldSelector>, Option<LabelSelector>) {
+    let mut field = None;
+    if let Some(selector) = at(resource, &["fieldSelector"]) {
+        let raw = text(selector, &["rawSelector"]);
+        let words = if raw.is_empty() {
+            let each = items(selector, &["requirements"]).iter();
+            let each = each.filter_map(|requirement| {
+                let [value] = items(requirement, &["values"]) else {
+                    return None;
+                };
+                let operator = match text(requirement, &["operator"]) {
+                    "In" => "=",
+                    "NotIn" => "!=",
+                    _ => return None,
+                };
+                let escaped: String = value
+                    .as_str()?
+                    .chars()
+                    .flat_map(|c| {
+                        let escape = matches!(c, '\\' | ',' | '=').then_some('\\');
+                        escape.into_iter().chain([c])
+                    })
+                    .collect();
+                Some(format!(
+                    "{}{operator}{escaped}",
+                    text(requirement, &["key"])
+                ))
+            });
+            each.collect::<Vec<_>>().join(",")
+        } else {
+            raw.to_owned()
+        };
+        field = FieldSelector::parse(&words)
+            .ok()
+            .filter(|selector| !selector.is_empty());
+    }
+    let mut label = None;
+    if let Some(selector) = at(resource, &["labelSelector"]) {
+        let raw = text(selector, &["rawSelector"]);
+        label = if raw.is_empty() {
+            let form = json!({"matchExpressions": items(selector, &["requirements"])});
+            LabelSelector::from_json(&form).ok()
+        } else {
+            LabelSelector::parse(raw).ok()
+        };
+        label = label.filter(|selector| !selector.is_empty());
+    }
+    (field, label)
+}
+
+fn access(call: &Call, user: &User, spec: &Value) -> Value {
+    let (field_selector, label_selector);
+    let wanted = if let Some(resource) = at(spec, &["resourceAttributes"]) {
+        (field_selector, label_selector) = selectors(resource);
+        let field = |name: &str| text(resource, &[name]);
+        Attributes {
+            verb: field("verb"),
+            group: field("group"),
+            version: field("version"),
+            // A question without a resource is still one about resources.
+            resource: match field("resource") {
+                "" => " ",
+                resource => resource,
+            },
+            subresource: field("subresource"),
+            namespace: field("namespace"),
+            name: field("name"),
+            path: "",
+            field_selector: field_selector.as_ref(),
+            label_selector: label_selector.as_ref(),
+        }
+    } else {
+        Attributes {
+            verb: text(spec, &["nonResourceAttributes", "verb"]),
+            path: text(spec, &["nonResourceAttributes", "path"]),
             ..Attributes::default()
-        },
-        (both, _) => {
-            let value = spec.clone();
-            let detail = if both.is_some() {
-                "cannot be specified in combination with resourceAttributes"
-            } else {
-                "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-            };
-            let field = if both.is_some() {
-                "spec.nonResourceAttributes"
-            } else {
-                "spec.resourceAttributes"
-            };
-            let error = FieldError::invalid(field, value, detail);
-            return fail(Status::invalid(&kind.group, &kind.kind, "", &[error]));
         }
     };
     let decision = call.inner.authorizer.authorize(user, &wanted);
     let mut status = json!({"allowed": decision.allowed});
     if !decision.reason.is_empty() {
-        let field = if decision.allowed {
-            "reason"
-        } else {
-            "evaluationError"
-        };
-        status[field] = decision.reason.into();
+        status["reason"] = decision.reason.into();
     }
-    Ok(status)
+    status
 }
 
 fn rules(call: &Call, spec: &Value) -> Outcome<Value> {
@@ -190,7 +332,8 @@ fn rules(call: &Call, spec: &Value) -> Outcome<Value> {
     }
     let mut resources = Vec::new();
     let mut paths = Vec::new();
-    for rule in call.inner.authorizer.rules(&call.user, namespace) {
+    let (held, gaps) = call.inner.authorizer.rules_and_gaps(&call.user, namespace);
+    for rule in held {
         if !rule.non_resource_urls.is_empty() {
             paths.push(json!({"verbs": rule.verbs, "nonResourceURLs": rule.non_resource_urls}));
         }
@@ -206,5 +349,11 @@ fn rules(call: &Call, spec: &Value) -> Outcome<Value> {
             resources.push(entry);
         }
     }
-    Ok(json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false}))
+    let mut status = json!({
+        "resourceRules": resources, "nonResourceRules": paths, "incomplete": !gaps.is_empty(),
+    });
+    if !gaps.is_empty() {
+        status["evaluationError"] = gaps.join(", ").into();
+    }
+    Ok(status)
 }

@@ -15,11 +15,15 @@ use consort_object::field_error::FieldError;
 use consort_object::schema::Gvk;
 use consort_object::status::Status;
 use http::{Response, StatusCode};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 const HOUR: i64 = 3600;
+/// By this lifetime upstream tells the tokens that admission mounts into pods.
+const TOLERATED: i64 = 3607;
+/// How long those live in truth.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// `POST` of a `TokenRequest`.
 pub(crate) fn token(
@@ -34,6 +38,15 @@ pub(crate) fn token(
     let encoding = call.body_encoding()?;
     let decoded = KindSchema::of(&gvk).decode(body, encoding, &gvk, options.field_validation)?;
     let mut request = decoded.value;
+    let space = namespace.unwrap_or_default();
+    for (field, own, what) in [("name", name, "name"), ("namespace", space, "namespace")] {
+        let said = text(&request, &["metadata", field]);
+        if !said.is_empty() && said != own {
+            let detail = format!("must match the service account {what} if specified");
+            let error = FieldError::invalid(format!("metadata.{field}"), said, detail);
+            return fail(Status::invalid(&gvk.group, &gvk.kind, name, &[error]));
+        }
+    }
     let account = read::find(&call.inner.store, accounts, namespace, name)?;
     let spec = ensure(&mut request, "spec");
     let seconds = match at(spec, &["expirationSeconds"]) {
@@ -42,7 +55,7 @@ pub(crate) fn token(
     };
     let refuse = |detail: &str| {
         let error = FieldError::invalid("spec.expirationSeconds", seconds, detail);
-        fail(Status::invalid(&gvk.group, &gvk.kind, name, &[error]))
+        fail(Status::invalid(&gvk.group, &gvk.kind, "", &[error]))
     };
     if seconds < 600 {
         return refuse("may not specify a duration less than 10 minutes");
@@ -55,7 +68,7 @@ pub(crate) fn token(
         .filter_map(|audience| audience.as_str().map(str::to_owned))
         .collect();
     let mut private = Private {
-        namespace: namespace.unwrap_or_default().to_owned(),
+        namespace: space.to_owned(),
         node: None,
         pod: None,
         secret: None,
@@ -63,21 +76,27 @@ pub(crate) fn token(
             name: name.to_owned(),
             uid: account.head.uid.clone(),
         },
+        warnafter: None,
     };
     if let Some(bound) = at(spec, &["boundObjectRef"]) {
         bind(call, bound, namespace, name, &mut private)?;
     }
+    let signer = call.inner.authenticator.signer();
+    // Clients of such tokens may not know to read them again: they are told an hour, and not cut off.
+    let own = audiences.is_empty() || audiences == [signer.issuer()];
+    let extension = (seconds == TOLERATED && private.pod.is_some() && own).then_some(YEAR);
+    let asked_at = Timestamp::now();
     let grant = Grant {
         audiences,
         lifetime: Duration::from_secs(u64::try_from(seconds).unwrap_or_default()),
+        extension,
         private,
     };
-    let signer = call.inner.authenticator.signer();
     let (token, claims) = signer.issue(grant).map_err(internal)?;
-    let end = i64::try_from(claims.exp)
-        .ok()
-        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+    let end = asked_at
+        .checked_add(SignedDuration::from_secs(seconds))
         .unwrap_or(Timestamp::MAX);
+    let spec = ensure(&mut request, "spec");
     set(spec, "audiences", json!(claims.aud));
     set(spec, "expirationSeconds", seconds);
     let meta = ensure(&mut request, "metadata");
@@ -108,11 +127,20 @@ fn bind(
         "Secret" => "secrets",
         "Node" => "nodes",
         other => {
+            let own = Gvk::of(bound);
+            let (group, version) = (&own.group, &own.version);
             return Err(bad_request(format!(
-                "cannot bind token for serviceaccount {account:?} to kind {other:?}"
+                "cannot bind token to object of type {group}/{version}, Kind={other}"
             )));
         }
     };
+    if !matches!(text(bound, &["apiVersion"]), "v1") {
+        let own = Gvk::of(bound);
+        return Err(bad_request(format!(
+            "cannot bind token to object of type {}/{}, Kind={kind}",
+            own.group, own.version
+        )));
+    }
     let kinds = call
         .registry
         .resource("", "v1", plural)
@@ -122,7 +150,7 @@ fn bind(
     if !uid.is_empty() && uid != object.head.uid {
         return fail(Status::conflict(
             "",
-            plural,
+            kind,
             target,
             format!(
                 "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
@@ -138,14 +166,18 @@ fn bind(
             let pod = object.value().map_err(internal)?;
             if text(&pod, &["spec", "serviceAccountName"]) != account {
                 return Err(bad_request(format!(
-                    "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name"
+                    "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
                 )));
             }
             let node = text(&pod, &["spec", "nodeName"]);
             if !node.is_empty() {
+                let uid = consort_store::Key::new("", "nodes", None, node)
+                    .ok()
+                    .and_then(|key| call.inner.store.get(&key).ok()?)
+                    .map_or(String::new(), |node| node.head.uid.clone());
                 private.node = Some(Named {
                     name: node.to_owned(),
-                    uid: String::new(),
+                    uid,
                 });
             }
             private.pod = Some(named);

@@ -7,6 +7,7 @@ use crate::admission;
 use crate::api::Inner;
 use crate::body::Body;
 use crate::call::Call;
+use crate::certificates;
 use crate::custom;
 use crate::encoding;
 use crate::error::{Failure, Outcome, bad_request, fail, internal};
@@ -396,7 +397,7 @@ impl<'a> Change<'a> {
                 write::count_generation(self.kind, new, old);
             }
         }
-        Ok(())
+        certificates::update(self.inner, self.user, self.kind, self.part, new, old)
     }
 
     fn check(&self, new: &Value, old: &Value) -> Outcome<()> {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use consort_object::{FieldSelector, LabelSelector};
+
 /// The attributes of one request (`authorization.k8s.io/v1` `ResourceAttributes` or
 /// `NonResourceAttributes`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +25,10 @@ pub struct Attributes<'a> {
     pub name: &'a str,
     /// The URL path of a non-resource request, such as `/healthz`.
     pub path: &'a str,
+    /// What of a list, watch or deletion of a collection is asked for by fields; `None` for all.
+    pub field_selector: Option<&'a FieldSelector>,
+    /// What of it is asked for by labels; `None` for all.
+    pub label_selector: Option<&'a LabelSelector>,
 }
 
 impl Attributes<'_> {

@@ -6,13 +6,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::attributes::Attributes;
+use super::node::{self, Graph};
 use super::user::{MASTERS, User, service_account_name};
+
+/// How long a node's relations may take to be known.
+const CATCH_UP: Duration = Duration::from_millis(200);
 
 /// One rule of a role: what may be done to what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -40,6 +45,18 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String
 }
 
 impl Rule {
+    /// The rule that gives everything there is.
+    pub fn all() -> Self {
+        let any = || vec!["*".to_owned()];
+        Self {
+            verbs: any(),
+            api_groups: any(),
+            resources: any(),
+            resource_names: Vec::new(),
+            non_resource_urls: any(),
+        }
+    }
+
     /// Whether the rule allows the request.
     pub fn allows(&self, wanted: &Attributes<'_>) -> bool {
         if !matches_any(&self.verbs, wanted.verb) {
@@ -219,6 +236,18 @@ struct Grant<'a> {
 }
 
 impl Grant<'_> {
+    /// That the role the binding names does not exist.
+    fn missing(&self) -> String {
+        let resource = match self.kind {
+            RoleKind::Role => "role",
+            RoleKind::ClusterRole => "clusterrole",
+        };
+        format!(
+            "{resource}.rbac.authorization.k8s.io {:?} not found",
+            self.role
+        )
+    }
+
     fn reason(&self) -> String {
         let mut reason = String::from("RBAC: allowed by ");
         let _ = if self.namespace.is_empty() {
@@ -243,10 +272,12 @@ impl Grant<'_> {
     }
 }
 
-/// Decides what callers may do. Cheap to share behind an `Arc`; reads never wait for each other.
+/// Decides what callers may do: `system:masters` anything, nodes what the node authorizer grants, and
+/// everyone what roles grant. Cheap to share behind an `Arc`; reads never wait for each other.
 #[derive(Default)]
 pub struct Authorizer {
     policy: RwLock<Policy>,
+    nodes: Graph,
 }
 
 impl Authorizer {
@@ -279,6 +310,20 @@ impl Authorizer {
         }
     }
 
+    /// Puts these roles and bindings, each with its plural name, in place of all that are known.
+    pub fn replace<'a>(&self, objects: impl IntoIterator<Item = (&'a str, Value)>) {
+        let fresh = Self::new();
+        for (plural, object) in objects {
+            fresh.put(plural, &object);
+        }
+        *self.policy.write() = fresh.policy.into_inner();
+    }
+
+    /// What nodes are related to, for the node authorizer; to be told of changes.
+    pub fn nodes(&self) -> &Graph {
+        &self.nodes
+    }
+
     /// Forgets a role or binding that was deleted; `namespace` is empty for cluster-wide ones.
     pub fn remove(&self, plural: &str, namespace: &str, name: &str) {
         let address = (namespace.to_owned(), name.to_owned());
@@ -299,10 +344,50 @@ impl Authorizer {
                 reason: String::new(),
             };
         }
+        let node = self.nodes.authorize(user, wanted);
+        if let node::Opinion::Allowed = node {
+            return Decision {
+                allowed: true,
+                reason: String::new(),
+            };
+        }
+        let mut decision = self.by_roles(user, wanted);
+        if let (false, node::Opinion::None(Some(why))) = (decision.allowed, node) {
+            decision.reason = if decision.reason.is_empty() {
+                why
+            } else {
+                format!("{why}\n{}", decision.reason)
+            };
+        }
+        decision
+    }
+
+    /// As [`authorize`](Self::authorize), but a node that is refused is asked for again while what it is
+    /// related to changes, for a moment: it may have been told of its pod before this authorizer was.
+    pub async fn authorize_soon(&self, user: &User, wanted: &Attributes<'_>) -> Decision {
+        let mut changes = self.nodes.changes();
+        let mut decision = self.authorize(user, wanted);
+        if decision.allowed || node::name_of(user).is_none() {
+            return decision;
+        }
+        let end = tokio::time::Instant::now() + CATCH_UP;
+        while !decision.allowed
+            && matches!(
+                tokio::time::timeout_at(end, changes.changed()).await,
+                Ok(Ok(()))
+            )
+        {
+            decision = self.authorize(user, wanted);
+        }
+        decision
+    }
+
+    fn by_roles(&self, user: &User, wanted: &Attributes<'_>) -> Decision {
         let mut decision = Decision {
             allowed: false,
             reason: String::new(),
         };
+        let mut missing: Vec<String> = Vec::new();
         let policy = self.policy.read();
         policy.visit_all(user, wanted.namespace, &mut |grant| match grant.rules {
             Some(rules) if rules.iter().any(|rule| rule.allows(wanted)) => {
@@ -312,22 +397,44 @@ impl Authorizer {
             }
             Some(_) => false,
             None => {
-                let resource = match grant.kind {
-                    RoleKind::Role => "role",
-                    RoleKind::ClusterRole => "clusterrole",
-                };
-                decision.reason = format!(
-                    "RBAC: {resource}.rbac.authorization.k8s.io {:?} not found",
-                    grant.role
-                );
+                let what = grant.missing();
+                if !missing.contains(&what) {
+                    missing.push(what);
+                }
                 false
             }
         });
+        if !decision.allowed && !missing.is_empty() {
+            missing.sort();
+            decision.reason = match missing.as_slice() {
+                [one] => format!("RBAC: {one}"),
+                many => format!("RBAC: [{}]", many.join(", ")),
+            };
+        }
         decision
     }
 
     /// All rules that hold for the caller in a namespace (cluster-wide ones included), as
-    /// `SelfSubjectRulesReview` lists them.
+    /// `SelfSubjectRulesReview` lists them, and what could not be found out: with anything there, the
+    /// list is incomplete.
+    pub fn rules_and_gaps(&self, user: &User, namespace: &str) -> (Vec<Rule>, Vec<String>) {
+        let mut gaps = Vec::new();
+        if node::name_of(user).is_some() {
+            gaps.push("node authorizer does not support user rule resolution".to_owned());
+        }
+        self.policy.read().visit_all(user, namespace, &mut |grant| {
+            if grant.rules.is_none() {
+                let what = grant.missing();
+                if !gaps.contains(&what) {
+                    gaps.push(what);
+                }
+            }
+            false
+        });
+        (self.rules(user, namespace), gaps)
+    }
+
+    /// All rules that hold for the caller in a namespace, cluster-wide ones included.
     pub fn rules(&self, user: &User, namespace: &str) -> Vec<Rule> {
         let mut all = Vec::new();
         if user.is_in(MASTERS) {
@@ -357,6 +464,50 @@ impl Authorizer {
         let address = (namespace.to_owned(), name.to_owned());
         self.policy.read().roles.get(&address).cloned()
     }
+}
+
+/// The rules as upstream's escalation message words them: those that differ in their verb only are
+/// drawn together, sorted.
+pub fn describe(rules: &[Rule]) -> String {
+    let mut drawn: Vec<Rule> = Vec::new();
+    for rule in rules {
+        let same = drawn.iter_mut().find(|other| {
+            rule.non_resource_urls.is_empty()
+                && other.non_resource_urls.is_empty()
+                && (&other.api_groups, &other.resources, &other.resource_names)
+                    == (&rule.api_groups, &rule.resources, &rule.resource_names)
+        });
+        match same {
+            Some(other) => other.verbs.extend(rule.verbs.iter().cloned()),
+            None => drawn.push(rule.clone()),
+        }
+    }
+    let mut lines: Vec<String> = drawn.iter().map(compact).collect();
+    lines.sort();
+    lines.dedup();
+    lines.join("\n")
+}
+
+fn compact(rule: &Rule) -> String {
+    let parts = [
+        ("APIGroups", &rule.api_groups),
+        ("Resources", &rule.resources),
+        ("NonResourceURLs", &rule.non_resource_urls),
+        ("ResourceNames", &rule.resource_names),
+        ("Verbs", &rule.verbs),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(_, list)| !list.is_empty())
+        .map(|(name, list)| format!("{name}:{}", quoted(list)))
+        .collect();
+    format!("{{{}}}", parts.join(", "))
+}
+
+/// A list as Go prints one of strings: `["a" "b"]`.
+pub fn quoted(list: &[String]) -> String {
+    let each: Vec<String> = list.iter().map(|text| format!("{text:?}")).collect();
+    format!("[{}]", each.join(" "))
 }
 
 /// What of `wanted` the rules in `held` do not cover: nobody may hand out more than it has (the
@@ -633,5 +784,36 @@ mod tests {
         assert_eq!(uncovered(&held, &[rule(&["*"], &["pods"], &[])]).len(), 1);
         let missing = uncovered(&held, &[rule(&["get", "watch"], &["pods", "nodes"], &[])]);
         assert_eq!(missing.len(), 3);
+    }
+
+    #[test]
+    fn what_is_read_anew_takes_the_place_of_all_that_was_known() {
+        let authorizer = authorizer();
+        let dev = User::new("jane", ["dev"]);
+        assert!(authorizer.authorize(&dev, &pods("get", "")).allowed);
+        // The binding went while nobody watched; the role is still there.
+        let role = json!({"metadata": {"name": "reader"}, "rules": []});
+        authorizer.replace([("clusterroles", role)]);
+        assert!(!authorizer.authorize(&dev, &pods("get", "")).allowed);
+        assert_eq!(authorizer.rules(&dev, ""), []);
+        assert!(authorizer.role("shop", "one").is_none());
+    }
+
+    #[test]
+    fn roles_that_are_missing_are_told_once_each() {
+        let authorizer = Authorizer::new();
+        for (name, role) in [("a", "gone"), ("b", "gone"), ("c", "lost")] {
+            authorizer.put(
+                "clusterrolebindings",
+                &json!({"metadata": {"name": name},
+                    "roleRef": {"kind": "ClusterRole", "name": role},
+                    "subjects": [{"kind": "User", "name": "jane"}]}),
+            );
+        }
+        let jane = User::new("jane", [""; 0]);
+        assert_eq!(
+            authorizer.authorize(&jane, &pods("get", "")).reason,
+            "RBAC: [clusterrole.rbac.authorization.k8s.io \"gone\" not found, clusterrole.rbac.authorization.k8s.io \"lost\" not found]"
+        );
     }
 }

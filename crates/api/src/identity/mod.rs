@@ -7,11 +7,16 @@ mod attributes;
 mod authenticate;
 mod authorize;
 pub mod bootstrap;
+pub mod bootstrap_tokens;
+mod legacy;
+pub mod node;
+pub mod oidc;
 pub mod pki;
 pub mod tokens;
 mod user;
+pub mod x509;
 
 pub use attributes::{Attributes, Refusal};
-pub use authenticate::{Authenticator, Objects, Peer, Refused};
-pub use authorize::{Authorizer, Decision, Rule, uncovered};
+pub use authenticate::{Anonymous, Authenticator, Identified, Objects, Peer, Refused};
+pub use authorize::{Authorizer, Decision, Rule, describe, quoted, uncovered};
 pub use user::{ANONYMOUS, AUTHENTICATED, MASTERS, UNAUTHENTICATED, User, service_account_name};

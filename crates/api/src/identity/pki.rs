@@ -5,6 +5,7 @@
 //! | `ca.crt`, `ca.key` | the authority every other certificate is signed by |
 //! | `server.crt`, `server.key` | what the API presents; made again when it nears its end or lacks a name |
 //! | `service-account.key` | signs service-account tokens |
+//! | `service-account-*.key`, `service-account-*.pub` | further keys that tokens are accepted of: rename the key that signs to one of these, and the next start makes a new one |
 //!
 //! All keys are ECDSA P-256 and readable by their owner only. A file appears whole or not at all.
 
@@ -24,9 +25,11 @@ use rcgen::{
 };
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use rustls::server::WebPkiClientVerifier;
+use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::user::User;
 
@@ -34,6 +37,8 @@ const AUTHORITY_DAYS: i64 = 3650;
 const LEAF_DAYS: i64 = 365;
 /// A certificate with less than this left is made anew at the next start.
 const RENEW_DAYS: i64 = 60;
+/// The attribute of a certificate's subject that is the user's uid, as upstream reads it.
+const USER_UID: &str = "1.3.6.1.4.1.57683.2";
 /// Clocks of clients may be behind.
 const BACKDATE_MINUTES: i64 = 60;
 
@@ -82,6 +87,9 @@ pub struct Pki {
     server_chain: Vec<CertificateDer<'static>>,
     server_key: PrivateKeyDer<'static>,
     service_account_key: Vec<u8>,
+    verification_keys: Vec<Vec<u8>>,
+    /// The authority's key once more, for signing requests.
+    signing_key: KeyPair,
 }
 
 impl std::fmt::Debug for Pki {
@@ -109,6 +117,7 @@ impl Pki {
         }
         let authority_pem = read(&authority_path)?;
         let authority_key = read_key(&key_path)?;
+        let signing_key = read_key(&key_path)?;
         let authority = Issuer::from_ca_cert_pem(&authority_pem, authority_key).map_err(|e| {
             Error::Content {
                 path: authority_path.clone(),
@@ -154,6 +163,7 @@ impl Pki {
             )?;
         }
         let service_account_key = read_key(&account_path)?.serialize_der();
+        let verification_keys = verification_keys(dir)?;
         Ok(Self {
             authority,
             authority_pem,
@@ -161,6 +171,8 @@ impl Pki {
             server_chain,
             server_key,
             service_account_key,
+            verification_keys,
+            signing_key,
         })
     }
 
@@ -172,6 +184,26 @@ impl Pki {
     /// The key that signs service-account tokens, PKCS #8 DER.
     pub fn service_account_key(&self) -> &[u8] {
         &self.service_account_key
+    }
+
+    /// The public points of further keys that service-account tokens are accepted of.
+    pub fn verification_keys(&self) -> &[Vec<u8>] {
+        &self.verification_keys
+    }
+
+    /// Signs a certificate signing request (PEM) for these usages of `certificates.k8s.io`; the
+    /// certificate (PEM) ends after `lifetime`, or with the authority.
+    ///
+    /// # Errors
+    /// As [`super::x509::Authority::sign`].
+    pub fn sign_request(
+        &self,
+        request: &[u8],
+        usages: &[String],
+        lifetime: std::time::Duration,
+    ) -> Result<String, super::x509::Error> {
+        super::x509::Authority::new(&self.authority_der, &self.signing_key)
+            .sign(request, usages, lifetime)
     }
 
     /// TLS for the API: client certificates of the own authority are asked for and checked, but
@@ -267,7 +299,59 @@ pub fn user_of_certificate(der: &[u8]) -> Option<User> {
     let groups = subject
         .iter_organization()
         .filter_map(|organization| organization.as_str().ok());
-    Some(User::new(name, groups))
+    let mut user = User::new(name, groups);
+    for attribute in subject.iter_attributes() {
+        if attribute.attr_type().to_id_string() == USER_UID {
+            attribute.as_str().ok()?.clone_into(&mut user.uid);
+        }
+    }
+    let digest = Sha256::digest(der);
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    user.extra.insert(
+        "authentication.kubernetes.io/credential-id".to_owned(),
+        vec![format!("X509SHA256={digest}")],
+    );
+    Some(user)
+}
+
+/// The public points of the keys in the directory that only verify.
+fn verification_keys(dir: &Path) -> Result<Vec<Vec<u8>>, Error> {
+    let entries = fs::read_dir(dir).map_err(|source| Error::File {
+        doing: "listing",
+        path: dir.to_owned(),
+        source,
+    })?;
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| name.starts_with("service-account-"))
+        })
+        .collect();
+    paths.sort();
+    let mut keys = Vec::new();
+    for path in paths {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("key") => {
+                use rcgen::PublicKeyData as _;
+                keys.push(read_key(&path)?.der_bytes().to_vec());
+            }
+            Some("pub") => {
+                let content = |reason: String| Error::Content {
+                    path: path.clone(),
+                    reason,
+                };
+                let der = SubjectPublicKeyInfoDer::from_pem_slice(read(&path)?.as_bytes())
+                    .map_err(|error| content(format!("{error:?}")))?;
+                let (_, key) = SubjectPublicKeyInfo::from_der(&der)
+                    .map_err(|error| content(error.to_string()))?;
+                keys.push(key.subject_public_key.data.to_vec());
+            }
+            _ => {}
+        }
+    }
+    Ok(keys)
 }
 
 fn new_key(subject: &str) -> Result<KeyPair, Error> {
@@ -452,7 +536,23 @@ mod tests {
         let user = User::new("jane", ["dev", "ops"]);
         let (pem, _) = pki.client_certificate(&user).unwrap();
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
-        assert_eq!(user_of_certificate(&der), Some(user));
+        let found = user_of_certificate(&der).unwrap();
+        assert_eq!((&found.name, &found.groups), (&user.name, &user.groups));
+    }
+
+    #[test]
+    fn a_renamed_signing_key_goes_on_verifying() {
+        let dir = tempfile::tempdir().unwrap();
+        let issue = |pki: &Pki| super::super::tokens::Signer::new(pki.service_account_key(), "i");
+        let first = issue(&open(dir.path(), &["localhost"])).unwrap();
+        let token = first.issue_legacy("n", "s", "a", "u").unwrap();
+        let key = dir.path().join("service-account.key");
+        fs::rename(key, dir.path().join("service-account-1.key")).unwrap();
+        let pki = open(dir.path(), &["localhost"]);
+        let second = issue(&pki).unwrap();
+        assert!(second.verify_legacy(&token).is_err());
+        let second = second.with_keys(pki.verification_keys()).unwrap();
+        assert!(second.verify_legacy(&token).is_ok());
     }
 
     #[test]

@@ -46,6 +46,10 @@ pub struct Private {
     pub secret: Option<Named>,
     /// The service account itself.
     pub serviceaccount: Named,
+    /// Seconds since the epoch after which the token should have been renewed: a token that lives
+    /// longer than its client asked for has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warnafter: Option<u64>,
 }
 
 /// A token's claims.
@@ -77,9 +81,35 @@ pub struct Grant {
     pub audiences: Vec<String>,
     /// How long the token lives.
     pub lifetime: Duration,
+    /// How long it lives beyond that; its client is told the former.
+    pub extension: Option<Duration>,
     /// The service account and what the token is bound to.
     pub private: Private,
 }
+
+/// The claims of a token of the older kind, which stands in a secret and has no end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegacyClaims {
+    /// Always [`LEGACY_ISSUER`].
+    pub iss: String,
+    /// The service account's namespace.
+    #[serde(rename = "kubernetes.io/serviceaccount/namespace")]
+    pub namespace: String,
+    /// The secret the token stands in.
+    #[serde(rename = "kubernetes.io/serviceaccount/secret.name")]
+    pub secret: String,
+    /// The service account's name.
+    #[serde(rename = "kubernetes.io/serviceaccount/service-account.name")]
+    pub account: String,
+    /// The service account's uid.
+    #[serde(rename = "kubernetes.io/serviceaccount/service-account.uid")]
+    pub uid: String,
+    /// The user name the token stands for.
+    pub sub: String,
+}
+
+/// The issuer of tokens of the older kind.
+pub const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
 
 /// Why a token was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -109,11 +139,32 @@ pub enum Error {
     Key(String),
 }
 
-/// Makes and checks service-account tokens with one signing key.
+/// A key that tokens are checked with: a P-256 point, uncompressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct VerificationKey {
+    id: String,
+    point: Vec<u8>,
+}
+
+impl VerificationKey {
+    fn new(point: Vec<u8>) -> Result<Self, Error> {
+        // An uncompressed point is 0x04, then 32 bytes each of x and y.
+        if point.len() != 65 || point.first() != Some(&4) {
+            return Err(Error::Key("not an uncompressed P-256 point".to_owned()));
+        }
+        Ok(Self {
+            id: BASE64URL.encode(Sha256::digest(&point)),
+            point,
+        })
+    }
+}
+
+/// Makes service-account tokens with one key and checks them with that and further ones, so that the
+/// key can be changed while tokens of the old one live.
 pub struct Signer {
     key: EcdsaKeyPair,
-    key_id: String,
-    public: Vec<u8>,
+    /// The signing key's own first.
+    keys: Vec<VerificationKey>,
     issuer: String,
     random: SystemRandom,
     verified: Mutex<HashMap<[u8; 32], Claims>>,
@@ -123,7 +174,7 @@ impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Signer")
             .field("issuer", &self.issuer)
-            .field("key_id", &self.key_id)
+            .field("keys", &self.keys)
             .finish_non_exhaustive()
     }
 }
@@ -143,15 +194,29 @@ impl Signer {
         let random = SystemRandom::new();
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &random)
             .map_err(|error| Error::Key(error.to_string()))?;
-        let public = key.public_key().as_ref().to_vec();
+        let own = VerificationKey::new(key.public_key().as_ref().to_vec())?;
         Ok(Self {
-            key_id: BASE64URL.encode(Sha256::digest(&public)),
             key,
-            public,
+            keys: vec![own],
             issuer: issuer.into(),
             random,
             verified: Mutex::default(),
         })
+    }
+
+    /// Also accepts tokens signed with the keys of these public points (uncompressed P-256): those
+    /// that signed earlier, or will later.
+    ///
+    /// # Errors
+    /// `Error::Key` if one is not such a point.
+    pub fn with_keys(mut self, points: &[Vec<u8>]) -> Result<Self, Error> {
+        for point in points {
+            let key = VerificationKey::new(point.clone())?;
+            if !self.keys.contains(&key) {
+                self.keys.push(key);
+            }
+        }
+        Ok(self)
     }
 
     /// The issuer URL, which is also the API's own audience.
@@ -170,33 +235,64 @@ impl Signer {
         } else {
             grant.audiences
         };
+        let mut private = grant.private;
+        let mut lifetime = grant.lifetime.as_secs();
+        if let Some(extension) = grant.extension {
+            private.warnafter = Some(now + lifetime);
+            lifetime = extension.as_secs();
+        }
         let claims = Claims {
             aud: audiences,
-            exp: now + grant.lifetime.as_secs(),
+            exp: now + lifetime,
             iat: now,
             iss: self.issuer.clone(),
             jti: uuid::Uuid::new_v4().to_string(),
             nbf: now,
             sub: super::user::service_account_name(
-                &grant.private.namespace,
-                &grant.private.serviceaccount.name,
+                &private.namespace,
+                &private.serviceaccount.name,
             ),
-            private: grant.private,
+            private,
         };
+        Ok((self.sign(&claims)?, claims))
+    }
+
+    /// Makes a token of the older kind, to stand in the secret it names.
+    ///
+    /// # Errors
+    /// `Error::Key` if signing fails.
+    pub fn issue_legacy(
+        &self,
+        namespace: &str,
+        secret: &str,
+        account: &str,
+        uid: &str,
+    ) -> Result<String, Error> {
+        self.sign(&LegacyClaims {
+            iss: LEGACY_ISSUER.to_owned(),
+            namespace: namespace.to_owned(),
+            secret: secret.to_owned(),
+            account: account.to_owned(),
+            uid: uid.to_owned(),
+            sub: super::user::service_account_name(namespace, account),
+        })
+    }
+
+    fn sign<T: Serialize>(&self, claims: &T) -> Result<String, Error> {
         let header = Header {
             alg: "ES256".to_owned(),
-            kid: self.key_id.clone(),
+            kid: self.keys[0].id.clone(),
         };
         let mut token = encode(&header)?;
         token.push('.');
-        token.push_str(&encode(&claims)?);
+        token.push_str(&encode(claims)?);
         let signature = self
             .key
             .sign(&self.random, token.as_bytes())
             .map_err(|error| Error::Key(error.to_string()))?;
         token.push('.');
         BASE64URL.encode_string(signature, &mut token);
-        Ok((token, claims))
+        Ok(token)
     }
 
     /// Checks a token's signature, issuer, time and audience; `audiences` are those that would be
@@ -212,7 +308,7 @@ impl Signer {
         let claims = if let Some(claims) = known {
             claims
         } else {
-            let claims = self.check_signature(token)?;
+            let claims: Claims = self.check_signature(token)?;
             let mut verified = self.verified.lock();
             if verified.len() >= REMEMBERED {
                 let now = now();
@@ -243,28 +339,48 @@ impl Signer {
         Ok(claims)
     }
 
-    fn check_signature(&self, token: &str) -> Result<Claims, Error> {
+    /// Checks the signature of a token of the older kind. Whether its secret still holds it is for the
+    /// caller to check.
+    ///
+    /// # Errors
+    /// If the token is not of this kind, or not signed with a known key.
+    pub fn verify_legacy(&self, token: &str) -> Result<LegacyClaims, Error> {
+        let claims: LegacyClaims = self.check_signature(token)?;
+        if claims.iss != LEGACY_ISSUER {
+            return Err(Error::Issuer(claims.iss));
+        }
+        Ok(claims)
+    }
+
+    fn check_signature<T: serde::de::DeserializeOwned>(&self, token: &str) -> Result<T, Error> {
         let (signed, signature) = token.rsplit_once('.').ok_or(Error::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(Error::Malformed)?;
         let header: Header = decode(header)?;
-        if header.alg != "ES256" || header.kid != self.key_id {
+        let key = self.keys.iter().find(|key| key.id == header.kid);
+        let Some(key) = key.filter(|_| header.alg == "ES256") else {
             return Err(Error::Signature);
-        }
+        };
         let signature = BASE64URL.decode(signature).map_err(|_| Error::Malformed)?;
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.public)
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &key.point)
             .verify(signed.as_bytes(), &signature)
             .map_err(|_| Error::Signature)?;
         decode(payload)
     }
 
-    /// The public key as a JSON Web Key Set (RFC 7517), served at `/openid/v1/jwks`.
+    /// The public keys as a JSON Web Key Set (RFC 7517), served at `/openid/v1/jwks`.
     pub fn key_set(&self) -> serde_json::Value {
-        // An uncompressed point is 0x04, then 32 bytes each of x and y.
-        let (x, y) = self.public[1..].split_at(32);
-        serde_json::json!({"keys": [{
-            "use": "sig", "kty": "EC", "kid": self.key_id, "crv": "P-256", "alg": "ES256",
-            "x": BASE64URL.encode(x), "y": BASE64URL.encode(y),
-        }]})
+        let keys: Vec<serde_json::Value> = self
+            .keys
+            .iter()
+            .map(|key| {
+                let (x, y) = key.point[1..].split_at(32);
+                serde_json::json!({
+                    "use": "sig", "kty": "EC", "kid": key.id, "crv": "P-256", "alg": "ES256",
+                    "x": BASE64URL.encode(x), "y": BASE64URL.encode(y),
+                })
+            })
+            .collect();
+        serde_json::json!({ "keys": keys })
     }
 
     /// The OpenID provider document, served at `/.well-known/openid-configuration`.
@@ -279,7 +395,17 @@ impl Signer {
     }
 }
 
-fn now() -> u64 {
+/// The issuer a token says it is of, before anything of it is checked; for choosing who checks it.
+pub fn claimed_issuer(token: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Issuer {
+        iss: String,
+    }
+    let payload = token.split('.').nth(1)?;
+    decode::<Issuer>(payload).ok().map(|claims| claims.iss)
+}
+
+pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -308,6 +434,7 @@ mod tests {
         Grant {
             audiences: audiences.iter().map(ToString::to_string).collect(),
             lifetime: Duration::from_secs(seconds),
+            extension: None,
             private: Private {
                 namespace: "shop".to_owned(),
                 node: None,
@@ -317,6 +444,7 @@ mod tests {
                     name: "cart".to_owned(),
                     uid: "u-1".to_owned(),
                 },
+                warnafter: None,
             },
         }
     }
@@ -360,5 +488,17 @@ mod tests {
         for text in ["", "a", "a.b", "a.b.c", "....", "é.é.é"] {
             assert!(signer.verify(text, &[]).is_err());
         }
+    }
+
+    #[test]
+    fn a_token_of_the_key_before_is_good_while_that_key_is_known() {
+        let before = signer();
+        let (token, _) = before.issue(grant(&[], 600)).unwrap();
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let fresh = || Signer::new(&key.serialize_der(), "https://issuer.test").unwrap();
+        let after = fresh().with_keys(&[before.keys[0].point.clone()]).unwrap();
+        assert!(after.verify(&token, &[]).is_ok());
+        assert_eq!(after.key_set()["keys"].as_array().unwrap().len(), 2);
+        assert_eq!(fresh().verify(&token, &[]), Err(Error::Signature));
     }
 }

@@ -10,3 +10,8 @@ pub(crate) use options::{
 };
 pub(crate) use path::{Route, Target, route};
 pub(crate) use query::{Query, encode};
+
+/// Undo percent-encoding. Broken escapes stay as they are.
+pub(crate) fn decode_percent(text: &str) -> String {
+    query::decode(text, false)
+}

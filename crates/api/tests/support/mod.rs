@@ -38,8 +38,18 @@ impl Server {
         Self::open(dir).await
     }
 
+    /// Start with other options than the usual.
+    pub async fn start_with(configure: impl FnOnce(&mut Options)) -> Self {
+        Self::open_with(tempfile::tempdir().unwrap(), configure).await
+    }
+
     /// Start on what is in a directory.
     pub async fn open(dir: TempDir) -> Self {
+        Self::open_with(dir, |_| {}).await
+    }
+
+    /// Start on what is in a directory, with other options than the usual.
+    pub async fn open_with(dir: TempDir, configure: impl FnOnce(&mut Options)) -> Self {
         let store =
             consort_store::Store::open(consort_store::Options::new(dir.path().join("store")));
         let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
@@ -47,6 +57,7 @@ impl Server {
         let signer = Signer::new(pki.service_account_key(), "https://issuer.test").unwrap();
         let mut options = Options::new(store.unwrap(), Arc::new(signer));
         options.limits.body_bytes = 256 * 1024;
+        configure(&mut options);
         let api = Api::new(options).await.unwrap();
         let server = Self { api, pki, dir };
         let account = json!({"metadata": {"name": "default"}});
@@ -88,6 +99,30 @@ impl Server {
 
     pub async fn get(&self, path: &str) -> Answer {
         self.ask(request(Method::GET, path, "", Bytes::new())).await
+    }
+
+    /// Asks as a user, or as whoever a token stands for.
+    pub async fn ask_by(&self, request: Request<Full<Bytes>>, token: &str) -> Answer {
+        let mut request = request;
+        let header = format!("Bearer {token}").parse().unwrap();
+        request.headers_mut().insert("authorization", header);
+        let response = self.api.service().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        Answer {
+            code: parts.status,
+            headers: parts.headers,
+            bytes: body.collect().await.unwrap().to_bytes(),
+        }
+    }
+
+    pub async fn post_as(&self, path: &str, value: &Value, user: User) -> Answer {
+        let request = request(Method::POST, path, "application/json", value.to_string());
+        self.ask_as(request, user).await
+    }
+
+    pub async fn get_as(&self, path: &str, user: User) -> Answer {
+        self.ask_as(request(Method::GET, path, "", Bytes::new()), user)
+            .await
     }
 
     pub async fn post(&self, path: &str, value: &Value) -> Answer {

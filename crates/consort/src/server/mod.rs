@@ -12,6 +12,7 @@
 mod agent;
 mod lock;
 mod nodes;
+mod signing;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use consort_api::identity::User;
 use consort_api::identity::pki::Pki;
 use consort_api::identity::tokens::Signer;
 use consort_net::Network;
-use consort_reconcile::Hub;
+use consort_reconcile::{Hub, Identities};
 use consort_scheduler::Scheduler;
 use consort_store::Store;
 use consort_workloads::Workloads;
@@ -168,10 +169,16 @@ impl Running {
             },
             listen.port(),
         );
-        let issuer = format!("https://kubernetes.default.svc.{}", settings.cluster_domain);
+        let pki = Arc::new(pki);
+        let issuer = Settings::issuer(&settings.cluster_domain);
         let signer = Signer::new(pki.service_account_key(), issuer)
+            .and_then(|signer| signer.with_keys(pki.verification_keys()))
             .map_err(|e| failed("starting the API", &e))?;
-        let mut options = consort_api::Options::new(store.clone(), Arc::new(signer));
+        let signer = Arc::new(signer);
+        let mut options = consort_api::Options::new(store.clone(), signer.clone());
+        options.issuers.clone_from(&settings.access.issuers);
+        options.anonymous = settings.access.anonymous.clone();
+        options.audit.clone_from(&settings.access.audit);
         options.service_network = settings.service_cidr;
         // A loopback address is of no use to pods, and there are none.
         options.advertise = Some(advertise).filter(|address| !address.ip().is_loopback());
@@ -199,8 +206,8 @@ impl Running {
 
         let mut control = Layer::new("reconcilers");
         let manager = api.client(User::new("system:kube-controller-manager", NO_GROUPS));
-        let hub = Hub::new(manager, control.token.clone());
-        start_control(&mut control, &api, &hub, &pki);
+        let hub = Hub::with_identities(manager, identities(&api), control.token.clone());
+        start_control(&mut control, &api, &hub, &pki, signer);
         let agent = match network {
             Some(network) => Some(agent::start(&settings, &api, network, gateway, on_stop).await?),
             None => None,
@@ -392,11 +399,19 @@ fn write_kubeconfig(path: &Path, pki: &Pki, url: &str) -> Result<()> {
         .map_err(|error| Failure::new(Kind::Failed, format!("writing {}: {error}", path.display())))
 }
 
-fn start_control(layer: &mut Layer, api: &Api, hub: &Hub, pki: &Pki) {
+/// Each reconciler writes as its own service account.
+fn identities(api: &Api) -> Identities {
+    let api = api.clone();
+    Arc::new(move |name: &str| api.client(User::service_account("kube-system", name, "")))
+}
+
+fn start_control(layer: &mut Layer, api: &Api, hub: &Hub, pki: &Arc<Pki>, signer: Arc<Signer>) {
     let workloads = Workloads::new(
         hub.clone(),
         consort_workloads::Options {
             ca_pem: Some(pki.authority_pem().to_owned()),
+            certificates: Some(Arc::new(signing::Certificates(pki.clone()))),
+            tokens: Some(Arc::new(signing::Tokens(signer))),
             ..consort_workloads::Options::default()
         },
     );

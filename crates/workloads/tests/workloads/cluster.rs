@@ -1,8 +1,8 @@
 //! A control plane in process, with a stand-in for scheduler and kubelet.
 
 use consort_api::identity::{User, pki::Pki, tokens::Signer};
-use consort_reconcile::{Event, Hub, Informer};
-use consort_workloads::{Options, Workloads};
+use consort_reconcile::{Event, Hub, Identities, Informer};
+use consort_workloads::{CertificateSigner, Options, TokenSigner, Workloads};
 use k8s_openapi::{
     api::core::v1::{Namespace, Node, Pod},
     jiff::Timestamp,
@@ -24,10 +24,32 @@ pub(crate) struct Cluster {
     pub(crate) client: Client,
     pub(crate) hub: Hub,
     pub(crate) pods: Informer<Pod>,
+    pub(crate) signer: Arc<Signer>,
     api: consort_api::Api,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
     _dir: tempfile::TempDir,
+}
+
+/// The cluster's keys, as the server hands them in.
+#[derive(Debug)]
+struct Keys {
+    pki: Pki,
+    signer: Arc<Signer>,
+}
+
+impl CertificateSigner for Keys {
+    fn sign(&self, request: &[u8], usages: &[String], life: Duration) -> Result<String, String> {
+        let signed = self.pki.sign_request(request, usages, life);
+        signed.map_err(|error| error.to_string())
+    }
+}
+
+impl TokenSigner for Keys {
+    fn issue(&self, ns: &str, secret: &str, account: &str, uid: &str) -> Result<String, String> {
+        let token = self.signer.issue_legacy(ns, secret, account, uid);
+        token.map_err(|error| error.to_string())
+    }
 }
 
 impl Cluster {
@@ -47,12 +69,27 @@ impl Cluster {
         let pki = Pki::open(&dir.path().join("pki"), &["localhost".into()], &[]).unwrap();
         let signer =
             Signer::new(pki.service_account_key(), "https://kubernetes.default.svc").unwrap();
-        let api = consort_api::Api::new(consort_api::Options::new(store, Arc::new(signer)))
+        let signer = Arc::new(signer);
+        let api = consort_api::Api::new(consort_api::Options::new(store, signer.clone()))
             .await
             .unwrap();
         let client = api.client(User::admin());
         let shutdown = CancellationToken::new();
-        let hub = Hub::new(client.clone(), shutdown.clone());
+        let keys = Arc::new(Keys {
+            pki,
+            signer: signer.clone(),
+        });
+        let options = Options {
+            certificates: Some(keys.clone()),
+            tokens: Some(keys),
+            ..options
+        };
+        let manager = api.client(User::new("system:kube-controller-manager", [""; 0]));
+        let accounts = api.clone();
+        let identities: Identities = Arc::new(move |name: &str| {
+            accounts.client(User::service_account("kube-system", name, ""))
+        });
+        let hub = Hub::with_identities(manager, identities, shutdown.clone());
         let pods = hub.informer::<Pod>();
         let mut tasks = JoinSet::new();
         tasks.spawn(Workloads::new(hub.clone(), options).run(shutdown.clone()));
@@ -61,6 +98,7 @@ impl Cluster {
             client,
             hub,
             pods,
+            signer,
             api,
             shutdown,
             tasks,
@@ -84,6 +122,11 @@ impl Cluster {
             .patch_status(name, &PatchParams::default(), &Patch::Merge(&status))
             .await
             .unwrap();
+    }
+
+    /// A client whose requests are this user's.
+    pub(crate) fn client_of(&self, user: User) -> Client {
+        self.api.client(user)
     }
 
     pub(crate) fn all<K: Resource<DynamicType = ()>>(&self) -> Api<K> {

@@ -3,6 +3,7 @@
 #![allow(clippy::needless_pass_by_value)] // json! literals read best as arguments
 
 mod cluster;
+mod identity;
 mod jobs;
 mod lifecycles;
 mod rollouts;
