@@ -310,8 +310,10 @@ impl Decoder<'_> {
             }
             match self.field(message, field, value, &here) {
                 Ok(()) => {
-                    !(value.is_null()
-                        || (field.omit_empty && !field.pointer && self.is_empty(field, value)))
+                    // An empty list of managed fields asks to forget them.
+                    let says_so = field.name == "managedFields" && value.is_array();
+                    let dropped = field.omit_empty && !field.pointer && self.is_empty(field, value);
+                    !(value.is_null() || (dropped && !says_so))
                 }
                 Err(error) => {
                     result = Err(error);

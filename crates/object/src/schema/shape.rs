@@ -135,10 +135,33 @@ fn key_default(message: &Message, field: &Field) -> Option<&'static Value> {
     }
 }
 
-/// What an absent struct is that Go always writes.
-fn empty_map() -> &'static Value {
-    static EMPTY: OnceLock<Value> = OnceLock::new();
-    EMPTY.get_or_init(|| Value::Object(Map::new()))
+/// What Go writes for a field that was left out; none where it writes nothing.
+fn implied(schema: &Schema, field: &Field) -> Option<&'static Value> {
+    static VALUES: OnceLock<[Value; 5]> = OnceLock::new();
+    let [map, null, empty, zero, no] = VALUES.get_or_init(|| {
+        [
+            Value::Object(Map::new()),
+            Value::Null,
+            "".into(),
+            0.into(),
+            false.into(),
+        ]
+    });
+    if let (Many::One, false, Some(message)) =
+        (field.shape, field.pointer, schema.message_of(field))
+    {
+        // `omitempty` leaves no struct out.
+        return (message.form == Form::Object).then_some(map);
+    }
+    if field.omit_empty || field.tag == 0 {
+        return None;
+    }
+    Some(match (field.shape, field.pointer, field.kind) {
+        (Many::One, false, Type::String) => empty,
+        (Many::One, false, Type::Int32 | Type::Int64 | Type::Uint32 | Type::Double) => zero,
+        (Many::One, false, Type::Bool) => no,
+        _ => null,
+    })
 }
 
 impl<'s> Shape<'s> {
@@ -248,17 +271,15 @@ impl<'s> Shape<'s> {
         }
     }
 
-    /// What a member is that was left out of an object that is there: a struct that upstream's Go types
-    /// always write is empty rather than absent.
+    /// What a member is that was left out of an object that is there: upstream's Go types always write
+    /// structs, and what is not marked to be left out when it is empty.
     pub fn implied(self, name: &str) -> Option<&'static Value> {
-        let Of::Message {
-            schema, message, ..
-        } = self.0
-        else {
-            return None;
-        };
-        let field = message.member(name)?;
-        implied(schema, field).then(empty_map)
+        match self.0 {
+            Of::Message {
+                schema, message, ..
+            } => implied(schema, message.member(name)?),
+            _ => None,
+        }
     }
 
     /// The members that an object always has, named as by [`Shape::implied`].
@@ -273,18 +294,10 @@ impl<'s> Shape<'s> {
             message
                 .members
                 .iter()
-                .filter(|field| implied(schema, field))
+                .filter(|field| implied(schema, field).is_some())
                 .map(|field| field.name)
         })
     }
-}
-
-fn implied(schema: &Schema, field: &Field) -> bool {
-    field.shape == Many::One
-        && !field.pointer
-        && schema
-            .message_of(field)
-            .is_some_and(|message| message.form == Form::Object)
 }
 
 #[cfg(test)]
@@ -341,7 +354,14 @@ mod tests {
             at(&deployment, &["spec", "selector"]).node(&map),
             Node::Leaf
         ));
-        assert!(at(&deployment, &["spec"]).implied("template").is_some());
-        assert!(at(&deployment, &["spec"]).implied("selector").is_none());
+        assert_eq!(
+            at(&deployment, &["spec"]).implied("template"),
+            Some(&json!({}))
+        );
+        assert_eq!(
+            at(&pod, &["spec"]).implied("containers"),
+            Some(&Value::Null)
+        );
+        assert!(at(&deployment, &["spec"]).implied("replicas").is_none());
     }
 }
