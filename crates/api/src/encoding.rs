@@ -83,7 +83,12 @@ pub(crate) fn loose_yaml(bytes: &[u8]) -> Result<(Value, Option<String>), String
                 duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
             };
             serde_saphyr::from_str_with_options(text, loose)
-                .map(|value| (value, Some(strict.to_string())))
+                .map(|value| {
+                    // Below the first line stands the source, which no header can carry.
+                    let told = strict.to_string();
+                    let told = told.lines().next().unwrap_or_default().to_owned();
+                    (value, Some(told))
+                })
                 .map_err(|_| strict.to_string())
         }
     }

@@ -218,3 +218,134 @@ async fn everything_else_kubectl_asks_of_a_server() {
     kubectl.ok("delete configmap settings -n shop").await;
     kubectl.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_side_apply_keeps_owners_and_tells_conflicts() {
+    let kubectl = Kubectl::start().await;
+    let two = WEB.replace(
+        "spec:\n  selector: {match",
+        "spec:\n  replicas: 2\n  selector: {match",
+    );
+    let apply = "apply --server-side -f -";
+    let (done, text) = kubectl.run(apply, &two).await;
+    assert!(
+        done && text.contains("deployment.apps/web serverside-applied"),
+        "{text}"
+    );
+    let version = kubectl
+        .ok("get deploy web -o jsonpath={.metadata.resourceVersion}")
+        .await;
+    let (done, text) = kubectl.run(apply, &two).await;
+    assert!(done, "{text}");
+    let again = kubectl
+        .ok("get deploy web -o jsonpath={.metadata.resourceVersion}")
+        .await;
+    assert_eq!(version, again, "nothing changed");
+
+    // The replicas change hands through the scale, and are missed in the manifest.
+    kubectl.ok("scale deploy web --replicas=5").await;
+    let shown = kubectl
+        .ok("get deploy web -o json --show-managed-fields")
+        .await;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let scaled = shown["metadata"]["managedFields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["subresource"] == "scale")
+        .expect("the scale's entry");
+    assert_eq!(
+        scaled["fieldsV1"],
+        serde_json::json!({"f:spec": {"f:replicas": {}}})
+    );
+    assert_eq!(scaled["apiVersion"], "apps/v1");
+    let (done, text) = kubectl.run(apply, &two).await;
+    assert!(!done, "{text}");
+    assert!(
+        text.contains("Apply failed with 1 conflict: conflict with \"kubectl\" with subresource \"scale\" using apps/v1: .spec.replicas"),
+        "{text}"
+    );
+    let (same, text) = kubectl
+        .run("diff --server-side --force-conflicts -f -", &two)
+        .await;
+    assert!(
+        !same && text.contains("-  replicas: 5") && text.contains("+  replicas: 2"),
+        "{text}"
+    );
+    let (done, text) = kubectl
+        .run("apply --server-side --force-conflicts -f -", &two)
+        .await;
+    assert!(done, "{text}");
+    assert_eq!(
+        kubectl
+            .ok("get deploy web -o jsonpath={.spec.replicas}")
+            .await,
+        "2"
+    );
+    let (same, text) = kubectl.run("diff --server-side -f -", &two).await;
+    assert!(same, "{text}");
+
+    // What is left out goes; what another manager owns stays.
+    let labelled = two.replace(
+        "metadata: {name: web}\nspec:\n  replicas",
+        "metadata: {name: web, labels: {one: a, two: b}}\nspec:\n  replicas",
+    );
+    assert!(kubectl.run(apply, &labelled).await.0);
+    let other = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, labels: {two: b}}\n";
+    assert!(
+        kubectl
+            .run("apply --server-side --field-manager=other -f -", other)
+            .await
+            .0
+    );
+    assert!(kubectl.run(apply, &two).await.0);
+    let labels = kubectl
+        .ok("get deploy web -o jsonpath={.metadata.labels}")
+        .await;
+    assert_eq!(labels, "{\"two\":\"b\"}");
+    let (done, text) = kubectl
+        .run(
+            "apply --server-side -f -",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: odd}\ndatum: {}\n",
+        )
+        .await;
+    assert!(
+        !done && text.contains(".datum: field not declared in schema"),
+        "{text}"
+    );
+    kubectl.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_side_apply_is_taken_over_by_the_server() {
+    let kubectl = Kubectl::start().await;
+    let map = |data: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m}}\ndata: {data}\n")
+    };
+    let (done, text) = kubectl.run("apply -f -", &map("{a: '1', b: '1'}")).await;
+    assert!(done, "{text}");
+    // kubectl moves the ownership itself, by a JSON patch of the managed fields.
+    let (done, text) = kubectl
+        .run("apply --server-side -f -", &map("{a: '2'}"))
+        .await;
+    assert!(done, "{text}");
+    assert_eq!(
+        kubectl.ok("get cm m -o jsonpath={.data}").await,
+        "{\"a\":\"2\"}"
+    );
+    let shown = kubectl
+        .ok("get cm m -o jsonpath={.metadata.managedFields[*].manager}")
+        .await;
+    assert_eq!(
+        shown, "kubectl-last-applied kubectl",
+        "the entry of the client-side apply is gone, its annotation has one"
+    );
+    // And back: the client-side apply finds its annotation in step.
+    let (done, text) = kubectl.run("apply -f -", &map("{a: '3'}")).await;
+    assert!(done, "{text}");
+    assert_eq!(
+        kubectl.ok("get cm m -o jsonpath={.data}").await,
+        "{\"a\":\"3\"}"
+    );
+    kubectl.stop().await;
+}

@@ -1,8 +1,8 @@
 //! Makes objects as manifests say: create what is absent, change what differs.
 //!
-//! Changes are three-way merges as `kubectl apply` makes them: what the last applied manifest had
-//! and the new one lacks is removed, what differs is set, what others added stays. The last applied
-//! manifest is kept in the annotation `kubectl` uses, so both tools can be mixed.
+//! Every manifest is a server-side apply of the manager `consort`: what the manifest says is owned by it, what
+//! an earlier one said and this one does not goes, what others set stays. Where a manifest says otherwise than
+//! someone else has set, it is refused with the names of both the field and its owner, unless it is forced.
 
 use http::{Method, Request};
 use kube::Client;
@@ -13,8 +13,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::manifests::Manifest;
 use crate::resources::{Resource, Resources};
 
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-const MANAGER: &str = "consort-apply";
+const MANAGER: &str = "consort";
 
 /// What applying a manifest did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +79,8 @@ pub(crate) struct Applier<'a> {
     pub(crate) namespace: &'a str,
     /// Whether the server is only asked what it would do.
     pub(crate) dry_run: bool,
+    /// Whether fields that others own are taken from them.
+    pub(crate) force: bool,
 }
 
 impl Applier<'_> {
@@ -118,47 +119,27 @@ impl Applier<'_> {
             return Ok(applied(name, Outcome::Created));
         }
         let path = format!("{collection}/{}", manifest.name());
-        let last = annotate(&mut wanted);
-        loop {
-            let present = match self.send(Method::GET, &path, None, "").await {
-                Ok(present) => present,
-                Err(kube::Error::Api(status)) if status.code == 404 => {
-                    match self.create(&collection, &wanted).await {
-                        Ok(_) => return Ok(applied(manifest.name(), Outcome::Created)),
-                        // Somebody else was faster; what is there now is changed instead.
-                        Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
-                            continue;
-                        }
-                        Err(error) => return Err(failed(error)),
-                    }
-                }
-                Err(error) => return Err(failed(error)),
-            };
-            let original = present["metadata"]["annotations"][LAST_APPLIED]
-                .as_str()
-                .and_then(|text| serde_json::from_str(text).ok())
-                .unwrap_or(Value::Null);
-            let patch = three_way(&original, &last, &wanted, &present);
-            if patch.as_object().is_some_and(Map::is_empty) {
-                return Ok(applied(manifest.name(), Outcome::Unchanged));
-            }
-            let changed = self
-                .send(
-                    Method::PATCH,
-                    &self.write(&path),
-                    Some(&patch),
-                    "application/merge-patch+json",
-                )
-                .await
-                .map_err(failed)?;
-            let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
-            let outcome = if !self.dry_run && version(&changed) == version(&present) {
-                Outcome::Unchanged
-            } else {
-                Outcome::Configured
-            };
-            return Ok(applied(manifest.name(), outcome));
-        }
+        let present = match self.send(Method::GET, &path, None, "").await {
+            Ok(present) => Some(present),
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let force = if self.force { "&force=true" } else { "" };
+        let changed = self
+            .send(
+                Method::PATCH,
+                &format!("{}{force}", self.write(&path)),
+                Some(&wanted),
+                "application/apply-patch+yaml",
+            )
+            .await
+            .map_err(failed)?;
+        let outcome = match present {
+            None => Outcome::Created,
+            Some(present) if present == changed => Outcome::Unchanged,
+            Some(_) => Outcome::Configured,
+        };
+        Ok(applied(manifest.name(), outcome))
     }
 
     fn write(&self, path: &str) -> String {
@@ -197,9 +178,25 @@ fn located(manifest: &Manifest, error: kube::Error) -> Failure {
     let kube::Error::Api(status) = error else {
         return error.into();
     };
+    let conflicts = conflicts(&status);
+    if let Some((field, _)) = conflicts.first() {
+        let mut message = format!(
+            "{} is refused: others own what the manifest changes",
+            manifest.title()
+        );
+        for (field, owner) in &conflicts {
+            message.push_str(&format!("\n  {field} belongs to {owner}"));
+        }
+        let hint =
+            "leave these fields out of the manifest, or take them over with --force-conflicts";
+        return manifest
+            .failure(message, Some(field), Some(hint.to_owned()))
+            .of_kind(Kind::Failed);
+    }
     let field = field_of(&status);
     let message = format!("{} is refused: {}", manifest.title(), status.message);
-    if matches!(status.code, 400 | 422) {
+    // A manifest that does not fit its kind's schema cannot be merged: that is told with a 500.
+    if matches!(status.code, 400 | 422) || status.message.starts_with(UNMERGEABLE) {
         return manifest.failure(message, field.as_deref(), None);
     }
     let kind = if status.code == 401 {
@@ -208,6 +205,23 @@ fn located(manifest: &Manifest, error: kube::Error) -> Failure {
         Kind::Failed
     };
     Failure::new(kind, message)
+}
+
+const UNMERGEABLE: &str = "failed to create typed patch object";
+
+/// The fields that others own, each with its owner as the server names it.
+fn conflicts(status: &Status) -> Vec<(String, String)> {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes
+        .filter(|cause| cause.reason == "FieldManagerConflict")
+        .map(|cause| {
+            let owner = cause.message.strip_prefix("conflict with ");
+            (
+                cause.field.trim_start_matches('.').to_owned(),
+                owner.unwrap_or(&cause.message).to_owned(),
+            )
+        })
+        .collect()
 }
 
 fn field_of(status: &Status) -> Option<String> {
@@ -221,6 +235,17 @@ fn field_of(status: &Status) -> Option<String> {
         .find(|cause| !cause.field.is_empty())
     {
         return Some(cause.field.clone());
+    }
+    if status.message.starts_with(UNMERGEABLE) {
+        // `failed to create typed patch object (ns/name; v1, Kind=X): .spec.foo: field not declared in schema`,
+        // or such lines below `errors:`.
+        let (_, faults) = status.message.split_once("): ")?;
+        let fault = faults
+            .strip_prefix("errors:")
+            .unwrap_or(faults)
+            .trim_start();
+        let (field, _) = fault.split_once(": ")?;
+        return Some(field.trim_start_matches('.').to_owned());
     }
     // Decoding names the field in its sentence only: `unknown field "spec.foo"`, or `cannot unmarshal
     // string into Go struct field DeploymentSpec.spec.replicas of type int32`.
@@ -237,171 +262,9 @@ fn metadata(object: &mut Value) -> Option<&mut Map<String, Value>> {
     object.get_mut("metadata").and_then(Value::as_object_mut)
 }
 
-/// Adds the annotation that remembers the manifest; gives the manifest without it.
-fn annotate(wanted: &mut Value) -> Value {
-    if let Some(annotations) = metadata(wanted)
-        .and_then(|metadata| metadata.get_mut("annotations"))
-        .and_then(Value::as_object_mut)
-    {
-        annotations.remove(LAST_APPLIED);
-    }
-    let plain = wanted.clone();
-    let text = format!("{plain}\n");
-    if let Some(metadata) = metadata(wanted) {
-        let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
-        if annotations.is_null() {
-            *annotations = json!({});
-        }
-        if let Some(annotations) = annotations.as_object_mut() {
-            annotations.insert(LAST_APPLIED.to_owned(), Value::String(text));
-        }
-    }
-    plain
-}
-
-/// The merge patch (RFC 7386) that brings `present` to `wanted` and takes away what `original` had
-/// and `plain` (the new manifest) has no more. The annotation counts as a change only beside others.
-fn three_way(original: &Value, plain: &Value, wanted: &Value, present: &Value) -> Value {
-    let mut patch = changes(original, present, wanted);
-    remove(original, plain, present, &mut patch);
-    let only_memory = patch.as_object().is_some_and(|patch| {
-        patch.len() == 1
-            && patch
-                .get("metadata")
-                .and_then(Value::as_object)
-                .is_some_and(|metadata| {
-                    metadata.len() == 1
-                        && metadata
-                            .get("annotations")
-                            .and_then(Value::as_object)
-                            .is_some_and(|a| a.len() == 1 && a.contains_key(LAST_APPLIED))
-                })
-    });
-    if only_memory && original == plain {
-        return json!({});
-    }
-    patch
-}
-
-fn changes(original: &Value, present: &Value, wanted: &Value) -> Value {
-    let mut patch = Map::new();
-    let (Some(present), Some(wanted)) = (present.as_object(), wanted.as_object()) else {
-        return Value::Object(patch);
-    };
-    for (key, value) in wanted {
-        match present.get(key) {
-            Some(own) if own.is_object() && value.is_object() => {
-                let inner = changes(&original[key], own, value);
-                if inner.as_object().is_some_and(|inner| !inner.is_empty()) {
-                    patch.insert(key.clone(), inner);
-                }
-            }
-            Some(own) if own == value => {}
-            // A list that is wanted as before stands, with what the server has added to its items.
-            Some(own) if value.is_array() && original[key] == *value && covers(own, value) => {}
-            None if value.is_null() => {}
-            _ => {
-                patch.insert(key.clone(), value.clone());
-            }
-        }
-    }
-    Value::Object(patch)
-}
-
-/// Whether everything in `wanted` is in `own`, which may have more.
-fn covers(own: &Value, wanted: &Value) -> bool {
-    match (own, wanted) {
-        (Value::Object(own), Value::Object(wanted)) => wanted.iter().all(|(key, value)| {
-            own.get(key)
-                .map_or(value.is_null(), |own| covers(own, value))
-        }),
-        (Value::Array(own), Value::Array(wanted)) => {
-            wanted.iter().enumerate().all(|(at, value)| {
-                own.get(at).is_some_and(|own| covers(own, value))
-                    || own.iter().any(|own| covers(own, value))
-            })
-        }
-        _ => own == wanted,
-    }
-}
-
-fn remove(original: &Value, plain: &Value, present: &Value, patch: &mut Value) {
-    let (Some(original), Some(patch)) = (original.as_object(), patch.as_object_mut()) else {
-        return;
-    };
-    for (key, value) in original {
-        let Some(own) = present.get(key) else {
-            continue;
-        };
-        match plain.get(key) {
-            None => {
-                patch.insert(key.clone(), Value::Null);
-            }
-            Some(kept) if value.is_object() && kept.is_object() => {
-                let mut inner = patch.remove(key).unwrap_or_else(|| json!({}));
-                remove(value, kept, own, &mut inner);
-                if inner.as_object().is_none_or(|inner| !inner.is_empty()) {
-                    patch.insert(key.clone(), inner);
-                }
-            }
-            Some(_) => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn patch_of(original: &Value, manifest: &Value, present: &Value) -> Value {
-        three_way(original, manifest, manifest, present)
-    }
-
-    #[test]
-    fn what_others_added_stays_and_what_the_manifest_dropped_goes() {
-        let original = json!({"data": {"a": "1", "b": "2"}});
-        let manifest = json!({"data": {"a": "1", "c": "3"}});
-        let present =
-            json!({"data": {"a": "changed", "b": "2", "other": "x"}, "kind": "ConfigMap"});
-        assert_eq!(
-            patch_of(&original, &manifest, &present),
-            json!({"data": {"a": "1", "c": "3", "b": null}})
-        );
-    }
-
-    #[test]
-    fn what_is_as_it_should_be_needs_no_patch() {
-        let manifest = json!({"spec": {"replicas": 2}});
-        let present = json!({"spec": {"replicas": 2, "strategy": {}}, "status": {}});
-        assert_eq!(patch_of(&manifest, &manifest, &present), json!({}));
-    }
-
-    #[test]
-    fn what_the_server_added_to_the_items_of_a_list_is_no_difference() {
-        let manifest = json!({"spec": {"containers": [{"name": "a", "image": "x"}]}});
-        let present = json!({"spec": {"containers": [
-            {"name": "a", "image": "x", "volumeMounts": [{"name": "token"}]}
-        ]}});
-        assert_eq!(patch_of(&manifest, &manifest, &present), json!({}));
-        let other = json!({"spec": {"containers": [{"name": "a", "image": "y"}]}});
-        assert_eq!(patch_of(&manifest, &other, &present), other);
-        assert_eq!(patch_of(&manifest, &manifest, &other), manifest);
-    }
-
-    #[test]
-    fn the_manifest_is_remembered_without_the_memory_itself() {
-        let mut wanted =
-            json!({"metadata": {"name": "a", "annotations": {LAST_APPLIED: "old", "x": "y"}}});
-        let plain = annotate(&mut wanted);
-        assert_eq!(
-            plain,
-            json!({"metadata": {"name": "a", "annotations": {"x": "y"}}})
-        );
-        let kept = wanted["metadata"]["annotations"][LAST_APPLIED]
-            .as_str()
-            .unwrap();
-        assert_eq!(serde_json::from_str::<Value>(kept).unwrap(), plain);
-    }
 
     #[test]
     fn a_refusals_field_is_found_in_causes_and_in_words() {
@@ -416,5 +279,28 @@ mod tests {
         let causes = status(json!({"message": "m", "details": {"causes": [
             {"reason": "FieldValueInvalid", "message": "x", "field": "spec.replicas"}]}}));
         assert_eq!(field_of(&causes).as_deref(), Some("spec.replicas"));
+        let one = status(
+            json!({"message": "failed to create typed patch object (n/a; apps/v1, Kind=Deployment): .spec.foo: field not declared in schema"}),
+        );
+        assert_eq!(field_of(&one).as_deref(), Some("spec.foo"));
+        let more = status(
+            json!({"message": "failed to create typed patch object (n/a; /v1, Kind=Pod): errors:\n  .spec.a: x\n  .spec.b: y"}),
+        );
+        assert_eq!(field_of(&more).as_deref(), Some("spec.a"));
+    }
+
+    #[test]
+    fn conflicts_are_told_with_field_and_owner() {
+        let status = serde_json::from_value::<Status>(
+            json!({"message": "Apply failed", "details": {"causes": [
+            {"reason": "FieldManagerConflict", "message": "conflict with \"kubectl\" using apps/v1", "field": ".spec.replicas"}]}}),
+        );
+        assert_eq!(
+            conflicts(&status.unwrap()),
+            [(
+                "spec.replicas".to_owned(),
+                "\"kubectl\" using apps/v1".to_owned()
+            )]
+        );
     }
 }

@@ -310,6 +310,9 @@ pub(crate) struct Apply {
     /// Let the server check everything and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Take over fields that others own
+    #[arg(long)]
+    pub(crate) force_conflicts: bool,
     #[command(flatten)]
     pub(crate) target: Target,
 }

@@ -19,6 +19,7 @@ pub(super) async fn run(args: Apply) -> Result<()> {
         resources: &resources,
         namespace: &connection.namespace,
         dry_run: args.dry_run,
+        force: args.force_conflicts,
     };
     let note = if args.dry_run { " (dry run)" } else { "" };
     for manifest in &manifests {

@@ -255,6 +255,8 @@ async fn bring_up(
         resources: &resources,
         namespace,
         dry_run: false,
+        // The directory says what is to be.
+        force: true,
     };
     let mut applied: Vec<Applied> = Vec::new();
     for manifest in manifests {
