@@ -67,6 +67,10 @@ impl Strategy for Job {
         vec![("status.successful".into(), done.to_string())]
     }
 
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        validation::pod_warnings(&object["spec"]["template"]["spec"], "spec.template.spec")
+    }
+
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             NAME,

@@ -101,6 +101,10 @@ impl Strategy for Pod {
         validation::pod_update(new, old, here, errors);
     }
 
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        validation::pod_warnings(&object["spec"], "spec")
+    }
+
     /// Through `resize`, the resources of containers are taken, by the containers' names.
     fn take_part(&self, _part: Part, object: &mut Value, asked: &Value) {
         let spec = ensure(object, "spec");

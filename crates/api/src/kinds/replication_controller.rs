@@ -45,6 +45,10 @@ impl Strategy for ReplicationController {
         replicas::fields(object)
     }
 
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        validation::pod_warnings(&object["spec"]["template"]["spec"], "spec.template.spec")
+    }
+
     fn columns(&self) -> &'static [Column] {
         replicas::COLUMNS
     }

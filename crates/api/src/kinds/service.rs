@@ -59,6 +59,7 @@ impl Strategy for Service {
         let kind = text(new, &["spec", "type"]).to_owned();
         let before = text(old, &["spec", "type"]).to_owned();
         let spec = ensure(new, "spec");
+        drop_kept(spec, &old["spec"]);
         if kind == "ExternalName" {
             if before != "ExternalName" {
                 for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
@@ -85,6 +86,14 @@ impl Strategy for Service {
 
     fn validate_update(&self, new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
         validation::service_update(new, old, here, errors);
+    }
+
+    fn validate_status(&self, new: &Value, _old: &Value, here: &Path<'_>, errors: &mut Errors) {
+        validation::service_status(new, here, errors);
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        validation::service_warnings(object)
     }
 
     fn claim(&self, object: &mut Value, before: Option<&Value>) -> Outcome<Option<Box<dyn Claim>>> {
@@ -153,6 +162,32 @@ impl Strategy for Service {
             print::age(object, now),
             print::label_map(&spec["selector"]).into(),
         ]
+    }
+}
+
+/// What only the former type of a service had, and the client sent back unchanged, is dropped: who
+/// changes the type alone need not know of it.
+fn drop_kept(spec: &mut Value, old: &Value) {
+    let kind = |spec: &Value| text(spec, &["type"]).to_owned();
+    let balanced = |spec: &Value| kind(spec) == "LoadBalancer";
+    let reachable = |spec: &Value| {
+        matches!(kind(spec).as_str(), "LoadBalancer" | "NodePort")
+            || (kind(spec) == "ClusterIP" && !items(spec, &["externalIPs"]).is_empty())
+    };
+    let health = |spec: &Value| balanced(spec) && text(spec, &["externalTrafficPolicy"]) == "Local";
+    let dropped: [(&str, bool); 4] = [
+        (
+            "allocateLoadBalancerNodePorts",
+            balanced(old) && !balanced(spec),
+        ),
+        ("loadBalancerClass", balanced(old) && !balanced(spec)),
+        ("healthCheckNodePort", health(old) && !health(spec)),
+        ("externalTrafficPolicy", reachable(old) && !reachable(spec)),
+    ];
+    for (field, gone) in dropped {
+        if gone && spec.get(field) == old.get(field) {
+            take(spec, field);
+        }
     }
 }
 

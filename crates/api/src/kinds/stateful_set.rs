@@ -46,6 +46,10 @@ impl Strategy for StatefulSet {
         validation::stateful_set_update(new, old, here, errors);
     }
 
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        validation::pod_warnings(&object["spec"]["template"]["spec"], "spec.template.spec")
+    }
+
     fn columns(&self) -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             NAME,

@@ -1,7 +1,7 @@
 //! Checks of containers.
 
 use super::resources::{amount, extended};
-use super::{Errors, Path, probe, resource_list};
+use super::{Errors, Path, probe, resource_list, security};
 use crate::values::{at, flag, int, items, members, text};
 use consort_object::names;
 use serde_json::Value;
@@ -45,6 +45,8 @@ pub(super) enum Role {
 pub(super) struct Surroundings<'a> {
     /// Names of the pod's volumes.
     pub volumes: HashSet<&'a str>,
+    /// Names of those that claims give: they may be raw devices.
+    pub claims: HashSet<&'a str>,
     /// Names of containers seen so far.
     pub names: HashSet<&'a str>,
     /// Host ports taken so far.
@@ -95,15 +97,24 @@ pub(super) fn container<'a>(
     environment(container, here, errors);
     mounts(
         container,
+        role,
         &around.volumes,
         &here.field("volumeMounts"),
         errors,
     );
+    devices(container, around, &here.field("volumeDevices"), errors);
+    resize_policy(container, role, &here.field("resizePolicy"), errors);
     if let Some(resources) = at(container, &["resources"]) {
-        self::resources(resources, &here.field("resources"), errors);
+        let place = here.field("resources");
+        let empty = resources.as_object().is_some_and(serde_json::Map::is_empty);
+        if role == Role::Ephemeral && !empty {
+            errors.forbidden(&place, "cannot be set for an Ephemeral Container");
+        } else {
+            self::resources(resources, &place, errors);
+        }
     }
     if let Some(context) = at(container, &["securityContext"]) {
-        security(context, &here.field("securityContext"), errors);
+        security::container(context, &here.field("securityContext"), errors);
     }
     restart_and_probes(container, role, here, errors);
 }
@@ -113,14 +124,15 @@ fn restart_and_probes(container: &Value, role: Role, here: &Path<'_>, errors: &m
     let sidecar = role == Role::Init && restart == "Always";
     if !restart.is_empty() {
         match role {
-            Role::Init if restart != "Always" => {
-                errors.not_supported(&here.field("restartPolicy"), restart, &["Always"]);
-            }
+            Role::Main | Role::Init => errors.supported(
+                &here.field("restartPolicy"),
+                restart,
+                &["Always", "Never", "OnFailure"],
+            ),
             Role::Ephemeral => errors.forbidden(
                 &here.field("restartPolicy"),
                 "may not be set for ephemeral containers",
             ),
-            _ => {}
         }
     }
     let allowed = role == Role::Main || sidecar;
@@ -340,7 +352,77 @@ pub(super) fn resource_ref(
     }
 }
 
-fn mounts(container: &Value, volumes: &HashSet<&str>, here: &Path<'_>, errors: &mut Errors) {
+/// Check the volumes that a container gets as raw devices.
+fn devices(container: &Value, around: &Surroundings<'_>, list: &Path<'_>, errors: &mut Errors) {
+    let mounted: HashSet<&str> = items(container, &["volumeMounts"])
+        .iter()
+        .map(|mount| text(mount, &["name"]))
+        .collect();
+    let (mut names, mut paths) = (HashSet::new(), HashSet::new());
+    for (index, device) in items(container, &["volumeDevices"]).iter().enumerate() {
+        let here = list.index(index);
+        let (name, path) = (text(device, &["name"]), text(device, &["devicePath"]));
+        let place = here.field("name");
+        if name.is_empty() {
+            errors.required(&place, "");
+        } else if !around.volumes.contains(name) {
+            errors.not_found(&place, name);
+        } else if !around.claims.contains(name) {
+            errors.invalid(&place, name, "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode");
+        }
+        if !names.insert(name) {
+            errors.invalid(&place, name, "must be unique");
+        }
+        let place = here.field("devicePath");
+        if path.is_empty() {
+            errors.required(&place, "");
+        } else {
+            if !paths.insert(path) {
+                errors.invalid(&place, path, "must be unique");
+            }
+            if path.split('/').any(|part| part == "..") {
+                errors.invalid(&place, path, "must not contain '..'");
+            }
+        }
+        if mounted.contains(name) {
+            errors.invalid(
+                &here.field("name"),
+                name,
+                "must not already exist in volumeMounts",
+            );
+        }
+    }
+}
+
+fn resize_policy(container: &Value, role: Role, list: &Path<'_>, errors: &mut Errors) {
+    let policies = items(container, &["resizePolicy"]);
+    if role == Role::Ephemeral && !policies.is_empty() {
+        errors.forbidden(list, "cannot be set for an Ephemeral Container");
+        return;
+    }
+    let mut seen = HashSet::new();
+    for (index, policy) in policies.iter().enumerate() {
+        let here = list.index(index);
+        let name = text(policy, &["resourceName"]);
+        if !seen.insert(name) {
+            errors.duplicate(&here, name);
+        }
+        errors.one_of(&here.field("resourceName"), name, &["cpu", "memory"]);
+        errors.one_of(
+            &here.field("restartPolicy"),
+            text(policy, &["restartPolicy"]),
+            &["NotRequired", "RestartContainer"],
+        );
+    }
+}
+
+fn mounts(
+    container: &Value,
+    role: Role,
+    volumes: &HashSet<&str>,
+    here: &Path<'_>,
+    errors: &mut Errors,
+) {
     let mut paths = HashSet::new();
     for (index, mount) in items(container, &["volumeMounts"]).iter().enumerate() {
         let here = here.index(index);
@@ -366,11 +448,49 @@ fn mounts(container: &Value, volumes: &HashSet<&str>, here: &Path<'_>, errors: &
                 "subPathExpr and subPath are mutually exclusive",
             );
         }
+        if role == Role::Ephemeral {
+            for field in ["subPath", "subPathExpr"] {
+                if !text(mount, &[field]).is_empty() {
+                    errors.forbidden(
+                        &here.field(field),
+                        "cannot be set for an Ephemeral Container",
+                    );
+                }
+            }
+        }
         let propagation = text(mount, &["mountPropagation"]);
+        let privileged = flag(container, &["securityContext", "privileged"]);
+        if propagation == "Bidirectional" && !privileged {
+            errors.forbidden(
+                &here.field("mountPropagation"),
+                "Bidirectional mount propagation is available only to privileged containers",
+            );
+        }
+        recursive_read_only(mount, &here.field("recursiveReadOnly"), errors);
         let known = ["Bidirectional", "HostToContainer", "None"];
         if !propagation.is_empty() && !known.contains(&propagation) {
             errors.not_supported(&here.field("mountPropagation"), propagation, &known);
         }
+    }
+}
+
+fn recursive_read_only(mount: &Value, here: &Path<'_>, errors: &mut Errors) {
+    let Some(wish) = at(mount, &["recursiveReadOnly"]).and_then(Value::as_str) else {
+        return;
+    };
+    errors.supported(here, wish, &["Disabled", "Enabled", "IfPossible"]);
+    if !["Enabled", "IfPossible"].contains(&wish) {
+        return;
+    }
+    if !flag(mount, &["readOnly"]) {
+        errors.forbidden(here, "may only be specified when readOnly is true");
+    }
+    let propagation = text(mount, &["mountPropagation"]);
+    if !matches!(propagation, "" | "None") {
+        errors.forbidden(
+            here,
+            "may only be specified when mountPropagation is None or not specified",
+        );
     }
 }
 
@@ -430,45 +550,6 @@ pub(super) fn resources(resources: &Value, here: &Path<'_>, errors: &mut Errors)
     }
     if huge && !plain {
         errors.forbidden(here, "HugePages require cpu or memory");
-    }
-}
-
-fn security(context: &Value, here: &Path<'_>, errors: &mut Errors) {
-    identity(context, here, errors);
-    let escalation = context
-        .get("allowPrivilegeEscalation")
-        .and_then(Value::as_bool);
-    if escalation == Some(false) {
-        if flag(context, &["privileged"]) {
-            errors.invalid(
-                here,
-                context.clone(),
-                "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
-            );
-        }
-        let added = items(context, &["capabilities", "add"]);
-        if added.iter().any(|name| name == "CAP_SYS_ADMIN") {
-            errors.invalid(
-                here,
-                context.clone(),
-                "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
-            );
-        }
-    }
-}
-
-/// Check user and group numbers of a security context.
-pub(super) fn identity(context: &Value, here: &Path<'_>, errors: &mut Errors) {
-    for field in ["runAsUser", "runAsGroup", "fsGroup"] {
-        if let Some(number) = at(context, &[field]).and_then(Value::as_i64)
-            && !(0..=i64::from(i32::MAX)).contains(&number)
-        {
-            errors.invalid(
-                &here.field(field),
-                number,
-                "must be between 0 and 2147483647, inclusive",
-            );
-        }
     }
 }
 

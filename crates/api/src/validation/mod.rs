@@ -13,8 +13,11 @@ mod metadata;
 mod network_policy;
 mod persistent;
 mod pod;
+mod pod_update;
 mod probe;
 mod resources;
+mod scheduling;
+mod security;
 mod service;
 mod volume;
 mod workload;
@@ -31,13 +34,13 @@ pub(crate) use network_policy::network_policy;
 pub(crate) use persistent::{
     claim_spec, claim_update, persistent_volume, persistent_volume_update,
 };
-pub(crate) use pod::{
-    ephemeral_containers_update, pod, pod_template, pod_update, resize, tolerations,
-};
+pub(crate) use pod::{pod, pod_template, pod_warnings};
+pub(crate) use pod_update::{ephemeral_containers_update, pod_update, resize};
 pub(crate) use resources::{
     limit_range, resource_list, resource_quota, resource_quota_status, resource_quota_update,
 };
-pub(crate) use service::{service, service_update};
+pub(crate) use scheduling::tolerations;
+pub(crate) use service::{service, service_status, service_update, service_warnings};
 pub(crate) use volume::csi_driver_name;
 pub(crate) use workload::{
     at_most_all, daemon_set, daemon_set_update, deployment, deployment_update, int_or_percent,

@@ -1,6 +1,6 @@
 //! Checks of persistent volumes and of claims to them.
 
-use super::pod::node_selector;
+use super::scheduling::node_selector;
 use super::{Errors, Path, label_selector};
 use crate::values::{at, items, members, same, set, take, text};
 use consort_object::names;

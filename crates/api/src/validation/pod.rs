@@ -1,21 +1,34 @@
-//! Checks of pods, pod templates, and changes of pods.
+//! Checks of pods and pod templates.
 
-use super::container::{Role, Surroundings, container, identity, resources, without_image};
-use super::{Errors, Path, label_selector, labels};
-use crate::values::{at, flag, int, items, items_mut, members, take, text};
+use super::container::{Role, Surroundings, container, resources};
+use super::scheduling::scheduling;
+use super::{Errors, Path, resource_list, security};
+use crate::values::{at, flag, int, items, text};
 use consort_object::names;
 use serde_json::Value;
 use std::collections::HashSet;
 
 const RESTART_POLICIES: &[&str] = &["Always", "OnFailure", "Never"];
 const DNS_POLICIES: &[&str] = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
-const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
-const NODE_OPERATORS: &[&str] = &["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"];
-const CHANGEABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
-/// Check a pod.
+/// Check a new pod.
 pub(crate) fn pod(pod: &Value, here: &Path<'_>, errors: &mut Errors) {
-    pod_spec(&pod["spec"], &here.field("spec"), errors);
+    let here = here.field("spec");
+    let spec = &pod["spec"];
+    pod_spec(spec, &here, errors);
+    if !items(spec, &["ephemeralContainers"]).is_empty() {
+        errors.forbidden(
+            &here.field("ephemeralContainers"),
+            "cannot be set on create",
+        );
+    }
+    let gated = !items(spec, &["schedulingGates"]).is_empty();
+    if gated && !text(spec, &["nodeName"]).is_empty() {
+        errors.forbidden(
+            &here.field("nodeName"),
+            "cannot be set until all schedulingGates have been cleared",
+        );
+    }
 }
 
 /// Check a pod template.
@@ -36,6 +49,7 @@ pub(super) fn pod_spec(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
     let volumes = super::volume::volumes(spec, &here.field("volumes"), errors);
     let mut around = Surroundings {
         volumes,
+        claims: claims(spec),
         names: HashSet::new(),
         host_ports: HashSet::new(),
     };
@@ -56,25 +70,48 @@ pub(super) fn pod_spec(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
             container(value, role, &mut around, &place.index(index), errors);
         }
     }
+    targets(spec, &here.field("ephemeralContainers"), errors);
     host_network_ports(spec, here, errors);
     let policy = text(spec, &["restartPolicy"]);
     errors.one_of(&here.field("restartPolicy"), policy, RESTART_POLICIES);
     dns(spec, here, errors);
+    shared_with_host(spec, here, errors);
     if let Some(context) = at(spec, &["securityContext"]) {
-        identity(context, &here.field("securityContext"), errors);
-        let list = here.field("securityContext");
-        let list = list.field("sysctls");
-        for (index, sysctl) in items(context, &["sysctls"]).iter().enumerate() {
-            if text(sysctl, &["name"]).is_empty() {
-                errors.required(&list.index(index).field("name"), "");
-            }
-        }
+        security::pod(context, spec, &here.field("securityContext"), errors);
     }
     if let Some(value) = at(spec, &["resources"]) {
         resources(value, &here.field("resources"), errors);
     }
     simple_fields(spec, here, errors);
+    lists(spec, here, errors);
     scheduling(spec, here, errors);
+    operating_system(spec, here, errors);
+}
+
+/// The volumes that may be raw devices: those that claims give.
+fn claims(spec: &Value) -> HashSet<&str> {
+    items(spec, &["volumes"])
+        .iter()
+        .filter(|volume| {
+            at(volume, &["persistentVolumeClaim"]).is_some() || at(volume, &["ephemeral"]).is_some()
+        })
+        .map(|volume| text(volume, &["name"]))
+        .collect()
+}
+
+/// An ephemeral container may be pointed at one of the others.
+fn targets(spec: &Value, list: &Path<'_>, errors: &mut Errors) {
+    let others: HashSet<&str> = ["containers", "initContainers"]
+        .iter()
+        .flat_map(|list| items(spec, &[list]))
+        .map(|container| text(container, &["name"]))
+        .collect();
+    for (index, container) in items(spec, &["ephemeralContainers"]).iter().enumerate() {
+        let target = text(container, &["targetContainerName"]);
+        if !target.is_empty() && !others.contains(target) {
+            errors.not_found(&list.index(index).field("targetContainerName"), target);
+        }
+    }
 }
 
 fn host_network_ports(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
@@ -102,63 +139,119 @@ fn dns(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
     let policy = text(spec, &["dnsPolicy"]);
     errors.one_of(&here.field("dnsPolicy"), policy, DNS_POLICIES);
     let config = here.field("dnsConfig");
+    let list = config.field("nameservers");
     let servers = items(spec, &["dnsConfig", "nameservers"]);
-    if policy == "None" && servers.is_empty() {
-        errors.required(
-            &config.field("nameservers"),
-            "must provide at least one DNS nameserver when `dnsPolicy` is None",
-        );
+    if policy == "None" {
+        if at(spec, &["dnsConfig"]).is_none() {
+            errors.required(&config, "must provide `dnsConfig` when `dnsPolicy` is None");
+            return;
+        }
+        if servers.is_empty() {
+            errors.required(
+                &list,
+                "must provide at least one DNS nameserver when `dnsPolicy` is None",
+            );
+        }
     }
     if servers.len() > 3 {
         errors.invalid(
-            &config.field("nameservers"),
-            Value::Array(servers.to_vec()),
+            &list,
+            servers.to_vec(),
             "must not have more than 3 nameservers",
         );
     }
-    let list = config.field("nameservers");
     for (index, server) in servers.iter().enumerate() {
-        let server = server.as_str().unwrap_or_default();
-        if server.parse::<std::net::IpAddr>().is_err() {
-            errors.invalid(
-                &list.index(index),
-                server,
-                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-            );
+        errors.ip(&list.index(index), server.as_str().unwrap_or_default());
+    }
+    let list = config.field("searches");
+    let searches = items(spec, &["dnsConfig", "searches"]);
+    if searches.len() > 32 {
+        errors.invalid(
+            &list,
+            searches.to_vec(),
+            "must not have more than 32 search paths",
+        );
+    }
+    let texts: Vec<&str> = searches.iter().filter_map(Value::as_str).collect();
+    if texts.join(" ").len() > 2048 {
+        errors.invalid(
+            &list,
+            searches.to_vec(),
+            "must not have more than 2048 characters (including spaces) in the search list",
+        );
+    }
+    for (index, search) in texts.iter().enumerate() {
+        let plain = search.strip_suffix('.').unwrap_or(search);
+        if *search == "." {
+            continue;
+        }
+        // Underscores are not allowed in names of this cluster's objects, but elsewhere they are.
+        let relaxed: String = plain.replace('_', "-");
+        let relaxed = relaxed.trim_matches('-');
+        errors.check(
+            &list.index(index),
+            search,
+            names::dns1123_subdomain(relaxed),
+        );
+    }
+    let list = config.field("options");
+    for (index, option) in items(spec, &["dnsConfig", "options"]).iter().enumerate() {
+        if text(option, &["name"]).is_empty() {
+            errors.required(&list.index(index), "must not be empty");
+        }
+    }
+}
+
+/// What a pod shares with its host, and what contradicts that.
+fn shared_with_host(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
+    if flag(spec, &["shareProcessNamespace"]) && flag(spec, &["hostPID"]) {
+        errors.invalid(
+            &here.field("shareProcessNamespace"),
+            true,
+            "ShareProcessNamespace and HostPID cannot both be enabled",
+        );
+    }
+    if at(spec, &["hostUsers"]).and_then(Value::as_bool) == Some(false) {
+        for field in ["hostNetwork", "hostPID", "hostIPC"] {
+            if flag(spec, &[field]) {
+                errors.forbidden(&here.field(field), "when `hostUsers` is false");
+            }
         }
     }
 }
 
 fn simple_fields(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
-    let account = text(spec, &["serviceAccountName"]);
-    if !account.is_empty() {
-        errors.check(
-            &here.field("serviceAccountName"),
-            account,
-            names::dns1123_subdomain(account),
-        );
-    }
-    let node = text(spec, &["nodeName"]);
-    if !node.is_empty() {
-        errors.check(
-            &here.field("nodeName"),
-            node,
-            names::dns1123_subdomain(node),
+    for field in [
+        "serviceAccountName",
+        "nodeName",
+        "priorityClassName",
+        "runtimeClassName",
+    ] {
+        errors.optional(
+            &here.field(field),
+            text(spec, &[field]),
+            names::dns1123_subdomain,
         );
     }
     for field in ["hostname", "subdomain"] {
-        let value = text(spec, &[field]);
-        if !value.is_empty() {
-            errors.check(&here.field(field), value, names::dns1123_label(value));
-        }
-    }
-    let class = text(spec, &["priorityClassName"]);
-    if !class.is_empty() {
-        errors.check(
-            &here.field("priorityClassName"),
-            class,
-            names::dns1123_subdomain(class),
+        errors.optional(
+            &here.field(field),
+            text(spec, &[field]),
+            names::dns1123_label,
         );
+    }
+    if let Some(name) = at(spec, &["hostnameOverride"]).and_then(Value::as_str) {
+        let place = here.field("hostnameOverride");
+        errors.check(&place, name, names::dns1123_subdomain(name));
+        if name.len() > 64 {
+            errors.too_long(&place, 64);
+        }
+        if flag(spec, &["setHostnameAsFQDN"]) {
+            errors.forbidden(&place, "cannot be set when setHostnameAsFQDN is true");
+        }
+        if flag(spec, &["hostNetwork"]) {
+            errors.forbidden(&place, "cannot be set when hostNetwork is true");
+        }
     }
     if let Some(seconds) = at(spec, &["activeDeadlineSeconds"]).and_then(Value::as_i64) {
         errors.between(
@@ -168,407 +261,198 @@ fn simple_fields(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
             i64::from(i32::MAX),
         );
     }
-    let list = here.field("imagePullSecrets");
-    for (index, secret) in items(spec, &["imagePullSecrets"]).iter().enumerate() {
-        if text(secret, &["name"]).is_empty() {
-            errors.required(&list.index(index).field("name"), "");
-        }
+    if let Some(policy) = at(spec, &["preemptionPolicy"]).and_then(Value::as_str) {
+        errors.supported(
+            &here.field("preemptionPolicy"),
+            policy,
+            &["Never", "PreemptLowerPriority"],
+        );
+    }
+    if let Some(overhead) = at(spec, &["overhead"]) {
+        resource_list(overhead, &here.field("overhead"), errors);
+    }
+}
+
+fn lists(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
+    let list = here.field("readinessGates");
+    for (index, gate) in items(spec, &["readinessGates"]).iter().enumerate() {
+        let kind = text(gate, &["conditionType"]);
+        errors.check(
+            &list.index(index).field("conditionType"),
+            kind,
+            names::qualified_name(kind),
+        );
     }
     let list = here.field("hostAliases");
     for (index, alias) in items(spec, &["hostAliases"]).iter().enumerate() {
         let place = list.index(index);
-        let ip = text(alias, &["ip"]);
-        if ip.parse::<std::net::IpAddr>().is_err() {
-            errors.invalid(
-                &place.field("ip"),
-                ip,
-                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-            );
-        }
-        let names_list = place.field("hostnames");
+        errors.ip(&place.field("ip"), text(alias, &["ip"]));
+        let hosts = place.field("hostnames");
         for (index, name) in items(alias, &["hostnames"]).iter().enumerate() {
             let name = name.as_str().unwrap_or_default();
-            errors.check(
-                &names_list.index(index),
-                name,
-                names::dns1123_subdomain(name),
-            );
+            errors.check(&hosts.index(index), name, names::dns1123_subdomain(name));
         }
     }
-    let gates = here.field("schedulingGates");
+    let list = here.field("resourceClaims");
     let mut seen = HashSet::new();
-    for (index, gate) in items(spec, &["schedulingGates"]).iter().enumerate() {
-        let name = text(gate, &["name"]);
-        errors.check(&gates.index(index), name, names::qualified_name(name));
-        if !seen.insert(name) {
-            errors.duplicate(&gates.index(index), name);
-        }
-    }
-}
-
-fn scheduling(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
-    if let Some(selector) = at(spec, &["nodeSelector"]) {
-        labels(selector, &here.field("nodeSelector"), errors);
-    }
-    tolerations(spec, &here.field("tolerations"), errors);
-    if let Some(affinity) = at(spec, &["affinity"]) {
-        self::affinity(affinity, &here.field("affinity"), errors);
-    }
-    let list = here.field("topologySpreadConstraints");
-    for (index, constraint) in items(spec, &["topologySpreadConstraints"])
-        .iter()
-        .enumerate()
-    {
+    for (index, claim) in items(spec, &["resourceClaims"]).iter().enumerate() {
         let place = list.index(index);
-        if int(constraint, &["maxSkew"]) <= 0 {
-            errors.invalid(
-                &place.field("maxSkew"),
-                int(constraint, &["maxSkew"]),
-                "must be greater than zero",
-            );
+        let name = text(claim, &["name"]);
+        errors.named(&place.field("name"), name, names::dns1123_label);
+        if !name.is_empty() && !seen.insert(name) {
+            errors.duplicate(&place.field("name"), name);
         }
-        if text(constraint, &["topologyKey"]).is_empty() {
-            errors.required(&place.field("topologyKey"), "can not be empty");
-        }
-        let action = text(constraint, &["whenUnsatisfiable"]);
-        let known = ["DoNotSchedule", "ScheduleAnyway"];
-        if !known.contains(&action) {
-            errors.not_supported(&place.field("whenUnsatisfiable"), action, &known);
-        }
-        if let Some(selector) = at(constraint, &["labelSelector"]) {
-            label_selector(selector, &place.field("labelSelector"), errors);
-        }
-    }
-}
-
-/// Check the list `tolerations`.
-pub(crate) fn tolerations(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
-    for (index, toleration) in items(spec, &["tolerations"]).iter().enumerate() {
-        self::toleration(toleration, &here.index(index), errors);
-    }
-}
-
-fn toleration(toleration: &Value, here: &Path<'_>, errors: &mut Errors) {
-    let (key, operator) = (text(toleration, &["key"]), text(toleration, &["operator"]));
-    if key.is_empty() {
-        if operator != "Exists" {
-            errors.invalid(
-                &here.field("operator"),
-                operator,
-                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
-            );
-        }
-    } else {
-        errors.check(&here.field("key"), key, names::qualified_name(key));
-    }
-    let effect = text(toleration, &["effect"]);
-    if at(toleration, &["tolerationSeconds"]).is_some() && effect != "NoExecute" {
-        errors.invalid(
-            &here.field("effect"),
-            effect,
-            "effect must be 'NoExecute' when `tolerationSeconds` is set",
-        );
-    }
-    let value = text(toleration, &["value"]);
-    match operator {
-        "Exists" => {
-            if !value.is_empty() {
-                errors.invalid(
-                    &here.field("operator"),
-                    value,
-                    "value must be empty when `operator` is 'Exists'",
-                );
-            }
-        }
-        "" | "Equal" => errors.check(&here.field("operator"), value, names::label_value(value)),
-        _ => errors.not_supported(&here.field("operator"), operator, &["Equal", "Exists"]),
-    }
-    if !effect.is_empty() && !EFFECTS.contains(&effect) {
-        errors.not_supported(&here.field("effect"), effect, EFFECTS);
-    }
-}
-
-fn affinity(affinity: &Value, here: &Path<'_>, errors: &mut Errors) {
-    if let Some(node) = at(affinity, &["nodeAffinity"]) {
-        let here = here.field("nodeAffinity");
-        let required = "requiredDuringSchedulingIgnoredDuringExecution";
-        if let Some(selector) = at(node, &[required]) {
-            node_selector(selector, &here.field(required), errors);
-        }
-        let list = here.field("preferredDuringSchedulingIgnoredDuringExecution");
-        let preferred = items(node, &["preferredDuringSchedulingIgnoredDuringExecution"]);
-        for (index, weighted) in preferred.iter().enumerate() {
-            let place = list.index(index);
-            weight(weighted, &place, errors);
-            node_term(&weighted["preference"], &place.field("preference"), errors);
-        }
-    }
-    for kind in ["podAffinity", "podAntiAffinity"] {
-        let Some(value) = at(affinity, &[kind]) else {
-            continue;
-        };
-        let here = here.field(kind);
-        let list = here.field("requiredDuringSchedulingIgnoredDuringExecution");
-        let required = items(value, &["requiredDuringSchedulingIgnoredDuringExecution"]);
-        for (index, term) in required.iter().enumerate() {
-            pod_term(term, &list.index(index), errors);
-        }
-        let list = here.field("preferredDuringSchedulingIgnoredDuringExecution");
-        let preferred = items(value, &["preferredDuringSchedulingIgnoredDuringExecution"]);
-        for (index, weighted) in preferred.iter().enumerate() {
-            let place = list.index(index);
-            weight(weighted, &place, errors);
-            pod_term(
-                &weighted["podAffinityTerm"],
-                &place.field("podAffinityTerm"),
-                errors,
-            );
+        let sources = ["resourceClaimName", "resourceClaimTemplateName"]
+            .iter()
+            .filter(|field| at(claim, &[field]).is_some())
+            .count();
+        match sources {
+            0 => errors.invalid(
+                &place,
+                claim.clone(),
+                "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+            ),
+            1 => {}
+            _ => errors.invalid(
+                &place,
+                claim.clone(),
+                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
+            ),
         }
     }
 }
 
-/// Check which nodes are meant.
-pub(crate) fn node_selector(selector: &Value, here: &Path<'_>, errors: &mut Errors) {
-    let place = here.field("nodeSelectorTerms");
-    let terms = items(selector, &["nodeSelectorTerms"]);
-    if terms.is_empty() {
-        errors.required(&place, "must have at least one node selector term");
-    }
-    for (index, term) in terms.iter().enumerate() {
-        node_term(term, &place.index(index), errors);
-    }
-}
+/// Fields of a pod's spec that mean something on Linux alone.
+const LINUX_ONLY: [&str; 4] = ["hostPID", "hostIPC", "hostUsers", "shareProcessNamespace"];
+const LINUX_CONTEXT: [&str; 10] = [
+    "appArmorProfile",
+    "seLinuxOptions",
+    "seccompProfile",
+    "fsGroup",
+    "fsGroupChangePolicy",
+    "sysctls",
+    "runAsUser",
+    "runAsGroup",
+    "supplementalGroups",
+    "supplementalGroupsPolicy",
+];
+const LINUX_CONTAINER: [&str; 9] = [
+    "appArmorProfile",
+    "seLinuxOptions",
+    "seccompProfile",
+    "capabilities",
+    "readOnlyRootFilesystem",
+    "privileged",
+    "allowPrivilegeEscalation",
+    "procMount",
+    "runAsUser",
+];
 
-fn weight(weighted: &Value, here: &Path<'_>, errors: &mut Errors) {
-    let number = int(weighted, &["weight"]);
-    if !(1..=100).contains(&number) {
-        errors.invalid(&here.field("weight"), number, "must be in the range 1-100");
-    }
-}
-
-fn node_term(term: &Value, here: &Path<'_>, errors: &mut Errors) {
-    for list in ["matchExpressions", "matchFields"] {
-        let place = here.field(list);
-        for (index, expression) in items(term, &[list]).iter().enumerate() {
-            let place = place.index(index);
-            let operator = text(expression, &["operator"]);
-            let values = items(expression, &["values"]).len();
-            match operator {
-                "In" | "NotIn" if values == 0 => errors.required(
-                    &place.field("values"),
-                    "must be specified when `operator` is 'In' or 'NotIn'",
-                ),
-                "Exists" | "DoesNotExist" if values > 0 => errors.forbidden(
-                    &place.field("values"),
-                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-                ),
-                "Gt" | "Lt" if values != 1 => errors.required(
-                    &place.field("values"),
-                    "must be specified single value when `operator` is 'Lt' or 'Gt'",
-                ),
-                _ if !NODE_OPERATORS.contains(&operator) => errors.invalid(
-                    &place.field("operator"),
-                    operator,
-                    "not a valid selector operator",
-                ),
-                _ => {}
-            }
-            let key = text(expression, &["key"]);
-            if list == "matchExpressions" {
-                errors.check(&place.field("key"), key, names::qualified_name(key));
-            } else if key != "metadata.name" {
-                errors.invalid(&place.field("key"), key, "not a valid field selector key");
-            }
-        }
-    }
-}
-
-fn pod_term(term: &Value, here: &Path<'_>, errors: &mut Errors) {
-    if let Some(selector) = at(term, &["labelSelector"]) {
-        label_selector(selector, &here.field("labelSelector"), errors);
-    }
-    let key = text(term, &["topologyKey"]);
-    if key.is_empty() {
-        errors.required(&here.field("topologyKey"), "can not be empty");
-    } else {
-        errors.check(&here.field("topologyKey"), key, names::qualified_name(key));
-    }
-}
-
-/// Check a change of a pod: only a few fields of its spec may change.
-pub(crate) fn pod_update(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
-    let here = here.field("spec");
-    let (mut new_spec, mut old_spec) = (new["spec"].clone(), old["spec"].clone());
-    for list in ["containers", "initContainers"] {
-        let place = here.field(list);
-        if items(&new_spec, &[list]).len() != items(&old_spec, &[list]).len() {
-            errors.forbidden(&place, "pod updates may not add or remove containers");
-            return;
-        }
-        for (index, container) in items(&new_spec, &[list]).iter().enumerate() {
-            if text(container, &["image"]).is_empty() {
-                errors.required(&place.index(index).field("image"), "");
-            }
-        }
-    }
-    deadline(&new_spec, &old_spec, &here, errors);
-    tolerations_only_grow(&new_spec, &old_spec, &here.field("tolerations"), errors);
-    gates_only_shrink(&new_spec, &old_spec, &here.field("schedulingGates"), errors);
-    if !errors.0.is_empty() {
+fn operating_system(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
+    let Some(system) = at(spec, &["os"]) else {
+        return;
+    };
+    let name = text(system, &["name"]);
+    let place = here.field("os");
+    if name.is_empty() {
+        errors.required(&place.field("name"), "cannot be empty");
         return;
     }
-    let gated = !items(&old_spec, &["schedulingGates"]).is_empty();
-    for spec in [&mut new_spec, &mut old_spec] {
-        for list in ["containers", "initContainers"] {
-            items_mut(spec, list).for_each(without_image);
+    errors.supported(&place.field("name"), name, &["linux", "windows"]);
+    let context = here.field("securityContext");
+    if name == "linux" {
+        let unset = "windows options cannot be set for a linux pod";
+        if at(spec, &["securityContext", "windowsOptions"]).is_some() {
+            errors.forbidden(&context.field("windowsOptions"), unset);
         }
-        for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
-            take(spec, field);
-        }
-        if gated {
-            // A gated pod may still be told where it can run.
-            take(spec, "nodeSelector");
-            take(spec, "affinity");
-        }
+        each_context(spec, here, errors, |own, place, errors| {
+            if at(own, &["windowsOptions"]).is_some() {
+                errors.forbidden(&place.field("windowsOptions"), unset);
+            }
+        });
     }
-    if int(&old_spec, &["terminationGracePeriodSeconds"]) < 0
-        && int(&new_spec, &["terminationGracePeriodSeconds"]) == 1
-    {
-        take(&mut new_spec, "terminationGracePeriodSeconds");
-        take(&mut old_spec, "terminationGracePeriodSeconds");
-    }
-    if new_spec != old_spec {
-        errors.forbidden(&here, CHANGEABLE);
-    }
-}
-
-fn deadline(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
-    let seconds = |spec| at(spec, &["activeDeadlineSeconds"]).and_then(Value::as_i64);
-    let place = here.field("activeDeadlineSeconds");
-    match (seconds(new), seconds(old)) {
-        (Some(new), _) if new < 0 || new > i64::from(i32::MAX) => {
-            errors.between(&place, new, 0, i64::from(i32::MAX));
+    if name == "windows" {
+        let unset = "cannot be set for a windows pod";
+        for field in LINUX_ONLY {
+            if at(spec, &[field]).is_some_and(|value| value != &Value::Bool(false)) {
+                errors.forbidden(&here.field(field), unset);
+            }
         }
-        (Some(new), Some(old)) if new > old => {
-            errors.invalid(&place, new, "must be less than or equal to previous value");
+        for field in LINUX_CONTEXT {
+            if at(spec, &["securityContext", field]).is_some() {
+                errors.forbidden(&context.field(field), unset);
+            }
         }
-        (None, Some(_)) => errors.invalid(
-            &place,
-            Value::Null,
-            "must not update from a positive integer to nil value",
-        ),
-        _ => {}
+        each_context(spec, here, errors, |own, place, errors| {
+            for field in LINUX_CONTAINER.iter().chain(&["runAsGroup"]) {
+                if at(own, &[field]).is_some() {
+                    errors.forbidden(&place.field(field), unset);
+                }
+            }
+        });
     }
 }
 
-fn tolerations_only_grow(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
-    let key = |toleration: &Value| {
-        let mut rest = toleration.clone();
-        take(&mut rest, "tolerationSeconds");
-        rest
-    };
-    let have: Vec<Value> = items(new, &["tolerations"]).iter().map(key).collect();
-    for toleration in items(old, &["tolerations"]) {
-        if !have.contains(&key(toleration)) {
-            errors.forbidden(
-                here,
-                "existing toleration can not be modified except its tolerationSeconds",
-            );
-            return;
-        }
-    }
-    for (index, value) in items(new, &["tolerations"]).iter().enumerate() {
-        toleration(value, &here.index(index), errors);
-    }
-}
-
-fn gates_only_shrink(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
-    let before = items(old, &["schedulingGates"]);
-    for gate in items(new, &["schedulingGates"]) {
-        if !before.contains(gate) {
-            errors.forbidden(
-                here,
-                "only deletion is allowed, but found new scheduling gate",
-            );
-            return;
-        }
-    }
-}
-
-/// Check a change through the `ephemeralcontainers` subresource: they may only be added.
-pub(crate) fn ephemeral_containers_update(
-    new: &Value,
-    old: &Value,
+fn each_context(
+    spec: &Value,
     here: &Path<'_>,
     errors: &mut Errors,
+    check: impl Fn(&Value, &Path<'_>, &mut Errors),
 ) {
-    let here = here.field("spec");
-    pod_spec(&new["spec"], &here, errors);
-    let place = here.field("ephemeralContainers");
-    let have = items(new, &["spec", "ephemeralContainers"]);
-    for container in items(old, &["spec", "ephemeralContainers"]) {
-        let name = text(container, &["name"]);
-        match have.iter().find(|other| text(other, &["name"]) == name) {
-            None => errors.forbidden(
-                &place,
-                format!("existing ephemeral containers \"{name}\" may not be removed\n"),
-            ),
-            Some(other) if other != container => errors.forbidden(
-                &place,
-                format!("existing ephemeral containers \"{name}\" may not be changed\n"),
-            ),
-            Some(_) => {}
+    for field in ["containers", "initContainers", "ephemeralContainers"] {
+        let list = here.field(field);
+        for (index, container) in items(spec, &[field]).iter().enumerate() {
+            if let Some(context) = at(container, &["securityContext"]) {
+                let place = list.index(index);
+                check(context, &place.field("securityContext"), errors);
+            }
         }
     }
 }
 
-/// Check a change through the `resize` subresource: only what containers ask for and may use.
-pub(crate) fn resize(new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
-    let here = here.field("spec");
-    pod_spec(&new["spec"], &here, errors);
-    if crate::defaults::qos_class(new) != text(old, &["status", "qosClass"]) {
-        errors.invalid(
-            &here,
-            crate::defaults::qos_class(new),
-            "Pod QOS Class may not change as a result of resizing",
-        );
-    }
-    for list in ["containers", "initContainers"] {
-        let place = here.field(list);
-        let before = items(old, &["spec", list]);
-        for (index, (after, before)) in items(new, &["spec", list]).iter().zip(before).enumerate() {
-            let place = place.index(index);
-            let restartable = list == "containers" || text(after, &["restartPolicy"]) == "Always";
-            let changed = at(after, &["resources"]) != at(before, &["resources"]);
-            if changed && !restartable {
-                errors.forbidden(
-                    &place.field("resources"),
-                    "only cpu and memory resources of containers and sidecars are mutable",
-                );
+/// What upstream warns of in a pod (or, below `at`, in a template) that it takes all the same.
+pub(crate) fn pod_warnings(spec: &Value, at_spec: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for field in ["containers", "initContainers"] {
+        for (index, container) in items(spec, &[field]).iter().enumerate() {
+            let place = format!("{at_spec}.{field}[{index}]");
+            let mut seen = HashSet::new();
+            for (index, variable) in items(container, &["env"]).iter().enumerate() {
+                let name = text(variable, &["name"]);
+                if !seen.insert(name) {
+                    all.push(format!("{place}.env[{index}]: hides previous definition of {name:?}, which may be dropped when using apply"));
+                }
             }
-            resized(after, before, &place.field("resources"), errors);
-        }
-    }
-}
-
-/// Only processor and memory may change, and what is there may not be taken away.
-fn resized(after: &Value, before: &Value, here: &Path<'_>, errors: &mut Errors) {
-    for list in ["limits", "requests"] {
-        let place = here.field(list);
-        for (name, amount) in members(before, &["resources", list]) {
-            let now = at(after, &["resources", list, name]);
-            let fixed = !matches!(name, "cpu" | "memory");
-            if now.is_none() {
-                errors.forbidden(&place, format!("resource {list} cannot be removed"));
-            } else if fixed && now != Some(amount) {
-                errors.forbidden(&place, "only cpu and memory resources are mutable");
-            }
-        }
-        for (name, _) in members(after, &["resources", list]) {
-            if !matches!(name, "cpu" | "memory") && at(before, &["resources", list, name]).is_none()
-            {
-                errors.forbidden(&place, "only cpu and memory resources are mutable");
+            for list in ["limits", "requests"] {
+                for (name, amount) in crate::values::members(container, &["resources", list]) {
+                    let fraction = amount.as_str().is_some_and(|amount| {
+                        (name == "memory" || name == "ephemeral-storage") && amount.ends_with('m')
+                    });
+                    if fraction {
+                        all.push(format!(
+                            "{place}.resources.{list}[{name}]: fractional byte value {:?} is invalid, must be an integer",
+                            amount.as_str().unwrap_or_default()
+                        ));
+                    }
+                }
             }
         }
     }
+    for (index, secret) in items(spec, &["imagePullSecrets"]).iter().enumerate() {
+        if text(secret, &["name"]).is_empty() {
+            all.push(format!(
+                "{at_spec}.imagePullSecrets[{index}]: invalid empty name \"\""
+            ));
+        }
+    }
+    for (index, alias) in items(spec, &["hostAliases"]).iter().enumerate() {
+        if text(alias, &["ip"]).is_empty() {
+            all.push(format!("{at_spec}.hostAliases[{index}].ip: required"));
+        }
+    }
+    let seconds = int(spec, &["terminationGracePeriodSeconds"]);
+    if seconds < 0 {
+        all.push(format!("{at_spec}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"));
+    }
+    all
 }
