@@ -103,7 +103,8 @@ pub(crate) struct Qualifier {
 
 /// How a step is chosen.
 pub(crate) enum Step {
-    Field(Arc<str>),
+    /// By name; beside it the property's name that it stands for, if it stands for one.
+    Field(Arc<str>, Option<Arc<str>>),
     Index(Value<'static>),
     /// By a value that is worked out.
     Dynamic(Code),

@@ -153,7 +153,15 @@ impl Decl {
 
     /// The declaration of an object's property by its JSON name, if there is one.
     pub fn property(&self, name: &str) -> Option<&Decl> {
-        self.0.properties.get(name).map(|property| &property.decl)
+        let properties = &self.0.properties;
+        if properties.len() > 8 {
+            return properties.get(name).map(|property| &property.decl);
+        }
+        // Quicker than hashing for the few that most objects have.
+        properties
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, property)| &property.decl)
     }
 
     /// Whether `null` is a value of it.

@@ -349,7 +349,7 @@ impl<'r, 'a> Run<'r, 'a> {
 
     fn missing(&mut self, value: &Value<'a>, qualifier: &'a Qualifier) -> EvalError {
         let key = match &qualifier.step {
-            Step::Field(name) => name.to_string(),
+            Step::Field(name, _) => name.to_string(),
             Step::Index(key) => display(key),
             // The step was worked out a moment ago without failing; what it cost is not charged again.
             Step::Dynamic(code) => {
@@ -368,7 +368,10 @@ impl<'r, 'a> Run<'r, 'a> {
     /// One step; none when there is nothing.
     fn step(&mut self, value: &Value<'a>, qualifier: &'a Qualifier) -> Result<Option<Value<'a>>> {
         match &qualifier.step {
-            Step::Field(name) => self.field(value, name),
+            Step::Field(name, property) => match value {
+                Value::Map(map) => map.known_field(name, property.as_deref()),
+                value => self.field(value, name),
+            },
             Step::Index(key) => index(value, key),
             Step::Dynamic(code) => {
                 let key = match code {

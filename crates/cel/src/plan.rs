@@ -71,7 +71,7 @@ impl Planner<'_> {
             } => {
                 let operand = self.code(*operand)?;
                 let step = Qualifier {
-                    step: Step::Field(field.clone()),
+                    step: field_step(field.clone()),
                     optional: false,
                 };
                 extend(operand, step, *test)
@@ -176,7 +176,7 @@ impl Planner<'_> {
             "_[_]" | "_[?_]" | "_?._" => {
                 let (operand, index) = (next(), next());
                 let step = match index {
-                    Code::Const(Value::String(text)) => Step::Field((*text).into()),
+                    Code::Const(Value::String(text)) => field_step((*text).into()),
                     Code::Const(value) => Step::Index(value),
                     other => Step::Dynamic(other),
                 };
@@ -331,6 +331,17 @@ fn unplaced(message: String) -> Fault {
         place: NOWHERE,
         message,
     }
+}
+
+fn field_step(name: Arc<str>) -> Step {
+    let property = crate::unescape(&name).map(|property| {
+        if *property == *name {
+            name.clone()
+        } else {
+            property.into()
+        }
+    });
+    Step::Field(name, property)
 }
 
 /// A step further on a way, or the first one from another kind of value.

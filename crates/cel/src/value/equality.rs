@@ -70,6 +70,11 @@ fn lists(a: &List<'_>, b: &List<'_>, work: &mut Work) -> Result<bool, EvalError>
     if a.len() != b.len() {
         return Ok(false);
     }
+    if let (List::Json(items, _), List::Json(others, _)) = (a, b)
+        && same_items(items, others, work)?
+    {
+        return Ok(true);
+    }
     match a.kind() {
         ListKind::Atomic => {}
         ListKind::Set => {
@@ -114,6 +119,11 @@ fn maps<'a>(a: &Map<'a>, b: &Map<'a>, work: &mut Work) -> Result<bool, EvalError
     if a.len() != b.len() {
         return Ok(false);
     }
+    if let (Map::Json(entries, _), Map::Json(others, _)) = (a, b)
+        && same_entries(entries, others, work)?
+    {
+        return Ok(true);
+    }
     work.spend(a.len())?;
     if let (Map::Json(entries, Some(decl)), Map::Json(others, other_decl)) = (a, b)
         && decl.values().is_none()
@@ -153,6 +163,50 @@ fn maps<'a>(a: &Map<'a>, b: &Map<'a>, work: &mut Work) -> Result<bool, EvalError
                 }
             }
             (None, None) => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Whether two pieces of JSON are written the same, which settles most comparisons without reading them by their schema.
+fn same(a: &serde_json::Value, b: &serde_json::Value, work: &mut Work) -> Result<bool, EvalError> {
+    match (a, b) {
+        (serde_json::Value::Array(a), serde_json::Value::Array(b)) => {
+            Ok(a.len() == b.len() && same_items(a, b, work)?)
+        }
+        (serde_json::Value::Object(a), serde_json::Value::Object(b)) => {
+            Ok(a.len() == b.len() && same_entries(a, b, work)?)
+        }
+        (serde_json::Value::String(a), serde_json::Value::String(b)) => {
+            work.spend(a.len() / 64)?;
+            Ok(a == b)
+        }
+        (a, b) => Ok(a == b),
+    }
+}
+
+fn same_items(
+    a: &[serde_json::Value],
+    b: &[serde_json::Value],
+    work: &mut Work,
+) -> Result<bool, EvalError> {
+    for (a, b) in a.iter().zip(b) {
+        work.spend(1)?;
+        if !same(a, b, work)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+type Entries = serde_json::Map<String, serde_json::Value>;
+
+fn same_entries(a: &Entries, b: &Entries, work: &mut Work) -> Result<bool, EvalError> {
+    for (name, a) in a {
+        work.spend(1)?;
+        match b.get(name) {
+            Some(b) if same(a, b, work)? => {}
             _ => return Ok(false),
         }
     }

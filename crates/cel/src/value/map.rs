@@ -100,6 +100,20 @@ pub enum Map<'a> {
 /// What looking a key up gave.
 pub(crate) type Found<'a> = Result<Option<Value<'a>>, EvalError>;
 
+/// An entry of a JSON object. Most objects are so small that looking at every key is quicker than hashing one.
+fn entry<'a>(
+    entries: &'a serde_json::Map<String, serde_json::Value>,
+    name: &str,
+) -> Option<&'a serde_json::Value> {
+    if entries.len() > 8 {
+        return entries.get(name);
+    }
+    entries
+        .iter()
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+}
+
 impl<'a> Map<'a> {
     /// How many entries it has.
     pub fn len(&self) -> usize {
@@ -118,25 +132,34 @@ impl<'a> Map<'a> {
     /// null is as good as absent.
     pub(crate) fn field(&self, name: &str) -> Found<'a> {
         match self {
-            Map::Json(entries, None) => Ok(entries.get(name).map(json::untyped)),
-            Map::Json(entries, Some(decl)) => {
-                if let Some(values) = decl.values() {
-                    return entries
-                        .get(name)
-                        .map(|value| json::read(value, values))
-                        .transpose();
+            Map::Json(entries, Some(decl)) if decl.values().is_none() => {
+                match unescape_borrowed(name) {
+                    Some(property) => property_of(entries, decl, &property),
+                    None => Ok(None),
                 }
-                let Some(name) = unescape_borrowed(name) else {
-                    return Ok(None);
-                };
-                let (Some(value), Some(field)) = (entries.get(&*name), decl.property(&name)) else {
-                    return Ok(None);
-                };
-                if value.is_null() {
-                    return Ok(None);
-                }
-                json::read(value, field).map(Some)
             }
+            _ => self.plain(name),
+        }
+    }
+
+    /// The same for a name whose unescaped form is known beforehand (none: it is not one).
+    pub(crate) fn known_field(&self, name: &str, property: Option<&str>) -> Found<'a> {
+        match (self, property) {
+            (Map::Json(entries, Some(decl)), Some(property)) if decl.values().is_none() => {
+                property_of(entries, decl, property)
+            }
+            (Map::Json(_, Some(decl)), None) if decl.values().is_none() => Ok(None),
+            _ => self.plain(name),
+        }
+    }
+
+    fn plain(&self, name: &str) -> Found<'a> {
+        match self {
+            Map::Json(entries, None) => Ok(entry(entries, name).map(json::untyped)),
+            Map::Json(entries, Some(decl)) => match (entry(entries, name), decl.values()) {
+                (Some(value), Some(values)) => json::read(value, values).map(Some),
+                _ => Ok(None),
+            },
             Map::Owned(entries) => Ok(entries.get(&Key::String(Text::Borrowed(name))).cloned()),
         }
     }
@@ -181,6 +204,20 @@ impl<'a> Map<'a> {
                 Err(error) => Some(Err(error)),
             })
     }
+}
+
+fn property_of<'a>(
+    entries: &'a serde_json::Map<String, serde_json::Value>,
+    decl: &'a Decl,
+    property: &str,
+) -> Found<'a> {
+    let (Some(value), Some(field)) = (entry(entries, property), decl.property(property)) else {
+        return Ok(None);
+    };
+    if value.is_null() {
+        return Ok(None);
+    }
+    json::read(value, field).map(Some)
 }
 
 /// An object an expression built (`Object.spec{replicas: 1}`, `JSONPatch{..}`).
