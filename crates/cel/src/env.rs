@@ -195,9 +195,8 @@ impl Env {
         self
     }
 
-    /// Parses and checks `text`. `wanted`: the type it must have, or `dyn`, which is only known when it runs; another
-    /// is an issue in the words upstream uses for policies (`must evaluate to bool`). Where `dyn` is not good enough
-    /// (rules of custom resources), look at [`Program::ty`].
+    /// Parses and checks `text`. `wanted`: the type it must have, exactly; another is an issue in the words upstream
+    /// uses for policies (`must evaluate to bool but got int`).
     ///
     /// # Errors
     /// The faults found, with their places.
@@ -218,10 +217,15 @@ impl Env {
             validate::constants(&ast, root, &checked)?;
         }
         let ty = checked.types[root].clone();
-        if let Some(wanted) = wanted.filter(|wanted| **wanted != ty && ty != Type::Dyn) {
+        if let Some(wanted) = wanted.filter(|wanted| **wanted != ty) {
+            let message = format!(
+                "must evaluate to {} but got {}",
+                wanted.declared(),
+                ty.declared()
+            );
             return Err(vec![Fault {
                 place: NOWHERE,
-                message: format!("must evaluate to {wanted}"),
+                message,
             }]);
         }
         let estimate = estimate::estimate(&ast, root, &checked, self);

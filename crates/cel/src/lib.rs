@@ -37,6 +37,7 @@ mod macros;
 mod parser;
 mod pattern;
 mod plan;
+mod presets;
 mod price;
 mod program;
 mod source;

@@ -127,7 +127,7 @@ fn faults_are_told_in_the_words_of_cel_go() {
         ),
         ("[1, 'a']", "expected type 'int' but found 'string'"),
         ("self.a.matches('[')", "invalid matches argument"),
-        ("self.n", "must evaluate to bool"),
+        ("self.n", "must evaluate to bool but got int"),
     ] {
         let issues = env.compile(text, Some(&Type::Bool)).expect_err(text);
         assert!(
@@ -210,4 +210,191 @@ fn evaluation_ends_when_its_cost_is_spent() {
         Some(EvalError::Budget)
     );
     assert_eq!(small.remaining(), 0);
+}
+
+#[test]
+fn policies_see_the_request_and_ask_the_authorizer() {
+    use crate::libraries::authorizer::{Authorizer, Check, Decision, Target};
+    use crate::{Memo, Variables};
+
+    #[derive(Debug)]
+    struct OnlyPods;
+    impl Authorizer for OnlyPods {
+        fn check(&self, check: &Check) -> Decision {
+            let allowed =
+                matches!(&check.target, Target::Resource { resource, .. } if resource == "pods");
+            Decision {
+                allowed,
+                reason: format!("{} asked", check.verb),
+                error: None,
+            }
+        }
+    }
+
+    let env = Env::admission(true, true);
+    let mut variables = Variables::default();
+    for (name, text) in [
+        ("replicas", "object.spec.replicas"),
+        ("twice", "variables.replicas * 2"),
+        ("never", "1 / 0"),
+    ] {
+        let program = env
+            .clone()
+            .with_variables(&variables)
+            .compile(text, None)
+            .expect(text);
+        variables.push(name, program);
+    }
+    let env = env.with_variables(&variables);
+    let object = json!({"spec": {"replicas": 3}});
+    let request = json!({"operation": "UPDATE", "userInfo": {"username": "alice", "groups": ["dev"]}, "options": {"kind": "UpdateOptions"}});
+    let bindings = Bindings::new()
+        .with("object", Value::json(&object))
+        .with("oldObject", Value::Null)
+        .with("request", Value::json(&request))
+        .with("params", Value::Null)
+        .with("authorizer", Value::authorizer(&OnlyPods))
+        .with(
+            "authorizer.requestResource",
+            Value::authorizer_resource(&OnlyPods, "", "pods", "", "ns", "p"),
+        );
+    let evaluate = |text: &str| {
+        let program = env
+            .compile(text, None)
+            .map_err(|issues| issues.to_string())?;
+        let (mut memo, mut budget) = (Memo::default(), Budget::per_object());
+        let value = program.evaluate_with(&bindings, &variables, &mut memo, &mut budget);
+        let json = value
+            .map_err(|error| error.to_string())?
+            .to_json()
+            .map_err(|error| error.to_string())?;
+        Ok::<_, String>((json, budget.used()))
+    };
+    for (text, expected) in [
+        (
+            "variables.twice == 6 && variables.twice + variables.replicas == 9",
+            json!(true),
+        ),
+        (
+            "oldObject == null && request.userInfo.username == 'alice' && request.options.kind == 'UpdateOptions'",
+            json!(true),
+        ),
+        (
+            "authorizer.group('').resource('pods').namespace('a').check('get').allowed()",
+            json!(true),
+        ),
+        (
+            "authorizer.serviceAccount('a', 'b').path('/healthz').check('get').reason()",
+            json!("get asked"),
+        ),
+        (
+            "authorizer.requestResource.check('delete').allowed()",
+            json!(true),
+        ),
+        (
+            "Object{spec: Object.spec{replicas: variables.twice, ?paused: optional.none()}}",
+            json!({"spec": {"replicas": 6}}),
+        ),
+        (
+            "[JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('a/b~c'), value: Object.x{y: 1}}]",
+            json!([{"op": "add", "path": "/metadata/labels/a~1b~0c", "value": {"y": 1}}]),
+        ),
+    ] {
+        assert_eq!(
+            evaluate(text).map(|(value, _)| value),
+            Ok(expected),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        evaluate("variables.never == 1"),
+        Err("division by zero".to_owned())
+    );
+    // A variable's expression runs once, and what it costs is paid too.
+    let (once, twice) = (
+        evaluate("variables.twice == 6"),
+        evaluate("variables.twice == 6 && variables.twice == 6"),
+    );
+    assert_eq!(once.map(|(_, cost)| cost), Ok(9));
+    assert_eq!(twice.map(|(_, cost)| cost), Ok(12));
+    let patches = env.compile(
+        "[JSONPatch{op: 'remove', path: '/a'}]",
+        Some(&Type::mutation_patches()),
+    );
+    assert!(patches.is_ok(), "{patches:?}");
+    let misnamed = env
+        .compile(
+            "Object{spec: Object.status{}}",
+            Some(&Type::mutation_object()),
+        )
+        .expect("compiles");
+    let value = misnamed
+        .evaluate(&bindings, &mut Budget::per_object())
+        .expect("evaluates");
+    assert!(value.check_type_names().is_err());
+}
+
+#[test]
+fn costs_are_those_of_upstream() {
+    let text = |max: i64| json!({"type": "string", "maxLength": max});
+    let schema = json!({"type": "object", "properties": {
+        "s": {"type": "string"}, "short": text(10), "kind": {"type": "string", "enum": ["One", "Three"]}, "n": {"type": "integer"},
+        "l": {"type": "array", "items": {"type": "string"}},
+        "few": {"type": "array", "maxItems": 5, "items": text(10)},
+        "m": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "o": {"type": "object", "properties": {"a": {"type": "string"}}}}});
+    let decl = Decl::from_schema(&schema, true)
+        .expect("exposed")
+        .named("selfType");
+    let object = json!({"s": "Rook takes 👑", "short": "abc", "kind": "One", "n": 7, "l": ["a", "b", "c"], "few": ["x", "y"],
+        "m": {"k": 1}, "o": {"a": "v"}});
+    let env = Env::kubernetes()
+        .with_decl("self", &decl)
+        .with_decl("oldSelf", &decl);
+    for (expression, estimated, paid) in [
+        ("self.n == 7", 2, 3),
+        ("self.s == oldSelf.s", 314_577, 6),
+        ("self.s.startsWith('Rook')", 3, 3),
+        ("self.s.matches('^[^0-9]*$')", 943_721, 8),
+        ("self.short.contains('b')", 6, 3),
+        ("self.kind in ['One', 'Two']", 14, 2),
+        ("type(self.n) == int", 4, 4),
+        ("has(self.o.a)", 2, 2),
+        ("self.few.all(x, x != 'z')", 28, 13),
+        (
+            "self.l.all(x, x == 'a' || x == 'b' || x == 'c')",
+            9_437_178,
+            24,
+        ),
+        ("self.few.map(x, x + '!').size() == 2", 105, 33),
+        ("self.n > 3 ? self.short : self.s", 5, 4),
+        ("self.o.?a.orValue('none') == 'v'", 5, 4),
+        ("self.m.k < 3 && self.m['k'] > 0", 8, 8),
+        (
+            "quantity('50k').add(quantity('20')) == quantity('50.02k')",
+            5,
+            5,
+        ),
+        (
+            "{'a': self.n}.transformMap(k, v, v + 1) == {'a': 8}",
+            99,
+            39,
+        ),
+    ] {
+        let program = env
+            .compile(expression, None)
+            .unwrap_or_else(|issues| panic!("{expression}: {issues}"));
+        let mut budget = Budget::per_object();
+        let bindings = Bindings::new()
+            .with("self", Value::typed(&object, &decl))
+            .with("oldSelf", Value::typed(&object, &decl));
+        program
+            .evaluate(&bindings, &mut budget)
+            .unwrap_or_else(|error| panic!("{expression}: {error}"));
+        assert_eq!(
+            (program.estimate().max, budget.used()),
+            (estimated, paid),
+            "{expression}"
+        );
+    }
 }

@@ -99,6 +99,16 @@ impl Type {
         Type::list(Type::Object(ObjectType::new("JSONPatch", [])))
     }
 
+    /// The name a type is declared by, which differs from how messages of the checker show some.
+    pub(crate) fn declared(&self) -> String {
+        match self {
+            Type::Timestamp => "google.protobuf.Timestamp".to_owned(),
+            Type::Duration => "google.protobuf.Duration".to_owned(),
+            Type::Null => "null_type".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// `list(item)`.
     pub fn list(item: Type) -> Self {
         Type::List(Arc::new(item))
