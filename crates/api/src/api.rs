@@ -2,6 +2,7 @@
 
 use crate::addresses::Addresses;
 use crate::audit::{self, Audit};
+use crate::admission::Admission;
 use crate::call::Call;
 use crate::custom;
 use crate::documents::Documents;
@@ -150,6 +151,8 @@ pub(crate) struct Inner {
     pub authenticator: Authenticator,
     /// Who may do what.
     pub authorizer: Arc<Authorizer>,
+    /// Webhooks and admission policies.
+    pub admission: Admission,
     /// Service addresses and ports.
     pub addresses: Arc<Addresses>,
     /// OpenAPI documents.
@@ -291,6 +294,7 @@ impl Api {
             authenticator: Authenticator::new(options.signer, Stored(options.store.clone()))
                 .configured(providers, options.anonymous),
             authorizer: Arc::new(Authorizer::new()),
+            admission: Admission::default(),
             addresses,
             documents: Documents::default(),
             metrics: Metrics::default(),
@@ -318,6 +322,12 @@ impl Api {
         tasks.spawn(Arc::clone(&inner.pulses).watch_over(inner.limits.stalled, stop.clone()));
         let catalog = custom::load(&inner)?;
         tasks.spawn(catalog.follow(inner.clone()));
+        let (parts, read_at) = inner.admission.load(&inner.store)?;
+        let follower = inner.clone();
+        tasks.spawn(async move {
+            let (store, stop) = (follower.store.clone(), follower.stop.clone());
+            follower.admission.follow(store, parts, read_at, stop).await;
+        });
         tasks.close();
         startup::create_basics(&inner, options.advertise).await?;
         Ok(Self {

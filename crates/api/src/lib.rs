@@ -70,7 +70,6 @@ mod strategy;
 mod table;
 mod validation;
 mod values;
-#[allow(dead_code)] // until the admission chain stands on it
 mod webhook;
 
 pub use api::{Api, Limits, Options, StartError};

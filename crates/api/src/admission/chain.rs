@@ -114,7 +114,9 @@ impl Again {
         }
         for (index, seen) in &self.hooks {
             if *seen < self.changes {
-                let change = plan.mutating[*index].mutate(request, object, old, notes).await?;
+                let change = plan.mutating[*index]
+                    .mutate(request, object, old, notes)
+                    .await?;
                 self.changes += usize::from(matches!(change, Change::Made));
             }
         }

@@ -1,9 +1,9 @@
 //! What expressions of webhooks and policies may use, and what it stands for in a request.
 
 use super::Request;
+use crate::error::Outcome;
 use crate::handlers::read::store_failure;
 use crate::identity::{Attributes, User};
-use crate::error::Outcome;
 use consort_cel::libraries::authorizer::{Authorizer, Check, Decision, Subject, Target};
 use consort_cel::{Bindings, Budget, Decl, Env, EvalError, Program, Type, Value as Cel};
 use consort_store::Key;
@@ -70,7 +70,10 @@ fn declare(env: Env, object: &Type) -> Env {
     let mut env = env
         .with("object", object.clone())
         .with("oldObject", object.clone())
-        .with("authorizer", Type::Opaque("kubernetes.authorization.Authorizer"))
+        .with(
+            "authorizer",
+            Type::Opaque("kubernetes.authorization.Authorizer"),
+        )
         .with(
             "authorizer.requestResource",
             Type::Opaque("kubernetes.authorization.ResourceCheck"),
@@ -188,7 +191,12 @@ impl<'a> Facts<'a> {
 
     /// Bind the variables of [`conditions_env`] and [`policy_env`].
     pub(super) fn bindings<'b>(&'b self, params: Option<&'b Value>) -> Bindings<'b> {
-        let field = |name: &str| self.request.get(name).and_then(Value::as_str).unwrap_or_default();
+        let field = |name: &str| {
+            self.request
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let resource = |name: &str| {
             self.request
                 .get("resource")
@@ -254,9 +262,9 @@ impl Condition {
             .map(|condition| {
                 let name = crate::values::text(condition, &["name"]).to_owned();
                 let text = crate::values::text(condition, &["expression"]);
-                let program = env
-                    .compile(text, Some(&Type::Bool))
-                    .map_err(|issues| format!("match condition {name:?}: compilation failed: {issues}"))?;
+                let program = env.compile(text, Some(&Type::Bool)).map_err(|issues| {
+                    format!("match condition {name:?}: compilation failed: {issues}")
+                })?;
                 Ok(Self { name, program })
             })
             .collect()
@@ -292,4 +300,12 @@ pub(super) fn truth(result: Result<Cel<'_>, EvalError>) -> Result<bool, String> 
             .ok_or_else(|| format!("it gave a {}, not a bool", value.type_name())),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// What is wrong with a condition of a webhook, if anything is.
+pub(crate) fn condition_fault(expression: &str) -> Option<String> {
+    let compiled = conditions_env().compile(expression, Some(&Type::Bool));
+    compiled
+        .err()
+        .map(|issues| format!("compilation failed: {issues}"))
 }

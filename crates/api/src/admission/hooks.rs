@@ -112,7 +112,9 @@ impl Hook {
         let facts = Facts::new(
             request,
             request.describe(&kind),
-            object.map(|value| shown(request, &kind, value)).transpose()?,
+            object
+                .map(|value| shown(request, &kind, value))
+                .transpose()?,
             old.map(|value| shown(request, &kind, value)).transpose()?,
         );
         if !self.conditions.is_empty() {
@@ -165,7 +167,11 @@ impl Hook {
             Ok(Some(value)) => {
                 let before = object.clone();
                 super::adopt(request, &kind, object, value)?;
-                Ok(if *object == before { Change::None } else { Change::Made })
+                Ok(if *object == before {
+                    Change::None
+                } else {
+                    Change::Made
+                })
             }
             Err(why) => self.unanswered(&why).map(|()| Change::None),
         }
@@ -223,21 +229,29 @@ impl Hook {
 
     /// Send a review; the answer is its `response`, checked for form.
     async fn call(&self, review: Review) -> Result<Value, String> {
-        let endpoint = self.endpoint.as_ref().map_err(|why| format!("could not get REST client: {why}"))?;
+        let endpoint = self
+            .endpoint
+            .as_ref()
+            .map_err(|why| format!("could not get REST client: {why}"))?;
         let version = self.version.ok_or_else(|| {
             "could not get REST client: no known AdmissionReview version in admissionReviewVersions".to_owned()
         })?;
         let api_version = format!("admission.k8s.io/{version}");
-        let (uid, body) = review.body(&api_version).map_err(|error| error.to_string())?;
+        let (uid, body) = review
+            .body(&api_version)
+            .map_err(|error| error.to_string())?;
         let answer = endpoint
             .post(body, self.timeout)
             .await
             .map_err(|error| format!("failed to call webhook: {error}"))?;
-        let answer: Value = serde_json::from_slice(&answer)
-            .map_err(|error| format!("failed to call webhook: couldn't decode the answer: {error}"))?;
+        let answer: Value = serde_json::from_slice(&answer).map_err(|error| {
+            format!("failed to call webhook: couldn't decode the answer: {error}")
+        })?;
         let wrong = |why: String| format!("received invalid webhook response: {why}");
         let told = (text(&answer, &["apiVersion"]), text(&answer, &["kind"]));
-        if told != (api_version.as_str(), "AdmissionReview") && (version == "v1" || !told.0.is_empty()) {
+        if told != (api_version.as_str(), "AdmissionReview")
+            && (version == "v1" || !told.0.is_empty())
+        {
             return Err(wrong(format!(
                 "expected webhook response of {api_version}, Kind=AdmissionReview, got {}, Kind={}",
                 told.0, told.1
@@ -274,7 +288,9 @@ impl Hook {
             format!("{by} without explanation")
         };
         // A refusal is never told as a success.
-        let code = u16::try_from(int(status, &["code"])).unwrap_or(400).max(400);
+        let code = u16::try_from(int(status, &["code"]))
+            .unwrap_or(400)
+            .max(400);
         let mut failure = Status::failure(code, reason, text_of);
         if let Some(details) = at(status, &["details"])
             && let Ok(details) = Details::deserialize(details)
@@ -302,7 +318,8 @@ impl Hook {
         if items(&json!({"p": changes}), &["p"]).is_empty() {
             return Ok(None);
         }
-        patch::json(&mut object, &changes).map_err(|error| format!("failed to apply patch: {error}"))?;
+        patch::json(&mut object, &changes)
+            .map_err(|error| format!("failed to apply patch: {error}"))?;
         Ok(Some(object))
     }
 }
@@ -333,7 +350,8 @@ impl Review {
         }
         set(&mut request, "object", self.object);
         set(&mut request, "oldObject", self.old);
-        let review = json!({"kind": "AdmissionReview", "apiVersion": api_version, "request": request});
+        let review =
+            json!({"kind": "AdmissionReview", "apiVersion": api_version, "request": request});
         Ok((uid, Bytes::from(serde_json::to_vec(&review)?)))
     }
 }

@@ -16,6 +16,7 @@ mod rules;
 
 pub(crate) use builtin::{create, update};
 pub(crate) use chain::{Notes, mutate, validate};
+pub(crate) use expressions::condition_fault;
 pub(crate) use plan::Admission;
 pub(crate) use policies::{faults, type_faults};
 pub(crate) use request::{Operation, Request};
@@ -41,7 +42,11 @@ fn adopt(request: &Request<'_>, kind: &Kind, object: &mut Value, changed: Value)
         None => changed,
     };
     // Who owns what is the server's business.
-    copy(&mut changed["metadata"], &object["metadata"], "managedFields");
+    copy(
+        &mut changed["metadata"],
+        &object["metadata"],
+        "managedFields",
+    );
     for field in ["apiVersion", "kind"] {
         copy(&mut changed, object, field);
     }

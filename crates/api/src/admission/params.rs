@@ -34,21 +34,31 @@ impl Params {
         Self {
             name: text(reference, &["name"]).to_owned(),
             namespace: text(reference, &["namespace"]).to_owned(),
-            selector: at(reference, &["selector"])
-                .map(|selector| LabelSelector::from_json(selector).map_err(|error| error.to_string())),
+            selector: at(reference, &["selector"]).map(|selector| {
+                LabelSelector::from_json(selector).map_err(|error| error.to_string())
+            }),
             needed: text(reference, &["parameterNotFoundAction"]) != "Allow",
         }
     }
 
     /// The objects meant, in the form of the policy's `paramKind`.
-    pub(super) fn find(&self, request: &Request<'_>, gvk: &Gvk) -> Outcome<Result<Vec<Value>, Missing>> {
+    pub(super) fn find(
+        &self,
+        request: &Request<'_>,
+        gvk: &Gvk,
+    ) -> Outcome<Result<Vec<Value>, Missing>> {
         let fault = |why: String| Ok(Err(Missing::Fault(why)));
         let Some(kind) = kind_of(request, gvk) else {
-            return fault(format!("failed to find resource referenced by paramKind: '{gvk}'"));
+            return fault(format!(
+                "failed to find resource referenced by paramKind: '{gvk}'"
+            ));
         };
         let namespace = if !kind.namespaced {
             if !self.namespace.is_empty() {
-                return fault("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".into());
+                return fault(
+                    "paramRef.namespace must not be provided for a cluster-scoped `paramKind`"
+                        .into(),
+                );
             }
             None
         } else if !self.namespace.is_empty() {
@@ -66,7 +76,10 @@ impl Params {
         let found = match &self.selector {
             _ if !self.name.is_empty() => {
                 let Ok(key) = read::key(kind, namespace, &self.name) else {
-                    return fault(format!("the name {:?} of the parameter cannot be one", self.name));
+                    return fault(format!(
+                        "the name {:?} of the parameter cannot be one",
+                        self.name
+                    ));
                 };
                 let object = request.inner.store.get(&key).map_err(store_failure)?;
                 object.into_iter().collect()
@@ -85,7 +98,9 @@ impl Params {
         };
         if found.is_empty() {
             return if self.needed {
-                fault("no params found for policy binding with `Deny` parameterNotFoundAction".into())
+                fault(
+                    "no params found for policy binding with `Deny` parameterNotFoundAction".into(),
+                )
             } else {
                 Ok(Err(Missing::Allowed))
             };

@@ -112,9 +112,15 @@ impl Parts {
 
     fn plan(&self) -> Plan {
         Plan {
-            mutations: self.bound("mutatingadmissionpolicies", "mutatingadmissionpolicybindings"),
+            mutations: self.bound(
+                "mutatingadmissionpolicies",
+                "mutatingadmissionpolicybindings",
+            ),
             mutating: self.hooks("mutatingwebhookconfigurations"),
-            validations: self.bound("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
+            validations: self.bound(
+                "validatingadmissionpolicies",
+                "validatingadmissionpolicybindings",
+            ),
             validating: self.hooks("validatingwebhookconfigurations"),
         }
     }

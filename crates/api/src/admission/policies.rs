@@ -69,20 +69,28 @@ pub(super) struct Binding {
     audits: bool,
 }
 
-
 /// Compile everything in a policy; `check` is told of every fault with the path of its field.
-fn compile(spec: &Value, mutating: bool, object: &Type, mut fault: impl FnMut(String, &str, String)) -> Option<Rules> {
-    let base = if mutating { Env::mutation() } else { Env::kubernetes() };
+fn compile(
+    spec: &Value,
+    mutating: bool,
+    object: &Type,
+    mut fault: impl FnMut(String, &str, String),
+) -> Option<Rules> {
+    let base = if mutating {
+        Env::mutation()
+    } else {
+        Env::kubernetes()
+    };
     let mut env = policy_env(base, at(spec, &["paramKind"]).is_some(), object);
     let mut whole = true;
-    let mut compiled = |env: &Env, path: String, text: &str, wanted: Option<&Type>| {
-        match env.compile(text, wanted) {
-            Ok(program) => Some(program),
-            Err(issues) => {
-                whole = false;
-                fault(path, text, format!("compilation failed: {issues}"));
-                None
-            }
+    let mut compiled = |env: &Env, path: String, text: &str, wanted: Option<&Type>| match env
+        .compile(text, wanted)
+    {
+        Ok(program) => Some(program),
+        Err(issues) => {
+            whole = false;
+            fault(path, text, format!("compilation failed: {issues}"));
+            None
         }
     };
     let mut variables = Variables::default();
@@ -97,11 +105,23 @@ fn compile(spec: &Value, mutating: bool, object: &Type, mut fault: impl FnMut(St
     for (index, validation) in items(spec, &["validations"]).iter().enumerate() {
         let expression = text(validation, &["expression"]);
         let path = format!("spec.validations[{index}]");
-        let program = compiled(&env, format!("{path}.expression"), expression, Some(&Type::Bool));
+        let program = compiled(
+            &env,
+            format!("{path}.expression"),
+            expression,
+            Some(&Type::Bool),
+        );
         let message_program = at(validation, &["messageExpression"])
             .and_then(Value::as_str)
             .filter(|text| !text.is_empty())
-            .and_then(|text| compiled(&env, format!("{path}.messageExpression"), text, Some(&Type::String)));
+            .and_then(|text| {
+                compiled(
+                    &env,
+                    format!("{path}.messageExpression"),
+                    text,
+                    Some(&Type::String),
+                )
+            });
         if let Some(program) = program {
             validations.push(Validation {
                 expression: expression.trim().to_owned(),
@@ -126,12 +146,20 @@ fn compile(spec: &Value, mutating: bool, object: &Type, mut fault: impl FnMut(St
         if let Some(source) = at(mutation, &["applyConfiguration", "expression"]) {
             let source = source.as_str().unwrap_or_default();
             mutations.extend(
-                compiled(&env, format!("{path}.applyConfiguration.expression"), source, None).map(Mutation::Apply),
+                compiled(
+                    &env,
+                    format!("{path}.applyConfiguration.expression"),
+                    source,
+                    None,
+                )
+                .map(Mutation::Apply),
             );
         } else if let Some(source) = at(mutation, &["jsonPatch", "expression"]) {
             let source = source.as_str().unwrap_or_default();
-            mutations
-                .extend(compiled(&env, format!("{path}.jsonPatch.expression"), source, None).map(Mutation::Json));
+            mutations.extend(
+                compiled(&env, format!("{path}.jsonPatch.expression"), source, None)
+                    .map(Mutation::Json),
+            );
         }
     }
     let mut conditions = Vec::new();
@@ -145,7 +173,10 @@ fn compile(spec: &Value, mutating: bool, object: &Type, mut fault: impl FnMut(St
             }
         }
     }
-    let matcher = match Matcher::new(at(spec, &["matchConstraints"]).unwrap_or(&Value::Null), "resourceRules") {
+    let matcher = match Matcher::new(
+        at(spec, &["matchConstraints"]).unwrap_or(&Value::Null),
+        "resourceRules",
+    ) {
         Ok(matcher) => matcher,
         Err(why) => {
             fault("spec.matchConstraints".into(), "", why);
@@ -178,7 +209,10 @@ pub(crate) fn type_faults(policy: &Value, object: &Type) -> Vec<(String, String)
     let mut found = Vec::new();
     let spec = at(policy, &["spec"]).unwrap_or(&Value::Null);
     compile(spec, false, object, |path, _, why| {
-        found.push((path, why.trim_start_matches("compilation failed: ").to_owned()));
+        found.push((
+            path,
+            why.trim_start_matches("compilation failed: ").to_owned(),
+        ));
     });
     found
 }
@@ -210,21 +244,36 @@ impl Policy {
     }
 
     fn title(&self) -> String {
-        let kind = if self.mutating { "MutatingAdmissionPolicy" } else { "ValidatingAdmissionPolicy" };
+        let kind = if self.mutating {
+            "MutatingAdmissionPolicy"
+        } else {
+            "ValidatingAdmissionPolicy"
+        };
         format!("{kind} '{}'", self.name)
     }
 
-    fn denied(&self, request: &Request<'_>, binding: &Binding, message: &str, reason: &str) -> Failure {
+    fn denied(
+        &self,
+        request: &Request<'_>,
+        binding: &Binding,
+        message: &str,
+        reason: &str,
+    ) -> Failure {
         let message = format!(
             "{} with binding '{}' denied request: {message}",
             self.title(),
             binding.name
         );
-        let mut status = Status::forbidden(&request.kind.group, &request.kind.plural, request.name, &message)
-            .with_cause(Cause {
-                message,
-                ..Cause::default()
-            });
+        let mut status = Status::forbidden(
+            &request.kind.group,
+            &request.kind.plural,
+            request.name,
+            &message,
+        )
+        .with_cause(Cause {
+            message,
+            ..Cause::default()
+        });
         (status.reason, status.code) = match reason {
             "" | "Invalid" => ("Invalid".to_owned(), 422),
             "Unauthorized" => ("Unauthorized".to_owned(), 401),
@@ -258,7 +307,11 @@ impl Policy {
         match &binding.matcher {
             Ok(matcher) => Ok(matcher.matches(request, object, old)?.map(|_| kind)),
             Err(why) => {
-                self.broken(request, binding, &format!("failed to configure binding: {why}"))?;
+                self.broken(
+                    request,
+                    binding,
+                    &format!("failed to configure binding: {why}"),
+                )?;
                 Ok(None)
             }
         }
@@ -273,7 +326,11 @@ impl Policy {
             Ok(found) => Ok(found.into_iter().map(Some).collect()),
             Err(Missing::Allowed) => Ok(Vec::new()),
             Err(Missing::Fault(why)) => {
-                self.broken(request, binding, &format!("failed to configure binding: {why}"))?;
+                self.broken(
+                    request,
+                    binding,
+                    &format!("failed to configure binding: {why}"),
+                )?;
                 Ok(Vec::new())
             }
         }
@@ -293,7 +350,13 @@ impl Policy {
     ) -> Outcome<()> {
         let rules = match &self.rules {
             Ok(rules) => rules,
-            Err(why) => return self.broken(request, binding, &format!("failed to configure policy: {why}")),
+            Err(why) => {
+                return self.broken(
+                    request,
+                    binding,
+                    &format!("failed to configure policy: {why}"),
+                );
+            }
         };
         let Some(kind) = self.kind(rules, request, binding, object, old)? else {
             return Ok(());
@@ -301,7 +364,9 @@ impl Policy {
         let facts = Facts::new(
             request,
             request.describe(&kind),
-            object.map(|value| shown(request, &kind, value)).transpose()?,
+            object
+                .map(|value| shown(request, &kind, value))
+                .transpose()?,
             old.map(|value| shown(request, &kind, value)).transpose()?,
         )
         .with_namespace(request)?;
@@ -323,7 +388,8 @@ impl Policy {
                 if binding.audits {
                     notes.annotate(
                         "validation.policy.admission.k8s.io/validation_failure",
-                        json!([{"message": message, "policy": self.name, "binding": binding.name}]).to_string(),
+                        json!([{"message": message, "policy": self.name, "binding": binding.name}])
+                            .to_string(),
                     );
                 }
                 if binding.denies {
@@ -359,16 +425,20 @@ impl Policy {
         let mut memo = Memo::default();
         let mut decisions = Vec::new();
         for validation in &rules.validations {
-            let result = validation
-                .program
-                .evaluate_with(bindings, &rules.variables, &mut memo, budget);
+            let result =
+                validation
+                    .program
+                    .evaluate_with(bindings, &rules.variables, &mut memo, budget);
             decisions.push(match truth(result) {
                 Ok(true) => Decision::Admit,
                 Ok(false) => Decision::Deny {
                     message: validation.message(bindings, &rules.variables, &mut memo, budget),
                     reason: validation.reason.clone(),
                 },
-                Err(why) => failed(format!("expression '{}' resulted in error: {why}", validation.expression)),
+                Err(why) => failed(format!(
+                    "expression '{}' resulted in error: {why}",
+                    validation.expression
+                )),
             });
         }
         for (key, program) in &rules.annotations {
@@ -406,7 +476,11 @@ impl Policy {
         let rules = match &self.rules {
             Ok(rules) => rules,
             Err(why) => {
-                self.broken(request, binding, &format!("failed to configure policy: {why}"))?;
+                self.broken(
+                    request,
+                    binding,
+                    &format!("failed to configure policy: {why}"),
+                )?;
                 return Ok(false);
             }
         };
@@ -423,7 +497,11 @@ impl Policy {
         .with_namespace(request)?;
         let mut budget = Budget::per_object();
         for params in self.parameters(request, binding)? {
-            match Condition::all(&rules.conditions, &facts.bindings(params.as_ref()), &mut budget) {
+            match Condition::all(
+                &rules.conditions,
+                &facts.bindings(params.as_ref()),
+                &mut budget,
+            ) {
                 Verdict::Holds => {}
                 Verdict::Fails => continue,
                 Verdict::Errors(why) => {
@@ -461,7 +539,11 @@ impl Validation {
         let given = self
             .message_program
             .as_ref()
-            .and_then(|program| program.evaluate_with(bindings, variables, memo, budget).ok())
+            .and_then(|program| {
+                program
+                    .evaluate_with(bindings, variables, memo, budget)
+                    .ok()
+            })
             .and_then(|value| value.as_str().map(|text| text.trim().to_owned()))
             .filter(|text| !text.is_empty() && !text.contains('\n') && text.len() <= MESSAGE_BYTES);
         match given {
@@ -501,7 +583,8 @@ impl Mutation {
             }
             Self::Json(_) => {
                 let mut changed = facts.object().clone();
-                patch::json(&mut changed, &value).map_err(|error| format!("JSON Patch: {error}"))?;
+                patch::json(&mut changed, &value)
+                    .map_err(|error| format!("JSON Patch: {error}"))?;
                 Ok(changed)
             }
         }
@@ -516,7 +599,13 @@ fn check_configuration(value: &Value) -> Result<(), String> {
         }
     }
     let meta = at(value, &["metadata"]).unwrap_or(&Value::Null);
-    for field in ["name", "namespace", "uid", "resourceVersion", "managedFields"] {
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "managedFields",
+    ] {
         if meta.get(field).is_some() {
             return Err(format!("may not mutate metadata.{field}"));
         }
@@ -536,7 +625,10 @@ impl Binding {
         Self {
             name: name(binding).to_owned(),
             policy: text(spec, &["policyName"]).to_owned(),
-            matcher: Matcher::open(at(spec, &["matchResources"]).unwrap_or(&Value::Null), "resourceRules"),
+            matcher: Matcher::open(
+                at(spec, &["matchResources"]).unwrap_or(&Value::Null),
+                "resourceRules",
+            ),
             params: at(spec, &["paramRef"]).map(Params::new),
             denies: does("Deny"),
             warns: does("Warn"),

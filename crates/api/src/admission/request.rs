@@ -91,7 +91,11 @@ impl Request<'_> {
             set(&mut request, "name", self.name);
         }
         let is_namespace = self.kind.group.is_empty() && self.kind.plural == "namespaces";
-        let namespace = if is_namespace { Some(self.name) } else { self.namespace };
+        let namespace = if is_namespace {
+            Some(self.name)
+        } else {
+            self.namespace
+        };
         if let Some(namespace) = namespace.filter(|name| !name.is_empty()) {
             set(&mut request, "namespace", namespace);
         }

@@ -56,7 +56,8 @@ impl Rule {
         };
         let resource = self.resources.iter().any(|rule| {
             let (resource, sub) = rule.split_once('/').unwrap_or((rule, ""));
-            (resource == "*" || resource == kind.plural) && (sub == "*" || sub == request.subresource)
+            (resource == "*" || resource == kind.plural)
+                && (sub == "*" || sub == request.subresource)
         });
         scope
             && resource
@@ -88,8 +89,9 @@ impl Matcher {
     pub(super) fn new(value: &Value, rules: &str) -> Result<Self, String> {
         let selector = |field: &str| -> Result<LabelSelector, String> {
             match at(value, &[field]) {
-                Some(selector) => LabelSelector::from_json(selector)
-                    .map_err(|error| format!("{field}: {error}")),
+                Some(selector) => {
+                    LabelSelector::from_json(selector).map_err(|error| format!("{field}: {error}"))
+                }
                 None => Ok(LabelSelector::from_requirements(Vec::new())),
             }
         };
@@ -159,7 +161,11 @@ impl Matcher {
         } else if !request.kind.namespaced {
             return Ok(true);
         }
-        let name = if is_namespace { request.name } else { request.namespace.unwrap_or_default() };
+        let name = if is_namespace {
+            request.name
+        } else {
+            request.namespace.unwrap_or_default()
+        };
         let Ok(key) = Key::new("", "namespaces", None, name) else {
             return Ok(false);
         };

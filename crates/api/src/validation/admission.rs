@@ -1,7 +1,9 @@
 //! Checks of what configures admission: webhooks, policies and their bindings.
 
 use super::{Errors, Path, label_selector};
+use crate::admission::{condition_fault, faults};
 use crate::values::{at, int, items, text};
+use consort_object::field_error::FieldError;
 use consort_object::names;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -84,7 +86,16 @@ fn webhook(hook: &Value, mutating: bool, here: &Path<'_>, errors: &mut Errors) {
         );
     }
     client(&hook["clientConfig"], &here.field("clientConfig"), errors);
-    match_conditions(hook, &here.field("matchConditions"), errors);
+    let list = here.field("matchConditions");
+    match_conditions(hook, &list, errors);
+    for (index, condition) in items(hook, &["matchConditions"]).iter().enumerate() {
+        let expression = text(condition, &["expression"]);
+        if !expression.trim().is_empty()
+            && let Some(why) = condition_fault(expression)
+        {
+            errors.invalid(&list.index(index).field("expression"), expression, why);
+        }
+    }
 }
 
 fn review_versions(hook: &Value, list: &Path<'_>, errors: &mut Errors) {
@@ -377,6 +388,9 @@ pub(crate) fn admission_policy(
         mutations(spec, &here, errors);
     } else {
         validations(spec, &here, errors);
+    }
+    for (path, expression, why) in faults(object, mutating) {
+        errors.0.push(FieldError::invalid(path, expression, why));
     }
 }
 
