@@ -113,7 +113,7 @@ impl Params {
     }
 }
 
-fn kind_of<'a>(request: &Request<'a>, gvk: &Gvk) -> Option<&'a Kind> {
+fn kind_of<'a>(request: &Request<'a>, gvk: &'a Gvk) -> Option<&'a Kind> {
     request
         .registry
         .kinds_of(&gvk.group, &gvk.version)

@@ -170,7 +170,7 @@ impl Matcher {
             return Ok(false);
         };
         let found = request.inner.store.get(&key).map_err(store_failure)?;
-        Ok(found.is_some_and(|object| self.namespaces.matches(&object.head)))
+        Ok(found.is_some_and(|object| self.namespaces.matches(&*object.head)))
     }
 }
 
