@@ -1,6 +1,7 @@
 //! The protocol, request by request, over the in-process service.
 #![allow(missing_docs)]
 
+mod admission;
 mod support;
 
 use consort_api::identity::User;
