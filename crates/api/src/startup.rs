@@ -342,6 +342,8 @@ async fn ensure_object(inner: &Arc<Inner>, plural: &str, value: Value) -> Result
         part: Part::Main,
         dry_run: false,
         manager: MANAGER.into(),
+        named: None,
+        subresource: "",
     };
     match change.insert(value, Listed::Sent).await {
         Ok(_) => Ok(()),
@@ -413,6 +415,8 @@ async fn replace_object(
         part: Part::Main,
         dry_run: false,
         manager: MANAGER.into(),
+        named: None,
+        subresource: "",
     };
     let result = change
         .run(|_| {

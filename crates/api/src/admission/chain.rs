@@ -4,6 +4,7 @@
 use super::Request;
 use super::hooks::{Change, Hook};
 use super::plan::Plan;
+use crate::api::Inner;
 use crate::error::Outcome;
 use crate::values::{items, members};
 use serde_json::Value;
@@ -15,6 +16,8 @@ pub(crate) struct Notes {
     pub warnings: Vec<String>,
     /// For the audit log.
     pub annotations: Vec<(String, String)>,
+    /// The object is not what it was.
+    pub changed: bool,
 }
 
 /// The longest warning that is passed on, and how much of them all.
@@ -61,6 +64,12 @@ fn exempt(request: &Request<'_>, from_policies: bool) -> bool {
     webhooks || from_policies
 }
 
+/// Is there nothing that could refuse anything?
+pub(crate) fn nobody_asks(inner: &Inner) -> bool {
+    let plan = inner.admission.plan();
+    plan.validations.is_empty() && plan.validating.is_empty()
+}
+
 /// Let policies and webhooks change an object.
 ///
 /// # Errors
@@ -81,6 +90,7 @@ pub(crate) async fn mutate(
         // in it is not followed up: that could go on for ever.
         again.run(&plan, request, object, old, &mut notes).await?;
     }
+    notes.changed = again.changes > 0;
     Ok(notes)
 }
 
@@ -109,7 +119,7 @@ impl Again {
         for (index, seen) in &self.policies {
             if *seen < self.changes {
                 let (policy, binding) = &plan.mutations[*index];
-                self.changes += usize::from(policy.mutate(request, binding, object, old)?);
+                self.changes += usize::from(policy.mutate(request, binding, object, old).await?);
             }
         }
         for (index, seen) in &self.hooks {
@@ -134,7 +144,7 @@ async fn first_round(
     let mut again = Again::default();
     if !exempt(request, true) {
         for (index, (policy, binding)) in plan.mutations.iter().enumerate() {
-            again.changes += usize::from(policy.mutate(request, binding, object, old)?);
+            again.changes += usize::from(policy.mutate(request, binding, object, old).await?);
             if policy.reinvoked {
                 again.policies.push((index, again.changes));
             }
@@ -165,7 +175,9 @@ pub(crate) async fn validate(
     let plan = request.inner.admission.plan();
     if !exempt(request, true) {
         for (policy, binding) in &plan.validations {
-            policy.validate(request, binding, object, old, &mut notes)?;
+            policy
+                .validate(request, binding, object, old, &mut notes)
+                .await?;
         }
     }
     if exempt(request, false) {

@@ -100,22 +100,20 @@ impl Hook {
     }
 
     /// Is it about this request? If so, the review to send and the kind its object is shown as.
-    fn applies(
+    async fn applies<'a>(
         &self,
-        request: &Request<'_>,
+        request: &Request<'a>,
         object: Option<&Value>,
         old: Option<&Value>,
-    ) -> Outcome<Option<(Arc<Kind>, Review)>> {
+    ) -> Outcome<Option<(&'a Kind, Review)>> {
         let Some(kind) = self.matcher.matches(request, object, old)? else {
             return Ok(None);
         };
         let facts = Facts::new(
             request,
-            request.describe(&kind),
-            object
-                .map(|value| shown(request, &kind, value))
-                .transpose()?,
-            old.map(|value| shown(request, &kind, value)).transpose()?,
+            request.describe(kind),
+            shown(request, kind, object).await?,
+            shown(request, kind, old).await?,
         );
         if !self.conditions.is_empty() {
             let bindings = facts.bindings(None);
@@ -149,7 +147,7 @@ impl Hook {
         old: Option<&Value>,
         notes: &mut Notes,
     ) -> Outcome<Change> {
-        let Some((kind, review)) = self.applies(request, Some(object), old)? else {
+        let Some((kind, review)) = self.applies(request, Some(object), old).await? else {
             return Ok(Change::None);
         };
         self.takes(request)?;
@@ -166,7 +164,7 @@ impl Hook {
             Ok(None) => Ok(Change::None),
             Ok(Some(value)) => {
                 let before = object.clone();
-                super::adopt(request, &kind, object, value)?;
+                super::adopt(request, kind, object, value).await?;
                 Ok(if *object == before {
                     Change::None
                 } else {
@@ -187,7 +185,7 @@ impl Hook {
         object: Option<&Value>,
         old: Option<&Value>,
     ) -> Outcome<Option<Value>> {
-        let Some((_, review)) = self.applies(request, object, old)? else {
+        let Some((_, review)) = self.applies(request, object, old).await? else {
             return Ok(None);
         };
         self.takes(request)?;

@@ -6,6 +6,7 @@
 
 mod builtin;
 mod chain;
+mod connect;
 mod expressions;
 mod hooks;
 mod params;
@@ -15,12 +16,14 @@ mod request;
 mod rules;
 
 pub(crate) use builtin::{create, update};
-pub(crate) use chain::{Notes, mutate, validate};
+pub(crate) use chain::{Notes, mutate, nobody_asks, validate};
+pub(crate) use connect::connect;
 pub(crate) use expressions::condition_fault;
 pub(crate) use plan::Admission;
-pub(crate) use policies::{faults, type_faults};
+pub(crate) use policies::faults;
 pub(crate) use request::{Operation, Request};
 
+use crate::custom;
 use crate::encoding;
 use crate::error::Outcome;
 use crate::kind::Kind;
@@ -28,25 +31,48 @@ use crate::respond::show;
 use crate::values::copy;
 use serde_json::Value;
 
-/// A stored form as `kind` shows it.
-fn shown(_request: &Request<'_>, kind: &Kind, value: &Value) -> Outcome<Value> {
-    Ok(show(kind, value.clone()))
+/// An object as `kind` shows it. What a subresource takes has one form only.
+async fn shown(
+    request: &Request<'_>,
+    kind: &Kind,
+    value: Option<&Value>,
+) -> Outcome<Option<Value>> {
+    let Some(value) = value.cloned() else {
+        return Ok(None);
+    };
+    if request.other_kind() {
+        return Ok(Some(value));
+    }
+    let value = custom::converted(request.inner, request.kind, kind, value).await?;
+    Ok(Some(show(kind, value)))
 }
 
 /// Take what a webhook or a policy made of an object in the form of `kind`.
-fn adopt(request: &Request<'_>, kind: &Kind, object: &mut Value, changed: Value) -> Outcome<()> {
-    let mut changed = changed;
+async fn adopt(
+    request: &Request<'_>,
+    kind: &Kind,
+    object: &mut Value,
+    mut changed: Value,
+) -> Outcome<()> {
+    if request.other_kind() {
+        *object = changed;
+        return Ok(());
+    }
     kind.schema.canonical(&mut changed, &encoding::gvk(kind))?;
     let mut changed = match kind.view {
         Some(view) => (view.store)(changed),
-        None => changed,
+        None => custom::converted(request.inner, kind, request.kind, changed).await?,
     };
-    // Who owns what is the server's business.
-    copy(
-        &mut changed["metadata"],
-        &object["metadata"],
+    // Who owns what, and which object it is, is the server's business.
+    for field in [
         "managedFields",
-    );
+        "uid",
+        "name",
+        "namespace",
+        "creationTimestamp",
+    ] {
+        copy(&mut changed["metadata"], &object["metadata"], field);
+    }
     for field in ["apiVersion", "kind"] {
         copy(&mut changed, object, field);
     }

@@ -17,7 +17,6 @@ use consort_object::patch;
 use consort_object::schema::Gvk;
 use consort_object::status::{Cause, Status};
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 /// The longest message an expression may give.
 const MESSAGE_BYTES: usize = 5 * 1024;
@@ -73,7 +72,6 @@ pub(super) struct Binding {
 fn compile(
     spec: &Value,
     mutating: bool,
-    object: &Type,
     mut fault: impl FnMut(String, &str, String),
 ) -> Option<Rules> {
     let base = if mutating {
@@ -81,7 +79,7 @@ fn compile(
     } else {
         Env::kubernetes()
     };
-    let mut env = policy_env(base, at(spec, &["paramKind"]).is_some(), object);
+    let mut env = policy_env(base, at(spec, &["paramKind"]).is_some(), &Type::Dyn);
     let mut whole = true;
     let mut compiled = |env: &Env, path: String, text: &str, wanted: Option<&Type>| match env
         .compile(text, wanted)
@@ -197,22 +195,8 @@ fn compile(
 pub(crate) fn faults(policy: &Value, mutating: bool) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     let spec = at(policy, &["spec"]).unwrap_or(&Value::Null);
-    compile(spec, mutating, &Type::Dyn, |path, text, why| {
+    compile(spec, mutating, |path, text, why| {
         found.push((path, text.to_owned(), why));
-    });
-    found
-}
-
-/// The faults of a validating policy's expressions when its objects are of this type: what
-/// `status.typeChecking` tells.
-pub(crate) fn type_faults(policy: &Value, object: &Type) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let spec = at(policy, &["spec"]).unwrap_or(&Value::Null);
-    compile(spec, false, object, |path, _, why| {
-        found.push((
-            path,
-            why.trim_start_matches("compilation failed: ").to_owned(),
-        ));
     });
     found
 }
@@ -228,7 +212,7 @@ impl Policy {
     pub(super) fn new(policy: &Value, mutating: bool) -> Self {
         let spec = at(policy, &["spec"]).unwrap_or(&Value::Null);
         let mut first = None;
-        let rules = compile(spec, mutating, &Type::Dyn, |path, _, why| {
+        let rules = compile(spec, mutating, |path, _, why| {
             first.get_or_insert_with(|| format!("{path}: {why}"));
         });
         let params = at(spec, &["paramKind"])
@@ -293,14 +277,14 @@ impl Policy {
     }
 
     /// The kind this policy and this binding see the request as, if both are about it.
-    fn kind(
+    fn kind<'a>(
         &self,
         rules: &Rules,
-        request: &Request<'_>,
+        request: &Request<'a>,
         binding: &Binding,
         object: Option<&Value>,
         old: Option<&Value>,
-    ) -> Outcome<Option<Arc<Kind>>> {
+    ) -> Outcome<Option<&'a Kind>> {
         let Some(kind) = rules.matcher.matches(request, object, old)? else {
             return Ok(None);
         };
@@ -340,7 +324,7 @@ impl Policy {
     ///
     /// # Errors
     /// If the policy denies it.
-    pub(super) fn validate(
+    pub(super) async fn validate(
         &self,
         request: &Request<'_>,
         binding: &Binding,
@@ -363,11 +347,9 @@ impl Policy {
         };
         let facts = Facts::new(
             request,
-            request.describe(&kind),
-            object
-                .map(|value| shown(request, &kind, value))
-                .transpose()?,
-            old.map(|value| shown(request, &kind, value)).transpose()?,
+            request.describe(kind),
+            shown(request, kind, object).await?,
+            shown(request, kind, old).await?,
         )
         .with_namespace(request)?;
         // All of a policy's evaluations for one request share one budget.
@@ -466,7 +448,7 @@ impl Policy {
     ///
     /// # Errors
     /// If the policy cannot be carried out and must be.
-    pub(super) fn mutate(
+    pub(super) async fn mutate(
         &self,
         request: &Request<'_>,
         binding: &Binding,
@@ -487,12 +469,14 @@ impl Policy {
         let Some(kind) = self.kind(rules, request, binding, Some(object), old)? else {
             return Ok(false);
         };
-        let before = shown(request, &kind, object)?;
+        let before = shown(request, kind, Some(object))
+            .await?
+            .unwrap_or_default();
         let mut facts = Facts::new(
             request,
-            request.describe(&kind),
+            request.describe(kind),
             Some(before.clone()),
-            old.map(|value| shown(request, &kind, value)).transpose()?,
+            shown(request, kind, old).await?,
         )
         .with_namespace(request)?;
         let mut budget = Budget::per_object();
@@ -510,7 +494,7 @@ impl Policy {
                 }
             }
             for mutation in &rules.mutations {
-                match mutation.apply(&kind, &facts, params.as_ref(), rules, &mut budget) {
+                match mutation.apply(kind, &facts, params.as_ref(), rules, &mut budget) {
                     Ok(changed) => facts.set_object(changed),
                     Err(why) => {
                         self.broken(request, binding, &why)?;
@@ -523,7 +507,7 @@ impl Policy {
             return Ok(false);
         }
         let changed = facts.into_parts().1;
-        super::adopt(request, &kind, object, changed)?;
+        super::adopt(request, kind, object, changed).await?;
         Ok(true)
     }
 }

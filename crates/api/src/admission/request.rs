@@ -52,7 +52,7 @@ pub(crate) struct Request<'a> {
     /// Who asks.
     pub user: &'a User,
     /// The kind in the path.
-    pub kind: &'a Arc<Kind>,
+    pub kind: &'a Kind,
     /// The subresource in the path; empty for none.
     pub subresource: &'a str,
     /// What is done.
@@ -68,6 +68,13 @@ pub(crate) struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// The kind of what a subresource takes, if it is not the object itself: `Scale`, `Binding`, ...
+    pub(super) fn other_kind(&self) -> bool {
+        self.kind
+            .subresource(self.subresource)
+            .is_some_and(|sub| !sub.kind.2.is_empty())
+    }
+
     /// `AdmissionRequest` without `uid`, `object` and `oldObject`, for an object shown as `shown`.
     pub(super) fn describe(&self, shown: &Kind) -> Value {
         let gvk = |kind: &Kind| match kind.subresource(self.subresource) {

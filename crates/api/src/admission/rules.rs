@@ -115,12 +115,12 @@ impl Matcher {
 
     /// Does it match this request? The answer is the kind in whose form the object is to be shown: the one asked
     /// for, or an equivalent one that a rule names.
-    pub(super) fn matches(
+    pub(super) fn matches<'a>(
         &self,
-        request: &Request<'_>,
+        request: &Request<'a>,
         object: Option<&Value>,
         old: Option<&Value>,
-    ) -> Outcome<Option<Arc<Kind>>> {
+    ) -> Outcome<Option<&'a Kind>> {
         let Some(kind) = self.kind(request) else {
             return Ok(None);
         };
@@ -139,12 +139,12 @@ impl Matcher {
         }
     }
 
-    fn kind(&self, request: &Request<'_>) -> Option<Arc<Kind>> {
+    fn kind<'a>(&self, request: &Request<'a>) -> Option<&'a Kind> {
         if rule_for(&self.excluded, self.equivalent, request).is_some() {
             return None;
         }
         if self.open {
-            return Some(request.kind.clone());
+            return Some(request.kind);
         }
         rule_for(&self.rules, self.equivalent, request)
     }
@@ -174,9 +174,9 @@ impl Matcher {
     }
 }
 
-fn rule_for(rules: &[Rule], equivalent: bool, request: &Request<'_>) -> Option<Arc<Kind>> {
+fn rule_for<'a>(rules: &[Rule], equivalent: bool, request: &Request<'a>) -> Option<&'a Kind> {
     if rules.iter().any(|rule| rule.matches(request.kind, request)) {
-        return Some(request.kind.clone());
+        return Some(request.kind);
     }
     if !equivalent || rules.is_empty() {
         return None;
@@ -193,7 +193,7 @@ fn rule_for(rules: &[Rule], equivalent: bool, request: &Request<'_>) -> Option<A
             .iter()
             .filter(same)
             .find(|kind| rule.matches(kind, request))
-            .cloned()
+            .map(|kind| &**kind)
     })
 }
 

@@ -236,6 +236,24 @@ async fn to_version(
     Ok(values)
 }
 
+/// An object of a kind's version in another version of it. Built-in kinds have one stored form.
+pub(crate) async fn converted(
+    inner: &Inner,
+    from: &Kind,
+    to: &Kind,
+    value: Value,
+) -> Outcome<Value> {
+    match (from.custom(), to.custom()) {
+        (Some(from), Some(to)) if from.index != to.index => {
+            let mut values = to_version(inner, &to.definition, vec![value], to.index).await?;
+            values
+                .pop()
+                .ok_or_else(|| internal("a conversion lost its object"))
+        }
+        _ => Ok(value),
+    }
+}
+
 /// A stored object as its kind shows it.
 pub(crate) async fn shown(inner: &Inner, kind: &Kind, object: Object) -> Outcome<Object> {
     match kind.custom() {

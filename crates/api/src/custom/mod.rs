@@ -19,7 +19,7 @@ mod names;
 mod strategy;
 
 pub(crate) use catalog::load;
-pub(crate) use convert::{drafted, shown, shown_all};
+pub(crate) use convert::{converted, drafted, shown, shown_all};
 pub(crate) use definition::{Refused, Scale, Version};
 pub(crate) use kind::definition as definition_kind;
 pub(crate) use strategy::at_path;

@@ -1,6 +1,7 @@
 //! `binding` places a pod on a node.
 
 use super::update::{Change, Part};
+use crate::admission::{self, Operation};
 use crate::body::Body;
 use crate::call::Call;
 use crate::error::{Outcome, bad_request, fail};
@@ -53,7 +54,10 @@ pub(crate) async fn bind(
         let error = FieldError::required("target.name", "");
         return fail(Status::invalid("", "Binding", name, &[error]));
     }
-    let change = Change::of(call, pods, namespace, name, Part::Status, &options);
+    let mut change = Change::of(call, pods, namespace, name, Part::Status, &options);
+    change.subresource = "binding";
+    let request = change.request(Operation::Create, name);
+    admission::validate(&request, Some(&binding), None).await?;
     change.place(&binding, &node).await?;
     let mut status = Status::success(None);
     status.code = 201;

@@ -2,7 +2,7 @@
 
 use super::update::{Change, Part};
 use super::write::{self, Committed, Written, WrittenObject};
-use crate::admission;
+use crate::admission::{self, Operation};
 use crate::body::Body;
 use crate::call::Call;
 use crate::custom;
@@ -99,8 +99,18 @@ impl Change<'_> {
         strategy.prepare_create(&mut value);
         strategy.sign(&mut value, user);
         admission::create(inner, user, kind, &mut value).await?;
+        let object_name = name(&value).to_owned();
+        let request = self.request(Operation::Create, &object_name);
+        let notes = admission::mutate(&request, &mut value, None).await?;
+        if notes.changed {
+            // What was added (a container, say) gets what the server gives to all.
+            admission::create(inner, user, kind, &mut value).await?;
+        }
+        let mut warnings = notes.warnings;
         check(kind, &value)?;
-        let warnings = strategy.warnings(&value);
+        warnings.extend(strategy.warnings(&value));
+        let notes = admission::validate(&request, Some(&value), None).await?;
+        warnings.extend(notes.warnings);
         let mut claim = strategy.claim(&mut value, None)?;
         for _ in 0..NAME_ATTEMPTS {
             let key = read::key(kind, namespace, name(&value))?;

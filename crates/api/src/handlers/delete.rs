@@ -4,6 +4,7 @@ use super::list;
 use super::read::{self, store_failure};
 use super::selection::Selection;
 use super::write::{self, Committed};
+use crate::admission::{self, Operation, Request};
 use crate::api::Inner;
 use crate::body::Body;
 use crate::call::Call;
@@ -71,6 +72,7 @@ pub(crate) async fn delete(
     body: Bytes,
 ) -> Outcome<Response<Body>> {
     let options = options(call, &body)?;
+    admitted(call, kind, namespace, target, &options).await?;
     match remove(&call.inner, kind, namespace, target, &options).await? {
         Deleted::Gone(object) if !kind.returns_deleted => {
             let status = Status::success(Some(Details {
@@ -89,6 +91,37 @@ pub(crate) async fn delete(
         }
         Deleted::WouldMark(value) => respond::unstored(call, kind, StatusCode::OK, value),
     }
+}
+
+/// Ask webhooks and policies whether an object may be deleted.
+pub(super) async fn admitted(
+    call: &Call,
+    kind: &Kind,
+    namespace: Option<&str>,
+    target: &str,
+    options: &DeleteOptions,
+) -> Outcome<()> {
+    let request = Request {
+        inner: &call.inner,
+        registry: &call.registry,
+        user: &call.user,
+        kind,
+        subresource: "",
+        operation: Operation::Delete,
+        namespace,
+        name: target,
+        dry_run: options.dry_run,
+        manager: None,
+    };
+    if admission::nobody_asks(&call.inner) {
+        return Ok(());
+    }
+    let current = read::find(&call.inner.store, kind, namespace, target)?;
+    preconditions(kind, target, &current, options)?;
+    let old = custom::shown(&call.inner, kind, current).await?;
+    let old = old.value().map_err(internal)?;
+    admission::validate(&request, None, Some(&old)).await?;
+    Ok(())
 }
 
 /// Delete an object, or mark it where something must happen first.
@@ -268,6 +301,10 @@ pub(crate) async fn collection(
     let mut items = Vec::with_capacity(chosen.len());
     for at in 0..chosen.len() {
         let (namespace, name) = chosen.place(at);
+        match admitted(call, kind, namespace, name, &options).await {
+            Err(failure) if failure.code == 404 => continue,
+            other => other?,
+        }
         let deleted = remove(&call.inner, kind, namespace, name, &options).await;
         let value = match deleted {
             Ok(Deleted::Gone(object) | Deleted::Marked(object)) => {

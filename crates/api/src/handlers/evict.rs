@@ -4,6 +4,7 @@ use super::bind::decode;
 use super::delete::{self, remove};
 use super::read::{self, store_failure};
 use super::update::{Change, Part};
+use crate::admission::{self, Operation};
 use crate::body::Body;
 use crate::call::Call;
 use crate::error::{Outcome, bad_request, fail, internal};
@@ -31,7 +32,7 @@ pub(crate) async fn evict(
     target: &str,
     body: Bytes,
 ) -> Outcome<Response<Body>> {
-    let (eviction, mut options) = decode(call, &body, &Gvk::new("policy", "v1", "Eviction"))?;
+    let (mut eviction, mut options) = decode(call, &body, &Gvk::new("policy", "v1", "Eviction"))?;
     let own = name(&eviction);
     if !own.is_empty() && own != target {
         return Err(bad_request(
@@ -45,6 +46,11 @@ pub(crate) async fn evict(
     let pod = read::find(&call.inner.store, pods, namespace, target)?
         .value()
         .map_err(internal)?;
+    let mut change = Change::of(call, pods, namespace, target, Part::Status, &options);
+    change.subresource = "eviction";
+    let request = change.request(Operation::Create, target);
+    admission::mutate(&request, &mut eviction, None).await?;
+    admission::validate(&request, Some(&eviction), None).await?;
     if !needs_no_budget(&pod) {
         if let Some((kind, budget)) = budget(call, namespace, &pod)?
             && !unhealthy_may_go(&pod, &budget)
@@ -62,6 +68,7 @@ pub(crate) async fn evict(
         let change = Change::of(call, pods, namespace, target, Part::Status, &options);
         change.run_raw(|pod| Ok(marked(pod))).await?;
     }
+    delete::admitted(call, pods, namespace, target, &delete).await?;
     let _: delete::Deleted = remove(&call.inner, pods, namespace, target, &delete).await?;
     let mut status = Status::success(None);
     status.code = 201;

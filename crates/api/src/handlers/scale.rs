@@ -42,6 +42,20 @@ fn scale_of(kind: &Kind, object: &Value) -> Outcome<Value> {
     Ok(scale_from(paths, object))
 }
 
+/// The scale of an object, for admission.
+pub(super) fn of(kind: &Kind, object: &Value) -> Value {
+    scale_from(kind.custom().and_then(|version| version.scale()), object)
+}
+
+/// Take the number of replicas that admission made it.
+pub(super) fn put_back(kind: &Kind, object: &mut Value, scale: &Value) {
+    let replicas = int(scale, &["spec", "replicas"]);
+    match kind.custom().and_then(|version| version.scale()) {
+        Some(paths) => put(object, &paths.spec_replicas_path, replicas),
+        None => set(ensure(object, "spec"), "replicas", replicas),
+    }
+}
+
 fn scale_from(paths: Option<&Scale>, object: &Value) -> Value {
     let meta = &object["metadata"];
     let mut metadata = json!({});
@@ -107,7 +121,9 @@ pub(crate) async fn scale(
     let paths = kind.custom().and_then(|version| version.scale());
     let gvk = gvk();
     let (sent, options) = Sent::parse(call, &body, &gvk)?;
-    let change = Change::of(call, kind, namespace, name, Part::Main, &options);
+    let mut change = Change::of(call, kind, namespace, name, Part::Main, &options);
+    change.subresource = "scale";
+    let change = change;
     let written = change
         .run(|old| {
             let (wanted, warnings) = sent.on(&change, old, &gvk, &options)?;

@@ -2,8 +2,9 @@
 
 use super::create;
 use super::read;
+use super::scale;
 use super::write::{self, Committed, Written, WrittenObject};
-use crate::admission;
+use crate::admission::{self, Notes, Operation, Request};
 use crate::api::Inner;
 use crate::body::Body;
 use crate::call::Call;
@@ -80,6 +81,10 @@ pub(crate) struct Change<'a> {
     pub dry_run: bool,
     /// Who owns what is written.
     pub manager: String,
+    /// The manager as the client named it, if it did.
+    pub named: Option<String>,
+    /// The subresource in the path; empty for none.
+    pub subresource: &'static str,
 }
 
 /// An object as a client wants it.
@@ -195,7 +200,50 @@ impl<'a> Change<'a> {
             part,
             dry_run: options.dry_run,
             manager: managed::manager(call, options.field_manager.as_deref()),
+            named: options.field_manager.clone(),
+            subresource: part.subresource(),
         }
+    }
+
+    /// The write as admission sees it.
+    pub(crate) fn request<'r>(&'r self, operation: Operation, name: &'r str) -> Request<'r> {
+        Request {
+            inner: self.inner,
+            registry: self.registry,
+            user: self.user,
+            kind: self.kind,
+            subresource: self.subresource,
+            operation,
+            namespace: self.namespace,
+            name,
+            dry_run: self.dry_run,
+            manager: self.named.as_deref(),
+        }
+    }
+
+    /// Let webhooks and policies change what is to be written.
+    async fn mutate(&self, new: &mut Value, old: &Value) -> Outcome<Notes> {
+        let request = self.request(Operation::Update, self.name);
+        if self.subresource != "scale" {
+            return admission::mutate(&request, new, Some(old)).await;
+        }
+        let mut scale = scale::of(self.kind, new);
+        let before = scale::of(self.kind, old);
+        let notes = admission::mutate(&request, &mut scale, Some(&before)).await?;
+        if notes.changed {
+            scale::put_back(self.kind, new, &scale);
+        }
+        Ok(notes)
+    }
+
+    /// Ask webhooks and policies whether it may be written.
+    async fn admit(&self, new: &Value, old: &Value) -> Outcome<Notes> {
+        let request = self.request(Operation::Update, self.name);
+        if self.subresource != "scale" {
+            return admission::validate(&request, Some(new), Some(old)).await;
+        }
+        let (scale, before) = (scale::of(self.kind, new), scale::of(self.kind, old));
+        admission::validate(&request, Some(&scale), Some(&before)).await
     }
 
     /// Who owns what in the objects it writes.
@@ -230,7 +278,9 @@ impl<'a> Change<'a> {
             } = wanted(&old)?;
             let revision = write::claimed_revision(&new).to_owned();
             self.preconditions(&new, &old, &revision, current.revision.0)?;
-            self.merge(&mut new, &old, listed)?;
+            self.merge(&mut new, &old, listed);
+            warnings.extend(self.mutate(&mut new, &old).await?.warnings);
+            self.prepare(&mut new, &old)?;
             managed::keep_times(&mut new, &old);
             if well_stored && write::unchanged(&new, &old) && !write::may_go(kind, &new) {
                 return Ok(Written {
@@ -241,6 +291,7 @@ impl<'a> Change<'a> {
             }
             self.check(&new, &old)?;
             warnings.extend(kind.strategy.warnings(&new));
+            warnings.extend(self.admit(&new, &old).await?.warnings);
             let claim = kind.strategy.claim(&mut new, Some(&old))?;
             if self.dry_run {
                 set(
@@ -331,7 +382,7 @@ impl<'a> Change<'a> {
     }
 
     /// Make of what the client sent what may be stored: only the part it writes is taken from it.
-    fn merge(&self, new: &mut Value, old: &Value, listed: Listed) -> Outcome<()> {
+    fn merge(&self, new: &mut Value, old: &Value, listed: Listed) {
         let strategy = &self.kind.strategy;
         let mut list = managed::take_list(new);
         // Before the server adds to it: what it adds belongs to nobody.
@@ -349,9 +400,6 @@ impl<'a> Change<'a> {
                 }
                 strategy.default(new);
                 own(new);
-                strategy.prepare_update(new, old);
-                write::count_generation(self.kind, new, old);
-                admission::update(self.inner, self.user, self.kind, new, old)?;
             }
             Part::Status => {
                 let status = new.get("status").cloned();
@@ -367,7 +415,6 @@ impl<'a> Change<'a> {
                 }
                 strategy.default(new);
                 own(new);
-                strategy.prepare_status(new, old);
             }
             Part::Finalize => {
                 let finalizers = new["spec"].get("finalizers").cloned();
@@ -386,7 +433,6 @@ impl<'a> Change<'a> {
                 }
                 strategy.default(new);
                 own(new);
-                write::count_generation(self.kind, new, old);
             }
             Part::Resize | Part::Approval => {
                 let asked = std::mem::replace(new, old.clone());
@@ -394,6 +440,22 @@ impl<'a> Change<'a> {
                 strategy.take_part(self.part, new, &asked);
                 strategy.default(new);
                 own(new);
+            }
+        }
+    }
+
+    /// Set what the server alone sets.
+    fn prepare(&self, new: &mut Value, old: &Value) -> Outcome<()> {
+        let strategy = &self.kind.strategy;
+        match self.part {
+            Part::Main => {
+                strategy.prepare_update(new, old);
+                write::count_generation(self.kind, new, old);
+                admission::update(self.inner, self.user, self.kind, new, old)?;
+            }
+            Part::Status => strategy.prepare_status(new, old),
+            Part::Finalize => {}
+            Part::EphemeralContainers | Part::Resize | Part::Approval => {
                 write::count_generation(self.kind, new, old);
             }
         }

@@ -5,6 +5,7 @@
 //! is behind `https:` are not checked, as upstream does not either: there is nothing to check them against.
 
 use super::insecure;
+use crate::admission;
 use crate::body::{Body, BodyError};
 use crate::call::Call;
 use crate::error::{Failure, Outcome, bad_request, fail, internal};
@@ -86,6 +87,8 @@ pub(crate) async fn serve(
         return moved(call);
     }
     let path = if path.is_empty() { "/" } else { path };
+    let namespace = target.namespace.as_deref();
+    admission::connect(call, kind, "proxy", namespace, named.name, path).await?;
     let query = call.parts.uri.query().map(|query| format!("?{query}"));
     let uri: Uri = format!("{path}{}", query.unwrap_or_default())
         .parse()

@@ -3,6 +3,7 @@
 pub(crate) mod http;
 mod insecure;
 
+use crate::admission;
 use crate::body::Body;
 use crate::call::Call;
 use crate::error::{Outcome, bad_request, fail, internal};
@@ -56,6 +57,9 @@ pub(crate) async fn forward(
 ) -> Outcome<Response<Body>> {
     let object = read::find(&call.inner.store, pods, Some(namespace), name)?;
     let pod = object.value().map_err(internal)?;
+    if subresource != "log" {
+        admission::connect(call, pods, subresource, Some(namespace), name, "").await?;
+    }
     let node = text(&pod, &["spec", "nodeName"]);
     let path = match subresource {
         "portforward" => {

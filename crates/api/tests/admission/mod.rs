@@ -42,7 +42,10 @@ impl Hook {
             .unwrap();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("https://localhost:{}/hook", listener.local_addr().unwrap().port());
+        let url = format!(
+            "https://localhost:{}/hook",
+            listener.local_addr().unwrap().port()
+        );
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (answer, noted): (Answers, _) = (Arc::new(answer), seen.clone());
         tokio::spawn(async move {
@@ -62,7 +65,9 @@ impl Hook {
                             noted.lock().push(review["request"].clone());
                             let reply = json!({"apiVersion": "admission.k8s.io/v1",
                                 "kind": "AdmissionReview", "response": response});
-                            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(reply.to_string()))))
+                            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(
+                                reply.to_string(),
+                            ))))
                         }
                     });
                     let _ = hyper::server::conn::http1::Builder::new()
@@ -107,7 +112,10 @@ async fn made(server: &Server, path: &str, value: &Value) -> Value {
 }
 
 fn message(answer: &Answer) -> String {
-    answer.json()["message"].as_str().unwrap_or_default().to_owned()
+    answer.json()["message"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[tokio::test]
@@ -139,7 +147,10 @@ async fn a_policy_denies_what_its_expressions_refuse_with_the_parameters_of_its_
     )
     .await;
     let path = format!("{PODS}?dryRun=All");
-    until("the policy", async || server.post(&path, &pod("four")).await.code == 403).await;
+    until("the policy", async || {
+        server.post(&path, &pod("four")).await.code == 403
+    })
+    .await;
     let answer = server.post(&path, &pod("four")).await;
     assert_eq!(
         message(&answer),
@@ -154,7 +165,11 @@ async fn a_policy_denies_what_its_expressions_refuse_with_the_parameters_of_its_
     server.delete(&format!("{MAPS}/limits")).await;
     let answer = server.post(&path, &pod("one")).await;
     assert_eq!(answer.code, 422, "{}", answer.json());
-    assert!(message(&answer).contains("no params found"), "{}", message(&answer));
+    assert!(
+        message(&answer).contains("no params found"),
+        "{}",
+        message(&answer)
+    );
 }
 
 #[tokio::test]
@@ -169,7 +184,11 @@ async fn a_policy_that_only_warns_lets_the_object_pass_and_a_wrong_one_is_refuse
     let path = format!("{GROUP}/validatingadmissionpolicies");
     let answer = server.post(&path, &policy("object.data.key == ")).await;
     assert_eq!(answer.code, 422);
-    assert!(message(&answer).contains("spec.validations[0].expression: Invalid value"), "{}", message(&answer));
+    assert!(
+        message(&answer).contains("spec.validations[0].expression: Invalid value"),
+        "{}",
+        message(&answer)
+    );
     made(&server, &path, &policy("object.data.key != 'bad'")).await;
     made(
         &server,
@@ -178,15 +197,26 @@ async fn a_policy_that_only_warns_lets_the_object_pass_and_a_wrong_one_is_refuse
     )
     .await;
     let dry = format!("{MAPS}?dryRun=All");
-    let warned = |answer: &Answer| answer.headers.get("warning").map(|value| value.to_str().unwrap().to_owned());
-    until("the warning", async || warned(&server.post(&dry, &config_map("a", "bad")).await).is_some()).await;
+    let warned = |answer: &Answer| {
+        answer
+            .headers
+            .get("warning")
+            .map(|value| value.to_str().unwrap().to_owned())
+    };
+    until("the warning", async || {
+        warned(&server.post(&dry, &config_map("a", "bad")).await).is_some()
+    })
+    .await;
     let answer = server.post(MAPS, &config_map("a", "bad")).await;
     assert_eq!(answer.code, 201);
     assert_eq!(
         warned(&answer).unwrap(),
         "299 - \"Validation failed for ValidatingAdmissionPolicy 'warner' with binding 'warns': failed expression: object.data.key != 'bad'\""
     );
-    assert_eq!(warned(&server.post(MAPS, &config_map("b", "good")).await), None);
+    assert_eq!(
+        warned(&server.post(MAPS, &config_map("b", "good")).await),
+        None
+    );
 }
 
 #[tokio::test]
@@ -215,14 +245,27 @@ async fn mutating_policies_merge_configurations_and_apply_patches() {
     )
     .await;
     let dry = format!("{PODS}?dryRun=All");
-    let containers = |answer: &Answer| answer.json()["spec"]["containers"].as_array().map_or(0, Vec::len);
-    until("the sidecar", async || containers(&server.post(&dry, &pod("a")).await) == 2).await;
+    let containers = |answer: &Answer| {
+        answer.json()["spec"]["containers"]
+            .as_array()
+            .map_or(0, Vec::len)
+    };
+    until("the sidecar", async || {
+        containers(&server.post(&dry, &pod("a")).await) == 2
+    })
+    .await;
     let made = made(&server, PODS, &pod("a")).await;
     assert_eq!(made["spec"]["containers"][0]["name"], "main");
     assert_eq!(made["spec"]["containers"][1]["image"], "sidecar:1");
-    assert_eq!(made["metadata"]["labels"], json!({"app": "a", "example.com/side": "car"}));
+    assert_eq!(
+        made["metadata"]["labels"],
+        json!({"app": "a", "example.com/side": "car"})
+    );
     // It has the defaults of any container, though it came after them.
-    assert_eq!(made["spec"]["containers"][1]["imagePullPolicy"], "IfNotPresent");
+    assert_eq!(
+        made["spec"]["containers"][1]["imagePullPolicy"],
+        "IfNotPresent"
+    );
 }
 
 #[tokio::test]
@@ -241,33 +284,62 @@ async fn webhooks_change_and_refuse_objects_and_are_told_all_about_the_request()
         }
     })
     .await;
-    let configuration = mutating.configuration("MutatingWebhookConfiguration", "changer", json!({}));
-    made(&server, &format!("{GROUP}/mutatingwebhookconfigurations"), &configuration).await;
+    let configuration =
+        mutating.configuration("MutatingWebhookConfiguration", "changer", json!({}));
+    made(
+        &server,
+        &format!("{GROUP}/mutatingwebhookconfigurations"),
+        &configuration,
+    )
+    .await;
     let selector = json!({"objectSelector": {"matchExpressions": [{"key": "free", "operator": "DoesNotExist"}]}});
-    let configuration = validating.configuration("ValidatingWebhookConfiguration", "refuser", selector);
-    made(&server, &format!("{GROUP}/validatingwebhookconfigurations"), &configuration).await;
+    let configuration =
+        validating.configuration("ValidatingWebhookConfiguration", "refuser", selector);
+    made(
+        &server,
+        &format!("{GROUP}/validatingwebhookconfigurations"),
+        &configuration,
+    )
+    .await;
 
     let dry = format!("{MAPS}?dryRun=All");
-    until("the refusal", async || server.post(&dry, &config_map("a", "bad")).await.code == 409).await;
+    until("the refusal", async || {
+        server.post(&dry, &config_map("a", "bad")).await.code == 409
+    })
+    .await;
     let answer = server.post(MAPS, &config_map("a", "bad")).await;
     assert_eq!(answer.code, 409);
-    assert_eq!(message(&answer), "admission webhook \"refuser.example.com\" denied the request: bad is bad");
+    assert_eq!(
+        message(&answer),
+        "admission webhook \"refuser.example.com\" denied the request: bad is bad"
+    );
     assert_eq!(answer.json()["reason"], "Conflict");
     let mut free = config_map("free", "bad");
     free["metadata"]["labels"] = json!({"free": "yes"});
     let made = made(&server, MAPS, &free).await;
     assert_eq!(made["data"], json!({"key": "bad", "hook": "was here"}));
 
-    let answer = server.post(&format!("{MAPS}?fieldManager=me"), &config_map("b", "good")).await;
+    let answer = server
+        .post(&format!("{MAPS}?fieldManager=me"), &config_map("b", "good"))
+        .await;
     assert_eq!(answer.code, 201);
     assert_eq!(answer.headers["warning"], "299 - \"mind the hook\"");
     let told = validating.seen.lock().last().unwrap().clone();
     // What is validated is what will be stored.
     assert_eq!(told["object"]["data"]["hook"], "was here");
     assert_eq!(told["oldObject"], Value::Null);
-    assert_eq!(told["kind"], json!({"group": "", "version": "v1", "kind": "ConfigMap"}));
-    assert_eq!(told["resource"], json!({"group": "", "version": "v1", "resource": "configmaps"}));
-    assert_eq!((&told["operation"], &told["namespace"], &told["name"]), (&json!("CREATE"), &json!("default"), &json!("b")));
+    assert_eq!(
+        told["kind"],
+        json!({"group": "", "version": "v1", "kind": "ConfigMap"})
+    );
+    assert_eq!(
+        told["resource"],
+        json!({"group": "", "version": "v1", "resource": "configmaps"})
+    );
+    assert_eq!(
+        (&told["operation"], &told["namespace"], &told["name"]),
+        (&json!("CREATE"), &json!("default"), &json!("b"))
+    );
     assert_eq!(told["userInfo"]["username"], "consort:admin");
     assert_eq!(told["dryRun"], false);
     assert_eq!(told["options"]["kind"], "CreateOptions");
@@ -276,10 +348,22 @@ async fn webhooks_change_and_refuse_objects_and_are_told_all_about_the_request()
     // Updates are told with what was there; the status of a refusal without a code is still one.
     let merge = "application/merge-patch+json";
     let change = json!({"data": {"key": "better"}});
-    assert_eq!(server.patch(&format!("{MAPS}/b"), merge, &change).await.code, 200);
+    assert_eq!(
+        server
+            .patch(&format!("{MAPS}/b"), merge, &change)
+            .await
+            .code,
+        200
+    );
     let told = validating.seen.lock().last().unwrap().clone();
     assert_eq!(told["operation"], "UPDATE");
-    assert_eq!((&told["oldObject"]["data"]["key"], &told["object"]["data"]["key"]), (&json!("good"), &json!("better")));
+    assert_eq!(
+        (
+            &told["oldObject"]["data"]["key"],
+            &told["object"]["data"]["key"]
+        ),
+        (&json!("good"), &json!("better"))
+    );
 }
 
 #[tokio::test]
@@ -291,15 +375,31 @@ async fn a_webhook_that_does_not_answer_is_passed_over_or_not_as_its_policy_says
     let gone = json!({"clientConfig": {"url": "https://localhost:1/x", "caBundle": hook.bundle}});
     let mut configuration = hook.configuration("ValidatingWebhookConfiguration", "gone", gone);
     made(&server, &path, &configuration).await;
-    until("the failure", async || server.post(&format!("{MAPS}?dryRun=All"), &config_map("a", "1")).await.code == 500).await;
+    until("the failure", async || {
+        server
+            .post(&format!("{MAPS}?dryRun=All"), &config_map("a", "1"))
+            .await
+            .code
+            == 500
+    })
+    .await;
     let text = message(&server.post(MAPS, &config_map("a", "1")).await);
     let begins = "Internal error occurred: failed calling webhook \"gone.example.com\": failed to call webhook: Post \"https://localhost:1/x?timeout=10s\"";
     assert!(text.starts_with(begins), "{text}");
     // Other kinds do not care.
-    assert_eq!(server.post(&format!("{PODS}?dryRun=All"), &pod("p")).await.code, 201);
+    assert_eq!(
+        server
+            .post(&format!("{PODS}?dryRun=All"), &pod("p"))
+            .await
+            .code,
+        201
+    );
     configuration["webhooks"][0]["failurePolicy"] = json!("Ignore");
     server.put(&format!("{path}/gone"), &configuration).await;
-    until("the creation", async || server.post(MAPS, &config_map("a", "1")).await.code == 201).await;
+    until("the creation", async || {
+        server.post(MAPS, &config_map("a", "1")).await.code == 201
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -317,33 +417,62 @@ async fn deletes_connects_and_status_writes_are_admitted_too_and_side_effects_fo
         {"apiGroups": [""], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["pods/eviction", "pods/binding"]},
     ]});
     let configuration = hook.configuration("ValidatingWebhookConfiguration", "keeper", change);
-    made(&server, &format!("{GROUP}/validatingwebhookconfigurations"), &configuration).await;
+    made(
+        &server,
+        &format!("{GROUP}/validatingwebhookconfigurations"),
+        &configuration,
+    )
+    .await;
     made(&server, MAPS, &config_map("kept", "1")).await;
     made(&server, PODS, &pod("kept-pod")).await;
-    until("the refusal", async || server.delete(&format!("{MAPS}/kept?dryRun=All")).await.code == 400).await;
+    until("the refusal", async || {
+        server.delete(&format!("{MAPS}/kept?dryRun=All")).await.code == 400
+    })
+    .await;
     let answer = server.delete(&format!("{MAPS}/kept")).await;
-    assert_eq!(message(&answer), "admission webhook \"keeper.example.com\" denied the request: it stays");
+    assert_eq!(
+        message(&answer),
+        "admission webhook \"keeper.example.com\" denied the request: it stays"
+    );
     let told = hook.seen.lock().last().unwrap().clone();
-    assert_eq!((&told["object"], &told["oldObject"]["data"]["key"]), (&Value::Null, &json!("1")));
+    assert_eq!(
+        (&told["object"], &told["oldObject"]["data"]["key"]),
+        (&Value::Null, &json!("1"))
+    );
     // Of a collection only what may go goes; the first refusal is told.
     let answer = server.delete(MAPS).await;
     assert_eq!(answer.code, 400, "{}", answer.json());
     assert_eq!(server.get(&format!("{MAPS}/kept")).await.code, 200);
 
-    let exec = request(Method::POST, &format!("{PODS}/kept-pod/exec?command=id&stdout=true"), "", Bytes::new());
+    let exec = request(
+        Method::POST,
+        &format!("{PODS}/kept-pod/exec?command=id&stdout=true"),
+        "",
+        Bytes::new(),
+    );
     let answer = server.ask(exec).await;
-    assert_eq!(message(&answer), "admission webhook \"keeper.example.com\" denied the request: it stays");
+    assert_eq!(
+        message(&answer),
+        "admission webhook \"keeper.example.com\" denied the request: it stays"
+    );
     let told = hook.seen.lock().last().unwrap().clone();
-    assert_eq!((&told["operation"], &told["subResource"]), (&json!("CONNECT"), &json!("exec")));
+    assert_eq!(
+        (&told["operation"], &told["subResource"]),
+        (&json!("CONNECT"), &json!("exec"))
+    );
     assert_eq!(told["object"]["command"], json!(["id"]));
     assert_eq!(told["kind"]["kind"], "PodExecOptions");
 
     let merge = "application/merge-patch+json";
     let status = json!({"status": {"message": "hi"}});
-    let answer = server.patch(&format!("{PODS}/kept-pod/status"), merge, &status).await;
+    let answer = server
+        .patch(&format!("{PODS}/kept-pod/status"), merge, &status)
+        .await;
     assert_eq!(answer.code, 400, "{}", answer.json());
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "kept-pod", "namespace": "default"}});
-    let answer = server.post(&format!("{PODS}/kept-pod/eviction"), &eviction).await;
+    let answer = server
+        .post(&format!("{PODS}/kept-pod/eviction"), &eviction)
+        .await;
     assert_eq!(answer.code, 400, "{}", answer.json());
 
     // A webhook with side effects is not asked about what will not be.
@@ -351,7 +480,15 @@ async fn deletes_connects_and_status_writes_are_admitted_too_and_side_effects_fo
     configuration["webhooks"][0]["sideEffects"] = json!("Some");
     configuration["webhooks"][0]["admissionReviewVersions"] = json!(["v1"]);
     let answer = server
-        .put(&format!("{GROUP}/validatingwebhookconfigurations/keeper"), &configuration)
+        .put(
+            &format!("{GROUP}/validatingwebhookconfigurations/keeper"),
+            &configuration,
+        )
         .await;
-    assert_eq!(answer.code, 422, "v1 knows only webhooks that can be asked: {}", answer.json());
+    assert_eq!(
+        answer.code,
+        422,
+        "v1 knows only webhooks that can be asked: {}",
+        answer.json()
+    );
 }
