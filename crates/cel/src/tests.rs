@@ -398,3 +398,65 @@ fn costs_are_those_of_upstream() {
         );
     }
 }
+
+#[test]
+fn failures_are_told_in_the_words_of_upstream() {
+    let x = json!({"a": [1], "s": "text", "n": 5});
+    for (text, message) in [
+        ("x.missing", "no such key: missing"),
+        ("x.a[3]", "index out of bounds: 3"),
+        ("x.n + 'a'", "no such overload"),
+        ("9223372036854775807 + x.n", "integer overflow"),
+        ("x.n / 0", "division by zero"),
+        ("x.n % 0", "modulus by zero"),
+        (
+            "int('x' + x.s)",
+            "type conversion error from 'string' to 'int'",
+        ),
+        (
+            "quantity('10Mo')",
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+        ),
+        ("quantity('10Mm')", "unable to parse quantity's suffix"),
+        (
+            "quantity('1.5').asInteger()",
+            "cannot convert value to integer",
+        ),
+        (
+            "ip('1.2.3')",
+            "IP Address \"1.2.3\" parse error during conversion from string: ParseAddr(\"1.2.3\"): IPv4 address too short",
+        ),
+        (
+            "ip('::ffff:1.2.3.4')",
+            "IPv4-mapped IPv6 address \"::ffff:1.2.3.4\" is not allowed",
+        ),
+        (
+            "url('a b')",
+            "URL parse error during conversion from string: parse \"a b\": invalid URI for request",
+        ),
+        ("semver('1.2')", "No Major.Minor.Patch elements found"),
+        ("x.s.substring(9)", "index out of range: 9"),
+        ("x.s.charAt(-1)", "index out of range: -1"),
+        ("optional.none().value()", "optional.none() dereference"),
+        ("[1, 2].slice(0, 3)", "cannot slice(0, 3), list is length 2"),
+        ("dyn([]).max()", "max called on empty list"),
+        (
+            "{'a': 1}.transformMapEntry(k, v, {'b': 1, k: v}).all(k, x[k] > 0)",
+            "no such key: b",
+        ),
+        (
+            "['a', 'a'].transformMapEntry(i, v, {v: i})",
+            "insert failed: key a already exists",
+        ),
+        (
+            "x.s.matches(x.s + '(')",
+            "error parsing regexp: missing closing ): `text(`",
+        ),
+    ] {
+        assert_eq!(
+            run(&kubernetes(), text, &x),
+            Err(message.to_owned()),
+            "{text}"
+        );
+    }
+}

@@ -78,6 +78,19 @@ fn depth_is_bounded_before_it_can_overflow_the_stack() {
         let (_, took) = run(&env, &text);
         assert!(took < PATIENCE, "{took:?} for {}", &text[..40]);
     }
+    // What is just not too deep runs.
+    let macros = (0..50).fold("1".to_owned(), |inner, _| format!("[1].map(a, {inner})"));
+    for text in [
+        nested("[", "]", 240),
+        nested("{1:", "}", 240),
+        nested("dyn(", ")", 240),
+        "1".to_owned() + &"+1".repeat(300),
+        "true?1:".repeat(240) + "1",
+        macros,
+    ] {
+        let (result, _) = run(&env, &text);
+        assert!(result.is_ok(), "{result:?} for {}", &text[..40]);
+    }
     // What is long but not deep is fine.
     let (result, _) = run(&env, &("true &&".repeat(10_000) + "true"));
     assert_eq!(result.as_deref(), Ok("bool"));

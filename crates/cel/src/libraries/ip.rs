@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::address::explain;
 use crate::EvalError;
 use crate::functions::Library;
 use crate::libraries::{Answer, failed, no_overload};
@@ -52,7 +53,8 @@ impl Ip {
             Ok(IpAddr::V6(address)) => mapped(text, address).map(Ip),
             Ok(address) => Ok(Ip(address)),
             Err(_) => Err(format!(
-                "IP Address {text:?} parse error during conversion from string: ParseAddr({text:?}): unable to parse IP"
+                "IP Address {text:?} parse error during conversion from string: {}",
+                explain(text)
             )),
         }
     }
@@ -107,7 +109,7 @@ impl Cidr {
         let Some((address, length)) = text.rsplit_once('/') else {
             return Err(wrong("no '/'"));
         };
-        let address: IpAddr = address.parse().map_err(|_| wrong("unable to parse IP"))?;
+        let address: IpAddr = address.parse().map_err(|_| wrong(&explain(address)))?;
         let plain = !length.is_empty()
             && length.len() <= 3
             && length.bytes().all(|byte| byte.is_ascii_digit())

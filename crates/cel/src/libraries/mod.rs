@@ -1,5 +1,6 @@
 //! The function libraries.
 
+mod address;
 pub mod authorizer;
 pub(crate) mod comprehensions;
 pub mod format;

@@ -45,11 +45,17 @@ impl Ord for Notation {
 }
 
 const NANO: i128 = 1_000_000_000;
-/// The largest amount that is read as it is; larger ones become it.
+/// The largest amount with a binary suffix; larger ones become it.
 const MAX: i128 = (i64::MAX as i128) * NANO;
+
+/// The largest amount otherwise, far beyond what fits a whole number of 64 bits. Larger ones become it, where upstream
+/// goes on counting.
+const HUGE: i128 = i128::MAX / 16;
 
 const FORMAT_WRONG: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+
+const SUFFIX_WRONG: &str = "unable to parse quantity's suffix";
 
 impl Quantity {
     /// Reads a quantity; the message says what is wrong.
@@ -128,10 +134,15 @@ fn scale(suffix: &str) -> Result<(u32, i32, Notation), &'static str> {
         "P" => (10, 15, Notation::Decimal),
         "E" => (10, 18, Notation::Decimal),
         _ => {
-            let digits = suffix.strip_prefix(['e', 'E']).ok_or(FORMAT_WRONG)?;
+            let letters = suffix.trim_start_matches(|c| "eEinumkKMGTP".contains(c));
+            let number = letters.strip_prefix(['+', '-']).unwrap_or(letters);
+            if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(FORMAT_WRONG);
+            }
+            let digits = suffix.strip_prefix(['e', 'E']).ok_or(SUFFIX_WRONG)?;
             let bare = digits.strip_prefix(['+', '-']).unwrap_or(digits);
             if bare.is_empty() || !bare.bytes().all(|byte| byte.is_ascii_digit()) {
-                return Err(FORMAT_WRONG);
+                return Err(SUFFIX_WRONG);
             }
             // An exponent beyond these is beyond the largest or below the smallest amount anyhow.
             let exponent =
@@ -167,6 +178,7 @@ fn amount(digits: &str, fraction: &str, base: u32, exponent: i32) -> i128 {
     if mantissa == 0 {
         return 0;
     }
+    let cap = if base == 2 { MAX } else { HUGE };
     let mut value = mantissa;
     let mut decimal = 9 - places;
     if base == 2 {
@@ -186,8 +198,8 @@ fn amount(digits: &str, fraction: &str, base: u32, exponent: i32) -> i128 {
     while decimal > 0 {
         value = value.saturating_mul(10);
         decimal -= 1;
-        if value > MAX {
-            return MAX;
+        if value > cap {
+            return cap;
         }
     }
     if decimal < -60 {
@@ -198,7 +210,7 @@ fn amount(digits: &str, fraction: &str, base: u32, exponent: i32) -> i128 {
         value /= 10;
         decimal += 1;
     }
-    value.saturating_add(i128::from(rest)).min(MAX)
+    value.saturating_add(i128::from(rest)).min(cap)
 }
 
 /// The canonical spelling.
