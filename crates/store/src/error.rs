@@ -115,6 +115,15 @@ pub enum Error {
         /// The first failure.
         detail: String,
     },
+    /// A store was to be made where something is.
+    #[error("{dir} is not empty")]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Writes came faster than what is there could be rewritten.
+    #[error("the store is written to faster than it can be compacted")]
+    Busy,
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,

@@ -197,15 +197,20 @@ pub(crate) fn read(bytes: &[u8], at: usize, nonce: u64) -> Found<'_> {
 
 /// Whether a frame was begun anywhere from `from` on; its header is enough to tell.
 pub(crate) fn any_after(bytes: &[u8], from: usize, nonce: u64) -> bool {
+    next_after(bytes, from, nonce).is_some()
+}
+
+/// Where the first frame from `from` on was begun.
+pub(crate) fn next_after(bytes: &[u8], from: usize, nonce: u64) -> Option<usize> {
     let magic = MAGIC.to_le_bytes();
     let mut at = from.next_multiple_of(ALIGN);
     while at + HEADER <= bytes.len() {
         if bytes[at..at + 4] == magic && header_valid(&bytes[at..at + HEADER], nonce) {
-            return true;
+            return Some(at);
         }
         at += ALIGN;
     }
-    false
+    None
 }
 
 fn header_valid(header: &[u8], nonce: u64) -> bool {

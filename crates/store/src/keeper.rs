@@ -29,8 +29,14 @@ const CARRY: u64 = 1 << 20;
 
 /// Handle of the thread.
 pub(crate) struct Keeper {
-    stop: mpsc::Sender<()>,
+    orders: mpsc::Sender<Order>,
     thread: JoinHandle<()>,
+}
+
+/// What is asked of the thread.
+pub(crate) enum Order {
+    /// Carry over all that is needed, and remove every segment there is now.
+    Shrink(oneshot::Sender<Result<(), Error>>),
 }
 
 struct Work {
@@ -45,7 +51,9 @@ struct Work {
     /// Of the last checkpoint: bytes written before it, its size, the segment it points to.
     checkpoint: (u64, u64, u32),
     upkeep: Duration,
-    stop: mpsc::Receiver<()>,
+    orders: mpsc::Receiver<Order>,
+    waiting: VecDeque<Order>,
+    stopping: bool,
 }
 
 impl Keeper {
@@ -56,7 +64,7 @@ impl Keeper {
         segment_bytes: u64,
         upkeep: Duration,
     ) -> Result<Self, Error> {
-        let (stop, stopped) = mpsc::channel();
+        let (orders, received) = mpsc::channel();
         let dir = shared.dir.clone();
         let mut work = Work {
             shared,
@@ -67,18 +75,25 @@ impl Keeper {
             aged: 0,
             checkpoint: (0, 0, 0),
             upkeep,
-            stop: stopped,
+            orders: received,
+            waiting: VecDeque::new(),
+            stopping: false,
         };
         let thread = std::thread::Builder::new()
             .name("store-keeper".to_owned())
             .spawn(move || work.run())
             .map_err(|e| Error::io("starting a thread for", dir, e))?;
-        Ok(Self { stop, thread })
+        Ok(Self { orders, thread })
+    }
+
+    /// Asks something of the thread.
+    pub(crate) fn order(&self, order: Order) -> Result<(), Error> {
+        self.orders.send(order).map_err(|_| Error::Closed)
     }
 
     /// Stops the thread; it finishes the step it is in.
     pub(crate) fn stop(self) {
-        drop(self.stop);
+        drop(self.orders);
         if self.thread.join().is_err() {
             tracing::error!("the store's keeper panicked");
         }
@@ -87,16 +102,89 @@ impl Keeper {
 
 impl Work {
     fn run(&mut self) {
-        while self.stop.recv_timeout(self.upkeep) == Err(RecvTimeoutError::Timeout) {
-            // A full disk, say: what could not be done now is due again at the next tick.
-            if let Err(error) = self.tick() {
-                tracing::debug!(error = %error, "keeping the store small");
+        loop {
+            let order = match self.waiting.pop_front() {
+                Some(order) => Ok(order),
+                None if self.stopping => return,
+                None => self.orders.recv_timeout(self.upkeep),
+            };
+            match order {
+                Ok(Order::Shrink(reply)) => drop(reply.send(self.shrink())),
+                Err(RecvTimeoutError::Timeout) => {
+                    // A full disk, say: what could not be done now is due again at the next tick.
+                    if let Err(error) = self.tick() {
+                        tracing::debug!(error = %error, "keeping the store small");
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn stopping(&self) -> bool {
-        self.stop.try_recv() == Err(mpsc::TryRecvError::Disconnected)
+    fn stopping(&mut self) -> bool {
+        match self.orders.try_recv() {
+            Ok(order) => self.waiting.push_back(order),
+            Err(mpsc::TryRecvError::Disconnected) => self.stopping = true,
+            Err(mpsc::TryRecvError::Empty) => {}
+        }
+        self.stopping
+    }
+
+    /// Drops all history and rewrites what is left.
+    fn shrink(&mut self) -> Result<(), Error> {
+        /// What is replaced while it is carried over has to be compacted away again.
+        const ATTEMPTS: usize = 10;
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Command::Roll(reply))?;
+        let newest = answer.blocking_recv().map_err(|_| Error::Closed)??;
+        for _ in 0..ATTEMPTS {
+            self.compact_all()?;
+            while let Some(segment) = self.shared.source.segments.oldest_finished()
+                && segment.start.id < newest
+                && self.carry_over(&segment)?
+            {
+                self.remove(&segment)?;
+            }
+            let oldest = self.shared.source.segments.oldest_finished();
+            if oldest.is_none_or(|segment| segment.start.id >= newest) {
+                return Ok(());
+            }
+            if self.stopping() {
+                return Err(Error::Closed);
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    fn compact_all(&mut self) -> Result<(), Error> {
+        let target = self.shared.revision().0;
+        while self.shared.compacted().0 < target {
+            let step = (self.shared.compacted().0 + STEP).min(target);
+            let (reply, answer) = oneshot::channel();
+            self.queue.push(Command::Compact(step, reply))?;
+            answer.blocking_recv().map_err(|_| Error::Closed)??;
+            if self.stopping() {
+                return Err(Error::Closed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a segment that nothing needs.
+    fn remove(&mut self, segment: &Segment) -> Result<(), Error> {
+        // What follows in the log takes the place of what the segment says only for a reader
+        // that starts behind it.
+        if self.checkpoint.2 <= segment.start.id {
+            self.checkpoint()?;
+        }
+        if self.checkpoint.2 <= segment.start.id {
+            return Err(Error::Busy);
+        }
+        recovery::remove(
+            &self.shared.dir,
+            &self.shared.source.segments,
+            segment.start.id,
+        )
     }
 
     fn tick(&mut self) -> Result<(), Error> {
@@ -189,7 +277,7 @@ impl Work {
 
     /// Copies what a segment holds of the present to the end of the log. Returns whether nothing in
     /// it is needed any more: history that is still kept stays where it is.
-    fn carry_over(&self, segment: &Segment) -> Result<bool, Error> {
+    fn carry_over(&mut self, segment: &Segment) -> Result<bool, Error> {
         if segment.needed() == 0 {
             return Ok(true);
         }

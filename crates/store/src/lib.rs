@@ -41,6 +41,7 @@
 //! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
 //! ```
 
+mod backup;
 mod cache;
 mod checkpoint;
 mod error;
@@ -59,16 +60,19 @@ mod scan;
 mod seal;
 mod segment;
 mod store;
+mod verify;
 mod version;
 mod watch;
 mod write;
 mod writer;
 
+pub use backup::{Backup, check_backup, restore};
 pub use error::Error;
 pub use key::{Key, MAX_KEY};
 pub use options::{Options, Retention};
 pub use scan::Scan;
 pub use seal::Transform;
 pub use store::{Filter, Page, Store};
+pub use verify::{Damage, Inspected, Report, Secret, inspect, verify};
 pub use watch::{Batch, Change, Event, Watch};
 pub use write::{Committed, Expect, Write};

@@ -29,6 +29,8 @@ pub(crate) struct Log {
     /// Up to here the file holds zeros from `end` on.
     prepared: u64,
     segment_bytes: u64,
+    /// The next frame goes into a segment of its own.
+    roll: bool,
     failed: Option<String>,
 }
 
@@ -56,6 +58,7 @@ impl Log {
             end,
             prepared,
             segment_bytes,
+            roll: false,
             failed: None,
         })
     }
@@ -76,9 +79,10 @@ impl Log {
                 detail: detail.clone(),
             });
         }
-        if self.end < self.segment_bytes {
+        if self.end < self.segment_bytes && !self.roll {
             return Ok(());
         }
+        self.roll = false;
         let id = self.active.start.id + 1;
         let (segment, file) = Segment::create(&self.dir, id, revision, compacted, self.end)?;
         // Gives back the zeros; nothing depends on it.
@@ -89,6 +93,11 @@ impl Log {
         self.end = crate::segment::HEADER as u64;
         self.prepared = self.end;
         Ok(())
+    }
+
+    /// Has the next frame begin a new segment, unless the present one has none yet.
+    pub(crate) fn roll(&mut self) {
+        self.roll = self.end > crate::segment::HEADER as u64;
     }
 
     /// Writes a finished frame and makes it durable. On an error nothing of it is there.
@@ -126,17 +135,8 @@ impl Log {
         Ok(())
     }
 
-    fn write(&mut self, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(self.end))?;
-        while !slices.is_empty() {
-            match self.file.write_vectored(slices) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => IoSlice::advance_slices(&mut slices, n),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
+    fn write(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        write_all_vectored(&mut self.file, self.end, slices)
     }
 
     /// Writes zeros ahead of the end, durably. That it failed shows when the frame is written.
@@ -174,4 +174,22 @@ impl Log {
         let path = self.active.path.display();
         self.failed = Some(format!("writing {path}: {reason}"));
     }
+}
+
+/// Writes all slices at an offset.
+pub(crate) fn write_all_vectored(
+    file: &mut File,
+    offset: u64,
+    mut slices: &mut [IoSlice<'_>],
+) -> io::Result<()> {
+    file.seek(SeekFrom::Start(offset))?;
+    while !slices.is_empty() {
+        match file.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => IoSlice::advance_slices(&mut slices, n),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }

@@ -14,6 +14,8 @@ pub(crate) enum Command {
     Commit(Pending),
     /// Drop history up to this revision.
     Compact(u64, oneshot::Sender<Result<(), Error>>),
+    /// Have the next frame begin a new segment of the log, and begin it; gives the segment's number.
+    Roll(oneshot::Sender<Result<u32, Error>>),
     /// Copy these versions to the end of the log, those that are still the newest of their keys.
     Carry(Vec<Arc<Version>>, oneshot::Sender<Result<(), Error>>),
 }

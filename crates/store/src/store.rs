@@ -13,13 +13,15 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::backup::{self, Backup};
 use crate::cache::Cache;
 use crate::history::History;
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, Order};
 use crate::key::bucket_of;
 use crate::lock::Lock;
 use crate::log::Log;
 use crate::queue::{Command, Pending, Queue};
+use crate::record;
 use crate::recovery::{self, Recovered};
 use crate::scan::Scan;
 use crate::version::{Source, Version};
@@ -454,6 +456,93 @@ impl Store {
             answer.await.map_err(|_| Error::Closed)??;
         }
         Ok(())
+    }
+
+    /// Drops all history, rewrites what is left and removes every file it was in: what remains on disk is
+    /// the present state. Watchers that are behind have to list again. Returns when it is durable.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit), and [`Error::Busy`].
+    pub async fn shrink(&self) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        match &*self.threads.running.lock() {
+            Some(running) => running.keeper.order(Order::Shrink(reply))?,
+            None => return Err(Error::Closed),
+        }
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Writes anew every object that the [`Transform`](crate::Transform) would seal in another way now;
+    /// objects and revisions stay as they are. Returns how many there were. What was written before
+    /// stays on disk until [`shrink`](Self::shrink) or time takes it away.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit), and [`Error::Corrupt`], [`Error::Transform`] for an object that cannot be
+    /// read.
+    pub async fn reseal(&self) -> Result<u64, Error> {
+        /// Bytes rewritten at a time, so that commits get between.
+        const CHUNK: u64 = 1 << 20;
+        let Some(transform) = self.shared.source.transform.clone() else {
+            return Ok(0);
+        };
+        let (shared, queue) = (Arc::clone(&self.shared), Arc::clone(&self.queue));
+        let work = tokio::task::spawn_blocking(move || {
+            let state = shared.state.load_full();
+            let (mut chunk, mut size, mut count) = (Vec::new(), 0, 0);
+            let mut rest = state.index.values().peekable();
+            while let Some(version) = rest.next() {
+                if !version.is_deleted() {
+                    let (place, bytes) = version.record(&shared.source, None)?;
+                    let record = record::decode(&bytes).ok();
+                    let sealed = record.map(|r| (r.flags & record::SEALED != 0).then_some(r.value));
+                    if sealed.is_some_and(|sealed| transform.stale(&version.key, sealed)) {
+                        chunk.push(Arc::clone(version));
+                        size += u64::from(place.len);
+                        count += 1;
+                    }
+                }
+                if size >= CHUNK || (rest.peek().is_none() && !chunk.is_empty()) {
+                    let (reply, answer) = oneshot::channel();
+                    queue.push(Command::Carry(std::mem::take(&mut chunk), reply))?;
+                    answer.blocking_recv().map_err(|_| Error::Closed)??;
+                    size = 0;
+                }
+            }
+            Ok(count)
+        });
+        work.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Whether an object on disk would be sealed in another way now, so that writing it again is
+    /// worth it even if nothing else changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] and [`Error::Corrupt`].
+    pub fn stale(&self, key: &Key) -> Result<bool, Error> {
+        let Some(transform) = &self.shared.source.transform else {
+            return Ok(false);
+        };
+        let state = self.shared.state.load();
+        let Some(version) = state.index.get(key.as_str()).filter(|v| !v.is_deleted()) else {
+            return Ok(false);
+        };
+        let (_, bytes) = version.record(&self.shared.source, None)?;
+        let record = record::decode(&bytes).ok();
+        let sealed = record.map(|r| (r.flags & record::SEALED != 0).then_some(r.value));
+        Ok(sealed.is_some_and(|sealed| transform.stale(key, sealed)))
+    }
+
+    /// Writes the state at the present revision to `out`, while the store goes on working. Reads the disk
+    /// in the calling thread. [`restore`](crate::restore) makes a store of it again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when `out` refuses; [`Error::Corrupt`] when an object cannot be read.
+    pub fn backup(&self, out: impl std::io::Write) -> Result<Backup, Error> {
+        backup::write(&self.shared, out)
     }
 
     /// Ends all watches, carries out the commits that wait, and closes the files. Other handles get

@@ -262,7 +262,7 @@ impl Version {
                 };
             }
         }
-        let value = self.load(self.place(), source, None)?;
+        let value = self.load(source, None)?;
         let selected = value.matches(filter).map_err(corrupt)?;
         if selected {
             // It is about to be asked for.
@@ -287,15 +287,11 @@ impl Version {
         source: &Source,
         pinned: Option<&Pinned>,
     ) -> Result<Arc<Value>, Error> {
-        let place = {
-            let inner = self.inner.lock();
-            if let Some(value) = &inner.value {
-                self.warm();
-                return Ok(Arc::clone(value));
-            }
-            inner.place
-        };
-        let value = Arc::new(self.load(place, source, pinned)?);
+        if let Some(value) = &self.inner.lock().value {
+            self.warm();
+            return Ok(Arc::clone(value));
+        }
+        let value = Arc::new(self.load(source, pinned)?);
         self.remember(Arc::clone(&value), source);
         Ok(value)
     }
@@ -410,12 +406,27 @@ impl Version {
     }
 
     /// Reads the value from the disk.
-    fn load(
+    fn load(&self, source: &Source, pinned: Option<&Pinned>) -> Result<Value, Error> {
+        let (_, bytes) = self.record(source, pinned)?;
+        let record =
+            record::decode(&bytes).map_err(|why| self.corrupt(self.place(), source, why))?;
+        let (encoded, json) =
+            seal::opened(&record, &bytes, &self.key, source.transform.as_deref())?;
+        Ok(Value {
+            json,
+            encoded,
+            head: OnceLock::new(),
+            encodings: Encodings::default(),
+        })
+    }
+
+    /// Reads the record from the disk, and where it is.
+    pub(crate) fn record(
         &self,
-        mut place: Place,
         source: &Source,
         pinned: Option<&Pinned>,
-    ) -> Result<Value, Error> {
+    ) -> Result<(Place, Bytes), Error> {
+        let mut place = self.place();
         let segment = loop {
             let segment = pinned.and_then(|pinned| pinned.get(place.segment));
             if let Some(segment) = segment.or_else(|| source.segments.get(place.segment)) {
@@ -434,14 +445,7 @@ impl Version {
         if record.key != self.key.as_str() || record.revision != self.revision {
             return Err(fault("the record is another object's"));
         }
-        let (encoded, json) =
-            seal::opened(&record, &bytes, &self.key, source.transform.as_deref())?;
-        Ok(Value {
-            json,
-            encoded,
-            head: OnceLock::new(),
-            encodings: Encodings::default(),
-        })
+        Ok((place, bytes))
     }
 
     fn corrupt(&self, place: Place, source: &Source, detail: &str) -> Error {

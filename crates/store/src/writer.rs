@@ -75,6 +75,24 @@ impl Writer {
 
     /// Carries out as many commands as fit one frame.
     fn write(&mut self, commands: &mut VecDeque<Command>) {
+        if let Some(Command::Roll(_)) = commands.front()
+            && let Some(Command::Roll(reply)) = commands.pop_front()
+        {
+            let state = self.shared.state.load_full();
+            self.log.roll();
+            let rolled = self.log.ready(state.revision, self.shared.compacted().0);
+            let (segment, offset) = self.log.position();
+            // A checkpoint from now on needs nothing before.
+            self.shared.state.store(Arc::new(State {
+                index: state.index.clone(),
+                revision: state.revision,
+                compacted: state.compacted,
+                segment,
+                offset,
+            }));
+            drop(reply.send(rolled.map(|()| segment)));
+            return;
+        }
         let state = self.shared.state.load_full();
         let floor = self.shared.compacted().0;
         let ready = self.log.ready(state.revision, floor);
@@ -91,6 +109,9 @@ impl Writer {
             outcomes: Vec::with_capacity(commands.len()),
         };
         while work.frame.len() < FRAME_BYTES {
+            if matches!(commands.front(), None | Some(Command::Roll(_))) {
+                break;
+            }
             let Some(command) = commands.pop_front() else {
                 break;
             };
@@ -262,6 +283,8 @@ impl Work {
                 }
                 self.outcomes.push(Outcome::Done(reply));
             }
+            // Carried out before anything is staged.
+            Command::Roll(reply) => drop(reply.send(Err(Error::Closed))),
             Command::Carry(versions, reply) => {
                 let carried = versions
                     .iter()
