@@ -94,6 +94,17 @@ pub struct Options {
     pub issuers: Vec<oidc::config::Issuer>,
     /// Who may come without credentials.
     pub anonymous: Anonymous,
+    /// What else the server's health depends on: a name, and what fails if it does.
+    pub probes: Vec<Probe>,
+}
+
+/// A part of the server that can fail by itself.
+#[derive(Clone)]
+pub struct Probe {
+    /// Its name among the checks of `/healthz`, `/livez` and `/readyz`.
+    pub name: String,
+    /// Why it cannot do its work now; called on the reactor.
+    pub failure: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
 impl Options {
@@ -109,6 +120,7 @@ impl Options {
             audit: None,
             issuers: Vec::new(),
             anonymous: Anonymous::Allowed,
+            probes: Vec::new(),
         }
     }
 }
@@ -159,6 +171,8 @@ pub(crate) struct Inner {
     pub documents: Documents,
     /// Counters.
     pub metrics: Metrics,
+    /// What else the server's health depends on.
+    pub probes: Vec<Probe>,
     /// Room for requests.
     pub in_flight: InFlight,
     /// Long answers, and whether they are read.
@@ -200,6 +214,15 @@ impl Inner {
             self.broken.store(true, Ordering::Relaxed);
         }
         result
+    }
+
+    /// Would an object be encrypted in another way if it were written now?
+    pub(crate) fn stale(&self, kind: &Kind, namespace: Option<&str>, name: &str) -> bool {
+        let (group, plural) = &kind.storage;
+        Key::new(group, plural, namespace, name)
+            .ok()
+            .and_then(|key| self.store.stale(&key).ok())
+            .unwrap_or_default()
     }
 
     /// Refuse a caller that may not do this.
@@ -298,6 +321,7 @@ impl Api {
             addresses,
             documents: Documents::default(),
             metrics: Metrics::default(),
+            probes: options.probes,
             in_flight: InFlight::new(options.limits.reading, options.limits.writing),
             pulses: Arc::default(),
             limits: options.limits,

@@ -72,7 +72,7 @@ mod validation;
 mod values;
 mod webhook;
 
-pub use api::{Api, Limits, Options, StartError};
+pub use api::{Api, Limits, Options, Probe, StartError};
 pub use body::{Body, BodyError};
 pub use client::ApiService;
 pub use proxy::{ConnectError, NodeConnector};

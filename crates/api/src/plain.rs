@@ -171,9 +171,18 @@ fn health(call: &Call, which: &str, check: &[&str]) -> Outcome<Response<Body>> {
     let passes = |name: &str| match name {
         "shutdown" => !stopping,
         "store" => !call.inner.broken.load(std::sync::atomic::Ordering::Relaxed),
-        _ => true,
+        "ping" => true,
+        name => {
+            let probe = call.inner.probes.iter().find(|probe| probe.name == name);
+            let failure = probe.and_then(|probe| (probe.failure)());
+            if let Some(why) = &failure {
+                tracing::warn!(name, why, "a part of the server fails");
+            }
+            failure.is_none()
+        }
     };
     let mut checks: Vec<&str> = CHECKS.to_vec();
+    checks.extend(call.inner.probes.iter().map(|probe| probe.name.as_str()));
     if readiness {
         checks.push("shutdown");
     }

@@ -82,6 +82,9 @@ pub(crate) enum Command {
     /// Work on the images of this machine
     #[command(subcommand)]
     Image(Image),
+    /// Back up, restore, check and compact the store of a data directory
+    #[command(subcommand)]
+    Store(Store),
     /// The commands of the built-in image consort.dev/toolbox
     #[command(subcommand)]
     Toolbox(crate::toolbox::Command),
@@ -159,6 +162,10 @@ pub(crate) struct ServerOptions {
         value_delimiter = ','
     )]
     pub(crate) tls_name: Vec<String>,
+    /// Which resources are encrypted at rest and how: an EncryptionConfiguration
+    /// [default: secrets, with a key made at the first start]
+    #[arg(long, env = "CONSORT_ENCRYPTION_CONFIG", value_name = "FILE")]
+    pub(crate) encryption_config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) access: AccessOptions,
 }
@@ -395,6 +402,73 @@ pub(crate) struct ImageStore {
     /// Data directory of the server [default: /var/lib/consort]
     #[arg(long, env = "CONSORT_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// `consort store`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Write all objects, as they are at one revision, to a file; a running server goes on
+    Backup {
+        /// The file; it appears whole or not at all
+        file: PathBuf,
+        #[command(flatten)]
+        store: StoreDir,
+    },
+    /// Make the store of a data directory of a backup; there must be none yet
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// Go on this many revisions after the backup's, so that everyone who watched lists again
+        #[arg(long, default_value_t = 1_000_000, value_name = "N")]
+        bump_revision: u64,
+        #[command(flatten)]
+        store: StoreDir,
+    },
+    /// Read everything on disk and check it; a server may be running
+    Verify {
+        /// Prove that nothing can be read that should be encrypted, in any file
+        #[arg(long)]
+        encrypted: bool,
+        /// Check a backup instead
+        #[arg(long, value_name = "FILE", conflicts_with = "encrypted")]
+        backup: Option<PathBuf>,
+        #[command(flatten)]
+        store: StoreDir,
+    },
+    /// Show where and how an object lies on disk
+    Inspect {
+        /// RESOURCE[.GROUP]/[NAMESPACE/]NAME, e.g. secrets/default/db
+        key: String,
+        /// With its bytes
+        #[arg(long)]
+        raw: bool,
+        #[command(flatten)]
+        store: StoreDir,
+    },
+    /// Drop all history and give its space back; those who watch and are behind list again
+    Compact {
+        #[command(flatten)]
+        store: StoreDir,
+    },
+    /// Encrypt with the present key what another key, or none, wrote, and leave nothing else on disk
+    Reseal {
+        /// Make a new key first, and drop the old ones at the end
+        #[arg(long)]
+        new_key: bool,
+        #[command(flatten)]
+        store: StoreDir,
+    },
+}
+
+/// Where a store is.
+#[derive(Debug, Args)]
+pub(crate) struct StoreDir {
+    /// Data directory of the server [default: /var/lib/consort]
+    #[arg(long, env = "CONSORT_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The server's EncryptionConfiguration, if it has one
+    #[arg(long, env = "CONSORT_ENCRYPTION_CONFIG", value_name = "FILE")]
+    pub(crate) encryption_config: Option<PathBuf>,
 }
 
 /// `consort version`.

@@ -4,6 +4,7 @@
 //! toolbox image, or the command line.
 
 mod access;
+mod admin;
 mod apply;
 mod cli;
 mod commands;
@@ -16,6 +17,7 @@ mod output;
 mod resources;
 mod server;
 mod settings;
+mod store;
 mod toolbox;
 
 use std::process::ExitCode;

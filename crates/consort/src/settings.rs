@@ -43,6 +43,7 @@ struct FileServer {
     service_cidr: Option<Ipv4Net>,
     cluster_domain: Option<String>,
     tls_names: Vec<String>,
+    encryption_config: Option<PathBuf>,
     authentication: FileAuthentication,
     audit: FileAudit,
 }
@@ -77,6 +78,8 @@ pub(crate) struct Server {
     pub(crate) cluster_domain: String,
     /// Further names and addresses for the API's certificate.
     pub(crate) tls_names: Vec<String>,
+    /// What is encrypted at rest and how, unless it is secrets with our own key.
+    pub(crate) encryption_config: Option<PathBuf>,
     /// Where and how to pull images.
     pub(crate) registries: consort_image::Registries,
     /// Who may come in, and what is recorded.
@@ -149,6 +152,11 @@ impl Configuration {
         flag.or(self.0.server.data_dir.as_ref())
             .cloned()
             .unwrap_or_else(|| DEFAULT_DATA_DIR.into())
+    }
+
+    /// The file that says what is encrypted at rest and how.
+    pub(crate) fn encryption_config(&self, flag: Option<&PathBuf>) -> Option<PathBuf> {
+        flag.or(self.0.server.encryption_config.as_ref()).cloned()
     }
 
     /// Where and how to pull images.
@@ -226,6 +234,7 @@ impl Configuration {
             cluster_domain,
             access,
             tls_names,
+            encryption_config: self.encryption_config(options.encryption_config.as_ref()),
             registries: self.registries(),
         })
     }

@@ -261,11 +261,15 @@ mod tests {
         assert!(encryption.stale(&secret, Some(&first)));
         assert_eq!(encryption.open(&secret, &first).unwrap(), b"hush");
         let second = encryption.seal(&secret, b"hush").unwrap().unwrap();
-        assert_eq!(encryption.describe(&secret, &second), "consort:enc:v1:k2");
+        assert!(
+            encryption
+                .describe(&secret, &second)
+                .starts_with("consort:enc:v1:k2-")
+        );
         keys.forget().unwrap();
         encryption.reload(&keys);
         let error = encryption.open(&secret, &first).unwrap_err();
-        assert_eq!(error, "no key is known for consort:enc:v1:k1");
+        assert!(error.starts_with("no key is known for consort:enc:v1:k1-"));
         let pod = key("/core/pods/a/b");
         assert_eq!(encryption.seal(&pod, b"x").unwrap(), None);
         assert!(!encryption.stale(&pod, None));

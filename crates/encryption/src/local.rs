@@ -95,10 +95,8 @@ impl LocalKeys {
             if seed(entry).is_none() {
                 return Err(bad(format!("keys[{at}].seed is not 32 bytes in base64")));
             }
-            if entry.name.is_empty() || entry.name.contains(':') {
-                return Err(bad(format!(
-                    "keys[{at}].name is empty or has a colon in it"
-                )));
+            if !entry.name.starts_with('k') || entry.name.contains(':') {
+                return Err(bad(format!("keys[{at}].name is not one of ours")));
             }
         }
         Ok(keys)
@@ -114,12 +112,21 @@ impl LocalKeys {
         let number = self
             .keys
             .iter()
-            .filter_map(|entry| entry.name.strip_prefix('k')?.parse::<u64>().ok())
+            .filter_map(|entry| {
+                entry
+                    .name
+                    .strip_prefix('k')?
+                    .split('-')
+                    .next()?
+                    .parse::<u64>()
+                    .ok()
+            })
             .max()
             .unwrap_or(0);
         let created = SystemTime::now().duration_since(UNIX_EPOCH);
         let entry = Entry {
-            name: format!("k{}", number + 1),
+            // The digest tells keys of different installations apart.
+            name: format!("k{}-{}", number + 1, fingerprint(&seed)),
             seed: BASE64_STANDARD.encode(seed),
             created: created.map_or(0, |since| since.as_secs()),
         };
@@ -178,6 +185,12 @@ impl LocalKeys {
     }
 }
 
+fn fingerprint(seed: &[u8; SEED]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, seed);
+    let digest = digest.as_ref().iter().take(4);
+    digest.map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn seed(entry: &Entry) -> Option<[u8; SEED]> {
     BASE64_STANDARD.decode(&entry.seed).ok()?.try_into().ok()
 }
@@ -218,7 +231,8 @@ mod tests {
         assert_eq!(again.keys[0].seed, keys.keys[0].seed);
         keys.rotate().unwrap();
         let again = LocalKeys::open(&path).unwrap();
-        assert_eq!(again.names().collect::<Vec<_>>(), ["k2", "k1"]);
+        let numbers: Vec<_> = again.names().map(|name| &name[..3]).collect();
+        assert_eq!(numbers, ["k2-", "k1-"]);
         assert!(!format!("{again:?}").contains(&again.keys[0].seed));
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640))
             .unwrap();

@@ -93,7 +93,7 @@ pub fn verify(
         secret,
         newest: HashMap::new(),
         needles: Needles::default(),
-        sealed: HashMap::new(),
+        readable: HashMap::new(),
     };
     let segments = segments(dir)?;
     let count = segments.len();
@@ -187,8 +187,9 @@ struct Work<'a> {
     /// Of each key the newest revision, and whether the object exists.
     newest: HashMap<Box<str>, (u64, bool)>,
     needles: Needles,
-    /// Of each segment, where readable records stand: there a text may be another object's own.
-    sealed: HashMap<PathBuf, Vec<Range<usize>>>,
+    /// Of each segment, where readable records stand: they are looked at as what they are, and a text in
+    /// them may be another object's own.
+    readable: HashMap<PathBuf, Vec<Range<usize>>>,
 }
 
 impl Work<'_> {
@@ -280,17 +281,16 @@ impl Work<'_> {
         let whole = at..at + record.len as usize;
         if record.flags & record::SEALED == 0 {
             self.report.plain += 1;
+            self.readable
+                .entry(path.to_owned())
+                .or_default()
+                .push(whole.clone());
             if secret {
                 self.report.leaks.push(Damage {
                     path: path.to_owned(),
                     offset: at as u64,
                     detail: format!("{key} at revision {} is not sealed", record.revision),
                 });
-            } else {
-                self.sealed
-                    .entry(path.to_owned())
-                    .or_default()
-                    .push(whole.clone());
             }
         } else {
             let by = self.transform.map_or_else(
@@ -340,7 +340,7 @@ impl Work<'_> {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => return Err(Error::io("reading", &path, e)),
             };
-            let open = self.sealed.remove(&path).unwrap_or_default();
+            let open = self.readable.remove(&path).unwrap_or_default();
             let mut at = 0;
             for range in open.into_iter().chain([bytes.len()..bytes.len()]) {
                 let start = range.start.min(bytes.len()).max(at);

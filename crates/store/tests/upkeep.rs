@@ -218,7 +218,11 @@ async fn values_left_in_any_file_are_found_and_damage_is_told_with_its_place() {
     let clean = verify(dir.path(), Some(&flip), Some(&is_secret)).unwrap();
     assert_eq!((clean.leaks.len(), clean.damage.len()), (0, 0));
     // Decoded, in a file that a crash might have left.
-    std::fs::write(dir.path().join("0000000009.tmp"), b"junk hush-hush-hush junk").unwrap();
+    std::fs::write(
+        dir.path().join("0000000009.tmp"),
+        b"junk hush-hush-hush junk",
+    )
+    .unwrap();
     let found = verify(dir.path(), Some(&flip), Some(&is_secret)).unwrap();
     assert_eq!(found.leaks.len(), 1);
     assert_eq!(found.leaks[0].offset, 5);
@@ -242,12 +246,19 @@ async fn shrinking_leaves_the_present_and_little_else_while_writes_go_on() {
     let store = Store::open(small(dir.path())).unwrap();
     for round in 0..20 {
         for n in 0..20 {
-            write(&store, &pod(&format!("p{n:02}")), &format!("{round}").repeat(50)).await;
+            write(
+                &store,
+                &pod(&format!("p{n:02}")),
+                &format!("{round}").repeat(50),
+            )
+            .await;
         }
     }
     let size = || -> u64 {
         let files = std::fs::read_dir(dir.path()).unwrap();
-        files.map(|entry| entry.unwrap().metadata().map_or(0, |meta| meta.len())).sum()
+        files
+            .map(|entry| entry.unwrap().metadata().map_or(0, |meta| meta.len()))
+            .sum()
     };
     let before = list(&store, "/core/pods/", None);
     let writer = tokio::spawn({
@@ -255,7 +266,11 @@ async fn shrinking_leaves_the_present_and_little_else_while_writes_go_on() {
         async move {
             for n in 0..50 {
                 store
-                    .commit(vec![put(&key(&format!("/core/nodes/n{n}")), "x", Expect::Any)])
+                    .commit(vec![put(
+                        &key(&format!("/core/nodes/n{n}")),
+                        "x",
+                        Expect::Any,
+                    )])
                     .await
                     .unwrap();
             }

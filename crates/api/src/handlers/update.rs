@@ -282,7 +282,12 @@ impl<'a> Change<'a> {
             warnings.extend(self.mutate(&mut new, &old).await?.warnings);
             self.prepare(&mut new, &old)?;
             managed::keep_times(&mut new, &old);
-            if well_stored && write::unchanged(&new, &old) && !write::may_go(kind, &new) {
+            if well_stored
+                && write::unchanged(&new, &old)
+                && !write::may_go(kind, &new)
+                // Writing it again is how clients have it sealed with a new key.
+                && !self.inner.stale(kind, self.namespace, self.name)
+            {
                 return Ok(Written {
                     result: WrittenObject::Stored(current),
                     warnings,

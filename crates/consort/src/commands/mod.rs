@@ -11,6 +11,7 @@ mod logs;
 mod pods;
 mod ready;
 mod server;
+mod store;
 mod up;
 mod version;
 
@@ -79,6 +80,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             Command::Apply(args) => apply::run(args).await,
             Command::Delete(args) => delete::run(args).await,
             Command::Image(args) => image::run(&configuration, args).await,
+            Command::Store(args) => store::run(&configuration, args).await,
             Command::Version(_) | Command::Completions { .. } | Command::Toolbox(_) => Ok(()),
         }
     });

@@ -19,10 +19,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use consort_api::Api;
 use consort_api::identity::User;
 use consort_api::identity::pki::Pki;
 use consort_api::identity::tokens::Signer;
+use consort_api::{Api, Probe};
 use consort_net::Network;
 use consort_reconcile::{Hub, Identities};
 use consort_scheduler::Scheduler;
@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Failure, Kind, Result, chain};
 use crate::settings::Server as Settings;
+use crate::store::Opened;
 
 pub(crate) use lock::running_pid;
 
@@ -159,7 +160,8 @@ impl Running {
         // Neither is left half done when the other fails.
         let (up, opened) = tokio::join!(up, open(&settings, listen, gateway));
         up?;
-        let (store, pki) = opened?;
+        let (opened, pki) = opened?;
+        let store = opened.store.clone();
 
         let advertise = SocketAddr::new(
             if settings.node {
@@ -182,6 +184,7 @@ impl Running {
         options.service_network = settings.service_cidr;
         // A loopback address is of no use to pods, and there are none.
         options.advertise = Some(advertise).filter(|address| !address.ip().is_loopback());
+        options.probes = probes(&opened);
         let api = Api::new(options)
             .await
             .map_err(|e| failed("starting the API", &e))?;
@@ -200,6 +203,11 @@ impl Running {
             // Pods reach the API at their gateway; nothing beyond this host can.
             serve(&mut api_layer, bind(advertise).await?);
         }
+        let socket = crate::store::listen(&settings.data_dir)?;
+        let token = api_layer.token.clone();
+        api_layer
+            .tasks
+            .spawn(crate::store::serve(socket, opened, token));
         let url = format!("https://{}", reachable(listen));
         let kubeconfig = crate::connect::admin_kubeconfig(&settings.data_dir);
         write_kubeconfig(&kubeconfig, &pki, &url)?;
@@ -265,6 +273,20 @@ impl Running {
     }
 }
 
+/// The external key managers that secrets depend on, as parts of the server's health.
+fn probes(opened: &Opened) -> Vec<Probe> {
+    let names = opened.encryption.health().into_iter().enumerate();
+    names
+        .map(|(at, _)| {
+            let encryption = opened.encryption.clone();
+            Probe {
+                name: format!("kms-provider-{at}"),
+                failure: Arc::new(move || encryption.health().get(at)?.failure.clone()),
+            }
+        })
+        .collect()
+}
+
 async fn open_network(settings: &Settings) -> Result<Network> {
     let options = consort_net::network::Options {
         name: crate::identity::instance(&settings.data_dir),
@@ -293,18 +315,19 @@ fn failed(doing: &str, error: &dyn std::error::Error) -> Failure {
 }
 
 /// Opens the store and the certificates; both wait for the disk, not for each other.
-async fn open(settings: &Settings, listen: SocketAddr, gateway: Ipv4Addr) -> Result<(Store, Pki)> {
+async fn open(settings: &Settings, listen: SocketAddr, gateway: Ipv4Addr) -> Result<(Opened, Pki)> {
     let (mut names, mut addresses) = server_names(settings);
     addresses.extend([listen.ip(), IpAddr::V4(gateway)]);
     names.dedup();
     let dir = settings.data_dir.join("pki");
     let pki = tokio::task::spawn_blocking(move || Pki::open(&dir, &names, &addresses));
-    let dir = settings.data_dir.join("store");
-    let store = tokio::task::spawn_blocking(move || Store::open(consort_store::Options::new(dir)));
+    let (data_dir, encryption) = (
+        settings.data_dir.clone(),
+        settings.encryption_config.clone(),
+    );
+    let store = tokio::task::spawn_blocking(move || Opened::open(&data_dir, encryption.as_deref()));
     let (pki, store) = tokio::join!(pki, store);
-    let store = store
-        .map_err(anyhow::Error::from)?
-        .map_err(|e| failed("opening the store", &e))?;
+    let store = store.map_err(anyhow::Error::from)??;
     let pki = pki
         .map_err(anyhow::Error::from)?
         .map_err(|e| failed("opening the certificates", &e))?;
