@@ -3,7 +3,7 @@
 use crate::body::Body;
 use crate::call::{Call, MEDIA_TYPES};
 use crate::discovery;
-use crate::documents::Document;
+use crate::documents::{Document, Documents, V2};
 use crate::error::{Outcome, fail, internal};
 use crate::negotiate::{self, DiscoveryForm};
 use crate::respond;
@@ -34,7 +34,7 @@ pub(crate) async fn serve(call: &Call) -> Outcome<Response<Body>> {
         ["version"] => Ok(respond::json(StatusCode::OK, &discovery::version())),
         ["healthz" | "livez" | "readyz", check @ ..] => health(call, parts[0], check),
         ["openapi", "v2"] => openapi_v2(call).await,
-        ["openapi", "v3"] => openapi_index(call).await,
+        ["openapi", "v3"] => openapi_index(call),
         ["openapi", "v3", rest @ ..] => openapi_document(call, &rest.join("/")).await,
         ["metrics"] => {
             let text = call.inner.metrics.text(call.inner.store.revision().0);
@@ -142,15 +142,19 @@ fn etag(bytes: &[u8]) -> String {
         })
 }
 
+/// Does the client have what has this tag?
+fn known(call: &Call, tag: &str) -> bool {
+    call.header(IF_NONE_MATCH).is_some_and(|header| {
+        header
+            .split(',')
+            .any(|one| one.trim().trim_start_matches("W/").trim_matches('"') == tag)
+    })
+}
+
 /// An answer with an ETag, or 304 for a client that has it.
 fn tagged(call: &Call, tag: &str, bytes: Bytes) -> Outcome<Response<Body>> {
     let quoted = format!("\"{tag}\"");
-    let known = call.header(IF_NONE_MATCH).is_some_and(|header| {
-        header
-            .split(',')
-            .any(|one| one.trim().trim_start_matches("W/") == quoted)
-    });
-    let mut response = if known {
+    let mut response = if known(call, tag) {
         let mut response = Response::new(crate::body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
@@ -216,41 +220,41 @@ fn health(call: &Call, which: &str, check: &[&str]) -> Outcome<Response<Body>> {
     Ok(respond::text(code, text))
 }
 
-/// Make the documents off the reactor: it takes a while the first time.
-async fn prepare(call: &Call) -> Outcome<()> {
-    let (inner, registry) = (call.inner.clone(), call.registry.clone());
-    tokio::task::spawn_blocking(move || {
-        inner.documents.v3(&registry);
-    })
-    .await
-    .map_err(internal)
-}
-
-async fn openapi_index(call: &Call) -> Outcome<Response<Body>> {
-    prepare(call).await?;
-    let (index, _) = call.inner.documents.v3(&call.registry);
-    tagged(call, &etag(index), index.clone())
+fn openapi_index(call: &Call) -> Outcome<Response<Body>> {
+    let index = Documents::index(&call.registry);
+    tagged(call, &etag(&index), index)
 }
 
 async fn openapi_document(call: &Call, path: &str) -> Outcome<Response<Body>> {
-    prepare(call).await?;
-    let (_, documents) = call.inner.documents.v3(&call.registry);
-    let Some(document) = documents.get(path) else {
+    let Some(hash) = Documents::hash_of(&call.registry, path) else {
         return fail(Status::unknown_resource());
     };
     let wanted = call.query.text("hash");
     if let Some(wanted) = wanted
-        && wanted != document.hash
+        && wanted != hash
     {
         // An old address leads to the present document.
         let mut response = Response::new(crate::body::empty());
         *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
-        let place = format!("/openapi/v3/{path}?hash={}", document.hash);
+        let place = format!("/openapi/v3/{path}?hash={hash}");
         let value = HeaderValue::from_str(&place).map_err(internal)?;
         response.headers_mut().insert(http::header::LOCATION, value);
         return Ok(response);
     }
-    let mut response = serve_document(call, document).await?;
+    let mut response = if known(call, &hash) {
+        // Whoever has it needs no document to be made.
+        tagged(call, &hash, Bytes::new())?
+    } else {
+        let (inner, registry) = (call.inner.clone(), call.registry.clone());
+        let path = path.to_owned();
+        let document = tokio::task::spawn_blocking(move || inner.documents.v3(&registry, &path))
+            .await
+            .map_err(internal)?;
+        let Some(document) = document else {
+            return fail(Status::unknown_resource());
+        };
+        serve_document(call, &document, "application/json").await?
+    };
     let cache = if wanted.is_some() {
         // Its address has its hash in it: it never changes.
         "public, immutable, max-age=31536000"
@@ -263,26 +267,46 @@ async fn openapi_document(call: &Call, path: &str) -> Outcome<Response<Body>> {
     Ok(response)
 }
 
+/// The media types of the version 2 document, as Go clients ask for its protobuf form.
+const V2_PROTOBUF: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+];
+
 async fn openapi_v2(call: &Call) -> Outcome<Response<Body>> {
-    let wants_json = call.header(ACCEPT).is_none_or(|accept| {
-        accept.split(',').any(|clause| {
-            let media = clause.split(';').next().unwrap_or_default().trim();
-            matches!(media, "*/*" | "application/*" | "application/json")
-        })
+    let header = call
+        .header(ACCEPT)
+        .filter(|header| !header.trim().is_empty())
+        .unwrap_or("*/*");
+    let chosen = header.split(',').find_map(|clause| {
+        let media = clause.split(';').next().unwrap_or_default().trim();
+        if matches!(media, "*/*" | "application/*" | "application/json") {
+            return Some((V2::Json, "application/json"));
+        }
+        V2_PROTOBUF
+            .into_iter()
+            .find(|known| *known == media)
+            .map(|known| (V2::Protobuf, known))
     });
-    if !wants_json {
-        return fail(Status::not_acceptable(&["application/json"]));
-    }
+    let Some((form, media)) = chosen else {
+        return fail(Status::not_acceptable(&[
+            "application/json",
+            V2_PROTOBUF[0],
+            V2_PROTOBUF[1],
+        ]));
+    };
     let (inner, registry) = (call.inner.clone(), call.registry.clone());
-    tokio::task::spawn_blocking(move || {
-        inner.documents.v2(&registry);
-    })
-    .await
-    .map_err(internal)?;
-    serve_document(call, call.inner.documents.v2(&call.registry)).await
+    let document = tokio::task::spawn_blocking(move || inner.documents.v2(&registry, form))
+        .await
+        .map_err(internal)?;
+    serve_document(call, &document, media).await
 }
 
-async fn serve_document(call: &Call, document: &Document) -> Outcome<Response<Body>> {
+async fn serve_document(
+    call: &Call,
+    document: &Document,
+    media: &'static str,
+) -> Outcome<Response<Body>> {
     let plain = tagged(call, &document.hash, document.bytes.clone())?;
     if plain.status() == StatusCode::NOT_MODIFIED {
         return Ok(plain);
@@ -297,5 +321,8 @@ async fn serve_document(call: &Call, document: &Document) -> Outcome<Response<Bo
     if let Some(tag) = plain.headers().get(ETAG) {
         response.headers_mut().insert(ETAG, tag.clone());
     }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
     Ok(response)
 }

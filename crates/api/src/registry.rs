@@ -1,7 +1,7 @@
 //! The kinds served, found by resource or by kind.
 
 use crate::kind::Kind;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Every kind served, as it stands at one moment: a change of a kind makes a new registry.
@@ -10,6 +10,8 @@ pub(crate) struct Registry {
     /// So many of them are built in; custom ones follow.
     builtin: usize,
     resources: HashMap<String, Vec<usize>>,
+    /// The kinds of each group and version.
+    members: HashMap<(String, String), Vec<usize>>,
     groups: Vec<(String, String)>,
 }
 
@@ -42,21 +44,24 @@ impl Registry {
     fn of(builtin: usize, kinds: Vec<Arc<Kind>>) -> Self {
         let mut resources: HashMap<String, Vec<usize>> = HashMap::new();
         let mut groups: Vec<(String, String)> = Vec::new();
-        let mut seen = HashSet::new();
+        let mut members: HashMap<(String, String), Vec<usize>> = HashMap::new();
         for (index, kind) in kinds.iter().enumerate() {
             resources
                 .entry(kind.plural.clone())
                 .or_default()
                 .push(index);
             let group = (kind.group.clone(), kind.version.clone());
-            if seen.insert(group.clone()) {
+            let own = members.entry(group.clone()).or_default();
+            if own.is_empty() {
                 groups.push(group);
             }
+            own.push(index);
         }
         Self {
             kinds,
             builtin,
             resources,
+            members,
             groups,
         }
     }
@@ -72,9 +77,19 @@ impl Registry {
         group: &'a str,
         version: &'a str,
     ) -> impl Iterator<Item = &'a Arc<Kind>> {
-        self.kinds
-            .iter()
-            .filter(move |kind| kind.group == group && kind.version == version)
+        let places = self
+            .members
+            .get(&(group.to_owned(), version.to_owned()))
+            .map_or(&[][..], Vec::as_slice);
+        places.iter().map(|index| &self.kinds[*index])
+    }
+
+    /// Groups with their versions and kinds, in the order of discovery.
+    pub(crate) fn by_group(&self) -> impl Iterator<Item = (&str, &str, Vec<&Arc<Kind>>)> {
+        self.groups.iter().map(|(group, version)| {
+            let kinds = self.kinds_of(group, version).collect();
+            (group.as_str(), version.as_str(), kinds)
+        })
     }
 
     /// Groups with their versions, in the order of discovery; the core group's name is empty.

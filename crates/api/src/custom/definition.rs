@@ -315,6 +315,11 @@ impl Version {
         self.facts().deprecation.as_deref()
     }
 
+    /// Its selectable fields.
+    pub(crate) fn selectable(&self) -> &[String] {
+        &self.facts().selectable
+    }
+
     /// Tells this schema from others.
     pub(crate) fn stamp(&self) -> &str {
         &self.facts().stamp

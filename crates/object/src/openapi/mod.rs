@@ -5,7 +5,9 @@
 //! and merge strategies come from the table of facts, descriptions from `k8s-openapi`. The same input gives the
 //! same bytes. Making a document takes milliseconds: make it on first request and keep it.
 
+mod custom;
 mod descriptions;
+pub mod gnostic;
 mod paths;
 mod schemas;
 
@@ -15,6 +17,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha512};
 
 use crate::schema::{Gvk, Schema};
+pub use custom::Custom;
 use schemas::Components;
 
 /// A resource that is served.
@@ -31,6 +34,8 @@ pub struct Resource {
     pub verbs: Vec<String>,
     /// Its subresources.
     pub subresources: Vec<Subresource>,
+    /// What a definition says of it; none for a built-in kind.
+    pub custom: Option<Custom>,
 }
 
 /// A subresource, such as `scale`.
@@ -51,6 +56,7 @@ pub fn document(schema: &Schema, group: &str, version: &str, resources: &[Resour
     let mut components = Components::new(schema, "#/components/schemas/", group, version);
     let mut paths = Map::new();
     for resource in resources {
+        components.custom(resource, false);
         paths::add(
             &mut paths,
             &mut components,
@@ -76,13 +82,14 @@ pub fn document(schema: &Schema, group: &str, version: &str, resources: &[Resour
     serde_json::to_vec(&document).unwrap_or_default()
 }
 
-/// The OpenAPI 2 document of all that is served, as JSON. Tools older than version 3 ask for it.
-pub fn document_v2(schema: &Schema, resources: &[Resource]) -> Vec<u8> {
+/// The OpenAPI 2 document of all that is served. [`gnostic::encode`] gives its protobuf. Tools older than version 3 ask for it.
+pub fn document_v2(schema: &Schema, resources: &[Resource]) -> Value {
     let mut components = Components::new(schema, "#/definitions/", "", "v1");
     let mut paths = Map::new();
     for resource in resources {
         let (group, version) = (resource.gvk.group.clone(), resource.gvk.version.clone());
         components.speak_for(&group, &version);
+        components.custom(resource, true);
         paths::add(
             &mut paths,
             &mut components,
@@ -93,7 +100,7 @@ pub fn document_v2(schema: &Schema, resources: &[Resource]) -> Vec<u8> {
         );
     }
     sort(&mut paths);
-    let document = json!({
+    json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},
         "paths": paths,
@@ -102,8 +109,7 @@ pub fn document_v2(schema: &Schema, resources: &[Resource]) -> Vec<u8> {
             "BearerToken": {"type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer Token authentication"},
         },
         "security": [{"BearerToken": []}],
-    });
-    serde_json::to_vec(&document).unwrap_or_default()
+    })
 }
 
 /// The index of OpenAPI 3 documents: each with its path (`apis/apps/v1`, `api/v1`) and the [`hash`] of its bytes.
@@ -120,9 +126,25 @@ pub fn index<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) -> Val
     json!({"paths": paths})
 }
 
+/// Tells the schemas that this program knows from those of another version of it: whatever a document is
+/// made of besides what is served.
+pub fn fingerprint() -> &'static str {
+    static TEXT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    TEXT.get_or_init(|| {
+        let mut hasher = Sha512::new();
+        hasher.update(env!("CARGO_PKG_VERSION"));
+        hasher.update(crate::schema::table_source());
+        hex(&hasher.finalize())
+    })
+}
+
 /// The hash of a document, for its address and its ETag: SHA-512 in upper-case hexadecimal.
 pub fn hash(document: &[u8]) -> String {
-    Sha512::digest(document)
+    hex(&Sha512::digest(document))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest
         .iter()
         .fold(String::with_capacity(128), |mut text, byte| {
             // Writing to a String cannot fail.
@@ -160,6 +182,7 @@ mod tests {
                 gvk: Gvk::new("autoscaling", "v1", "Scale"),
                 verbs: verbs(&["get", "patch", "update"]),
             }],
+            custom: None,
         }
     }
 
@@ -224,8 +247,32 @@ mod tests {
                 _ => {}
             }
         }
-        let v2 = serde_json::from_slice(&document_v2(Schema::builtin(), &[deployments()])).unwrap();
-        for document in [apps(), v2] {
+        let mut custom = deployments();
+        custom.gvk = Gvk::new("example.com", "v1", "Thing");
+        custom.custom = Some(Custom {
+            list_kind: "Things".into(),
+            schema: json!({"type": "object", "properties": {"spec": {"type": "object", "nullable": true,
+                "properties": {"pod": {"type": "object", "x-kubernetes-embedded-resource": true}}}}}),
+            selectable: vec!["spec.color".into()],
+        });
+        let v2 = document_v2(Schema::builtin(), &[deployments(), custom.clone()]);
+        assert!(v2["definitions"]["com.example.v1.Thing"]["properties"]["spec"]["type"].is_null());
+        let v3: Value =
+            serde_json::from_slice(&document(Schema::builtin(), "example.com", "v1", &[custom]))
+                .unwrap();
+        let thing = &v3["components"]["schemas"]["com.example.v1.Thing"];
+        assert_eq!(
+            thing["x-kubernetes-selectable-fields"][0]["fieldPath"],
+            "spec.color"
+        );
+        let pod = &thing["properties"]["spec"]["properties"]["pod"];
+        assert_eq!(pod["required"], json!(["kind", "apiVersion"]));
+        let list = &v3["components"]["schemas"]["com.example.v1.Things"];
+        assert_eq!(
+            list["properties"]["items"]["items"]["$ref"],
+            "#/components/schemas/com.example.v1.Thing"
+        );
+        for document in [apps(), v2, v3] {
             let mut found = Vec::new();
             references(&document, &mut found);
             assert!(found.len() > 100);

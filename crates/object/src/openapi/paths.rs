@@ -26,6 +26,13 @@ const PATCH_TYPES: [&str; 4] = [
     "application/apply-patch+yaml",
 ];
 
+/// Those of kinds without merge strategies.
+const CUSTOM_PATCH_TYPES: [&str; 3] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/apply-patch+yaml",
+];
+
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// One operation, before it is put into words.
@@ -78,9 +85,15 @@ pub(super) fn add(
     } else {
         ""
     };
+    let list_kind = match &resource.custom {
+        Some(custom) => custom.list_kind.clone(),
+        None => format!("{kind}List"),
+    };
     let mut maker = Maker {
         components,
         dialect,
+        list_kind,
+        custom: resource.custom.is_some(),
     };
     let operation = |verb, gvk, target: &str, id: String| Operation {
         verb,
@@ -168,6 +181,9 @@ fn capital(word: &str) -> String {
 struct Maker<'c, 's> {
     components: &'c mut Components<'s>,
     dialect: Dialect,
+    list_kind: String,
+    /// A custom kind has no protobuf form and no strategic merge patch.
+    custom: bool,
 }
 
 impl Maker<'_, '_> {
@@ -223,6 +239,14 @@ impl Maker<'_, '_> {
             }
         }
         parameter
+    }
+
+    fn media_types(&self) -> &'static [&'static str] {
+        if self.custom {
+            &MEDIA_TYPES[..2]
+        } else {
+            &MEDIA_TYPES
+        }
     }
 
     fn operation(&mut self, operation: &Operation<'_>) -> Value {
@@ -378,7 +402,7 @@ impl Maker<'_, '_> {
                 let list = Gvk::new(
                     gvk.group.as_str(),
                     gvk.version.as_str(),
-                    format!("{}List", gvk.kind),
+                    self.list_kind.as_str(),
                 );
                 self.components.kind(&list)
             }
@@ -396,7 +420,8 @@ impl Maker<'_, '_> {
             let response = match self.dialect {
                 Dialect::V2 => json!({"description": text, "schema": answer}),
                 Dialect::V3 => {
-                    let content: Map<String, Value> = MEDIA_TYPES
+                    let content: Map<String, Value> = self
+                        .media_types()
                         .iter()
                         .map(|kind| ((*kind).to_owned(), json!({"schema": answer})))
                         .collect();
@@ -407,7 +432,11 @@ impl Maker<'_, '_> {
         }
         responses.insert("401".to_owned(), json!({"description": "Unauthorized"}));
         let consumes: &[&str] = if *verb == "patch" {
-            &PATCH_TYPES
+            if self.custom {
+                &CUSTOM_PATCH_TYPES
+            } else {
+                &PATCH_TYPES
+            }
         } else {
             &["*/*"]
         };
@@ -424,7 +453,7 @@ impl Maker<'_, '_> {
         };
         if self.dialect == Dialect::V2 {
             members.insert("consumes".to_owned(), consumes.into());
-            members.insert("produces".to_owned(), (&MEDIA_TYPES[..]).into());
+            members.insert("produces".to_owned(), self.media_types().into());
             members.insert("schemes".to_owned(), json!(["https"]));
         }
         if let Some((schema, required)) = body {

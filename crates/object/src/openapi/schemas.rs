@@ -47,9 +47,7 @@ impl<'s> Components<'s> {
         if let Some(message) = self.schema.kind(gvk) {
             return self.message(message);
         }
-        let mut name: Vec<&str> = gvk.group.rsplit('.').collect();
-        name.extend([gvk.version.as_str(), gvk.kind.as_str()]);
-        let name = name.join(".");
+        let name = model_name(&gvk.group, &gvk.version, &gvk.kind);
         self.found.entry(name.clone()).or_insert_with(|| {
             json!({
                 "type": "object",
@@ -58,6 +56,16 @@ impl<'s> Components<'s> {
             })
         });
         json!({"$ref": format!("{}{name}", self.prefix)})
+    }
+
+    /// Take up the schema of a kind that the table does not know.
+    pub(super) fn add(&mut self, group: &str, version: &str, kind: &str, schema: Value) {
+        self.found.insert(model_name(group, version, kind), schema);
+    }
+
+    /// A reference to the schema of such a kind.
+    pub(super) fn reference(&self, group: &str, version: &str, kind: &str) -> Value {
+        json!({"$ref": format!("{}{}", self.prefix, model_name(group, version, kind))})
     }
 
     /// A reference to the schema of a message, by the name of a common one.
@@ -223,6 +231,13 @@ impl<'s> Components<'s> {
             Shape::Map => json!({"type": "object", "additionalProperties": element}),
         }
     }
+}
+
+/// The name of the schema of a kind: `com.example.v1.Thing`.
+fn model_name(group: &str, version: &str, kind: &str) -> String {
+    let mut name: Vec<&str> = group.rsplit('.').collect();
+    name.extend([version, kind]);
+    name.join(".")
 }
 
 /// Lists are no messages of `k8s-openapi`; what they are is said here.

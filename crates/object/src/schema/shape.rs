@@ -7,6 +7,7 @@
 
 use std::sync::OnceLock;
 
+use crate::structural::{self, Structural};
 use serde_json::{Map, Value};
 
 use super::{Field, Form, ListType, Message, Schema, Shape as Many, Type};
@@ -39,6 +40,8 @@ enum Of<'s> {
         schema: &'s Schema,
         field: &'s Field,
     },
+    /// A place in the schema of a custom resource; `whole`: an object with its own metadata.
+    Structural { schema: &'s Structural, whole: bool },
 }
 
 /// What a scalar may be.
@@ -90,6 +93,10 @@ enum KeysOf<'s> {
         names: &'s [&'static str],
         items: Option<&'s Message>,
     },
+    Structural {
+        names: &'s [String],
+        items: Option<&'s Structural>,
+    },
 }
 
 /// One key of a list's items.
@@ -104,12 +111,23 @@ pub struct Key<'s> {
 impl<'s> Keys<'s> {
     /// Each key.
     pub fn iter(self) -> impl Iterator<Item = Key<'s>> {
-        let KeysOf::Table { names, items } = self.0;
-        names.iter().map(move |name| Key {
-            name,
-            default: items
-                .and_then(|message| Some((message, message.member(name)?)))
-                .and_then(|(message, field)| key_default(message, field)),
+        let count = match self.0 {
+            KeysOf::Table { names, .. } => names.len(),
+            KeysOf::Structural { names, .. } => names.len(),
+        };
+        (0..count).map(move |at| match self.0 {
+            KeysOf::Table { names, items } => Key {
+                name: names[at],
+                default: items
+                    .and_then(|message| Some((message, message.member(names[at])?)))
+                    .and_then(|(message, field)| key_default(message, field)),
+            },
+            KeysOf::Structural { names, items } => Key {
+                name: &names[at],
+                default: items
+                    .and_then(|items| items.property(&names[at]))
+                    .and_then(|key| key.default.as_ref()),
+            },
         })
     }
 }
@@ -173,6 +191,33 @@ impl<'s> Shape<'s> {
         Self::message(schema, message, false)
     }
 
+    /// Of the objects of a custom kind.
+    pub fn of_structural(schema: &'s Structural) -> Self {
+        Self(Of::Structural {
+            schema,
+            whole: true,
+        })
+    }
+
+    fn below(schema: &'s Structural) -> Self {
+        Self(if schema.int_or_string {
+            Of::Scalar(Scalar::Any)
+        } else {
+            match schema.kind {
+                None => Of::Untyped,
+                Some(structural::Type::String) => Of::Scalar(Scalar::String),
+                Some(structural::Type::Integer | structural::Type::Number) => {
+                    Of::Scalar(Scalar::Numeric)
+                }
+                Some(structural::Type::Boolean) => Of::Scalar(Scalar::Boolean),
+                Some(structural::Type::Object | structural::Type::Array) => Of::Structural {
+                    schema,
+                    whole: schema.embedded,
+                },
+            }
+        })
+    }
+
     fn message(schema: &'s Schema, message: &'s Message, atomic: bool) -> Self {
         Self(match message.form {
             Form::Object => Of::Message {
@@ -218,6 +263,18 @@ impl<'s> Shape<'s> {
             Of::Untyped | Of::Opaque | Of::Scalar(_) => Node::Leaf,
             Of::Message { atomic: true, .. } => Node::Leaf,
             Of::Message { .. } => Node::Map,
+            Of::Structural { schema, .. } if schema.kind == Some(structural::Type::Array) => {
+                match schema.list_type {
+                    None | Some(structural::ListType::Atomic) => Node::Leaf,
+                    Some(structural::ListType::Set) => Node::Set,
+                    Some(structural::ListType::Map) => Node::ListMap(Keys(KeysOf::Structural {
+                        names: &schema.list_keys,
+                        items: schema.items.as_deref(),
+                    })),
+                }
+            }
+            Of::Structural { schema, .. } if schema.atomic_map => Node::Leaf,
+            Of::Structural { .. } => Node::Map,
             Of::Map { field, .. } if field.atomic => Node::Leaf,
             Of::Map { .. } => Node::Map,
             Of::List { schema, field } => match field.list_type {
@@ -236,6 +293,10 @@ impl<'s> Shape<'s> {
         match self.0 {
             Of::Untyped | Of::Opaque => Expected::Any,
             Of::Scalar(scalar) => Expected::Scalar(scalar),
+            Of::Structural { schema, .. } => match schema.kind {
+                Some(structural::Type::Array) => Expected::List,
+                _ => Expected::Map,
+            },
             Of::Message { .. } | Of::Map { .. } => Expected::Map,
             Of::List { .. } => Expected::List,
         }
@@ -251,6 +312,20 @@ impl<'s> Shape<'s> {
                 .member(name)
                 .map(|field| Self::of_field(schema, field)),
             Of::Map { schema, field } => Some(Self::element(schema, field, false)),
+            Of::Structural { schema, whole } => {
+                if whole {
+                    match name {
+                        "metadata" => return object_meta(),
+                        "apiVersion" | "kind" => return Some(Self(Of::Scalar(Scalar::String))),
+                        _ => {}
+                    }
+                }
+                match (schema.member(name), &schema.additional) {
+                    (Some(member), _) => Some(Self::below(member)),
+                    (None, structural::Additional::Any(true)) => Some(Shape::UNTYPED),
+                    (None, _) => schema.preserve.then_some(Shape::UNTYPED),
+                }
+            }
             Of::Scalar(_) | Of::List { .. } => None,
         }
     }
@@ -259,6 +334,10 @@ impl<'s> Shape<'s> {
     pub fn names(self, name: &str) -> bool {
         match self.0 {
             Of::Message { message, .. } => message.member(name).is_some(),
+            Of::Structural { schema, whole } => {
+                (whole && matches!(name, "metadata" | "apiVersion" | "kind"))
+                    || schema.property(name).is_some()
+            }
             _ => false,
         }
     }
@@ -267,6 +346,10 @@ impl<'s> Shape<'s> {
     pub fn item(self) -> Shape<'s> {
         match self.0 {
             Of::List { schema, field } => Self::element(schema, field, false),
+            Of::Structural { schema, .. } => schema
+                .items
+                .as_deref()
+                .map_or(Self(Of::Untyped), Self::below),
             _ => Shape(Of::Opaque),
         }
     }
@@ -298,6 +381,13 @@ impl<'s> Shape<'s> {
                 .map(|field| field.name)
         })
     }
+}
+
+/// The metadata of every object.
+fn object_meta<'s>() -> Option<Shape<'s>> {
+    let schema = Schema::builtin();
+    let message = schema.message("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")?;
+    Some(Shape::of_message(schema, message))
 }
 
 #[cfg(test)]
@@ -335,6 +425,42 @@ mod tests {
         assert!(matches!(leaf, Node::Leaf));
         let set = at(&pod, &["metadata", "finalizers"]).node(&list);
         assert!(matches!(set, Node::Set));
+    }
+
+    #[test]
+    fn custom_kinds_tell_how_their_lists_and_maps_are_merged() {
+        let schema = Structural::parse(&json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "list": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+                "items": {"type": "object", "properties": {"k": {"type": "string", "default": "d"}}}},
+            "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+            "plain": {"type": "array", "items": {"type": "string"}},
+            "one": {"type": "object", "x-kubernetes-map-type": "atomic", "properties": {"a": {"type": "string"}}},
+            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+        }}}}))
+        .unwrap();
+        let root = Shape::of_structural(&schema);
+        let spec = root.member("spec").unwrap();
+        let (list, map) = (json!([]), json!({}));
+        let Node::ListMap(keys) = spec.member("list").unwrap().node(&list) else {
+            panic!("the list has keys");
+        };
+        let keys: Vec<_> = keys.iter().map(|key| (key.name, key.default)).collect();
+        assert_eq!(keys, [("k", Some(&json!("d")))]);
+        assert!(matches!(spec.member("set").unwrap().node(&list), Node::Set));
+        assert!(matches!(
+            spec.member("plain").unwrap().node(&list),
+            Node::Leaf
+        ));
+        assert!(matches!(spec.member("one").unwrap().node(&map), Node::Leaf));
+        assert!(spec.member("absent").is_none());
+        let free = spec.member("free").unwrap().member("any").unwrap();
+        assert!(matches!(free.node(&map), Node::Map));
+        let finalizers = root
+            .member("metadata")
+            .unwrap()
+            .member("finalizers")
+            .unwrap();
+        assert!(matches!(finalizers.node(&list), Node::Set));
     }
 
     #[test]
