@@ -1,6 +1,7 @@
 //! Checking a definition.
 
 use super::jsonpath::JsonPath;
+use super::rules;
 use super::names::set_condition;
 use crate::values::{at, flag, int, items, members, text};
 use consort_object::structural::{Structural, Type, check, format_recognised};
@@ -40,7 +41,7 @@ pub(super) fn create(object: &Value) -> Vec<FieldError> {
             "must be spec.names.plural+\".\"+spec.group",
         ));
     }
-    spec(object, true, &mut errors);
+    spec(object, true, &[], &mut errors);
     errors.extend(status(object));
     stored_versions(object, &mut errors);
     approval(object, None, &mut errors);
@@ -53,7 +54,11 @@ pub(super) fn update(new: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let established = super::names::is_true(old, "Established");
     let lenient = !established || bundle_fault(old).is_some();
-    spec(new, lenient, &mut errors);
+    let known: Vec<&Value> = items(old, &["spec", "versions"])
+        .iter()
+        .filter_map(|version| at(version, &["schema", "openAPIV3Schema"]))
+        .collect();
+    spec(new, lenient, &known, &mut errors);
     let mut immutable = |path: &[&str]| {
         if at(new, path) != at(old, path) {
             errors.push(FieldError::invalid(
@@ -87,7 +92,7 @@ pub(super) fn status(object: &Value) -> Vec<FieldError> {
     errors
 }
 
-fn spec(object: &Value, lenient: bool, errors: &mut Vec<FieldError>) {
+fn spec(object: &Value, lenient: bool, known: &[&Value], errors: &mut Vec<FieldError>) {
     let spec = &object["spec"];
     let group = text(spec, &["group"]);
     if group.is_empty() {
@@ -111,7 +116,7 @@ fn spec(object: &Value, lenient: bool, errors: &mut Vec<FieldError>) {
             &["Cluster", "Namespaced"],
         ));
     }
-    versions(spec, errors);
+    versions(spec, known, errors);
     for field in ["plural", "singular", "kind", "listKind"] {
         if text(spec, &["names", field]).is_empty() {
             errors.push(FieldError::required(format!("spec.names.{field}"), ""));
@@ -130,7 +135,7 @@ fn shared<'a>(versions: &'a [Value], field: &str) -> Option<&'a Value> {
         .then_some(first)
 }
 
-fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
+fn versions(spec: &Value, known: &[&Value], errors: &mut Vec<FieldError>) {
     let versions = items(spec, &["versions"]);
     let has_schema = |version: &Value| at(version, &["schema", "openAPIV3Schema"]).is_some();
     for (index, version) in versions.iter().enumerate() {
@@ -167,7 +172,7 @@ fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
         }
         deprecation(version, &place, errors);
     }
-    schemas(versions, errors);
+    schemas(versions, known, errors);
     parts(versions, errors);
     if !unique {
         errors.push(FieldError::invalid(
@@ -213,14 +218,21 @@ fn deprecation(version: &Value, place: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn schemas(versions: &[Value], errors: &mut Vec<FieldError>) {
+/// `known` are the schemas that were accepted before.
+fn schemas(versions: &[Value], known: &[&Value], errors: &mut Vec<FieldError>) {
     let has_status = |version: &Value| at(version, &["subresources", "status"]).is_some();
     let mut one = |schema: &Value, place: &str, status: bool| {
         let Some(props) = at(schema, &["openAPIV3Schema"]) else {
             return;
         };
         let place = format!("{place}.openAPIV3Schema");
-        errors.extend(check::schema(props, &place, status));
+        let found = check::schema(props, &place, status);
+        if found.is_empty() {
+            // Rules over a schema that is wrong are wrong in ways that tell nothing.
+            let accepted = known.contains(&props);
+            errors.extend(rules::check(props, &place, accepted));
+        }
+        errors.extend(found);
     };
     if let Some(schema) = shared(versions, "schema") {
         one(schema, "spec.validation", versions.iter().any(has_status));

@@ -170,7 +170,7 @@ pub(crate) struct Parsed {
     /// The part that a write to `status` is checked against.
     pub status: Structural,
     /// Its rules.
-    pub rules: super::strategy::Rules,
+    pub rules: super::rules::Rules,
 }
 
 impl Definition {
@@ -262,7 +262,7 @@ impl Definition {
                 let props = self.props(index)?;
                 let schema = Structural::parse(&props)?;
                 let status = schema.property("status").cloned().unwrap_or_default();
-                let rules = super::strategy::Rules::compile(&props);
+                let rules = super::rules::Rules::compile(&props);
                 Ok(Parsed {
                     schema,
                     status,

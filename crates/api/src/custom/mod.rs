@@ -16,6 +16,7 @@ mod definition;
 mod jsonpath;
 mod kind;
 mod names;
+mod rules;
 mod strategy;
 
 pub(crate) use catalog::load;

@@ -13,15 +13,14 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// The rules of a schema (`x-kubernetes-validations`), compiled.
-pub(crate) struct Rules;
-
-impl Rules {
-    /// Compile the rules of a schema.
-    pub(super) fn compile(_props: &Value) -> Self {
-        Self
-    }
-}
+/// Faults with which rules are not run: they count on what they find.
+const BLOCKING: [FieldErrorKind; 5] = [
+    FieldErrorKind::NotSupported,
+    FieldErrorKind::Required,
+    FieldErrorKind::TooLong,
+    FieldErrorKind::TooMany,
+    FieldErrorKind::TypeInvalid,
+];
 
 /// The strategy of a custom kind.
 pub(super) struct Custom {
@@ -72,6 +71,14 @@ impl Custom {
         let was_unique = old.is_none_or(|old| lists::unique(old, schema).is_empty());
         if was_unique {
             errors.extend(lists::unique(new, schema));
+        }
+        if parsed.rules.is_empty() {
+            return errors;
+        }
+        if errors.iter().any(|error| BLOCKING.contains(&error.kind)) {
+            errors.push(FieldError::invalid("<nil>", "null", "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"));
+        } else {
+            errors.extend(parsed.rules.run(new, old, schema));
         }
         errors
     }
