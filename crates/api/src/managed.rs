@@ -69,6 +69,9 @@ impl Versions for Siblings<'_> {
         }) else {
             return Ok(None);
         };
+        if let Some(version) = target.custom() {
+            return Ok(Some((version.renamed(object), target.schema.shape())));
+        }
         let from = object.get("apiVersion").and_then(Value::as_str);
         if from == Some(api_version) {
             return Ok(Some((object.clone(), target.schema.shape())));

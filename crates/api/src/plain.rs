@@ -283,10 +283,10 @@ async fn openapi_v2(call: &Call) -> Outcome<Response<Body>> {
         if matches!(media, "*/*" | "application/*" | "application/json") {
             return Some((V2::Json, "application/json"));
         }
+        // Go's parser refuses the older name where it reads it in an answer.
         V2_PROTOBUF
-            .into_iter()
-            .find(|known| *known == media)
-            .map(|known| (V2::Protobuf, known))
+            .contains(&media)
+            .then_some((V2::Protobuf, V2_PROTOBUF[0]))
     });
     let Some((form, media)) = chosen else {
         return fail(Status::not_acceptable(&[

@@ -64,7 +64,10 @@ impl KindSchema {
     pub(crate) fn shape(&self) -> Shape<'_> {
         match self {
             Self::Builtin(message) => Shape::of_message(Schema::builtin(), message),
-            Self::Custom(_) | Self::Missing => Shape::UNTYPED,
+            Self::Custom(version) => version.parsed().map_or(Shape::UNTYPED, |parsed| {
+                Shape::of_structural(&parsed.schema)
+            }),
+            Self::Missing => Shape::UNTYPED,
         }
     }
 

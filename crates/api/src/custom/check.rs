@@ -1,8 +1,8 @@
 //! Checking a definition.
 
 use super::jsonpath::JsonPath;
-use super::rules;
 use super::names::set_condition;
+use super::rules;
 use crate::values::{at, flag, int, items, members, text};
 use consort_object::structural::{Structural, Type, check, format_recognised};
 use consort_object::{FieldError, names};

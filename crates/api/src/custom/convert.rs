@@ -254,6 +254,21 @@ pub(crate) async fn converted(
     }
 }
 
+impl Version {
+    /// An object of another version as if nothing but the version's name changed: that is what conversion
+    /// without a webhook does. What a webhook would make of it cannot be waited for where this is asked, and
+    /// owners keep their fields by name.
+    pub(crate) fn renamed(&self, object: &Value) -> Value {
+        let mut value = object.clone();
+        set(&mut value, "apiVersion", self.facts().api_version.as_str());
+        if let Ok(parsed) = self.parsed() {
+            prune::unknown(&mut value, &parsed.schema, true);
+            default::fill(&mut value, &parsed.schema);
+        }
+        value
+    }
+}
+
 /// A stored object as its kind shows it.
 pub(crate) async fn shown(inner: &Inner, kind: &Kind, object: Object) -> Outcome<Object> {
     match kind.custom() {

@@ -1,7 +1,9 @@
 //! The rules of schemas (`x-kubernetes-validations`): compiled with the types the schema gives, checked and
 //! costed when a definition is written, run when an object is.
 
-use consort_cel::{Bindings, Budget, Decl, Env, EvalError, Program, Type, Value as CelValue, escape};
+use consort_cel::{
+    Bindings, Budget, Decl, Env, EvalError, Program, Type, Value as CelValue, escape,
+};
 use consort_object::structural::{Correlated, Place, Structural, Type as Kind, check};
 use consort_object::{FieldError, FieldErrorKind};
 use serde_json::{Value, json};
@@ -245,7 +247,9 @@ impl Rule {
             .unwrap_or_default();
         let message_expression = text(rule, "messageExpression");
         Self {
-            uses_old: program.as_ref().is_ok_and(|program| program.uses("oldSelf")),
+            uses_old: program
+                .as_ref()
+                .is_ok_and(|program| program.uses("oldSelf")),
             optional_old: rule["optionalOldSelf"] == true,
             message_expression: compile_message(environments, rule)
                 .map(|program| (message_expression.to_owned(), program.ok())),
@@ -338,7 +342,11 @@ struct Run {
 /// The field of an error.
 fn field(place: &Place<'_>) -> String {
     let text = place.to_string();
-    if text.is_empty() { "<nil>".into() } else { text }
+    if text.is_empty() {
+        "<nil>".into()
+    } else {
+        text
+    }
 }
 
 impl Run {
@@ -377,9 +385,7 @@ impl Run {
                 }
             }
             Value::Object(map) => {
-                let before = old
-                    .filter(|_| node.correlates)
-                    .and_then(Value::as_object);
+                let before = old.filter(|_| node.correlates).and_then(Value::as_object);
                 for (name, member) in map {
                     let old = before.and_then(|map| map.get(name));
                     let was = was.member(name);
@@ -416,7 +422,7 @@ impl Run {
             return true;
         }
         let old = old.filter(|old| !old.is_null());
-        let mut wrong = |errors: &mut Vec<FieldError>, detail: String| {
+        let wrong = |errors: &mut Vec<FieldError>, detail: String| {
             errors.push(FieldError::invalid(field(place), node.kind, detail));
         };
         for rule in &node.rules {
@@ -448,12 +454,21 @@ impl Run {
                     return false;
                 }
                 Err(error @ EvalError::CallLimit) => {
-                    wrong(&mut self.errors, format!("'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {}", rule.shown));
+                    wrong(
+                        &mut self.errors,
+                        format!(
+                            "'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {}",
+                            rule.shown
+                        ),
+                    );
                     return false;
                 }
                 Err(EvalError::Failed(why)) => {
                     let detail = if why.starts_with("no such overload") {
-                        format!("'{why}': call arguments did not match a supported operator, function or macro signature for rule: {}", rule.shown)
+                        format!(
+                            "'{why}': call arguments did not match a supported operator, function or macro signature for rule: {}",
+                            rule.shown
+                        )
                     } else {
                         format!("{why} evaluating rule: {}", rule.shown)
                     };
@@ -581,7 +596,9 @@ fn over(what: &str, cost: u64, limit: u64) -> String {
     } else {
         format!("{factor:.1}x")
     };
-    format!("{what} exceeds budget by factor of {factor} (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)")
+    format!(
+        "{what} exceeds budget by factor of {factor} (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
+    )
 }
 
 /// How many values there may be below one of a schema.
@@ -766,9 +783,18 @@ mod tests {
     fn rules_that_are_not_met_are_told_where_and_how_they_say() {
         let value = json!({"min": 3, "max": 2});
         for (rule, want) in [
-            (json!({"rule": "self.min <= self.max"}), "spec: Invalid value: failed rule: self.min <= self.max"),
-            (json!({"rule": "self.min <= self.max", "message": "too low", "fieldPath": ".max"}), "spec.max: Invalid value: too low"),
-            (json!({"rule": "self.min <= self.max", "messageExpression": "'min is ' + string(self.min)", "reason": "FieldValueForbidden"}), "spec: Forbidden: min is 3"),
+            (
+                json!({"rule": "self.min <= self.max"}),
+                "spec: Invalid value: failed rule: self.min <= self.max",
+            ),
+            (
+                json!({"rule": "self.min <= self.max", "message": "too low", "fieldPath": ".max"}),
+                "spec.max: Invalid value: too low",
+            ),
+            (
+                json!({"rule": "self.min <= self.max", "messageExpression": "'min is ' + string(self.min)", "reason": "FieldValueForbidden"}),
+                "spec: Forbidden: min is 3",
+            ),
         ] {
             assert_eq!(run(sized(json!([rule])), value.clone(), None), [want]);
         }
@@ -779,10 +805,19 @@ mod tests {
         let fixed = json!([{"rule": "self.min == oldSelf.min", "message": "min is fixed"}]);
         let (a, b) = (json!({"min": 1}), json!({"min": 2}));
         assert_eq!(run(sized(fixed.clone()), a.clone(), None), [""; 0]);
-        assert_eq!(run(sized(fixed.clone()), a.clone(), Some(a.clone())), [""; 0]);
-        assert_eq!(run(sized(fixed), b.clone(), Some(a.clone())), ["spec: Invalid value: min is fixed"]);
+        assert_eq!(
+            run(sized(fixed.clone()), a.clone(), Some(a.clone())),
+            [""; 0]
+        );
+        assert_eq!(
+            run(sized(fixed), b.clone(), Some(a.clone())),
+            ["spec: Invalid value: min is fixed"]
+        );
         let optional = json!([{"rule": "oldSelf.hasValue() || self.min == 1", "optionalOldSelf": true, "message": "begin with 1"}]);
-        assert_eq!(run(sized(optional.clone()), b.clone(), None), ["spec: Invalid value: begin with 1"]);
+        assert_eq!(
+            run(sized(optional.clone()), b.clone(), None),
+            ["spec: Invalid value: begin with 1"]
+        );
         assert_eq!(run(sized(optional), b, Some(a)), [""; 0]);
     }
 
@@ -790,7 +825,10 @@ mod tests {
     fn what_was_wrong_before_and_is_unchanged_is_let_through() {
         let rules = json!([{"rule": "self.min <= self.max"}]);
         let bad = json!({"min": 3, "max": 2});
-        assert_eq!(run(sized(rules.clone()), bad.clone(), Some(bad.clone())), [""; 0]);
+        assert_eq!(
+            run(sized(rules.clone()), bad.clone(), Some(bad.clone())),
+            [""; 0]
+        );
         let worse = json!({"min": 4, "max": 2});
         assert_eq!(run(sized(rules), worse, Some(bad)).len(), 1);
     }
@@ -806,14 +844,25 @@ mod tests {
         };
         let wrong = errors(sized(json!([{"rule": "self.absent"}])));
         assert_eq!(wrong.len(), 1);
-        assert!(wrong[0].starts_with("s.properties[spec].x-kubernetes-validations[0].rule: Invalid value: {"), "{wrong:?}");
+        assert!(
+            wrong[0].starts_with(
+                "s.properties[spec].x-kubernetes-validations[0].rule: Invalid value: {"
+            ),
+            "{wrong:?}"
+        );
         assert!(wrong[0].contains("undefined field 'absent'"), "{wrong:?}");
         let wrong = errors(sized(json!([{"rule": "self.min + 1"}])));
-        assert!(wrong[0].ends_with("cel expression must evaluate to a bool"), "{wrong:?}");
+        assert!(
+            wrong[0].ends_with("cel expression must evaluate to a bool"),
+            "{wrong:?}"
+        );
         let nested = json!({"type": "array", "items": {"type": "array", "items": {"type": "string",
             "x-kubernetes-validations": [{"rule": "self.contains('x')"}]}}});
         let wrong = errors(nested);
-        assert!(wrong[0].contains("estimated rule cost exceeds budget by factor of"), "{wrong:?}");
+        assert!(
+            wrong[0].contains("estimated rule cost exceeds budget by factor of"),
+            "{wrong:?}"
+        );
         let old = json!({"type": "array", "items": {"type": "string", "maxLength": 5,
             "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}, "maxItems": 3});
         let wrong = errors(old);
