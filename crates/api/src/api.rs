@@ -1,8 +1,8 @@
 //! The server: what it is made of, how it starts.
 
 use crate::addresses::Addresses;
-use crate::audit::{self, Audit};
 use crate::admission::Admission;
+use crate::audit::{self, Audit};
 use crate::call::Call;
 use crate::custom;
 use crate::documents::Documents;
