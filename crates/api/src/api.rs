@@ -347,11 +347,7 @@ impl Api {
         let catalog = custom::load(&inner)?;
         tasks.spawn(catalog.follow(inner.clone()));
         let (parts, read_at) = inner.admission.load(&inner.store)?;
-        let follower = inner.clone();
-        tasks.spawn(async move {
-            let (store, stop) = (follower.store.clone(), follower.stop.clone());
-            follower.admission.follow(store, parts, read_at, stop).await;
-        });
+        tasks.spawn(Admission::follow(inner.clone(), parts, read_at));
         tasks.close();
         startup::create_basics(&inner, options.advertise).await?;
         Ok(Self {

@@ -343,6 +343,7 @@ async fn ensure_object(inner: &Arc<Inner>, plural: &str, value: Value) -> Result
         dry_run: false,
         manager: MANAGER.into(),
         named: None,
+        trail: None,
         subresource: "",
     };
     match change.insert(value, Listed::Sent).await {
@@ -416,6 +417,7 @@ async fn replace_object(
         dry_run: false,
         manager: MANAGER.into(),
         named: None,
+        trail: None,
         subresource: "",
     };
     let result = change

@@ -2,10 +2,10 @@
 //! ones, none of which changes anything.
 
 use super::Request;
-use super::hooks::{Change, Hook};
+use super::hooks::Change;
 use super::plan::Plan;
 use crate::api::Inner;
-use crate::error::Outcome;
+use crate::error::{Failure, Outcome};
 use crate::values::{items, members};
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ pub(crate) struct Notes {
     /// For the client.
     pub warnings: Vec<String>,
     /// For the audit log.
-    pub annotations: Vec<(String, String)>,
+    annotations: Vec<(String, String)>,
     /// The object is not what it was.
     pub changed: bool,
 }
@@ -28,6 +28,15 @@ impl Notes {
     /// Note an annotation for the audit log.
     pub(super) fn annotate(&mut self, key: &str, value: String) {
         self.annotations.push((key.to_owned(), value));
+    }
+
+    /// Hand what is meant for the audit log to it, however the request ends.
+    fn settle(&mut self, request: &Request<'_>) {
+        for (key, value) in self.annotations.drain(..) {
+            if let Some(trail) = request.trail {
+                trail.annotate(&key, &value);
+            }
+        }
     }
 
     /// Take what a webhook's answer carries.
@@ -84,14 +93,27 @@ pub(crate) async fn mutate(
     if plan.mutations.is_empty() && plan.mutating.is_empty() {
         return Ok(notes);
     }
-    let mut again = first_round(&plan, request, object, old, &mut notes).await?;
+    let rounds = rounds(&plan, request, object, old, &mut notes).await;
+    notes.settle(request);
+    notes.changed = rounds? > 0;
+    Ok(notes)
+}
+
+/// How often the object was changed.
+async fn rounds(
+    plan: &Plan,
+    request: &Request<'_>,
+    object: &mut Value,
+    old: Option<&Value>,
+    notes: &mut Notes,
+) -> Outcome<usize> {
+    let mut again = first_round(plan, request, object, old, notes).await?;
     if again.asked() {
         // One more round for those that asked for it and saw an older state. What they do to each other
         // in it is not followed up: that could go on for ever.
-        again.run(&plan, request, object, old, &mut notes).await?;
+        again.run(plan, request, object, old, notes).await?;
     }
-    notes.changed = again.changes > 0;
-    Ok(notes)
+    Ok(again.changes)
 }
 
 /// Who wants another look, with the count of changes when they last looked.
@@ -173,27 +195,38 @@ pub(crate) async fn validate(
 ) -> Outcome<Notes> {
     let mut notes = Notes::default();
     let plan = request.inner.admission.plan();
+    let result = ask(&plan, request, object, old, &mut notes).await;
+    notes.settle(request);
+    result.map(|()| notes)
+}
+
+async fn ask(
+    plan: &Plan,
+    request: &Request<'_>,
+    object: Option<&Value>,
+    old: Option<&Value>,
+    notes: &mut Notes,
+) -> Outcome<()> {
     if !exempt(request, true) {
         for (policy, binding) in &plan.validations {
             policy
-                .validate(request, binding, object, old, &mut notes)
+                .validate(request, binding, object, old, notes)
                 .await?;
         }
     }
     if exempt(request, false) {
-        return Ok(notes);
+        return Ok(());
     }
     // They change nothing, so they can be asked at once; the first refusal in their order counts.
     let asked = plan.validating.iter().map(|hook| async move {
-        hook.validate(request, object, old)
-            .await
-            .map(|answer| (hook, answer))
+        let answer = hook.validate(request, object, old).await?;
+        Ok::<_, Failure>((hook, answer))
     });
     for result in futures::future::join_all(asked).await {
-        let (hook, answer): (&std::sync::Arc<Hook>, Option<Value>) = result?;
+        let (hook, answer) = result?;
         if let Some(answer) = answer {
             notes.add(&hook.name, &answer);
         }
     }
-    Ok(notes)
+    Ok(())
 }

@@ -30,6 +30,7 @@ pub(crate) async fn connect(
         name,
         dry_run: false,
         manager: None,
+        trail: call.trail.as_deref(),
     };
     let mut options = options(call, kind, subresource, path);
     mutate(&request, &mut options, None).await?;

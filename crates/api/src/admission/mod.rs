@@ -14,6 +14,7 @@ mod plan;
 mod policies;
 mod request;
 mod rules;
+mod typing;
 
 pub(crate) use builtin::{create, update};
 pub(crate) use chain::{Notes, mutate, nobody_asks, validate};

@@ -2,7 +2,8 @@
 
 use super::hooks::Hook;
 use super::policies::{Binding, Policy};
-use crate::api::StartError;
+use super::typing;
+use crate::api::{Inner, StartError};
 use arc_swap::ArcSwap;
 use consort_object::Revision;
 use consort_store::{Change, Error, Key, Store};
@@ -10,7 +11,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 const GROUP: &str = "admissionregistration.k8s.io";
 const PLURALS: [&str; 6] = [
@@ -148,16 +148,12 @@ impl Admission {
     }
 
     /// Follow what is stored until stopped. A change holds from a moment after it is acknowledged.
-    pub(crate) async fn follow(
-        &self,
-        store: Store,
-        mut parts: Parts,
-        mut after: Revision,
-        stop: CancellationToken,
-    ) {
+    pub(crate) async fn follow(inner: Arc<Inner>, mut parts: Parts, mut after: Revision) {
+        let (store, stop) = (inner.store.clone(), inner.stop.clone());
+        let this = &inner.admission;
         loop {
             let Ok(mut watch) = store.watch(&format!("/{GROUP}/"), after) else {
-                match self.load(&store) {
+                match this.load(&store) {
                     Ok(loaded) => (parts, after) = loaded,
                     Err(error) => tracing::error!(%error, "reading webhooks and policies"),
                 }
@@ -180,6 +176,7 @@ impl Admission {
                     }
                 };
                 let mut changed = false;
+                let mut policies = Vec::new();
                 for event in &batch.events {
                     let plural = event.key.plural();
                     let Some(plural) = PLURALS.iter().find(|known| **known == plural) else {
@@ -189,15 +186,21 @@ impl Admission {
                         parts.remove(plural, &event.object.head.name);
                     } else if let Ok(value) = event.object.value() {
                         parts.put(plural, &value, &store);
+                        if *plural == "validatingadmissionpolicies" {
+                            policies.push(value);
+                        }
                     }
                     changed = true;
                 }
                 if changed {
-                    self.plan.store(Arc::new(parts.plan()));
+                    this.plan.store(Arc::new(parts.plan()));
+                }
+                for policy in policies {
+                    typing::check(&inner, &policy).await;
                 }
                 after = batch.upto;
             }
-            match self.load(&store) {
+            match this.load(&store) {
                 Ok(loaded) => (parts, after) = loaded,
                 Err(error) => tracing::error!(%error, "reading webhooks and policies"),
             }

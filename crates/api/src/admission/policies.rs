@@ -72,6 +72,7 @@ pub(super) struct Binding {
 fn compile(
     spec: &Value,
     mutating: bool,
+    object: &Type,
     mut fault: impl FnMut(String, &str, String),
 ) -> Option<Rules> {
     let base = if mutating {
@@ -79,7 +80,7 @@ fn compile(
     } else {
         Env::kubernetes()
     };
-    let mut env = policy_env(base, at(spec, &["paramKind"]).is_some(), &Type::Dyn);
+    let mut env = policy_env(base, at(spec, &["paramKind"]).is_some(), object);
     let mut whole = true;
     let mut compiled = |env: &Env, path: String, text: &str, wanted: Option<&Type>| match env
         .compile(text, wanted)
@@ -195,8 +196,19 @@ fn compile(
 pub(crate) fn faults(policy: &Value, mutating: bool) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     let spec = at(policy, &["spec"]).unwrap_or(&Value::Null);
-    compile(spec, mutating, |path, text, why| {
+    compile(spec, mutating, &Type::Dyn, |path, text, why| {
         found.push((path, text.to_owned(), why));
+    });
+    found
+}
+
+/// The faults of a validating policy's expressions for objects of this type: field and fault.
+pub(super) fn type_faults(policy: &Value, object: &Type) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let spec = at(policy, &["spec"]).unwrap_or(&Value::Null);
+    compile(spec, false, object, |path, _, why| {
+        let why = why.trim_start_matches("compilation failed: ");
+        found.push((path, why.to_owned()));
     });
     found
 }
@@ -212,7 +224,7 @@ impl Policy {
     pub(super) fn new(policy: &Value, mutating: bool) -> Self {
         let spec = at(policy, &["spec"]).unwrap_or(&Value::Null);
         let mut first = None;
-        let rules = compile(spec, mutating, |path, _, why| {
+        let rules = compile(spec, mutating, &Type::Dyn, |path, _, why| {
             first.get_or_insert_with(|| format!("{path}: {why}"));
         });
         let params = at(spec, &["paramKind"])

@@ -1,6 +1,7 @@
 //! A request as admission sees it, and the form in which webhooks and expressions are told of it.
 
 use crate::api::Inner;
+use crate::audit::Trail;
 use crate::identity::User;
 use crate::kind::Kind;
 use crate::registry::Registry;
@@ -65,6 +66,8 @@ pub(crate) struct Request<'a> {
     pub dry_run: bool,
     /// The field manager the client named, if any.
     pub manager: Option<&'a str>,
+    /// What the audit log will say of it.
+    pub trail: Option<&'a Trail>,
 }
 
 impl Request<'_> {

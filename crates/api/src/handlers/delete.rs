@@ -112,6 +112,7 @@ pub(super) async fn admitted(
         name: target,
         dry_run: options.dry_run,
         manager: None,
+        trail: call.trail.as_deref(),
     };
     if admission::nobody_asks(&call.inner) {
         return Ok(());

@@ -6,6 +6,7 @@ use super::scale;
 use super::write::{self, Committed, Written, WrittenObject};
 use crate::admission::{self, Notes, Operation, Request};
 use crate::api::Inner;
+use crate::audit::Trail;
 use crate::body::Body;
 use crate::call::Call;
 use crate::certificates;
@@ -85,6 +86,8 @@ pub(crate) struct Change<'a> {
     pub named: Option<String>,
     /// The subresource in the path; empty for none.
     pub subresource: &'static str,
+    /// What the audit log will say of the request.
+    pub trail: Option<&'a Trail>,
 }
 
 /// An object as a client wants it.
@@ -202,6 +205,7 @@ impl<'a> Change<'a> {
             manager: managed::manager(call, options.field_manager.as_deref()),
             named: options.field_manager.clone(),
             subresource: part.subresource(),
+            trail: call.trail.as_deref(),
         }
     }
 
@@ -218,6 +222,7 @@ impl<'a> Change<'a> {
             name,
             dry_run: self.dry_run,
             manager: self.named.as_deref(),
+            trail: self.trail,
         }
     }
 

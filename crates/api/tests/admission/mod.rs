@@ -190,6 +190,27 @@ async fn a_policy_that_only_warns_lets_the_object_pass_and_a_wrong_one_is_refuse
         message(&answer)
     );
     made(&server, &path, &policy("object.data.key != 'bad'")).await;
+    // What it says of the kinds it names is checked against their schemas, for its author to see.
+    let typed = json!({"metadata": {"name": "typed"}, "spec": {
+        "matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"],
+            "operations": ["CREATE"], "resources": ["deployments"]}]},
+        "validations": [{"expression": "object.spec.replicsa > 1"}, {"expression": "object.spec.replicas > 1"}]}});
+    made(&server, &path, &typed).await;
+    let status = async || server.get(&format!("{path}/typed")).await.json()["status"].clone();
+    until("the type check", async || {
+        status().await["observedGeneration"] == 1
+    })
+    .await;
+    let told = status().await["typeChecking"]["expressionWarnings"].clone();
+    assert_eq!(told.as_array().map(Vec::len), Some(1), "{told}");
+    assert_eq!(told[0]["fieldRef"], "spec.validations[0].expression");
+    let warning = told[0]["warning"].as_str().unwrap();
+    assert!(
+        warning.starts_with(
+            "apps/v1, Kind=Deployment: ERROR: <input>:1:12: undefined field 'replicsa'"
+        ),
+        "{warning}"
+    );
     made(
         &server,
         &format!("{GROUP}/validatingadmissionpolicybindings"),

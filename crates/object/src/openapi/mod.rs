@@ -82,6 +82,22 @@ pub fn document(schema: &Schema, group: &str, version: &str, resources: &[Resour
     serde_json::to_vec(&document).unwrap_or_default()
 }
 
+/// The schema of one kind with those it refers to: the name of its own among them, and all by the names that
+/// `$ref` has behind `#/components/schemas/`. None for a kind the schema does not know.
+pub fn definitions(schema: &Schema, gvk: &Gvk) -> Option<(String, Map<String, Value>)> {
+    schema.kind(gvk)?;
+    let prefix = "#/components/schemas/";
+    let mut components = Components::new(schema, prefix, &gvk.group, &gvk.version);
+    let reference = components.kind(gvk);
+    let found = reference.to_string();
+    let all = components.finish();
+    let name = all
+        .keys()
+        .find(|name| found.contains(&format!("{prefix}{name}\"")))?
+        .clone();
+    Some((name, all))
+}
+
 /// The OpenAPI 2 document of all that is served. [`gnostic::encode`] gives its protobuf. Tools older than version 3 ask for it.
 pub fn document_v2(schema: &Schema, resources: &[Resource]) -> Value {
     let mut components = Components::new(schema, "#/definitions/", "", "v1");
