@@ -394,8 +394,8 @@ async fn a_webhook_that_does_not_answer_is_passed_over_or_not_as_its_policy_says
     let path = format!("{GROUP}/validatingwebhookconfigurations");
     // Nobody listens on port 1.
     let gone = json!({"clientConfig": {"url": "https://localhost:1/x", "caBundle": hook.bundle}});
-    let mut configuration = hook.configuration("ValidatingWebhookConfiguration", "gone", gone);
-    made(&server, &path, &configuration).await;
+    let configuration = hook.configuration("ValidatingWebhookConfiguration", "gone", gone);
+    let mut configuration = made(&server, &path, &configuration).await;
     until("the failure", async || {
         server
             .post(&format!("{MAPS}?dryRun=All"), &config_map("a", "1"))
@@ -416,7 +416,8 @@ async fn a_webhook_that_does_not_answer_is_passed_over_or_not_as_its_policy_says
         201
     );
     configuration["webhooks"][0]["failurePolicy"] = json!("Ignore");
-    server.put(&format!("{path}/gone"), &configuration).await;
+    let answer = server.put(&format!("{path}/gone"), &configuration).await;
+    assert_eq!(answer.code, 200, "{}", answer.json());
     until("the creation", async || {
         server.post(MAPS, &config_map("a", "1")).await.code == 201
     })
