@@ -159,7 +159,12 @@ pub(crate) fn program(rules: &[Rule]) -> Vec<Instruction> {
                 instruction.offset = (length - position - 1) as i16;
             }
         }
+        // Without a check it allows everything, and the verifier refuses instructions that are never reached.
+        let everything = !block.iter().any(|instruction| instruction.code == NOT_EQUAL);
         program.extend(block);
+        if everything {
+            return program;
+        }
     }
     program.push(op(MOVE_IMMEDIATE, 0, 0, 0, 0));
     program.push(op(EXIT, 0, 0, 0, 0));
@@ -208,6 +213,22 @@ mod tests {
         assert!(!run(&program, 1, read, 8, 0));
         assert!(!run(&program, 2, read, 10, 200));
         assert!(!run(&program, 1, read | write, 1, 3));
+    }
+
+    #[test]
+    fn a_rule_that_allows_everything_ends_the_program() {
+        let mut rules = default_rules();
+        rules.push(Rule {
+            kind: 'a',
+            major: None,
+            minor: None,
+            access: Access::ALL,
+        });
+        let whole = program(&rules);
+        assert!(run(&whole, 1, 2, 8, 0));
+        // Nothing after it: the kernel refuses a program with a part that is never reached.
+        rules.extend(default_rules());
+        assert_eq!(program(&rules).len(), whole.len());
     }
 
     #[test]
