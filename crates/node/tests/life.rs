@@ -216,11 +216,11 @@ fn what_stands_in_the_way_of_a_start_is_told_and_overcome() {
             "containers": [{"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]}),
         )
         .await;
-        bed.pod(
-            "program",
-            json!({"containers": [{"name": "c", "command": ["/no/such/program"]}]}),
-        )
-        .await;
+        let program = json!({"containers": [{"name": "c", "command": ["/no/such/program"]}]});
+        bed.pod("program", program.clone()).await;
+        let mut once = program;
+        once["restartPolicy"] = json!("Never");
+        bed.pod("once", once).await;
         bed.until("never", "refused", |p| {
             waiting(p, "c") == "ErrImageNeverPull"
         })
@@ -251,10 +251,16 @@ fn what_stands_in_the_way_of_a_start_is_told_and_overcome() {
             "MountVolume.SetUp failed for volume \"v\" : configmap \"later\" not found",
         )
         .await;
-        bed.until("program", "failing", |p| {
-            ["RunContainerError", "CreateContainerError"].contains(&waiting(p, "c").as_str())
-        })
-        .await;
+        let pod = bed
+            .until("program", "backing off", |p| {
+                waiting(p, "c") == "CrashLoopBackOff"
+            })
+            .await;
+        let last = container(&pod, "c").last_state.clone().unwrap();
+        let last = last.terminated.unwrap();
+        assert_eq!(last.exit_code, 128);
+        assert_eq!(last.reason.as_deref(), Some("StartError"));
+        bed.until_phase("once", "Failed").await;
         let begun = Instant::now();
         bed.create::<ConfigMap>(json!({"metadata": {"name": "later"}, "data": {"A": "b"}}))
             .await;

@@ -45,7 +45,8 @@ struct Inner {
 }
 
 impl Runtime {
-    /// Opens the directory and finds out what cgroups the machine has.
+    /// Opens the directory, finds out what cgroups the machine has, and makes the one for all pods: a machine on
+    /// which that cannot be done runs none.
     pub fn new(options: Options) -> Result<Self, Error> {
         layout::check_id("cgroup", &options.cgroup_parent)?;
         fs::DirBuilder::new()
@@ -56,6 +57,7 @@ impl Runtime {
         let root = fs::canonicalize(&options.root)
             .map_err(Error::path("resolving directory", &options.root))?;
         let layout = Layout::detect()?;
+        Cgroup::new(&layout, options.cgroup_parent.clone()).prepare()?;
         Ok(Self(Arc::new(Inner {
             options: Options { root, ..options },
             layout,

@@ -13,7 +13,7 @@ use super::fields::PodFacts;
 use super::resources;
 use super::security;
 use super::sources::Sources;
-use super::state::{Role, full_name};
+use super::state::{Ended, Role, full_name};
 use super::volumes::{self, Mounted, sub_path};
 use super::{expand, labels};
 use crate::images;
@@ -50,7 +50,13 @@ pub(crate) struct NotStarted {
     pub(crate) until_sources_change: bool,
     /// It was given up on purpose.
     pub(crate) cancelled: bool,
+    /// The runtime could not execute it: that was a run of its own, which has ended so. The restart policy
+    /// decides whether there is another one.
+    pub(crate) ended: Option<Ended>,
 }
+
+/// The exit code of a run that never began, as containerd has it.
+const START_ERROR_CODE: i32 = 128;
 
 impl NotStarted {
     fn config(message: impl Into<String>) -> Self {
@@ -59,6 +65,7 @@ impl NotStarted {
             message: message.into(),
             until_sources_change: true,
             cancelled: false,
+            ended: None,
         }
     }
 
@@ -68,12 +75,16 @@ impl NotStarted {
             message: message.into(),
             until_sources_change: false,
             cancelled: false,
+            ended: None,
         }
     }
 }
 
 impl Start {
     /// Starts the container, or tells what stands in the way. Cancelling leaves nothing behind.
+    ///
+    /// A program that cannot be executed has ended with `StartError` and code 128, as under containerd; what fails
+    /// before that is only waited out.
     pub(crate) async fn run(self) -> Result<Started, NotStarted> {
         let cancel = self.cancel.clone();
         let prepared = tokio::select! {
@@ -97,15 +108,31 @@ impl Start {
         };
         // From here on the runtime is at work: it is not interrupted, so that nothing is half made.
         let name = &self.container.name;
-        let container = self.sandbox.create(spec).await.map_err(|error| {
-            let message = chain(&error);
+        let id = spec.id.clone();
+        let failed = |reason: &'static str, error: &consort_runtime::Error| {
+            let message = chain(error);
             event(true, "Failed", format!("Error: {message}"));
-            NotStarted::new("CreateContainerError", message)
-        })?;
+            let ended = matches!(error, consort_runtime::Error::Start(_)).then(|| Ended {
+                id: id.clone(),
+                code: START_ERROR_CODE,
+                signal: None,
+                reason: "StartError".to_owned(),
+                message: Some(message.clone()),
+                started_at: None,
+                finished_at: Timestamp::now(),
+            });
+            NotStarted {
+                ended,
+                ..NotStarted::new(reason, message)
+            }
+        };
+        let container = match self.sandbox.create(spec).await {
+            Ok(container) => container,
+            Err(error) => return Err(failed("CreateContainerError", &error)),
+        };
         event(false, "Created", format!("Created container: {name}"));
         if let Err(error) = container.start().await {
-            let message = chain(&error);
-            event(true, "Failed", format!("Error: {message}"));
+            let not_started = failed("RunContainerError", &error);
             if let Err(error) = container.remove().await {
                 tracing::warn!(
                     container = name,
@@ -113,7 +140,7 @@ impl Start {
                     "removing a container that did not start"
                 );
             }
-            return Err(NotStarted::new("RunContainerError", message));
+            return Err(not_started);
         }
         let at = match container.state().await {
             Ok(consort_runtime::State::Running { started_at, .. }) => started_at,

@@ -160,7 +160,9 @@ pub(crate) fn program(rules: &[Rule]) -> Vec<Instruction> {
             }
         }
         // Without a check it allows everything, and the verifier refuses instructions that are never reached.
-        let everything = !block.iter().any(|instruction| instruction.code == NOT_EQUAL);
+        let everything = !block
+            .iter()
+            .any(|instruction| instruction.code == NOT_EQUAL);
         program.extend(block);
         if everything {
             return program;

@@ -139,20 +139,32 @@ impl Cgroup {
         }
     }
 
+    /// Makes it so that children with limits can be made in it.
+    pub(crate) fn prepare(&self) -> Result<(), Error> {
+        match &self.layout {
+            Layout::V1(hierarchies) => self.make_v1(hierarchies),
+            Layout::V2(root) => self.child("any").nest_v2(root),
+        }
+    }
+
+    fn make_v1(&self, hierarchies: &[(Vec<String>, PathBuf)]) -> Result<(), Error> {
+        for (controllers, point) in hierarchies {
+            // Nothing is limited or read in the others.
+            if controllers.iter().any(|name| {
+                ["cpu", "cpuacct", "memory", "pids", "devices", "freezer"].contains(&name.as_str())
+            }) {
+                let dir = point.join(&self.path);
+                fs::create_dir_all(&dir).map_err(Error::path("making cgroup", dir))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes it and sets its limits, save that of tasks. An existing one is taken over.
     pub(crate) fn create(&self, resources: &Resources) -> Result<(), Error> {
         match &self.layout {
             Layout::V1(hierarchies) => {
-                for (controllers, point) in hierarchies {
-                    // Nothing is limited or read in the others.
-                    if controllers.iter().any(|name| {
-                        ["cpu", "cpuacct", "memory", "pids", "devices", "freezer"]
-                            .contains(&name.as_str())
-                    }) {
-                        let dir = point.join(&self.path);
-                        fs::create_dir_all(&dir).map_err(Error::path("making cgroup", dir))?;
-                    }
-                }
+                self.make_v1(hierarchies)?;
                 self.limit_v1(resources)
             }
             Layout::V2(root) => {
@@ -179,19 +191,18 @@ impl Cgroup {
             fs::create_dir_all(&dir).map_err(Error::path("making cgroup", &dir))?;
             let control = dir.join("cgroup.subtree_control");
             let enabled = fs::read_to_string(&control).map_err(Error::path("reading", &control))?;
-            for controller in &wanted {
-                if enabled.split_whitespace().any(|known| known == *controller) {
-                    continue;
-                }
-                let change = format!("+{controller}");
-                match fs::write(&control, &change) {
-                    // A cgroup with processes of its own cannot have controlled children (only the real root
-                    // can): what looks like the root here is inside a container. Its processes move to a leaf.
-                    Err(error) if error.raw_os_error() == Some(libc::EBUSY) && dir == *root => {
-                        evacuate(root)?;
-                        fs::write(&control, &change)
-                            .map_err(Error::path("enabling cgroup controllers in", &control))?;
-                    }
+            let missing: Vec<_> = wanted
+                .iter()
+                .filter(|name| !enabled.split_whitespace().any(|known| known == **name))
+                .collect();
+            // A cgroup with processes of its own cannot have controlled children (only the real root can): what
+            // looks like the root here is inside a container. Its processes move to a leaf, and before anything is
+            // enabled: controllers of threads would be, and make it one whose children take no processes.
+            if !missing.is_empty() && dir == *root && dir.join("cgroup.type").exists() {
+                evacuate(root)?;
+            }
+            for controller in missing {
+                match fs::write(&control, format!("+{controller}")) {
                     Err(error) if ["cpuset", "io"].contains(controller) => {
                         tracing::debug!(%error, %controller, "cgroup controller cannot be enabled");
                     }
@@ -494,9 +505,9 @@ pub(crate) fn join_shims(layout: &Layout, parent: &str) -> Result<(), Error> {
     )
 }
 
+/// Moves the processes of a cgroup, if it has any, into a leaf of it.
 fn evacuate(root: &Path) -> Result<(), Error> {
     let leaf = root.join("init");
-    fs::create_dir_all(&leaf).map_err(Error::path("making cgroup", &leaf))?;
     // Processes may fork meanwhile; a few rounds catch them.
     for _ in 0..10 {
         let text =
@@ -504,6 +515,7 @@ fn evacuate(root: &Path) -> Result<(), Error> {
         if text.trim().is_empty() {
             break;
         }
+        fs::create_dir_all(&leaf).map_err(Error::path("making cgroup", &leaf))?;
         for pid in text.lines() {
             match fs::write(leaf.join("cgroup.procs"), pid) {
                 Err(error)

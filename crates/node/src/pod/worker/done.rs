@@ -168,14 +168,19 @@ impl Worker {
                 if post_started {
                     self.start_probes(name, false);
                 }
-                if let Some(sandbox) = self.sandbox.clone().filter(|_| attempt > 1) {
-                    self.operations.spawn(operations::prune(
-                        sandbox,
-                        name.to_owned(),
-                        attempt,
-                        self.dir.clone(),
-                    ));
+                self.prune(name, attempt);
+            }
+            Err(NotStarted {
+                ended: Some(ended), ..
+            }) => {
+                if previous.is_some() {
+                    known.last = previous;
                 }
+                known.restarts = attempt;
+                known.attempted = true;
+                known.failure = None;
+                known.phase = Phase::Ended(ended);
+                self.prune(name, attempt);
             }
             Err(not) => {
                 known.phase = previous.map_or(Phase::Waiting, Phase::Ended);
@@ -202,6 +207,18 @@ impl Worker {
                     until_sources_change: not.until_sources_change,
                 });
             }
+        }
+    }
+
+    /// Removes what nobody can ask for any more now that there is this attempt.
+    fn prune(&mut self, name: &str, attempt: u32) {
+        if let Some(sandbox) = self.sandbox.clone().filter(|_| attempt > 1) {
+            self.operations.spawn(operations::prune(
+                sandbox,
+                name.to_owned(),
+                attempt,
+                self.dir.clone(),
+            ));
         }
     }
 
