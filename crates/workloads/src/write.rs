@@ -12,6 +12,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 /// The field manager of all writes.
@@ -137,6 +138,24 @@ where
     api.patch(name, &patch_params(), &Patch::Merge(&patch))
         .await
         .doing(|| format!("updating the metadata of {name}"))
+}
+
+/// Sets annotations by way of the status, under the precondition that the object has not changed: some kinds count
+/// a change of annotations as one of what is wanted, and what a controller notes down is none.
+pub(crate) async fn annotate<K>(
+    api: &Api<K>,
+    meta: &ObjectMeta,
+    annotations: &BTreeMap<String, String>,
+) -> Result<K, Error>
+where
+    K: DeserializeOwned,
+{
+    let mut patch = json!({ "metadata": { "annotations": annotations } });
+    precondition(&mut patch, meta);
+    let name = name_of(meta);
+    api.patch_status(name, &patch_params(), &Patch::Merge(&patch))
+        .await
+        .doing(|| format!("annotating {name}"))
 }
 
 /// Deletes exactly this object: not one of the same name that came after it. True if the server

@@ -230,8 +230,7 @@ impl Shell {
         }
         let mut meta = deployment.metadata.clone();
         if let Some(annotations) = &plan.annotations {
-            let change = serde_json::json!({ "annotations": annotations });
-            let updated = write::update_metadata(&deployments, &meta, change).await?;
+            let updated = write::annotate(&deployments, &meta, annotations).await?;
             meta = updated.metadata;
         }
         write::update_status(
