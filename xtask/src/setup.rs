@@ -1,5 +1,7 @@
 //! Installs the real peers that the tests run against.
 
+mod kubectl;
+
 use std::env;
 use std::path::Path;
 use std::process::Command;
@@ -33,7 +35,6 @@ const TOOLS: &[Tool] = &[
     tool("redis-server", "redis-server"),
     tool("tar", "tar"),
     tool("curl", "curl"),
-    tool("kubectl", "kubernetes-client"),
 ];
 
 const fn tool(program: &'static str, package: &'static str) -> Tool {
@@ -42,20 +43,27 @@ const fn tool(program: &'static str, package: &'static str) -> Tool {
 
 /// Installs what is missing; a second run does nothing.
 pub(crate) fn run() -> anyhow::Result<()> {
+    let old_kubectl = kubectl::minor_version().is_none_or(|minor| minor < kubectl::OLDEST);
     let mut missing: Vec<&str> = TOOLS
         .iter()
         .filter(|tool| !on_path(tool.program))
         .map(|tool| tool.package)
         .collect();
-    missing.dedup();
-    if missing.is_empty() {
-        return Ok(());
+    if old_kubectl && !on_path("pip3") {
+        missing.push("python3-pip");
     }
-    println!("installing {}", missing.join(" "));
-    apt(&["update", "-q"])?;
-    let mut install = vec!["install", "-q", "-y", "--no-install-recommends"];
-    install.extend(&missing);
-    apt(&install)
+    missing.dedup();
+    if !missing.is_empty() {
+        println!("installing {}", missing.join(" "));
+        apt(&["update", "-q"])?;
+        let mut install = vec!["install", "-q", "-y", "--no-install-recommends"];
+        install.extend(&missing);
+        apt(&install)?;
+    }
+    if old_kubectl {
+        kubectl::install()?;
+    }
+    Ok(())
 }
 
 fn on_path(program: &str) -> bool {
