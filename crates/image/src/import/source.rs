@@ -197,8 +197,14 @@ fn spool(reader: impl Read, copy: &Path, path: &Path, limit: u64) -> Result<File
 fn index(file: &File) -> io::Result<HashMap<PathBuf, Member>> {
     let mut members = HashMap::new();
     let mut archive = tar::Archive::new(file);
-    for entry in archive.entries_with_seek()? {
-        let entry = entry?;
+    for (position, entry) in archive.entries_with_seek()?.enumerate() {
+        // What is no archive at all is an error that quotes it: nothing anyone wants on a terminal.
+        let entry = entry.map_err(|error| match position {
+            0 => io::Error::other(
+                "it is no archive of an image (`docker save`, or an OCI layout in a tar file)",
+            ),
+            _ => error,
+        })?;
         let Some(name) = clean(&entry.path()?) else {
             continue;
         };
