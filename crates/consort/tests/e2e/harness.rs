@@ -191,10 +191,14 @@ impl Cluster {
     }
 
     fn command(&self, script: &str, limit: Duration) -> Command {
-        let mut command = self.netns.command("timeout");
+        // Without the terminal of whoever runs the tests: a program that reaches for it (`kubectl edit`) would be
+        // stopped.
+        let mut command = self.netns.command("setsid");
         let path = std::env::var("PATH").unwrap_or_default();
         command
             .args([
+                "--wait",
+                "timeout",
                 "--kill-after=1",
                 &limit.as_secs().to_string(),
                 "bash",

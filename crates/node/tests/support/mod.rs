@@ -365,10 +365,11 @@ impl Bed {
             if log.contains(text) {
                 return log;
             }
-            assert!(
-                Instant::now() < deadline,
-                "{text:?} is not in the log: {log}"
-            );
+            if Instant::now() >= deadline {
+                let status = self.pods().get(pod).await.unwrap().status;
+                let events = self.events(pod).await;
+                panic!("{text:?} is not in the log: {log:?}; {status:?}; {events:?}");
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
