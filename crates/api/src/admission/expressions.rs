@@ -5,49 +5,10 @@ use crate::error::Outcome;
 use crate::handlers::read::store_failure;
 use crate::identity::{Attributes, User};
 use consort_cel::libraries::authorizer::{Authorizer, Check, Decision, Subject, Target};
-use consort_cel::{Bindings, Budget, Decl, Env, EvalError, Program, Type, Value as Cel};
+use consort_cel::{Bindings, Budget, Env, EvalError, Program, Type, Value as Cel};
 use consort_store::Key;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::fmt;
-use std::sync::LazyLock;
-
-/// `request`: an `AdmissionRequest` without the objects.
-static REQUEST: LazyLock<Option<Decl>> = LazyLock::new(|| {
-    let text = json!({"type": "string"});
-    let texts = json!({"type": "array", "items": text});
-    let group_version = |last: &str| json!({"type": "object", "properties": {"group": text, "version": text, last: text}});
-    let (kind, resource) = (group_version("kind"), group_version("resource"));
-    let schema = json!({"type": "object", "properties": {
-        "kind": kind, "resource": resource, "subResource": text,
-        "requestKind": kind, "requestResource": resource, "requestSubResource": text,
-        "name": text, "namespace": text, "operation": text, "dryRun": {"type": "boolean"},
-        "options": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
-        "userInfo": {"type": "object", "properties": {
-            "username": text, "uid": text, "groups": texts,
-            "extra": {"type": "object", "additionalProperties": texts},
-        }},
-    }});
-    Decl::from_schema(&schema, false).map(|decl| decl.named("kubernetes.AdmissionRequest"))
-});
-
-/// `namespaceObject`: what a policy may see of the namespace.
-static NAMESPACE: LazyLock<Option<Decl>> = LazyLock::new(|| {
-    let text = json!({"type": "string"});
-    let time = json!({"type": "string", "format": "date-time"});
-    let map = json!({"type": "object", "additionalProperties": text});
-    let texts = json!({"type": "array", "items": text});
-    let schema = json!({"type": "object", "properties": {
-        "metadata": {"type": "object", "properties": {
-            "name": text, "generateName": text, "namespace": text, "labels": map, "annotations": map,
-            "uid": text, "creationTimestamp": time, "deletionTimestamp": time,
-            "deletionGracePeriodSeconds": {"type": "integer"}, "generation": {"type": "integer"},
-            "resourceVersion": text, "finalizers": texts,
-        }},
-        "spec": {"type": "object", "properties": {"finalizers": texts}},
-        "status": {"type": "object", "properties": {"phase": text}},
-    }});
-    Decl::from_schema(&schema, false).map(|decl| decl.named("kubernetes.Namespace"))
-});
 
 /// What the expressions of a webhook's `matchConditions` may use.
 pub(super) fn conditions_env() -> Env {
@@ -56,32 +17,20 @@ pub(super) fn conditions_env() -> Env {
 
 /// What the expressions of a policy may use. `object` is of this type (`Dyn` where any kind may come).
 pub(super) fn policy_env(base: Env, params: bool, object: &Type) -> Env {
-    let mut env = declare(base, object);
-    if let Some(namespace) = NAMESPACE.as_ref() {
-        env = env.with_decl("namespaceObject", namespace);
-    }
+    let env = declare(base, object).with("namespaceObject", Type::namespace());
     if params {
-        env = env.with("params", Type::Dyn);
+        env.with("params", Type::Dyn)
+    } else {
+        env
     }
-    env
 }
 
 fn declare(env: Env, object: &Type) -> Env {
-    let mut env = env
-        .with("object", object.clone())
+    env.with("object", object.clone())
         .with("oldObject", object.clone())
-        .with(
-            "authorizer",
-            Type::Opaque("kubernetes.authorization.Authorizer"),
-        )
-        .with(
-            "authorizer.requestResource",
-            Type::Opaque("kubernetes.authorization.ResourceCheck"),
-        );
-    if let Some(request) = REQUEST.as_ref() {
-        env = env.with_decl("request", request);
-    }
-    env
+        .with("request", Type::admission_request())
+        .with("authorizer", Type::AUTHORIZER)
+        .with("authorizer.requestResource", Type::RESOURCE_CHECK)
 }
 
 /// Answers `authorizer` checks for the user of a request.
@@ -204,7 +153,9 @@ impl<'a> Facts<'a> {
                 .and_then(Value::as_str)
                 .unwrap_or_default()
         };
-        let mut bindings = Bindings::new()
+        let bindings = Bindings::new()
+            .with("request", Cel::json(&self.request))
+            .with("namespaceObject", Cel::json(&self.namespace))
             .with("object", Cel::json(&self.object))
             .with("oldObject", Cel::json(&self.old))
             .with("authorizer", Cel::authorizer(&self.asker))
@@ -219,17 +170,6 @@ impl<'a> Facts<'a> {
                     field("name"),
                 ),
             );
-        if let Some(decl) = REQUEST.as_ref() {
-            bindings = bindings.with("request", Cel::typed(&self.request, decl));
-        }
-        if let Some(decl) = NAMESPACE.as_ref() {
-            let namespace = if self.namespace.is_null() {
-                Cel::Null
-            } else {
-                Cel::typed(&self.namespace, decl)
-            };
-            bindings = bindings.with("namespaceObject", namespace);
-        }
         bindings.with("params", params.map_or(Cel::Null, Cel::json))
     }
 }

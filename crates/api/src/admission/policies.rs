@@ -149,15 +149,20 @@ fn compile(
                     &env,
                     format!("{path}.applyConfiguration.expression"),
                     source,
-                    None,
+                    Some(&Type::mutation_object()),
                 )
                 .map(Mutation::Apply),
             );
         } else if let Some(source) = at(mutation, &["jsonPatch", "expression"]) {
             let source = source.as_str().unwrap_or_default();
             mutations.extend(
-                compiled(&env, format!("{path}.jsonPatch.expression"), source, None)
-                    .map(Mutation::Json),
+                compiled(
+                    &env,
+                    format!("{path}.jsonPatch.expression"),
+                    source,
+                    Some(&Type::mutation_patches()),
+                )
+                .map(Mutation::Json),
             );
         }
     }
