@@ -42,6 +42,11 @@ impl Addresses {
         })
     }
 
+    /// The range of cluster addresses.
+    pub(crate) fn network(&self) -> Ipv4Net {
+        self.network
+    }
+
     /// The first address of the range: the API server's own service.
     pub(crate) fn first(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.network.network()) + 1)

@@ -251,6 +251,12 @@ pub(crate) async fn create_basics(
         let value = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         ensure_object(inner, "namespaces", value).await?;
     }
+    let range = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR",
+        "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": [inner.addresses.network().to_string()]},
+    });
+    ensure_object(inner, "servicecidrs", range).await?;
     for class in priority_class::system_classes() {
         ensure_object(inner, "priorityclasses", class).await?;
     }

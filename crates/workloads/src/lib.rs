@@ -27,6 +27,7 @@ mod cluster_roles;
 mod conditions;
 mod deployments;
 mod discovery;
+mod disruption;
 mod endpoints;
 mod error;
 mod garbage;

@@ -1,8 +1,8 @@
 //! All reconcilers under one owner.
 
 use crate::{
-    Options, bootstrap_tokens, certificates, cluster_roles, deployments, endpoints, garbage, jobs,
-    namespaces, nodes, pod_cleanup, replica_sets, service_accounts, tokens,
+    Options, bootstrap_tokens, certificates, cluster_roles, deployments, disruption, endpoints,
+    garbage, jobs, namespaces, nodes, pod_cleanup, replica_sets, service_accounts, tokens,
 };
 use consort_reconcile::{Backoff, Hub};
 use std::{sync::Arc, time::Duration};
@@ -50,6 +50,7 @@ impl Workloads {
             certificates as "certificate-controller",
             cluster_roles as "clusterrole-aggregation-controller",
             deployments as "deployment-controller",
+            disruption as "disruption-controller",
             endpoints as "endpointslice-controller",
             garbage as "generic-garbage-collector",
             jobs as "job-controller",

@@ -3,7 +3,7 @@
 use crate::kind::Kind;
 use crate::print;
 use crate::strategy::{AGE, Column, NAME, Strategy, column};
-use crate::validation::{Errors, Path};
+use crate::validation::{self, Errors, Path};
 use crate::values::{at, fill, fill_text, int, items, items_mut, same, text};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -39,24 +39,7 @@ impl Strategy for Endpoints {
     }
 
     fn validate(&self, object: &Value, here: &Path<'_>, errors: &mut Errors) {
-        let list = here.field("subsets");
-        for (index, subset) in items(object, &["subsets"]).iter().enumerate() {
-            let place = list.index(index);
-            for field in ["addresses", "notReadyAddresses"] {
-                let list = place.field(field);
-                for (index, address) in items(subset, &[field]).iter().enumerate() {
-                    ip(
-                        text(address, &["ip"]),
-                        &list.index(index).field("ip"),
-                        errors,
-                    );
-                }
-            }
-            let list = place.field("ports");
-            for (index, port) in items(subset, &["ports"]).iter().enumerate() {
-                errors.port(&list.index(index).field("port"), int(port, &["port"]));
-            }
-        }
+        validation::endpoints(object, here, errors);
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -101,16 +84,6 @@ fn shortened(all: &[String], none: &str) -> String {
     }
 }
 
-fn ip(value: &str, here: &Path<'_>, errors: &mut Errors) {
-    if value.parse::<std::net::IpAddr>().is_err() {
-        errors.invalid(
-            here,
-            value,
-            "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-        );
-    }
-}
-
 struct EndpointSlice;
 
 impl Strategy for EndpointSlice {
@@ -128,49 +101,7 @@ impl Strategy for EndpointSlice {
     }
 
     fn validate(&self, object: &Value, here: &Path<'_>, errors: &mut Errors) {
-        let kind = text(object, &["addressType"]);
-        let kinds = ["FQDN", "IPv4", "IPv6"];
-        errors.one_of(&here.field("addressType"), kind, &kinds);
-        let list = here.field("endpoints");
-        let endpoints = items(object, &["endpoints"]);
-        if endpoints.len() > 1000 {
-            errors
-                .0
-                .push(consort_object::field_error::FieldError::too_many(
-                    list.to_string(),
-                    endpoints.len(),
-                    1000,
-                ));
-            return;
-        }
-        for (index, endpoint) in endpoints.iter().enumerate() {
-            let place = list.index(index);
-            let place = place.field("addresses");
-            let addresses = items(endpoint, &["addresses"]);
-            if addresses.is_empty() {
-                errors.required(&place, "must contain at least 1 address");
-            }
-            for (index, address) in addresses.iter().enumerate() {
-                if kind != "FQDN" {
-                    ip(
-                        address.as_str().unwrap_or_default(),
-                        &place.index(index),
-                        errors,
-                    );
-                }
-            }
-        }
-        let list = here.field("ports");
-        let mut names = std::collections::HashSet::new();
-        for (index, port) in items(object, &["ports"]).iter().enumerate() {
-            let place = list.index(index);
-            if !names.insert(text(port, &["name"])) {
-                errors.duplicate(&place.field("name"), text(port, &["name"]));
-            }
-            if at(port, &["port"]).is_some() {
-                errors.port(&place.field("port"), int(port, &["port"]));
-            }
-        }
+        validation::endpoint_slice(object, here, errors);
     }
 
     fn validate_update(&self, new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {

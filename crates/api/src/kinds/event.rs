@@ -5,6 +5,7 @@ use crate::print;
 use crate::strategy::{Column, NAME, Strategy, column, wide};
 use crate::validation::{Errors, Path};
 use crate::values::{at, int, set, take, text};
+use consort_object::names;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use serde_json::Value;
 pub(super) fn core() -> Kind {
     let mut kind = Kind::new("", "v1", "Event", "events")
         .short(&["ev"])
-        .strategy(Event);
+        .strategy(Event { strict: false });
     kind.create_on_update = true;
     kind
 }
@@ -21,7 +22,7 @@ pub(super) fn core() -> Kind {
 pub(super) fn events() -> Kind {
     let mut kind = Kind::new("events.k8s.io", "v1", "Event", "events")
         .short(&["ev"])
-        .strategy(Event);
+        .strategy(Event { strict: true });
     kind.create_on_update = true;
     kind.storage = (String::new(), "events".into());
     kind.view = Some(View {
@@ -71,7 +72,64 @@ fn renamed(mut event: Value, version: &str, direction: fn(Pair) -> Pair) -> Valu
     event
 }
 
-struct Event;
+struct Event {
+    /// As the newer group asks for: all that says who reports what is required.
+    strict: bool,
+}
+
+/// The longest texts of the newer kind.
+const LONGEST: usize = 128;
+const LONGEST_NOTE: usize = 1024;
+
+impl Event {
+    /// What is required of an event that has a time of its own.
+    fn timed(object: &Value, here: &Path<'_>, errors: &mut Errors) {
+        errors.named(
+            &here.field("reportingController"),
+            text(object, &["reportingComponent"]),
+            names::qualified_name,
+        );
+        for field in ["reportingInstance", "action", "reason"] {
+            let value = text(object, &[field]);
+            let place = here.field(field);
+            if value.is_empty() {
+                errors.required(&place, "");
+            } else if value.len() > LONGEST {
+                errors.invalid(&place, "", format!("can have at most {LONGEST} characters"));
+            }
+        }
+        if text(object, &["message"]).len() > LONGEST_NOTE {
+            errors.invalid(
+                &here.field("message"),
+                "",
+                format!("can have at most {LONGEST_NOTE} characters"),
+            );
+        }
+    }
+
+    /// What the newer kind asks for besides.
+    fn modern(object: &Value, here: &Path<'_>, errors: &mut Errors) {
+        if text(object, &["eventTime"]).is_empty() {
+            errors.required(&here.field("eventTime"), "");
+        }
+        let kind = text(object, &["type"]);
+        if !["Normal", "Warning"].contains(&kind) {
+            errors.invalid(
+                &here.field("type"),
+                "",
+                format!("has invalid value: {kind}"),
+            );
+        }
+        for field in ["firstTimestamp", "lastTimestamp", "count", "source"] {
+            let set = at(object, &[field]).is_some_and(|value| {
+                value != 0 && value.as_object().is_none_or(|map| !map.is_empty())
+            });
+            if set {
+                errors.invalid(&here.field(field), "", "needs to be unset");
+            }
+        }
+    }
+}
 
 const INVOLVED: [&str; 7] = [
     "kind",
@@ -87,22 +145,46 @@ impl Strategy for Event {
     fn validate(&self, object: &Value, here: &Path<'_>, errors: &mut Errors) {
         let involved = text(object, &["involvedObject", "namespace"]);
         let own = text(object, &["metadata", "namespace"]);
-        let place = here.field("involvedObject");
-        if involved.is_empty() {
-            // Events about cluster-wide things live in `default` (or, for nodes' own, anywhere).
-            if own != "default" && own != "kube-system" {
-                errors.invalid(
-                    &place.field("namespace"),
-                    involved,
-                    "does not match event.namespace",
-                );
-            }
-        } else if involved != own {
+        let timed = !text(object, &["eventTime"]).is_empty();
+        // Events about cluster-wide things live in `default`, or, for newer ones, in `kube-system` too.
+        let agrees = if involved.is_empty() {
+            own == "default" || (timed && own == "kube-system")
+        } else {
+            timed || involved == own
+        };
+        if !agrees {
+            let place = here.field("involvedObject");
             errors.invalid(
                 &place.field("namespace"),
                 involved,
                 "does not match event.namespace",
             );
+        }
+        if timed {
+            Self::timed(object, here, errors);
+        }
+        if self.strict {
+            Self::modern(object, here, errors);
+        }
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
+        if !self.strict {
+            self.validate(new, here, errors);
+            return;
+        }
+        for field in [
+            "involvedObject",
+            "reason",
+            "message",
+            "type",
+            "action",
+            "related",
+            "reportingComponent",
+            "reportingInstance",
+            "eventTime",
+        ] {
+            errors.immutable(&here.field(field), new.get(field), old.get(field));
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::kind::{Kind, STATUS, proxy};
 use crate::print;
 use crate::strategy::{AGE, Column, NAME, Strategy, column, wide};
-use crate::validation::{Errors, Path};
+use crate::validation::{self, Errors, Path};
 use crate::values::{at, ensure, flag, items, members, set, text};
 use consort_object::names;
 use jiff::Timestamp;
@@ -53,10 +53,32 @@ impl Strategy for Node {
                 errors.duplicate(&place, taint.clone());
             }
         }
+        let place = here.field("spec");
+        let list = place.field("podCIDRs");
+        let cidrs = items(object, &["spec", "podCIDRs"]);
+        for (index, cidr) in cidrs.iter().enumerate() {
+            let cidr = cidr.as_str().unwrap_or_default();
+            errors.check(&list.index(index), cidr, validation::cidr(cidr));
+        }
+        if cidrs.len() > 2 {
+            errors.invalid(
+                &list,
+                cidrs.to_vec(),
+                "may specify no more than one CIDR for each IP family",
+            );
+        }
+        status_amounts(object, here, errors);
     }
 
     fn validate_update(&self, new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
         self.validate(new, here, errors);
+        let kept = at(old, &["spec", "podCIDRs"]);
+        if kept.is_some() && at(new, &["spec", "podCIDRs"]) != kept {
+            errors.forbidden(
+                &here.field("spec").field("podCIDRs"),
+                "node updates may not change podCIDR except from \"\" to valid",
+            );
+        }
         for field in ["podCIDR", "providerID"] {
             if !text(old, &["spec", field]).is_empty() {
                 let place = here.field("spec");
@@ -68,6 +90,10 @@ impl Strategy for Node {
                 }
             }
         }
+    }
+
+    fn validate_status(&self, new: &Value, _old: &Value, here: &Path<'_>, errors: &mut Errors) {
+        status_amounts(new, here, errors);
     }
 
     fn prepare_create(&self, object: &mut Value) {
@@ -128,6 +154,31 @@ impl Strategy for Node {
             known("kernelVersion"),
             known("containerRuntimeVersion"),
         ]
+    }
+}
+
+/// What a node has and gives away is not negative; it has each address once.
+fn status_amounts(object: &Value, here: &Path<'_>, errors: &mut Errors) {
+    let here = here.field("status");
+    for field in ["capacity", "allocatable"] {
+        let place = here.field(field);
+        for (name, amount) in members(object, &["status", field]) {
+            if amount.as_str().is_some_and(|text| text.starts_with('-')) {
+                errors.invalid(
+                    &place.key(name),
+                    amount.clone(),
+                    "must be greater than or equal to 0",
+                );
+            }
+        }
+    }
+    let list = here.field("addresses");
+    let mut seen = Vec::new();
+    for (index, address) in items(object, &["status", "addresses"]).iter().enumerate() {
+        if seen.contains(&address) {
+            errors.duplicate(&list.index(index), address.clone());
+        }
+        seen.push(address);
     }
 }
 

@@ -32,7 +32,18 @@ struct ServiceCidr;
 
 impl Strategy for ServiceCidr {
     fn prepare_create(&self, object: &mut Value) {
-        set(object, "status", json!({}));
+        let ready = json!({
+            "type": "Ready", "status": "True", "reason": "InUse", "message": "Kubernetes default Service CIDR is ready",
+            "lastTransitionTime": consort_object::time::now(),
+        });
+        // The server's own range is in use from the start; for others that is not said here.
+        let own = text(object, &["metadata", "name"]) == "kubernetes";
+        let status = if own {
+            json!({"conditions": [ready]})
+        } else {
+            json!({})
+        };
+        set(object, "status", status);
     }
 
     fn validate(&self, object: &Value, here: &Path<'_>, errors: &mut Errors) {

@@ -99,6 +99,14 @@ fn common(meta: &Value, at: &Path<'_>, errors: &mut Errors) {
             errors.invalid(&at, finalizer, detail);
         }
     }
+    let has = |name: &str| items(meta, &["finalizers"]).iter().any(|one| one == name);
+    if has("orphan") && has("foregroundDeletion") {
+        errors.invalid(
+            &finalizers,
+            meta["finalizers"].clone(),
+            "finalizer orphan and foregroundDeletion cannot be both set",
+        );
+    }
 }
 
 /// Check the labels and annotations of a template.

@@ -6,6 +6,7 @@
 mod admission;
 mod certificate;
 mod container;
+mod endpoints;
 mod ingress;
 mod job;
 mod labels;
@@ -26,6 +27,7 @@ pub(crate) use admission::{admission_policy, policy_binding, webhooks};
 pub(crate) use certificate::{
     certificates, request_conditions, signer_name, signing_request, trust_bundle,
 };
+pub(crate) use endpoints::{endpoint_slice, endpoints};
 pub(crate) use ingress::{ingress, load_balancer};
 pub(crate) use job::{cron_job, job, job_update};
 pub(crate) use labels::{label_selector, labels};
@@ -51,6 +53,7 @@ use consort_object::field_error::FieldError;
 use consort_object::names;
 use serde_json::Value;
 use std::fmt;
+use std::net::IpAddr;
 
 /// Check a name with a domain: `example.com/name`.
 pub(crate) fn domain_path(value: &str) -> Result<(), String> {
@@ -273,12 +276,49 @@ impl Errors {
 
     /// Require an address of the internet protocol.
     pub(crate) fn ip(&mut self, at: &Path<'_>, value: &str) {
-        if value.parse::<std::net::IpAddr>().is_err() {
+        if value.parse::<IpAddr>().is_err() {
             self.invalid(
                 at,
                 value,
                 "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
             );
+        }
+    }
+
+    /// Require an address that is one other host's: not this host's own, and not that of many.
+    pub(crate) fn ordinary_ip(&mut self, at: &Path<'_>, value: &str) {
+        let Ok(ip) = value.parse::<IpAddr>() else {
+            self.ip(at, value);
+            return;
+        };
+        let (link_local, link_multicast) = match ip {
+            IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
+            IpAddr::V6(ip) => (
+                ip.is_unicast_link_local(),
+                ip.segments()[0] & 0xff0f == 0xff02,
+            ),
+        };
+        for (special, why) in [
+            (
+                ip.is_unspecified(),
+                "may not be unspecified (0.0.0.0 or ::)",
+            ),
+            (
+                ip.is_loopback(),
+                "may not be in the loopback range (127.0.0.0/8, ::1/128)",
+            ),
+            (
+                link_local,
+                "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+            ),
+            (
+                link_multicast,
+                "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+            ),
+        ] {
+            if special {
+                self.invalid(at, value, why);
+            }
         }
     }
 

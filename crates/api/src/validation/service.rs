@@ -58,7 +58,7 @@ pub(crate) fn service(object: &Value, here: &Path<'_>, errors: &mut Errors) {
     addresses(spec, kind, &here, errors);
     let list = here.field("externalIPs");
     for (index, ip) in items(spec, &["externalIPs"]).iter().enumerate() {
-        outside_ip(ip.as_str().unwrap_or_default(), &list.index(index), errors);
+        errors.ordinary_ip(&list.index(index), ip.as_str().unwrap_or_default());
     }
     errors.one_of(&here.field("type"), kind, TYPES);
     balancer_only(object, kind, whole, errors);
@@ -256,44 +256,6 @@ fn addresses(spec: &Value, kind: &str, here: &Path<'_>, errors: &mut Errors) {
             listed.to_vec(),
             "may specify no more than one IP for each IP family",
         );
-    }
-}
-
-/// An address from outside: not one of those that mean this host, or many.
-fn outside_ip(value: &str, here: &Path<'_>, errors: &mut Errors) {
-    let Ok(ip) = value.parse::<IpAddr>() else {
-        errors.ip(here, value);
-        return;
-    };
-    let link_local = match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    let link_multicast = match ip {
-        IpAddr::V4(ip) => ip.octets()[..3] == [224, 0, 0],
-        IpAddr::V6(ip) => ip.segments()[0] & 0xff0f == 0xff02,
-    };
-    for (special, why) in [
-        (
-            ip.is_unspecified(),
-            "may not be unspecified (0.0.0.0 or ::)",
-        ),
-        (
-            ip.is_loopback(),
-            "may not be in the loopback range (127.0.0.0/8, ::1/128)",
-        ),
-        (
-            link_local,
-            "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
-        ),
-        (
-            link_multicast,
-            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
-        ),
-    ] {
-        if special {
-            errors.invalid(here, value, why);
-        }
     }
 }
 
