@@ -26,9 +26,7 @@ mod pod_disruption_budget;
 mod pod_template;
 pub(crate) mod priority_class;
 mod rbac;
-mod replica_set;
 mod replicas;
-mod replication_controller;
 mod resource_quota;
 mod reviews;
 mod runtime_class;
@@ -59,7 +57,7 @@ pub(crate) fn all(addresses: &Arc<Addresses>) -> Vec<Kind> {
         volume::persistent_volume(),
         pod::pod(),
         pod_template::pod_template(),
-        replication_controller::replication_controller(),
+        replicas::replication_controller(),
         resource_quota::resource_quota(),
         config::secret(),
         service_account::service_account(),
@@ -67,7 +65,7 @@ pub(crate) fn all(addresses: &Arc<Addresses>) -> Vec<Kind> {
         controller_revision::controller_revision(),
         daemon_set::daemon_set(),
         deployment::deployment(),
-        replica_set::replica_set(),
+        replicas::replica_set(),
         stateful_set::stateful_set(),
         event::events(),
         reviews::self_subject_review(),

@@ -505,7 +505,6 @@ pub(crate) fn job_update(new: &Value, old: &Value, here: &Path<'_>, errors: &mut
 /// A job's template stays, but for what says where pods run while the job is suspended.
 fn template_update(object: &Value, new: &Value, old: &Value, here: &Path<'_>, errors: &mut Errors) {
     let idle = flag(old, &["suspend"]) && int(object, &["status", "active"]) == 0;
-    let started = at(object, &["status", "startTime"]).is_some();
     let fixed = |spec: &Value| {
         let mut template = spec["template"].clone();
         if idle {
@@ -514,14 +513,18 @@ fn template_update(object: &Value, new: &Value, old: &Value, here: &Path<'_>, er
                 take(meta, "labels");
             }
             if let Some(pod) = template.get_mut("spec") {
-                for field in ["nodeSelector", "affinity", "tolerations", "schedulingGates"] {
+                for field in ["nodeSelector", "tolerations", "schedulingGates"] {
                     take(pod, field);
                 }
-                if !started || idle {
-                    for list in ["containers", "initContainers"] {
-                        for container in crate::values::items_mut(pod, list) {
-                            take(container, "resources");
-                        }
+                if let Some(affinity) = pod.get_mut("affinity") {
+                    take(affinity, "nodeAffinity");
+                    if affinity.as_object().is_some_and(serde_json::Map::is_empty) {
+                        take(pod, "affinity");
+                    }
+                }
+                for list in ["containers", "initContainers"] {
+                    for container in crate::values::items_mut(pod, list) {
+                        take(container, "resources");
                     }
                 }
             }

@@ -259,7 +259,11 @@ fn data_source(source: &Value, here: &Path<'_>, errors: &mut Errors) {
     }
     let group = text(source, &["apiGroup"]);
     if group.is_empty() && text(source, &["kind"]) != "PersistentVolumeClaim" {
-        errors.invalid(here, text(source, &["kind"]), "");
+        errors.invalid(
+            here,
+            text(source, &["kind"]),
+            "must be 'PersistentVolumeClaim' when referencing the default apiGroup",
+        );
     }
     errors.optional(&here.field("apiGroup"), group, names::dns1123_subdomain);
 }
