@@ -6,11 +6,14 @@
 mod admission;
 mod certificate;
 mod container;
+mod cron_job;
 mod endpoints;
 mod ingress;
 mod job;
+mod job_policy;
 mod labels;
 mod metadata;
+mod mounts;
 mod network_policy;
 mod persistent;
 mod pod;
@@ -21,15 +24,17 @@ mod scheduling;
 mod security;
 mod service;
 mod volume;
+mod webhook;
 mod workload;
 
-pub(crate) use admission::{admission_policy, policy_binding, webhooks};
+pub(crate) use admission::{admission_policy, policy_binding};
 pub(crate) use certificate::{
     certificates, request_conditions, signer_name, signing_request, trust_bundle,
 };
+pub(crate) use cron_job::cron_job;
 pub(crate) use endpoints::{endpoint_slice, endpoints};
 pub(crate) use ingress::{ingress, load_balancer};
-pub(crate) use job::{cron_job, job, job_update};
+pub(crate) use job::{job, job_update};
 pub(crate) use labels::{label_selector, labels};
 pub(crate) use metadata::{embedded_metadata, metadata, metadata_update};
 pub(crate) use network_policy::network_policy;
@@ -44,6 +49,7 @@ pub(crate) use resources::{
 pub(crate) use scheduling::tolerations;
 pub(crate) use service::{service, service_status, service_update, service_warnings};
 pub(crate) use volume::csi_driver_name;
+pub(crate) use webhook::webhooks;
 pub(crate) use workload::{
     at_most_all, daemon_set, daemon_set_update, deployment, deployment_update, int_or_percent,
     replica_set, replica_set_update, replication_controller, stateful_set, stateful_set_update,

@@ -121,7 +121,7 @@ fn profiles(context: &Value, here: &Path<'_>, errors: &mut Errors) {
                     &format!("must be set when {name} type is Localhost"),
                 ),
                 Some(path) if name == "seccomp" => {
-                    super::container::relative_path(path, &place, errors);
+                    super::mounts::relative_path(path, &place, errors);
                 }
                 Some(profile) => {
                     if profile.trim() != profile {

@@ -1,6 +1,7 @@
 //! Checks of a pod's volumes.
 
-use super::container::{field_ref, relative_path, resource_ref};
+use super::container::{field_ref, resource_ref};
+use super::mounts::relative_path;
 use super::{Errors, Path};
 use crate::values::{at, int, items, text};
 use consort_object::names;
@@ -117,18 +118,7 @@ pub(super) fn one_source(
         }
     }
     match kind {
-        "hostPath" => {
-            let path = text(source, &["path"]);
-            if path.is_empty() {
-                errors.required(&here.field("path"), "");
-            } else {
-                no_way_back(path, &here.field("path"), errors);
-            }
-            let kind = text(source, &["type"]);
-            if !HOST_PATH_TYPES.contains(&kind) {
-                errors.not_supported(&here.field("type"), kind, HOST_PATH_TYPES);
-            }
-        }
+        "hostPath" => host_path(source, here, errors),
         "emptyDir" => {
             if text(source, &["sizeLimit"]).starts_with('-') {
                 errors.forbidden(
@@ -178,16 +168,7 @@ pub(super) fn one_source(
                 csi_driver_name(driver, &here.field("driver"), errors);
             }
         }
-        "ephemeral" => {
-            let place = here.field("volumeClaimTemplate");
-            match at(source, &["volumeClaimTemplate"]) {
-                None => errors.required(&place, ""),
-                Some(template) => {
-                    super::metadata::template(template, &place, errors);
-                    super::claim_spec(&template["spec"], &place.field("spec"), errors);
-                }
-            }
-        }
+        "ephemeral" => ephemeral(source, here, errors),
         "image" => {
             let policy = text(source, &["pullPolicy"]);
             if !policy.is_empty() {
@@ -228,6 +209,31 @@ pub(crate) fn csi_driver_name(name: &str, here: &Path<'_>, errors: &mut Errors) 
     }
     let lower = name.to_lowercase();
     errors.check(here, name, names::dns1123_subdomain(&lower));
+}
+
+fn host_path(source: &Value, here: &Path<'_>, errors: &mut Errors) {
+    let path = text(source, &["path"]);
+    if path.is_empty() {
+        errors.required(&here.field("path"), "");
+    } else {
+        no_way_back(path, &here.field("path"), errors);
+    }
+    errors.supported(
+        &here.field("type"),
+        text(source, &["type"]),
+        HOST_PATH_TYPES,
+    );
+}
+
+fn ephemeral(source: &Value, here: &Path<'_>, errors: &mut Errors) {
+    let place = here.field("volumeClaimTemplate");
+    match at(source, &["volumeClaimTemplate"]) {
+        None => errors.required(&place, ""),
+        Some(template) => {
+            super::metadata::template(template, &place, errors);
+            super::claim_spec(&template["spec"], &place.field("spec"), errors);
+        }
+    }
 }
 
 fn iscsi(source: &Value, here: &Path<'_>, errors: &mut Errors) {
