@@ -7,6 +7,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 
+use super::expressions::{Expression, Rule};
 use super::jwt::Algorithm;
 use crate::identity::Anonymous;
 
@@ -42,6 +43,15 @@ pub struct Mapping {
     pub prefix: String,
 }
 
+/// Where a part of the user comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// From a claim.
+    Claim(Mapping),
+    /// From an expression over the claims.
+    Expression(Expression),
+}
+
 /// One issuer of tokens and how they are read.
 #[derive(Clone, Debug)]
 pub struct Issuer {
@@ -57,12 +67,18 @@ pub struct Issuer {
     pub algorithms: Vec<Algorithm>,
     /// Claims that must have these values.
     pub required: Vec<(String, String)>,
+    /// What must hold for the claims.
+    pub claim_rules: Vec<Rule>,
     /// The user's name.
-    pub username: Mapping,
+    pub username: Source,
     /// The user's groups.
-    pub groups: Option<Mapping>,
-    /// The claim that is the user's uid.
-    pub uid: Option<String>,
+    pub groups: Option<Source>,
+    /// The user's uid.
+    pub uid: Option<Source>,
+    /// Further facts about the user, by their keys.
+    pub extra: Vec<(String, Expression)>,
+    /// What must hold for the user.
+    pub user_rules: Vec<Rule>,
 }
 
 impl Issuer {
@@ -71,18 +87,21 @@ impl Issuer {
     pub fn new(url: impl Into<String>, audiences: Vec<String>) -> Self {
         let url = url.into();
         Self {
-            username: Mapping {
+            username: Source::Claim(Mapping {
                 claim: "sub".to_owned(),
                 prefix: format!("{url}#"),
-            },
+            }),
             url,
             discovery: None,
             authority: None,
             audiences,
             algorithms: Algorithm::ALL.to_vec(),
             required: Vec::new(),
+            claim_rules: Vec::new(),
             groups: None,
             uid: None,
+            extra: Vec::new(),
+            user_rules: Vec::new(),
         }
     }
 
@@ -133,16 +152,18 @@ impl Settings {
         }
         let mut issuer = Issuer::new(&self.issuer_url, vec![self.client_id.clone()]);
         let claim = self.username_claim.clone().unwrap_or_else(|| "sub".into());
-        issuer.username.prefix = match self.username_prefix.as_deref() {
+        let prefix = match self.username_prefix.as_deref() {
             None if claim == "email" => String::new(),
-            None => issuer.username.prefix,
+            None => format!("{}#", self.issuer_url),
             Some("-") => String::new(),
             Some(prefix) => prefix.to_owned(),
         };
-        issuer.username.claim = claim;
-        issuer.groups = self.groups_claim.clone().map(|claim| Mapping {
-            claim,
-            prefix: self.groups_prefix.clone().unwrap_or_default(),
+        issuer.username = Source::Claim(Mapping { claim, prefix });
+        issuer.groups = self.groups_claim.clone().map(|claim| {
+            Source::Claim(Mapping {
+                claim,
+                prefix: self.groups_prefix.clone().unwrap_or_default(),
+            })
         });
         issuer.required = self.required_claims.clone().into_iter().collect();
         issuer.algorithms = if self.signing_algs.is_empty() {
@@ -268,8 +289,8 @@ struct FileClaimRule {
     claim: Option<String>,
     required_value: Option<String>,
     expression: Option<String>,
-    #[serde(rename = "message")]
-    _message: Option<String>,
+    #[serde(default)]
+    message: String,
 }
 
 #[derive(Deserialize)]
@@ -301,8 +322,8 @@ struct FileExtra {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct FileUserRule {
     expression: String,
-    #[serde(rename = "message")]
-    _message: Option<String>,
+    #[serde(default)]
+    message: String,
 }
 
 /// Reads a configuration file's text, YAML or JSON. `own` is the server's own issuer, which no
@@ -364,15 +385,33 @@ pub fn parse(text: &str, own: &str) -> Result<Authentication, Error> {
     })
 }
 
-/// Expressions need an engine that is not here.
-fn no_expression(at: &str, expression: Option<&String>) -> Result<(), Error> {
-    match expression {
-        Some(_) => Err(invalid(
+/// A key of a user's extra: a lower-case path below a domain that is not the project's own.
+fn check_key(at: &str, key: &str) -> Result<(), Error> {
+    let domain = key.split_once('/').filter(|(_, path)| !path.is_empty());
+    let Some((domain, _)) =
+        domain.filter(|(domain, _)| consort_object::names::dns1123_subdomain(domain).is_ok())
+    else {
+        return Err(invalid(
             at,
-            "expressions (CEL) are not supported in the authentication configuration; use claims",
-        )),
-        None => Ok(()),
+            format!("{key:?}: must be a domain-prefixed path (such as \"acme.io/foo\")"),
+        ));
+    };
+    if key != key.to_lowercase() {
+        return Err(invalid(at, format!("{key:?}: key must be lowercase")));
     }
+    let own = ["k8s.io", "kubernetes.io"];
+    let reserved = own
+        .iter()
+        .any(|own| domain == *own || domain.ends_with(&format!(".{own}")));
+    if reserved {
+        return Err(invalid(
+            at,
+            format!(
+                "{key:?}: k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use"
+            ),
+        ));
+    }
+    Ok(())
 }
 
 impl FileJwt {
@@ -422,8 +461,23 @@ impl FileJwt {
         )?;
         for (index, rule) in self.claim_validation_rules.into_iter().enumerate() {
             let at = format!("{at}.claimValidationRules[{index}]");
-            no_expression(&format!("{at}.expression"), rule.expression.as_ref())?;
             let claim = rule.claim.filter(|claim| !claim.is_empty());
+            if let Some(text) = rule.expression.filter(|text| !text.is_empty()) {
+                if claim.is_some() || rule.required_value.is_some() {
+                    return Err(invalid(&at, "claim and expression can't both be set"));
+                }
+                let place = format!("{at}.expression");
+                issuer
+                    .claim_rules
+                    .push(Rule::over_claims(&place, &text, rule.message)?);
+                continue;
+            }
+            if !rule.message.is_empty() {
+                return Err(invalid(
+                    format!("{at}.message"),
+                    "message can't be set when claim is set",
+                ));
+            }
             let claim = claim
                 .ok_or_else(|| invalid(&at, "Required value: claim or expression is required"))?;
             if issuer.required.iter().any(|(other, _)| *other == claim) {
@@ -440,7 +494,7 @@ impl FileJwt {
         let place = format!("{at}.claimMappings");
         issuer.username = mappings
             .username
-            .prefixed(&format!("{place}.username"))?
+            .source(&format!("{place}.username"), true)?
             .ok_or_else(|| {
                 invalid(
                     format!("{place}.username"),
@@ -448,38 +502,82 @@ impl FileJwt {
                 )
             })?;
         issuer.groups = match mappings.groups {
-            Some(groups) => groups.prefixed(&format!("{place}.groups"))?,
+            Some(groups) => groups.source(&format!("{place}.groups"), true)?,
             None => None,
         };
         if let Some(uid) = mappings.uid {
-            no_expression(&format!("{place}.uid.expression"), uid.expression.as_ref())?;
-            issuer.uid = uid.claim.filter(|claim| !claim.is_empty());
+            issuer.uid = uid.source(&format!("{place}.uid"), false)?;
         }
-        if let Some(extra) = mappings.extra.first() {
-            let field = format!("{place}.extra[0].valueExpression ({})", extra.key);
-            no_expression(&field, Some(&extra.value_expression))?;
+        for (index, extra) in mappings.extra.into_iter().enumerate() {
+            let at = format!("{place}.extra[{index}]");
+            check_key(&format!("{at}.key"), &extra.key)?;
+            if issuer.extra.iter().any(|(other, _)| *other == extra.key) {
+                return Err(invalid(
+                    format!("{at}.key"),
+                    format!("Duplicate value: {:?}", extra.key),
+                ));
+            }
+            let value = format!("{at}.valueExpression");
+            let expression = Expression::over_claims(&value, &extra.value_expression)?;
+            issuer.extra.push((extra.key, expression));
         }
-        if let Some(rule) = self.user_validation_rules.first() {
-            let field = format!("{at}.userValidationRules[0].expression");
-            no_expression(&field, Some(&rule.expression))?;
+        for (index, rule) in self.user_validation_rules.into_iter().enumerate() {
+            let at = format!("{at}.userValidationRules[{index}].expression");
+            let rule = Rule::over_user(&at, &rule.expression, rule.message)?;
+            issuer.user_rules.push(rule);
+        }
+        // An address that nobody verified is anybody's.
+        let email = |word: &str| match &issuer.username {
+            Source::Expression(expression) => expression.mentions(word),
+            Source::Claim(_) => false,
+        };
+        let verified = "claims.email_verified";
+        if email("claims.email")
+            && !email(verified)
+            && !issuer.extra.iter().any(|(_, one)| one.mentions(verified))
+            && !issuer.claim_rules.iter().any(|one| one.mentions(verified))
+        {
+            return Err(invalid(
+                format!("{place}.username.expression"),
+                "claims.email_verified must be used in claimMappings.username.expression or claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is used in claimMappings.username.expression",
+            ));
         }
         Ok(issuer)
     }
 }
 
 impl FileMapping {
-    fn prefixed(self, at: &str) -> Result<Option<Mapping>, Error> {
-        no_expression(&format!("{at}.expression"), self.expression.as_ref())?;
-        let Some(claim) = self.claim.filter(|claim| !claim.is_empty()) else {
+    fn source(self, at: &str, prefixed: bool) -> Result<Option<Source>, Error> {
+        let claim = self.claim.filter(|claim| !claim.is_empty());
+        if let Some(text) = self.expression.filter(|text| !text.is_empty()) {
+            if claim.is_some() {
+                return Err(invalid(at, "claim and expression can't both be set"));
+            }
+            if self.prefix.is_some() {
+                return Err(invalid(
+                    format!("{at}.prefix"),
+                    "prefix can't be set when expression is set",
+                ));
+            }
+            let place = format!("{at}.expression");
+            return Ok(Some(Source::Expression(Expression::over_claims(
+                &place, &text,
+            )?)));
+        }
+        let Some(claim) = claim else {
             return Ok(None);
         };
-        let prefix = self.prefix.ok_or_else(|| {
-            invalid(
-                format!("{at}.prefix"),
-                "Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing",
-            )
-        })?;
-        Ok(Some(Mapping { claim, prefix }))
+        let prefix = match self.prefix {
+            Some(prefix) => prefix,
+            None if !prefixed => String::new(),
+            None => {
+                return Err(invalid(
+                    format!("{at}.prefix"),
+                    "Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing",
+                ));
+            }
+        };
+        Ok(Some(Source::Claim(Mapping { claim, prefix })))
     }
 }
 
@@ -511,7 +609,10 @@ jwt:
         );
         let issuer = &read.issuers[0];
         assert_eq!(issuer.audiences, ["app", "other"]);
-        assert_eq!(issuer.username.prefix, "idp:");
+        let Source::Claim(name) = &issuer.username else {
+            panic!("it is a claim");
+        };
+        assert_eq!(name.prefix, "idp:");
         assert_eq!(
             issuer.discovery_url(),
             "https://idp.test/.well-known/openid-configuration"
@@ -531,8 +632,18 @@ jwt:
             (", prefix: 'idp:'", "", "claimMappings.username.prefix"),
             (
                 "claim: team, requiredValue: blue",
-                "expression: 'true'",
+                "expression: 'claims.'",
                 "claimValidationRules[0]",
+            ),
+            (
+                "claim: team, requiredValue: blue",
+                "claim: team, expression: 'true'",
+                "claimValidationRules[0]",
+            ),
+            (
+                "claim: sub, prefix: 'idp:'",
+                "expression: claims.email",
+                "claims.email_verified must be used",
             ),
             ("enabled: true", "enabled: false", "anonymous.conditions"),
             ("kind: Auth", "kind: auth", "not usable"),
@@ -550,13 +661,55 @@ jwt:
             client_id: "app".to_owned(),
             ..Settings::default()
         };
+        let prefix = |settings: &Settings| match settings.issuer().unwrap().username {
+            Source::Claim(mapping) => mapping.prefix,
+            Source::Expression(_) => panic!("it is a claim"),
+        };
         let issuer = settings.issuer().unwrap();
-        assert_eq!(issuer.username.prefix, "https://idp.test#");
+        assert_eq!(prefix(&settings), "https://idp.test#");
         assert_eq!(issuer.algorithms, [Algorithm::RS256]);
         settings.username_prefix = Some("-".to_owned());
         settings.signing_algs = vec!["ES256".to_owned(), "PS512".to_owned()];
-        assert_eq!(settings.issuer().unwrap().username.prefix, "");
+        assert_eq!(prefix(&settings), "");
         settings.signing_algs.push("ES512".to_owned());
         assert!(settings.issuer().is_err());
+    }
+
+    #[test]
+    fn expressions_check_claims_and_make_the_user() {
+        let text = "apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+jwt:
+- issuer: {url: 'https://idp.test', audiences: [app]}
+  claimValidationRules:
+  - {expression: 'claims.hd == \"x.test\"', message: only for x.test}
+  claimMappings:
+    username: {expression: 'claims.sub + \":x\"'}
+    groups: {expression: 'claims.roles.split(\",\")'}
+    uid: {expression: claims.sub}
+    extra: [{key: x.test/tenant, valueExpression: claims.tenant}]
+  userValidationRules:
+  - {expression: '!user.username.startsWith(\"system:\")', message: no system users}
+";
+        let read = parse(text, "https://own.test").unwrap();
+        let issuer = &read.issuers[0];
+        let claims =
+            serde_json::json!({"sub": "7", "hd": "x.test", "roles": "a,b", "tenant": ["t"]});
+        let user = super::super::claims::user(issuer, &claims).unwrap();
+        assert_eq!((user.name.as_str(), user.uid.as_str()), ("7:x", "7"));
+        assert!(user.is_in("a") && user.is_in("b"));
+        assert_eq!(user.extra["x.test/tenant"], ["t"]);
+        for (claim, value, told) in [
+            ("hd", serde_json::json!("y.test"), "only for x.test"),
+            ("sub", serde_json::json!("system:x"), "no system users"),
+            ("roles", serde_json::json!(7), "group claim expression"),
+        ] {
+            let mut wrong = claims.clone();
+            wrong[claim] = value;
+            let why = super::super::claims::user(issuer, &wrong).unwrap_err();
+            assert!(why.contains(told), "{why}");
+        }
+        let reserved = text.replace("x.test/tenant", "a.kubernetes.io/tenant");
+        assert!(parse(&reserved, "https://own.test").is_err());
     }
 }

@@ -7,6 +7,7 @@
 
 mod claims;
 pub mod config;
+mod expressions;
 mod jwt;
 mod keys;
 
