@@ -118,11 +118,21 @@ impl Connection {
         path: &str,
         body: Bytes,
     ) -> Result<Response<Incoming>> {
+        self.send_as(method, path, "application/json", body).await
+    }
+
+    async fn send_as(
+        &mut self,
+        method: Method,
+        path: &str,
+        media: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>> {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "localhost")
-            .header("content-type", "application/json")
+            .header("content-type", media)
             .header("accept", "application/json")
             .body(Full::new(body))?;
         self.sender.ready().await?;
@@ -131,7 +141,18 @@ impl Connection {
 
     /// Sends a request and reads the whole answer, which must be a success.
     pub(crate) async fn call(&mut self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
-        let response = self.send(method.clone(), path, body).await?;
+        self.call_as(method, path, "application/json", body).await
+    }
+
+    /// As [`call`](Self::call), with a body of some media type.
+    pub(crate) async fn call_as(
+        &mut self,
+        method: Method,
+        path: &str,
+        media: &str,
+        body: Bytes,
+    ) -> Result<Bytes> {
+        let response = self.send_as(method.clone(), path, media, body).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         if !status.is_success() {

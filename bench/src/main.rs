@@ -15,10 +15,12 @@ mod objects;
 mod pod;
 mod process;
 mod ready;
+mod scale;
 mod serve;
 mod server;
 mod store;
 mod times;
+mod verbs;
 mod watch;
 
 use std::path::PathBuf;
@@ -70,6 +72,10 @@ enum Benchmark {
     Creates(creates::Arguments),
     /// A list of many pods, and single reads, beside a bare HTTP server and a copy in memory
     List(list::Arguments),
+    /// Creates, updates, applies, gets and lists over TLS and in process, at 1 to 256 connections
+    Verbs(verbs::Arguments),
+    /// The store with 100,000 and 1,000,000 objects
+    Scale(scale::Arguments),
     /// Watch latency and fan-out
     Watch(watch::Arguments),
     /// From the create of a pod to Running
@@ -89,6 +95,8 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Idle(arguments) => idle::run(&arguments),
         Benchmark::Creates(arguments) => creates::run(&arguments),
         Benchmark::List(arguments) => list::run(&arguments),
+        Benchmark::Verbs(arguments) => verbs::run(&arguments),
+        Benchmark::Scale(arguments) => scale::run(&arguments),
         Benchmark::Watch(arguments) => watch::run(&arguments),
         Benchmark::Pod(arguments) => pod::run(&arguments),
         Benchmark::Container(arguments) => {

@@ -1,8 +1,8 @@
 //! The API over its store, and nothing else, as a server of its own: what reconcilers and scheduler do is
 //! not in its figures.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -31,17 +31,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     crate::executor()?.block_on(serve(arguments))
 }
 
-async fn serve(arguments: &Arguments) -> Result<()> {
-    let dir = &arguments.data_dir;
-    let listener = TcpListener::bind(arguments.listen).await?;
+/// The API over a store in a directory, with the certificates it serves with.
+pub(crate) async fn open(dir: &Path, address: IpAddr) -> Result<(Store, Api, Pki)> {
     let names = ["localhost".to_owned()];
-    let pki = Pki::open(&dir.join("pki"), &names, &[arguments.listen.ip()])?;
+    let pki = Pki::open(&dir.join("pki"), &names, &[address])?;
     let store = Store::open(consort_store::Options::new(dir.join("store")))?;
     let signer = Signer::new(
         pki.service_account_key(),
         "https://kubernetes.default.svc.cluster.local",
     )?;
     let api = Api::new(Options::new(store.clone(), Arc::new(signer))).await?;
+    Ok((store, api, pki))
+}
+
+async fn serve(arguments: &Arguments) -> Result<()> {
+    let dir = &arguments.data_dir;
+    let listener = TcpListener::bind(arguments.listen).await?;
+    let (store, api, pki) = open(dir, arguments.listen.ip()).await?;
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn({
         let (api, tls, shutdown) = (api.clone(), pki.server_config()?, shutdown.clone());

@@ -283,11 +283,16 @@ fn a_full_disk_is_told_and_got_over() {
     cluster.sh(&format!("cat /dev/zero > {}/ballast", dir.display()));
     cluster.ok("head -c 900000 /dev/urandom | base64 -w0 | head -c 900000 > big");
     let refused = cluster.until("the disk is full", || {
-        let ran = cluster.sh("kubectl create configmap c-$RANDOM$RANDOM --from-file=big");
+        let ran = cluster.sh("kubectl -v=6 create configmap c-$RANDOM$RANDOM --from-file=big");
         (ran.code != 0).then_some(ran.stderr)
     });
     assert!(
         refused.to_lowercase().contains("disk") || refused.to_lowercase().contains("space"),
+        "{refused}"
+    );
+    // WebDAV's code for it, which says what upstream's 500 does not.
+    assert!(
+        refused.contains("507") && refused.contains("InsufficientStorage"),
         "{refused}"
     );
     // Reading goes on.
