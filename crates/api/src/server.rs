@@ -117,7 +117,11 @@ impl Api {
             cut: CancellationToken::new(),
         };
         let Some(acceptor) = acceptor else {
-            return self.http(socket, None, connection, shutdown).await;
+            let limit = self.inner.limits.header_timeout;
+            if let Ok(Some(protocol)) = tokio::time::timeout(limit, spoken(&socket)).await {
+                self.http(socket, protocol, connection, shutdown).await;
+            }
+            return;
         };
         let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(socket)).await {
             Ok(Ok(stream)) => stream,
@@ -140,15 +144,14 @@ impl Api {
             .and_then(|certificate| pki::user_of_certificate(certificate))
             .map(|user| Peer(Arc::new(user)));
         let connection = Connection { peer, ..connection };
-        self.http(stream, Some(protocol), connection, shutdown)
-            .await;
+        self.http(stream, protocol, connection, shutdown).await;
     }
 
-    /// Serves a connection. Without TLS the client's first bytes say which protocol it speaks.
+    /// Serves a connection.
     async fn http(
         &self,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        protocol: Option<Protocol>,
+        protocol: Protocol,
         connection: Connection,
         shutdown: CancellationToken,
     ) {
@@ -188,7 +191,7 @@ impl Api {
     }
 
     /// What a client may ask of a connection.
-    fn builder(&self, protocol: Option<Protocol>) -> auto::Builder<TokioExecutor> {
+    fn builder(&self, protocol: Protocol) -> auto::Builder<TokioExecutor> {
         let limits = &self.inner.limits;
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
@@ -210,9 +213,8 @@ impl Api {
             .keep_alive_timeout(Duration::from_secs(20));
         match protocol {
             // Nothing to guess, so nobody can keep us guessing.
-            Some(Protocol::One) => builder.http1_only(),
-            Some(Protocol::Two) => builder.http2_only(),
-            None => builder,
+            Protocol::One => builder.http1_only(),
+            Protocol::Two => builder.http2_only(),
         }
     }
 }
@@ -225,9 +227,30 @@ struct Connection {
     cut: CancellationToken,
 }
 
-/// What TLS has agreed on.
+/// What TLS has agreed on, or the client began with.
 #[derive(Clone, Copy)]
 enum Protocol {
     One,
     Two,
+}
+
+/// Without TLS the client's first bytes say which protocol it speaks; `None` when it is gone.
+async fn spoken(socket: &TcpStream) -> Option<Protocol> {
+    /// How HTTP/2 begins; no method of HTTP/1.1 does.
+    const PREFACE: &[u8; 3] = b"PRI";
+    let mut begin = [0; PREFACE.len()];
+    loop {
+        let seen = socket.peek(&mut begin).await.ok()?;
+        if seen == 0 {
+            return None;
+        }
+        if begin[..seen] != PREFACE[..seen] {
+            return Some(Protocol::One);
+        }
+        if seen == PREFACE.len() {
+            return Some(Protocol::Two);
+        }
+        // The rest of these few bytes is on its way.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::frame::{self, Found};
-use crate::queue::{Command, Queue};
+use crate::queue::{Carry, Command, Queue};
 use crate::record::Kind;
 use crate::segment::{HEADER, Place, Segment};
 use crate::store::Shared;
@@ -316,8 +316,13 @@ impl Work {
             chunk.push(version);
             if size >= CARRY || versions.peek().is_none() {
                 let (reply, answer) = oneshot::channel();
-                self.queue
-                    .push(Command::Carry(std::mem::take(&mut chunk), reply))?;
+                self.queue.push(Command::Carry(
+                    Carry {
+                        versions: std::mem::take(&mut chunk),
+                        reseal: false,
+                    },
+                    reply,
+                ))?;
                 answer.blocking_recv().map_err(|_| Error::Closed)??;
                 size = 0;
                 if self.stopping() {

@@ -17,7 +17,14 @@ pub(crate) enum Command {
     /// Have the next frame begin a new segment of the log, and begin it; gives the segment's number.
     Roll(oneshot::Sender<Result<u32, Error>>),
     /// Copy these versions to the end of the log, those that are still the newest of their keys.
-    Carry(Vec<Arc<Version>>, oneshot::Sender<Result<(), Error>>),
+    Carry(Carry, oneshot::Sender<Result<(), Error>>),
+}
+
+/// Versions to be copied.
+pub(crate) struct Carry {
+    pub(crate) versions: Vec<Arc<Version>>,
+    /// Seal them as they would be sealed now; else they are copied as they are.
+    pub(crate) reseal: bool,
 }
 
 /// A commit that waits.

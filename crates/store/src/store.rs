@@ -20,7 +20,7 @@ use crate::keeper::{Keeper, Order};
 use crate::key::bucket_of;
 use crate::lock::Lock;
 use crate::log::Log;
-use crate::queue::{Command, Pending, Queue};
+use crate::queue::{Carry, Command, Pending, Queue};
 use crate::record;
 use crate::recovery::{self, Recovered};
 use crate::scan::Scan;
@@ -498,6 +498,15 @@ impl Store {
                     let record = record::decode(&bytes).ok();
                     let sealed = record.map(|r| (r.flags & record::SEALED != 0).then_some(r.value));
                     if sealed.is_some_and(|sealed| transform.stale(&version.key, sealed)) {
+                        // What takes its time, an external key manager, does so here: the writer finds
+                        // the key known.
+                        if let Some(Some(sealed)) = sealed {
+                            let refused = |detail| Error::Transform {
+                                key: version.key.clone(),
+                                detail,
+                            };
+                            transform.open(&version.key, sealed).map_err(refused)?;
+                        }
                         chunk.push(Arc::clone(version));
                         size += u64::from(place.len);
                         count += 1;
@@ -505,7 +514,13 @@ impl Store {
                 }
                 if size >= CHUNK || (rest.peek().is_none() && !chunk.is_empty()) {
                     let (reply, answer) = oneshot::channel();
-                    queue.push(Command::Carry(std::mem::take(&mut chunk), reply))?;
+                    queue.push(Command::Carry(
+                        Carry {
+                            versions: std::mem::take(&mut chunk),
+                            reseal: true,
+                        },
+                        reply,
+                    ))?;
                     answer.blocking_recv().map_err(|_| Error::Closed)??;
                     size = 0;
                 }

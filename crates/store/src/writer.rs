@@ -285,10 +285,11 @@ impl Work {
             }
             // Carried out before anything is staged.
             Command::Roll(reply) => drop(reply.send(Err(Error::Closed))),
-            Command::Carry(versions, reply) => {
-                let carried = versions
+            Command::Carry(carry, reply) => {
+                let carried = carry
+                    .versions
                     .iter()
-                    .try_for_each(|version| self.carry(version, shared));
+                    .try_for_each(|version| self.carry(version, carry.reseal, shared));
                 match carried {
                     Ok(()) => self.outcomes.push(Outcome::Done(reply)),
                     Err(error) => drop(reply.send(Err(error))),
@@ -389,7 +390,12 @@ impl Work {
         version
     }
 
-    fn carry(&mut self, version: &Arc<Version>, shared: &Shared) -> Result<(), Error> {
+    fn carry(
+        &mut self,
+        version: &Arc<Version>,
+        reseal: bool,
+        shared: &Shared,
+    ) -> Result<(), Error> {
         let newest = self.index.get(version.key.as_str());
         if !newest.is_some_and(|newest| Arc::ptr_eq(newest, version)) {
             return Ok(());
@@ -404,8 +410,7 @@ impl Work {
         let transform = shared.source.transform.as_deref();
         let sealed = (old.flags & record::SEALED != 0).then_some(old.value);
         let at_rest = match transform {
-            // Whatever is written anew is sealed as it would be today.
-            Some(transform) if transform.stale(&version.key, sealed) => {
+            Some(transform) if reseal && transform.stale(&version.key, sealed) => {
                 let (head, json) = seal::opened(&old, &bytes, &version.key, Some(transform))?;
                 seal::sealed(&version.key, head.to_vec(), &json, Some(transform))?
             }

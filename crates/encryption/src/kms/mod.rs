@@ -112,6 +112,10 @@ impl Kms {
         if let Some(key) = self.shared.known(&digest) {
             return Ok(key);
         }
+        // One that fails is not waited for again and again: whoever asks may hold others up.
+        if let Some(why) = self.shared.failure.lock().clone() {
+            return Err(why);
+        }
         let (reply, answer) = mpsc::sync_channel(1);
         self.orders
             .send(Order::Decrypt(encrypted, reply))
