@@ -1,6 +1,8 @@
 //! What two documents of one shape differ in.
 
-use serde_json::Value;
+use std::cmp::Ordering;
+
+use serde_json::{Map, Value};
 
 use super::element::{Element, same};
 use super::fields::items;
@@ -26,18 +28,15 @@ impl Comparison<'_> {
 
     /// Takes these fields and all below them out of the comparison.
     pub fn ignore(&mut self, fields: &FieldSet<'_>) {
-        if fields.is_empty() {
-            return;
-        }
         for set in [&mut self.removed, &mut self.modified, &mut self.added] {
-            *set = set.recursive_difference(fields);
+            set.subtract_below(fields);
         }
     }
 }
 
 /// Compares two documents. Structs that upstream's types always write count as empty where they are absent.
 pub fn compare<'a>(shape: Shape<'a>, one: &'a Value, other: &'a Value) -> Comparison<'a> {
-    sets(walk(shape, Some(one), Some(other), Typed(true)))
+    sets(walk(shape, one, other, Typed(true)))
 }
 
 /// Compares a document with what an apply has made of it, in which nothing is that was not there or applied.
@@ -46,10 +45,10 @@ pub(super) fn compare_merged<'a>(
     live: &'a Value,
     merged: &'a Value,
 ) -> Comparison<'a> {
-    sets(walk(shape, Some(live), Some(merged), Typed(false)))
+    sets(walk(shape, live, merged, Typed(false)))
 }
 
-/// Whether the second document has the structs that upstream's types always write.
+/// Whether a document has the structs that upstream's types always write.
 #[derive(Clone, Copy)]
 struct Typed(bool);
 
@@ -70,15 +69,10 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn push(&mut self, at: Element<'a>, child: Found<'a>) {
-        let Found {
-            removed,
-            modified,
-            added,
-        } = child;
         for (own, marks) in [
-            (&mut self.removed, removed),
-            (&mut self.modified, modified),
-            (&mut self.added, added),
+            (&mut self.removed, child.removed),
+            (&mut self.modified, child.modified),
+            (&mut self.added, child.added),
         ] {
             if marks.member || !marks.below.is_empty() {
                 own.below.push(at.clone(), marks);
@@ -92,117 +86,119 @@ impl<'a> Found<'a> {
         }
     }
 
-    fn leaf(one: Option<&Value>, other: Option<&Value>) -> Self {
+    fn leaf(one: &Value, other: &Value) -> Self {
         let mut found = Self::default();
-        if let (Some(one), Some(other)) = (one, other)
-            && !same(one, other)
-        {
-            found.modified.member = true;
-        }
+        found.modified.member = !same(one, other);
         found
     }
 }
 
-fn walk<'a>(
-    shape: Shape<'a>,
-    one: Option<&'a Value>,
-    other: Option<&'a Value>,
-    typed: Typed,
-) -> Found<'a> {
-    let mut found = match (one, other) {
-        (Some(left), Some(right)) => {
-            let (node, now) = (shape.node(left), shape.node(right));
-            match (node, now) {
-                // Without a schema a value can turn from a map into something else and back.
-                (Node::Map, Node::Leaf) => {
-                    let mut found = inner(node, shape, one, None, typed);
-                    found.modified.member = true;
-                    found
-                }
-                (Node::Leaf, Node::Map) => {
-                    let mut found = inner(now, shape, None, other, typed);
-                    found.modified.member = true;
-                    found
-                }
-                _ => inner(node, shape, one, other, typed),
-            }
+/// What comes or goes with a whole value: its place, and all that is in it.
+fn whole<'a>(shape: Shape<'a>, value: &'a Value, typed: Typed) -> Marks<'a> {
+    let mut marks = Marks::MEMBER;
+    let node = shape.node(value);
+    match (node, value) {
+        (Node::Map, Value::Object(map)) if !map.is_empty() => {
+            marks.below = members(shape, map, typed);
         }
-        (Some(value), None) | (None, Some(value)) => {
-            inner(shape.node(value), shape, one, other, typed)
-        }
-        (None, None) => return Found::default(),
-    };
-    found.added.member |= one.is_none();
-    found.removed.member |= other.is_none();
-    found
-}
-
-fn inner<'a>(
-    node: Node<'a>,
-    shape: Shape<'a>,
-    one: Option<&'a Value>,
-    other: Option<&'a Value>,
-    typed: Typed,
-) -> Found<'a> {
-    match node {
-        Node::Leaf => Found::leaf(one, other),
-        Node::Map => map(shape, one, other, typed),
-        Node::Set | Node::ListMap(_) => list(node, shape, one, other, typed),
-    }
-}
-
-fn map<'a>(
-    shape: Shape<'a>,
-    one: Option<&'a Value>,
-    other: Option<&'a Value>,
-    typed: Typed,
-) -> Found<'a> {
-    let (left, right) = (
-        one.and_then(Value::as_object),
-        other.and_then(Value::as_object),
-    );
-    let empty = |map: Option<&serde_json::Map<String, Value>>| map.is_none_or(|map| map.is_empty());
-    let mut found = Found::default();
-    if empty(left) && empty(right) {
-        return Found::leaf(one, other);
-    }
-    let mut visit = |name: &'a str, one: Option<&'a Value>, other: Option<&'a Value>| {
-        let child = walk(
-            shape.member(name).unwrap_or(Shape::UNTYPED),
-            one,
-            other,
-            typed,
-        );
-        found.push(Element::field(name), child);
-    };
-    for (name, value) in left.into_iter().flatten() {
-        let now = right.and_then(|right| right.get(name));
-        let now = now.or_else(|| right.filter(|_| typed.0).and_then(|_| shape.implied(name)));
-        visit(name, Some(value), now);
-    }
-    for (name, value) in right.into_iter().flatten() {
-        if left.is_none_or(|left| !left.contains_key(name)) {
-            let before = left.and_then(|_| shape.implied(name));
-            visit(name, before, Some(value));
-        }
-    }
-    // An object that comes or goes does so with the structs it always has.
-    match (left, right) {
-        (None, Some(present)) if typed.0 => {
-            for name in shape.implied_members() {
-                if !present.contains_key(name) {
-                    visit(name, None, shape.implied(name));
-                }
-            }
-        }
-        (Some(present), None) => {
-            for name in shape.implied_members() {
-                if !present.contains_key(name) {
-                    visit(name, shape.implied(name), None);
-                }
+        (Node::Set | Node::ListMap(_), Value::Array(list)) if !list.is_empty() => {
+            for (at, values) in items(node, list) {
+                let child = match values[..] {
+                    [one] => whole(shape.item(), one, typed),
+                    _ => Marks::MEMBER,
+                };
+                marks.below.push(at, child);
             }
         }
         _ => {}
+    }
+    marks
+}
+
+/// All members of a map that comes or goes, with the structs that it always has.
+fn members<'a>(shape: Shape<'a>, map: &'a Map<String, Value>, typed: Typed) -> FieldSet<'a> {
+    let mut set = FieldSet::with_capacity(map.len());
+    for (name, value) in map {
+        let inner = shape.member(name).unwrap_or(Shape::UNTYPED);
+        set.push(Element::field(name), whole(inner, value, typed));
+    }
+    if typed.0 {
+        for name in shape.implied_members() {
+            if !map.contains_key(name) {
+                set.push(Element::field(name), Marks::MEMBER);
+            }
+        }
+    }
+    set.sort();
+    set
+}
+
+fn walk<'a>(shape: Shape<'a>, one: &'a Value, other: &'a Value, typed: Typed) -> Found<'a> {
+    let node = shape.node(one);
+    match (node, shape.node(other)) {
+        // Without a schema a value can turn from a map into something else and back.
+        (Node::Map, Node::Leaf) => {
+            let mut found = Found::leaf(&Value::Null, &Value::Bool(true));
+            found.removed.below = whole(shape, one, Typed(true)).below;
+            found
+        }
+        (Node::Leaf, Node::Map) => {
+            let mut found = Found::leaf(&Value::Null, &Value::Bool(true));
+            found.added.below = whole(shape, other, typed).below;
+            found
+        }
+        (Node::Leaf, _) => Found::leaf(one, other),
+        (Node::Map, _) => map(shape, one, other, typed),
+        (Node::Set | Node::ListMap(_), _) => list(node, shape, one, other, typed),
+    }
+}
+
+fn map<'a>(shape: Shape<'a>, one: &'a Value, other: &'a Value, typed: Typed) -> Found<'a> {
+    let filled = |value: &'a Value| value.as_object().filter(|map| !map.is_empty());
+    let mut found = Found::default();
+    let (left, right) = (one.as_object(), other.as_object());
+    if filled(one).is_none() && filled(other).is_none() {
+        return Found::leaf(one, other);
+    }
+    // Null has nothing, not even what an object always has.
+    let Some(left) = left else {
+        found.added.below = right.map_or_else(FieldSet::default, |map| members(shape, map, typed));
+        return found;
+    };
+    let Some(right) = right else {
+        found.removed.below = members(shape, left, Typed(true));
+        return found;
+    };
+    let inner = |name: &str| shape.member(name).unwrap_or(Shape::UNTYPED);
+    for (name, value) in left {
+        let implied = || shape.implied(name).filter(|_| typed.0);
+        match right.get(name).or_else(implied) {
+            Some(now) if now == value => {}
+            Some(now) => {
+                found.push(Element::field(name), walk(inner(name), value, now, typed));
+            }
+            None => {
+                let gone = whole(inner(name), value, Typed(true));
+                found.removed.below.push(Element::field(name), gone);
+            }
+        }
+    }
+    for (name, value) in right {
+        if left.contains_key(name) {
+            continue;
+        }
+        match shape.implied(name) {
+            Some(before) => {
+                found.push(
+                    Element::field(name),
+                    walk(inner(name), before, value, typed),
+                );
+            }
+            None => {
+                let new = whole(inner(name), value, typed);
+                found.added.below.push(Element::field(name), new);
+            }
+        }
     }
     found.sort();
     found
@@ -211,31 +207,27 @@ fn map<'a>(
 fn list<'a>(
     node: Node<'a>,
     shape: Shape<'a>,
-    one: Option<&'a Value>,
-    other: Option<&'a Value>,
+    one: &'a Value,
+    other: &'a Value,
     typed: Typed,
 ) -> Found<'a> {
-    let slice = |value: Option<&'a Value>| {
-        value
-            .and_then(Value::as_array)
-            .map_or(&[][..], Vec::as_slice)
-    };
+    let slice = |value: &'a Value| value.as_array().map_or(&[][..], Vec::as_slice);
     let (left, right) = (slice(one), slice(other));
     if left.is_empty() && right.is_empty() {
         return Found::leaf(one, other);
     }
-    if left == right {
-        return Found::default();
-    }
     let mut found = Found::default();
+    if left == right {
+        return found;
+    }
     let item = shape.item();
     let mut left = items(node, left).into_iter().peekable();
     let mut right = items(node, right).into_iter().peekable();
     loop {
         let order = match (left.peek(), right.peek()) {
             (None, None) => break,
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
             (Some((one, _)), Some((other, _))) => one.cmp(other),
         };
         let one = if order.is_le() { left.next() } else { None };
@@ -247,9 +239,8 @@ fn list<'a>(
             (None, None) => break,
         };
         let child = match (&before[..], &now[..]) {
-            ([], [] | [_]) | ([_], [] | [_]) => {
-                walk(item, before.first().copied(), now.first().copied(), typed)
-            }
+            ([before], [now]) => walk(item, before, now, typed),
+            ([], []) => Found::default(),
             // Items of one key are one value, all together.
             ([_, _, ..], [_, _, ..]) => {
                 let mut found = Found::default();
@@ -257,21 +248,23 @@ fn list<'a>(
                     || !before.iter().zip(&now).all(|(one, other)| same(one, other));
                 found
             }
-            ([_, _, ..], _) => {
-                let mut found = match now.first() {
-                    Some(now) => walk(item, None, Some(now), typed),
-                    None => Found::default(),
+            (before, now) => {
+                let comes = |values: &[&'a Value], typed| match values {
+                    [] => Marks::NONE,
+                    [one] => whole(item, one, typed),
+                    _ => Marks::MEMBER,
                 };
-                found.removed.member = true;
-                found
-            }
-            (_, [_, _, ..]) => {
-                let mut found = match before.first() {
-                    Some(before) => walk(item, Some(before), None, typed),
-                    None => Found::default(),
-                };
-                found.added.member = true;
-                found
+                Found {
+                    removed: comes(before, Typed(true)),
+                    modified: Marks::NONE,
+                    added: if before.len() > 1 {
+                        // Of several that become one, or none, the one is new.
+                        now.first()
+                            .map_or(Marks::NONE, |one| whole(item, one, typed))
+                    } else {
+                        comes(now, typed)
+                    },
+                }
             }
         };
         found.push(at, child);

@@ -183,7 +183,9 @@ fn record<'a>(
         Ok((changed, _)) => changed,
         Err(why) => return Err(why),
     };
-    let own = changed.modified.union(&changed.added).difference(unowned());
+    let mut own = changed.modified;
+    own.absorb(changed.added);
+    own.subtract(unowned());
     if !own.is_empty() {
         let owner = owner(write, manager, Operation::Update);
         let now = Some(Cow::Borrowed(write.now));
@@ -334,17 +336,19 @@ fn take<'a>(
         if changed.is_empty() {
             continue;
         }
-        let taken = entry
-            .fields
-            .intersection(&changed.modified)
-            .union(&entry.fields.intersection(&changed.added));
+        let mut taken = entry.fields.intersection(&changed.modified);
+        taken.absorb(entry.fields.intersection(&changed.added));
         if applier.is_some() {
             let paths = taken.paths().into_iter();
             conflicts.extend(paths.map(|path| Conflict::new(&entry.owner, path)));
         }
-        let mut left = entry.fields.difference(&taken);
-        left = left.difference(&changed.removed);
-        entry.set(left);
+        let removed = entry.fields.intersection(&changed.removed);
+        if taken.is_empty() && removed.is_empty() {
+            continue;
+        }
+        entry.written = None;
+        entry.fields.subtract(&taken);
+        entry.fields.subtract(&removed);
     }
     for at in gone.into_iter().rev() {
         managed.0.remove(at);
@@ -476,7 +480,8 @@ fn attempt<'a>(
     align(write, live, &mut managed).map_err(Error::Failed)?;
     let merged = merge(write.shape, live, applied);
     let owner = owner(write, write.manager, Operation::Apply);
-    let fields = fields_of(write.shape, applied).recursive_difference(write.reset);
+    let mut fields = fields_of(write.shape, applied);
+    fields.subtract_below(write.reset);
     let last = managed.entry(&owner).cloned();
     let time = last.as_ref().and_then(|last| last.time.clone());
     let entry = Entry::new(owner.clone(), time, fields);
@@ -484,8 +489,18 @@ fn attempt<'a>(
         Some(at) => managed.0[at] = entry,
         None => managed.0.push(entry),
     }
-    let new = match &last {
-        Some(last) if !last.fields.is_empty() => prune(write, merged, &managed, last)
+    // What it has always applied, or what others own too, is not to be looked for in the whole object.
+    let dropped = |last: &&Entry<'_>| {
+        let mut gone = last.fields.clone();
+        for entry in &managed.0 {
+            if entry.owner.api_version == last.owner.api_version {
+                gone = gone.difference(&entry.fields);
+            }
+        }
+        !gone.is_empty()
+    };
+    let new = match last.as_ref().filter(dropped) {
+        Some(last) => prune(write, merged, &managed, last)
             .map_err(|why| Error::Failed(format!("failed to prune fields: {why}")))?,
         _ => merged,
     };
@@ -496,7 +511,7 @@ fn attempt<'a>(
     }
     if let Some(at) = managed.position(&owner) {
         let entry = &mut managed.0[at];
-        entry.set(entry.fields.difference(unowned()));
+        entry.fields.subtract(unowned());
         if !same(live, &new) {
             entry.time = Some(Cow::Borrowed(write.now));
         }

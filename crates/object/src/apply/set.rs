@@ -75,6 +75,13 @@ impl<'a> FieldSet<'a> {
         set
     }
 
+    /// An empty set with room for so many children.
+    pub(super) fn with_capacity(children: usize) -> Self {
+        Self {
+            nodes: Vec::with_capacity(children),
+        }
+    }
+
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
@@ -208,6 +215,45 @@ impl<'a> FieldSet<'a> {
                 below: one.below.difference(&other.below),
             }),
         })
+    }
+
+    /// Takes out what is in the other, in place: the cost is that of the other, not of this.
+    pub(super) fn subtract(&mut self, other: &FieldSet<'_>) {
+        self.cut(other, false);
+    }
+
+    /// Takes out what is in the other and all that is below it, in place.
+    pub(super) fn subtract_below(&mut self, other: &FieldSet<'_>) {
+        self.cut(other, true);
+    }
+
+    fn cut(&mut self, other: &FieldSet<'_>, below: bool) {
+        for gone in &other.nodes {
+            let Ok(at) = self.find(&gone.at) else {
+                continue;
+            };
+            let node = &mut self.nodes[at];
+            if gone.member {
+                node.member = false;
+            }
+            if gone.member && below {
+                node.below = Self::default();
+            } else {
+                node.below.cut(&gone.below, below);
+            }
+            if !node.member && node.below.is_empty() {
+                self.nodes.remove(at);
+            }
+        }
+    }
+
+    /// Takes in another set.
+    pub(super) fn absorb(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+        } else if !other.is_empty() {
+            *self = self.union(&other);
+        }
     }
 
     /// What is in this and neither in the other nor below a member of the other.
