@@ -1,7 +1,7 @@
 //! Patches: changes to an object that were sent instead of the object.
 //!
 //! Three of the four kinds are here: [`json`] (RFC 6902), [`merge`] (RFC 7386) and [`strategic`], which
-//! follows the table of facts. Server-side apply will be the fourth, beside them. A patch that cannot be
+//! follows the table of facts. The fourth, server-side apply, is [`crate::apply`]. A patch that cannot be
 //! applied leaves the document in an unspecified state: apply it to a copy. The result is a document like any
 //! other; [`schema::coerce_and_check`](crate::schema::coerce_and_check) has yet to look at it.
 
