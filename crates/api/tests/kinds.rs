@@ -34,7 +34,7 @@ fn valid() -> Vec<(&'static str, Value, &'static str, Value)> {
     judging["validations"] = json!([{"expression": "object.spec.replicas < 5"}]);
     let mut changing = policy;
     changing["reinvocationPolicy"] = json!("Never");
-    changing["mutations"] = json!([{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}]);
+    changing["mutations"] = json!([{"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: \"remove\", path: \"/spec/x\"}]"}}]);
     vec![
         (
             "/api/v1/namespaces/default/limitranges",
