@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod admission;
+mod custom;
 mod support;
 
 use consort_api::identity::User;

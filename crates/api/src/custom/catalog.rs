@@ -43,6 +43,14 @@ pub(crate) struct Catalog {
 
 /// Read the stored definitions and serve those that were established.
 pub(crate) fn load(inner: &Inner) -> Result<Catalog, StartError> {
+    read(inner, HashMap::new())
+}
+
+/// The same, with what ends the watches that are open already.
+fn read(
+    inner: &Inner,
+    gone: HashMap<(String, String), CancellationToken>,
+) -> Result<Catalog, StartError> {
     let page = inner
         .store
         .range(&Key::prefix(GROUP, PLURAL, None), None, None, None, |_| {
@@ -50,7 +58,7 @@ pub(crate) fn load(inner: &Inner) -> Result<Catalog, StartError> {
         })?;
     let mut catalog = Catalog {
         entries: BTreeMap::new(),
-        gone: HashMap::new(),
+        gone,
         cleaning: BTreeSet::new(),
         upto: page.revision,
     };
@@ -79,7 +87,7 @@ impl Catalog {
         'watch: while !stop.is_cancelled() {
             let mut watch = match inner.store.watch(&prefix, self.upto) {
                 Ok(watch) => watch,
-                Err(Error::Compacted { .. }) => match load(&inner) {
+                Err(Error::Compacted { .. }) => match read(&inner, self.gone.clone()) {
                     Ok(fresh) => {
                         pending.extend(fresh.entries.keys().cloned());
                         self.replace(fresh);
@@ -120,7 +128,7 @@ impl Catalog {
                     }
                     Err(Error::Closed) => break 'watch,
                     Err(Error::Lagged { .. }) => {
-                        if let Ok(fresh) = load(&inner) {
+                        if let Ok(fresh) = read(&inner, self.gone.clone()) {
                             pending.extend(fresh.entries.keys().cloned());
                             self.replace(fresh);
                         }

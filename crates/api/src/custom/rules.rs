@@ -792,7 +792,7 @@ mod tests {
                 "spec.max: Invalid value: too low",
             ),
             (
-                json!({"rule": "self.min <= self.max", "messageExpression": "'min is ' + string(self.min)", "reason": "FieldValueForbidden"}),
+                json!({"rule": "self.min <= self.max", "messageExpression": "'min is %d'.format([self.min])", "reason": "FieldValueForbidden"}),
                 "spec: Forbidden: min is 3",
             ),
         ] {
