@@ -359,7 +359,7 @@ impl Version {
 /// Why what a client sent could not be brought into form.
 pub(crate) enum Refused {
     /// A field of the wrong type.
-    Field(consort_object::FieldError),
+    Field(Box<consort_object::FieldError>),
     /// Something else.
     Status(crate::error::Failure),
 }

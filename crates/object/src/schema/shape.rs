@@ -260,9 +260,9 @@ impl<'s> Shape<'s> {
     pub fn node(self, value: &Value) -> Node<'s> {
         match self.0 {
             Of::Untyped if value.is_object() || value.is_null() => Node::Map,
-            Of::Untyped | Of::Opaque | Of::Scalar(_) => Node::Leaf,
-            Of::Message { atomic: true, .. } => Node::Leaf,
-            Of::Message { .. } => Node::Map,
+            Of::Untyped | Of::Opaque | Of::Scalar(_) | Of::Message { atomic: true, .. } => {
+                Node::Leaf
+            }
             Of::Structural { schema, .. } if schema.kind == Some(structural::Type::Array) => {
                 match schema.list_type {
                     None | Some(structural::ListType::Atomic) => Node::Leaf,
@@ -274,9 +274,8 @@ impl<'s> Shape<'s> {
                 }
             }
             Of::Structural { schema, .. } if schema.atomic_map => Node::Leaf,
-            Of::Structural { .. } => Node::Map,
             Of::Map { field, .. } if field.atomic => Node::Leaf,
-            Of::Map { .. } => Node::Map,
+            Of::Message { .. } | Of::Structural { .. } | Of::Map { .. } => Node::Map,
             Of::List { schema, field } => match field.list_type {
                 None | Some(ListType::Atomic) => Node::Leaf,
                 Some(ListType::Set) => Node::Set,
@@ -343,6 +342,7 @@ impl<'s> Shape<'s> {
     }
 
     /// The shape of a list's items.
+    #[must_use]
     pub fn item(self) -> Shape<'s> {
         match self.0 {
             Of::List { schema, field } => Self::element(schema, field, false),

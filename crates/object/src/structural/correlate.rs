@@ -14,7 +14,7 @@ pub struct Correlated<'a> {
     pub schema: &'a Structural,
 }
 
-impl<'a> Correlated<'a> {
+impl Correlated<'_> {
     /// Nothing changed. Null is equal to nothing but null.
     pub fn unchanged(&self) -> bool {
         self.new == self.old

@@ -16,21 +16,21 @@ fn object_meta() -> Option<&'static Message> {
 ///
 /// # Errors
 /// A field of the wrong type.
-pub fn metadata(object: &mut Value) -> Result<Vec<String>, FieldError> {
+pub fn metadata(object: &mut Value) -> Result<Vec<String>, Box<FieldError>> {
     meta(object, &Place::Base(""))
 }
 
-fn meta(object: &mut Value, at: &Place<'_>) -> Result<Vec<String>, FieldError> {
+fn meta(object: &mut Value, at: &Place<'_>) -> Result<Vec<String>, Box<FieldError>> {
     for name in ["apiVersion", "kind"] {
         if let Some(value) = object.get(name)
             && !value.is_string()
         {
             let field = at.field(name).to_string();
-            return Err(FieldError::invalid(
+            return Err(Box::new(FieldError::invalid(
                 field,
                 value.clone(),
                 "must be a string",
-            ));
+            )));
         }
     }
     let (Some(metadata), Some(message)) = (object.get_mut("metadata"), object_meta()) else {
@@ -45,11 +45,11 @@ fn meta(object: &mut Value, at: &Place<'_>) -> Result<Vec<String>, FieldError> {
             .into_iter()
             .map(|one| unquoted(&one).map_or(one.clone(), |name| format!("{place}.{name}")))
             .collect()),
-        Err(error) => Err(FieldError::invalid(
+        Err(error) => Err(Box::new(FieldError::invalid(
             place,
             metadata.clone(),
             error.to_string(),
-        )),
+        ))),
     }
 }
 
@@ -62,7 +62,7 @@ fn unquoted(text: &str) -> Option<&str> {
 ///
 /// # Errors
 /// A field of the wrong type.
-pub fn coerce(value: &mut Value, schema: &Structural) -> Result<Vec<String>, FieldError> {
+pub fn coerce(value: &mut Value, schema: &Structural) -> Result<Vec<String>, Box<FieldError>> {
     let mut unknown = Vec::new();
     if schema.embedded_within {
         walk_mut(value, schema, &Place::Base(""), &mut unknown)?;
@@ -76,7 +76,7 @@ fn walk_mut(
     schema: &Structural,
     at: &Place<'_>,
     unknown: &mut Vec<String>,
-) -> Result<(), FieldError> {
+) -> Result<(), Box<FieldError>> {
     if !schema.embedded_within {
         return Ok(());
     }

@@ -173,7 +173,7 @@ fn uri(text: &str) -> bool {
     let rest = rest.split('?').next().unwrap_or_default();
     if !rest.starts_with('/') {
         // `mailto:someone`: what follows the scheme is opaque.
-        return has_scheme && !rest.is_empty() || has_scheme;
+        return has_scheme;
     }
     let path = match rest.strip_prefix("//") {
         Some(after) if has_scheme => {
@@ -212,9 +212,7 @@ fn host(authority: &str) -> bool {
     let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
     port_is_good(port)
         && escapes(name)
-        && !name
-            .bytes()
-            .any(|b| b" \\^`{|}".contains(&b) || (b < 0x80 && b < 0x21))
+        && !name.bytes().any(|b| b" \\^`{|}".contains(&b) || b < 0x21)
 }
 
 /// An address as in a mail's header: `name@host` or `Somebody <name@host>`.
@@ -379,15 +377,18 @@ fn credit_card(text: &str) -> bool {
     sum.is_multiple_of(10)
 }
 
+/// Names of units of time, whole.
+const EXACT: &[&str] = &["ns", "us", "µs", "ms", "s", "m", "h", "hr", "d", "w", "wk"];
+/// Names of units of time that may go on.
+const BEGIN: &[&str] = &[
+    "nano", "micro", "milli", "sec", "min", "hour", "day", "week",
+];
+
 /// As Go writes durations (`1h30m`), or numbers with the name of a unit (`22 ns`, `3 weeks`).
 fn duration(text: &str) -> bool {
     if go_duration(text) {
         return true;
     }
-    const EXACT: &[&str] = &["ns", "us", "µs", "ms", "s", "m", "h", "hr", "d", "w", "wk"];
-    const BEGIN: &[&str] = &[
-        "nano", "micro", "milli", "sec", "min", "hour", "day", "week",
-    ];
     let Some(span) = SPAN.as_ref() else {
         return false;
     };

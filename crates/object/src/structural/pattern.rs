@@ -173,6 +173,12 @@ fn literal(out: &mut String, c: char) {
     out.push(c);
 }
 
+/// What `\s` stands for in Go.
+const SPACE: &str = r"\t\n\x0C\r ";
+
+/// What `\w` stands for in Go.
+const WORD: &str = "0-9A-Za-z_";
+
 fn escape(
     scanner: &mut Scanner<'_>,
     out: &mut String,
@@ -191,8 +197,6 @@ fn escape(
             let _ = write!(out, "[{caret}{inside}]");
         }
     };
-    const SPACE: &str = r"\t\n\x0C\r ";
-    const WORD: &str = "0-9A-Za-z_";
     match c {
         'd' => set(out, "0-9", false),
         'D' => set(out, "0-9", true),

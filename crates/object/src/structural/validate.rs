@@ -4,7 +4,7 @@
 //! (`kube-openapi`'s `validate`): of several alternatives the one with the most positive checks speaks.
 
 use super::correlate::Correlated;
-use super::format::Range;
+use super::format::{Format, Range};
 use super::place::Place;
 use super::schema::{Additional, Checks, Structural, Type};
 use crate::field_error::FieldError;
@@ -353,7 +353,7 @@ impl Run<'_> {
         let kind = schema.kind.filter(|_| !schema.int_or_string);
         let checks = schema.checks.as_deref();
         let format = checks.and_then(|checks| checks.format.as_ref());
-        let in_range = |number: &Value| match (kind, format.map_or(Range::Any, |f| f.range())) {
+        let in_range = |number: &Value| match (kind, format.map_or(Range::Any, Format::range)) {
             (Some(Type::Integer), Range::Int32) => {
                 whole(number).is_some_and(|number| i32::try_from(number).is_ok())
             }

@@ -164,7 +164,7 @@ fn one_default(
         }
         let mut coerced = value.clone();
         if let Err(error) = embedded::coerce(&mut coerced, schema) {
-            errors.push(under(error, &at));
+            errors.push(under(*error, &at));
             return;
         }
         let wrong = embedded::validate(value, schema, &mut |_, _| Vec::new());

@@ -247,12 +247,12 @@ fn set_items(items: &Value, place: &Place<'_>, errors: &mut Vec<FieldError>) {
 }
 
 fn lists(props: &Value, place: &Place<'_>, errors: &mut Vec<FieldError>) {
+    const DETAIL: &str = "must be map if x-kubernetes-list-map-keys is non-empty";
     let own = text(props, "x-kubernetes-list-type");
     let keys = strings(props, "x-kubernetes-list-map-keys");
     let key_place = place.field("x-kubernetes-list-map-keys");
     if !keys.is_empty() && own != "map" {
         let at = place.field("x-kubernetes-list-type").to_string();
-        const DETAIL: &str = "must be map if x-kubernetes-list-map-keys is non-empty";
         errors.push(if own.is_empty() {
             FieldError::required(at, DETAIL)
         } else {

@@ -5,6 +5,10 @@ use super::super::{Place, pattern};
 use crate::field_error::FieldError;
 use serde_json::{Map, Value};
 
+const EMPTY: &str = "must be empty to be structural";
+const UNDEFINED: &str = "must be undefined to be structural";
+const FALSE: &str = "must be false to be structural";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     Root,
@@ -266,9 +270,6 @@ fn nested(
             errors.push(FieldError::forbidden(place.field(name).to_string(), detail));
         }
     };
-    const EMPTY: &str = "must be empty to be structural";
-    const UNDEFINED: &str = "must be undefined to be structural";
-    const FALSE: &str = "must be false to be structural";
     let text = |name: &str| {
         props
             .get(name)
