@@ -412,12 +412,12 @@ impl Catalog {
             .entries
             .get(name)
             .and_then(|entry| entry.served.as_ref())
-            .and_then(|served| {
+            .map(|served| {
                 served
                     .kinds
                     .first()
                     .cloned()
-                    .or_else(|| storage_kind(served))
+                    .unwrap_or_else(|| storage_kind(served))
             });
         let (inner, name) = (inner.clone(), name.to_owned());
         cleaners.spawn(async move {
@@ -428,13 +428,13 @@ impl Catalog {
 }
 
 /// The kind of the storage version of a definition that serves none.
-fn storage_kind(served: &Served) -> Option<Arc<Kind>> {
+fn storage_kind(served: &Served) -> Arc<Kind> {
     let version = Arc::new(Version {
         definition: served.definition.clone(),
         index: served.definition.storage,
         gone: CancellationToken::new(),
     });
-    Some(Arc::new(kind::version(&version)))
+    Arc::new(kind::version(&version))
 }
 
 fn has(definition: &Value, kind: &str) -> bool {

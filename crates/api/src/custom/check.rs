@@ -244,20 +244,21 @@ fn schemas(versions: &[Value], known: &[&Value], errors: &mut Vec<FieldError>) {
     }
 }
 
+/// A check of a part of a version: the part, the version, and where the part stands.
+type PartCheck<'c> = &'c dyn Fn(&Value, &Value, &str, &mut Vec<FieldError>);
+
 /// Subresources, columns, selectable fields.
 fn parts(versions: &[Value], errors: &mut Vec<FieldError>) {
-    let mut each = |field: &str, check: &dyn Fn(&Value, &Value, &str, &mut Vec<FieldError>)| match (
-        shared(versions, field),
-        versions.first(),
-    ) {
-        (Some(value), Some(first)) => check(value, first, &format!("spec.{field}"), errors),
-        _ => {
-            for (index, version) in versions.iter().enumerate() {
-                let place = format!("spec.versions[{index}].{field}");
-                check(&version[field], version, &place, errors);
+    let mut each =
+        |field: &str, check: PartCheck<'_>| match (shared(versions, field), versions.first()) {
+            (Some(value), Some(first)) => check(value, first, &format!("spec.{field}"), errors),
+            _ => {
+                for (index, version) in versions.iter().enumerate() {
+                    let place = format!("spec.versions[{index}].{field}");
+                    check(&version[field], version, &place, errors);
+                }
             }
-        }
-    };
+        };
     each("subresources", &|value, _, place, errors| {
         if let Some(scale) = at(value, &["scale"]) {
             check_scale(scale, place, errors);
@@ -402,10 +403,10 @@ fn check_names(names: &Value, place: &str, errors: &mut Vec<FieldError>) {
 }
 
 fn conversion(spec: &Value, lenient: bool, errors: &mut Vec<FieldError>) {
+    const PLACE: &str = "spec.conversion";
     let Some(conversion) = at(spec, &["conversion"]) else {
         return;
     };
-    const PLACE: &str = "spec.conversion";
     let strategy = text(conversion, &["strategy"]);
     if strategy.is_empty() {
         errors.push(FieldError::required(format!("{PLACE}.strategy"), ""));
@@ -568,6 +569,7 @@ fn check_service(service: &Value, place: &str, errors: &mut Vec<FieldError>) {
 
 /// What is wrong with a client's `caBundle`.
 fn bundle(client: &Value) -> Option<String> {
+    const NONE: &str = "unable to load root certificates: unable to parse bytes as PEM block";
     use base64::Engine;
     let encoded = text(client, &["caBundle"]);
     if encoded.is_empty() {
@@ -579,7 +581,6 @@ fn bundle(client: &Value) -> Option<String> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return None;
     }
-    const NONE: &str = "unable to load root certificates: unable to parse bytes as PEM block";
     let mut found = false;
     for certificate in CertificateDer::pem_slice_iter(&bytes) {
         match certificate {
@@ -711,6 +712,7 @@ fn approval(new: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
 
 /// Keep the condition that tells whether a protected group's definition was approved.
 pub(super) fn approval_condition(object: &mut Value) {
+    const KIND: &str = "KubernetesAPIApprovalPolicyConformant";
     if !is_protected(text(object, &["spec", "group"])) {
         return;
     }
@@ -721,7 +723,6 @@ pub(super) fn approval_condition(object: &mut Value) {
         Approval::Approved => ("True", "ApprovedAnnotation"),
         Approval::Invalid => ("False", "InvalidAnnotation"),
     };
-    const KIND: &str = "KubernetesAPIApprovalPolicyConformant";
     set_condition(object, KIND, status, reason, &message);
 }
 

@@ -16,6 +16,7 @@ const STAMP: &str = ":schema";
 /// The names of a kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+#[allow(clippy::struct_field_names)] // as objects call them
 pub(crate) struct Names {
     /// In paths.
     pub plural: String,
@@ -34,6 +35,7 @@ pub(crate) struct Names {
 /// Where a custom resource has what `scale` shows.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_field_names)] // as objects call them
 pub(crate) struct Scale {
     /// The wanted number, such as `.spec.replicas`.
     #[serde(default)]
@@ -139,7 +141,7 @@ pub(crate) enum Conversion {
     /// Only their `apiVersion` changes.
     None,
     /// A webhook converts them; its `webhook` value.
-    Webhook(super::convert::Webhook),
+    Webhook(Box<super::convert::Webhook>),
 }
 
 /// A stored definition.
@@ -221,9 +223,9 @@ impl Definition {
             .collect();
         let storage = storage.ok_or("no version is the storage version")?;
         let conversion = match spec.conversion["strategy"].as_str() {
-            Some("Webhook") => {
-                Conversion::Webhook(super::convert::Webhook::new(&spec.conversion["webhook"])?)
-            }
+            Some("Webhook") => Conversion::Webhook(Box::new(super::convert::Webhook::new(
+                &spec.conversion["webhook"],
+            )?)),
             _ => Conversion::None,
         };
         let parsed = versions.iter().map(|_| OnceLock::new()).collect();

@@ -298,7 +298,7 @@ struct Was<'a> {
     parent: Option<Correlated<'a>>,
 }
 
-impl<'a> Was<'a> {
+impl Was<'_> {
     fn unchanged(self) -> bool {
         match (self.current, self.parent) {
             (Some(current), _) => current.unchanged(),
@@ -759,6 +759,7 @@ fn shown(rule: &Value) -> Value {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value)] // values are written where they are used
 mod tests {
     use super::*;
 

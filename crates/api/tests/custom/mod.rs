@@ -18,6 +18,7 @@ const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitio
 const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
 
 /// A definition of widgets; the schema is that of their spec.
+#[allow(clippy::needless_pass_by_value)] // it is written where it is used
 fn widgets(spec: Value) -> Value {
     json!({
         "metadata": {"name": "widgets.example.com"},
