@@ -103,10 +103,7 @@ fn path(value: &Value, here: &Path<'_>, errors: &mut Errors) {
     let (path, kind) = (text(value, &["path"]), text(value, &["pathType"]));
     let place = here.field("path");
     match kind {
-        "" => {
-            errors.required(&here.field("pathType"), "pathType must be specified");
-            return;
-        }
+        "" => errors.required(&here.field("pathType"), "pathType must be specified"),
         "Exact" | "Prefix" => {
             if !path.starts_with('/') {
                 errors.invalid(&place, path, "must be an absolute path");
@@ -138,7 +135,7 @@ fn backend(backend: &Value, here: &Path<'_>, errors: &mut Errors) {
     let resource = at(backend, &["resource"]);
     match (service, resource) {
         (Some(_), Some(_)) => {
-            errors.invalid(here, "", "cannot set both resource and service backends")
+            errors.invalid(here, "", "cannot set both resource and service backends");
         }
         (None, None) => errors.required(here, "port name or number is required"),
         (None, Some(resource)) => {

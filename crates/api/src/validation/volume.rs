@@ -85,19 +85,16 @@ fn required_texts(kind: &str, persistent: bool) -> &'static [&'static str] {
         "iscsi" => &["targetPortal", "iqn"],
         "glusterfs" => &["endpoints", "path"],
         "rbd" => &["image"],
-        "cinder" => &["volumeID"],
-        "flexVolume" => &["driver"],
+        "awsElasticBlockStore" | "cinder" | "portworxVolume" => &["volumeID"],
         "azureFile" => &["secretName", "shareName"],
         "azureDisk" => &["diskName", "diskURI"],
         "gcePersistentDisk" => &["pdName"],
-        "awsElasticBlockStore" => &["volumeID"],
         "vsphereVolume" => &["volumePath"],
-        "portworxVolume" => &["volumeID"],
         "photonPersistentDisk" => &["pdID"],
         "quobyte" => &["registry", "volume"],
         "scaleIO" => &["gateway", "system", "volumeName"],
         "csi" if persistent => &["driver", "volumeHandle"],
-        "csi" => &["driver"],
+        "csi" | "flexVolume" => &["driver"],
         "gitRepo" => &["repository"],
         "image" => &["reference"],
         _ => &[],
@@ -119,13 +116,11 @@ pub(super) fn one_source(
     }
     match kind {
         "hostPath" => host_path(source, here, errors),
-        "emptyDir" => {
-            if text(source, &["sizeLimit"]).starts_with('-') {
-                errors.forbidden(
-                    &here.field("sizeLimit"),
-                    "SizeLimit field must be a valid resource quantity",
-                );
-            }
+        "emptyDir" if text(source, &["sizeLimit"]).starts_with('-') => {
+            errors.forbidden(
+                &here.field("sizeLimit"),
+                "SizeLimit field must be a valid resource quantity",
+            );
         }
         "secret" => {
             if text(source, &["secretName"]).is_empty() {
@@ -155,10 +150,7 @@ pub(super) fn one_source(
         }
         "iscsi" => iscsi(source, here, errors),
         "fc" => fibre_channel(source, here, errors),
-        "rbd" if items(source, &["monitors"]).is_empty() => {
-            errors.required(&here.field("monitors"), "");
-        }
-        "cephfs" if items(source, &["monitors"]).is_empty() => {
+        "cephfs" | "rbd" if items(source, &["monitors"]).is_empty() => {
             errors.required(&here.field("monitors"), "");
         }
         "azureDisk" => azure_disk(source, here, errors),
