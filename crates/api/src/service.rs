@@ -501,7 +501,7 @@ async fn subresource(
         }
         "token" => {
             let body = call.read(body).await?;
-            return token::token(call, kind, namespace, name, &body);
+            return token::token(call, kind, namespace, name, &body).await;
         }
         streamed => {
             let namespace = namespace.unwrap_or_default();

@@ -39,6 +39,7 @@ mod options;
 mod ownership;
 mod pod_cleanup;
 mod pods;
+mod quota;
 mod replica_sets;
 mod run;
 mod selectors;

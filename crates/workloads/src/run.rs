@@ -2,7 +2,7 @@
 
 use crate::{
     Options, bootstrap_tokens, certificates, cluster_roles, deployments, disruption, endpoints,
-    garbage, jobs, namespaces, nodes, pod_cleanup, replica_sets, service_accounts, tokens,
+    garbage, jobs, namespaces, nodes, pod_cleanup, quota, replica_sets, service_accounts, tokens,
 };
 use consort_reconcile::{Backoff, Hub};
 use std::{sync::Arc, time::Duration};
@@ -57,6 +57,7 @@ impl Workloads {
             namespaces as "namespace-controller",
             nodes as "node-controller",
             pod_cleanup as "pod-garbage-collector",
+            quota as "resourcequota-controller",
             replica_sets as "replicaset-controller",
             service_accounts as "service-account-controller",
             tokens as "tokens-controller",

@@ -16,7 +16,7 @@ mod request;
 mod rules;
 mod typing;
 
-pub(crate) use builtin::{create, update};
+pub(crate) use builtin::{commit, create, try_out, update};
 pub(crate) use chain::{Notes, mutate, nobody_asks, validate};
 pub(crate) use connect::connect;
 pub(crate) use expressions::condition_fault;

@@ -1,5 +1,6 @@
 //! The webhooks and policies in force: compiled once when they change, never when a request comes.
 
+use super::builtin::Turns;
 use super::hooks::Hook;
 use super::policies::{Binding, Policy};
 use super::typing;
@@ -37,6 +38,8 @@ pub(super) struct Plan {
 #[derive(Default)]
 pub(crate) struct Admission {
     plan: ArcSwap<Plan>,
+    /// The order of writes that quotas measure.
+    pub(super) turns: Turns,
 }
 
 impl Admission {

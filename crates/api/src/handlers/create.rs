@@ -127,6 +127,7 @@ impl Change<'_> {
                         name(&value),
                     ));
                 }
+                admission::try_out(&request, &value, None)?;
                 return Ok(Written {
                     result: WrittenObject::Dry(value),
                     warnings,
@@ -138,7 +139,7 @@ impl Change<'_> {
                 draft: custom::drafted(inner, kind, &value).await?,
                 expect: Expect::Absent,
             };
-            match write::commit(inner, write).await? {
+            match admission::commit(&request, write, &value, None).await? {
                 Committed::Done(object) => {
                     if let Some(claim) = claim.take() {
                         claim.keep();

@@ -114,7 +114,7 @@ pub(super) async fn admitted(
         manager: None,
         trail: call.trail.as_deref(),
     };
-    if admission::nobody_asks(&call.inner) {
+    if admission::nobody_asks(&call.inner, &call.user) {
         return Ok(());
     }
     let current = read::find(&call.inner.store, kind, namespace, target)?;

@@ -1,6 +1,7 @@
 //! `serviceaccounts/token`: a `TokenRequest` is answered with a token.
 
 use super::read;
+use crate::admission::{self, Operation, Request};
 use crate::body::Body;
 use crate::call::Call;
 use crate::error::{Outcome, bad_request, fail, internal};
@@ -26,7 +27,7 @@ const TOLERATED: i64 = 3607;
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// `POST` of a `TokenRequest`.
-pub(crate) fn token(
+pub(crate) async fn token(
     call: &Call,
     accounts: &Kind,
     namespace: Option<&str>,
@@ -48,6 +49,21 @@ pub(crate) fn token(
         }
     }
     let account = read::find(&call.inner.store, accounts, namespace, name)?;
+    let asked = Request {
+        inner: &call.inner,
+        registry: &call.registry,
+        user: &call.user,
+        kind: accounts,
+        subresource: "token",
+        operation: Operation::Create,
+        namespace,
+        name,
+        dry_run: false,
+        manager: None,
+        trail: call.trail.as_deref(),
+    };
+    admission::mutate(&asked, &mut request, None).await?;
+    admission::validate(&asked, Some(&request), None).await?;
     let spec = ensure(&mut request, "spec");
     let seconds = match at(spec, &["expirationSeconds"]) {
         None => HOUR,

@@ -303,7 +303,9 @@ impl<'a> Change<'a> {
             warnings.extend(kind.strategy.warnings(&new));
             warnings.extend(self.admit(&new, &old).await?.warnings);
             let claim = kind.strategy.claim(&mut new, Some(&old))?;
+            let request = self.request(Operation::Update, self.name);
             if self.dry_run {
+                admission::try_out(&request, &new, Some(&old))?;
                 set(
                     ensure(&mut new, "metadata"),
                     "resourceVersion",
@@ -322,7 +324,12 @@ impl<'a> Change<'a> {
                 let expect = Expect::At(current.revision);
                 write::commit(self.inner, Write::Delete { key, expect }).await?
             } else {
-                write::replace(self.inner, kind, key, &new, current.revision).await?
+                let write = Write::Put {
+                    key,
+                    draft: custom::drafted(self.inner, kind, &new).await?,
+                    expect: Expect::At(current.revision),
+                };
+                admission::commit(&request, write, &new, Some(&old)).await?
             };
             match written {
                 Committed::Done(object) => {
@@ -460,8 +467,8 @@ impl<'a> Change<'a> {
         match self.part {
             Part::Main => {
                 strategy.prepare_update(new, old);
-                write::count_generation(self.kind, new, old);
                 admission::update(self.inner, self.user, self.kind, new, old)?;
+                write::count_generation(self.kind, new, old);
             }
             Part::Status => strategy.prepare_status(new, old),
             Part::Finalize => {}

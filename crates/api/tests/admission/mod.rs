@@ -1,5 +1,7 @@
 //! Admission: policies of expressions, and webhooks on a real TLS socket.
 
+mod builtin;
+
 use crate::support::{Answer, Server, config_map, pod, request};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
