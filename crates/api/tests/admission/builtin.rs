@@ -85,7 +85,7 @@ async fn limit_ranges_fill_in_what_is_left_open_and_bound_the_rest() {
             .post(PODS, &sized("b", &json!({"limits": {"memory": "3Gi"}})))
             .await,
         403,
-        "pods \"b\" is forbidden: [maximum memory usage per Container is 2Gi, but limit is 3Gi]",
+        "pods \"b\" is forbidden: maximum memory usage per Container is 2Gi, but limit is 3Gi",
     );
     let claim = json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": "1Mi"}}}});

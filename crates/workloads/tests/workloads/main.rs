@@ -6,4 +6,5 @@ mod cluster;
 mod identity;
 mod jobs;
 mod lifecycles;
+mod quotas;
 mod rollouts;
