@@ -291,7 +291,7 @@ mod tests {
         for document in [apps(), v2, v3] {
             let mut found = Vec::new();
             references(&document, &mut found);
-            assert!(found.len() > 100);
+            assert!(!found.is_empty());
             for target in found {
                 assert!(
                     document.pointer(target.trim_start_matches('#')).is_some(),
