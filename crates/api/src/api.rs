@@ -228,16 +228,11 @@ impl Inner {
     /// Refuse a caller that may not do this.
     pub(crate) fn authorize(&self, user: &User, wanted: &Attributes<'_>) -> Outcome<()> {
         let decision = self.authorizer.authorize(user, wanted);
-        self.refuse(user, wanted, &decision)
+        Self::refuse(user, wanted, &decision)
     }
 
     /// What a decision means to a caller.
-    pub(crate) fn refuse(
-        &self,
-        user: &User,
-        wanted: &Attributes<'_>,
-        decision: &Decision,
-    ) -> Outcome<()> {
+    pub(crate) fn refuse(user: &User, wanted: &Attributes<'_>, decision: &Decision) -> Outcome<()> {
         if decision.allowed {
             return Ok(());
         }

@@ -279,7 +279,7 @@ impl Check<'_> {
             allowed: false,
             reason: reason.to_owned(),
         };
-        match self.inner.refuse(self.caller, wanted, &decision) {
+        match Inner::refuse(self.caller, wanted, &decision) {
             Err(failure) => failure,
             Ok(()) => Box::new(Status::internal_error("a refusal was lifted")),
         }
@@ -369,8 +369,7 @@ fn bad_extra(extra: &BTreeMap<String, Vec<String>>) -> Option<String> {
         });
         if !prefixed {
             return Some(format!(
-                "impersonating an invalid key in extra is not allowed: {:?} must be a domain-prefixed path (such as \"acme.io/foo\")",
-                key
+                "impersonating an invalid key in extra is not allowed: {key:?} must be a domain-prefixed path (such as \"acme.io/foo\")"
             ));
         }
         if key.chars().any(char::is_uppercase) {

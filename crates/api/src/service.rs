@@ -293,7 +293,7 @@ async fn handle(
         trail.annotate("authorization.k8s.io/decision", word);
         trail.annotate("authorization.k8s.io/reason", &decision.reason);
     }
-    inner.refuse(&user, &wanted, &decision)?;
+    Inner::refuse(&user, &wanted, &decision)?;
     let limit = inner.limits.request_timeout;
     let streams = asked.streams();
     let call = Call {

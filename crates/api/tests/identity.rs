@@ -392,7 +392,9 @@ async fn a_node_reads_only_what_pods_on_it_need() {
     assert_eq!(server.get_as(pods, n1.clone()).await.code, 200);
     assert_eq!(server.get_as(pods, n2.clone()).await.code, 403);
     assert_eq!(server.get_as("/api/v1/pods", n1.clone()).await.code, 403);
-    let token = json!({"spec": {}});
+    let uid = made.json()["metadata"]["uid"].clone();
+    let token = json!({"spec": {
+        "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid}}});
     assert_eq!(server.post_as(TOKEN, &token, n1).await.code, 201);
     assert_eq!(server.post_as(TOKEN, &token, n2).await.code, 403);
 }

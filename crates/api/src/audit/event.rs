@@ -87,8 +87,9 @@ pub(super) struct Entry {
     pub(super) course: Course,
     pub(super) stage: Stage,
     pub(super) at: Timestamp,
-    /// What of the bound on waiting bodies it takes.
-    pub(super) _weight: Option<tokio::sync::OwnedSemaphorePermit>,
+    /// What of the bound on waiting bodies it takes, until it is written.
+    #[allow(dead_code)] // held, not read
+    pub(super) weight: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
 fn user(user: &User) -> Value {
@@ -370,7 +371,7 @@ mod tests {
             },
             stage: Stage::ResponseComplete,
             at: Timestamp::now(),
-            _weight: None,
+            weight: None,
         }
         .render()
     }

@@ -331,7 +331,7 @@ impl Trail {
             course,
             stage,
             at: Timestamp::now(),
-            _weight: None,
+            weight: None,
         }
     }
 
@@ -346,7 +346,7 @@ impl Trail {
         match self.audit.mode {
             Mode::Blocking => {
                 if weight > 0 {
-                    entry._weight = self
+                    entry.weight = self
                         .audit
                         .weight
                         .clone()
@@ -361,7 +361,7 @@ impl Trail {
             Mode::Batch => {
                 if weight > 0 {
                     match self.audit.weight.clone().try_acquire_many_owned(weight) {
-                        Ok(permit) => entry._weight = Some(permit),
+                        Ok(permit) => entry.weight = Some(permit),
                         Err(_) => return lost(1),
                     }
                 }

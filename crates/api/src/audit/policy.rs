@@ -202,9 +202,8 @@ impl Rule {
                 ));
             }
         }
-        if !self.non_resource_urls.is_empty()
-            && !(self.resources.is_empty() && self.namespaces.is_empty())
-        {
+        let resources = !self.resources.is_empty() || !self.namespaces.is_empty();
+        if resources && !self.non_resource_urls.is_empty() {
             return Err(invalid(
                 format!("{at}.nonResourceURLs"),
                 "rules cannot apply to both regular resources and non-resource URLs",

@@ -457,13 +457,6 @@ impl Authorizer {
         });
         all
     }
-
-    /// The rules of a role by reference; `None` if there is no such role. `namespace` is empty for a
-    /// cluster role.
-    pub fn role(&self, namespace: &str, name: &str) -> Option<Vec<Rule>> {
-        let address = (namespace.to_owned(), name.to_owned());
-        self.policy.read().roles.get(&address).cloned()
-    }
 }
 
 /// The rules as upstream's escalation message words them: those that differ in their verb only are
@@ -796,7 +789,6 @@ mod tests {
         authorizer.replace([("clusterroles", role)]);
         assert!(!authorizer.authorize(&dev, &pods("get", "")).allowed);
         assert_eq!(authorizer.rules(&dev, ""), []);
-        assert!(authorizer.role("shop", "one").is_none());
     }
 
     #[test]

@@ -376,7 +376,10 @@ impl Graph {
 
     fn pod(&self, node: &str, wanted: &Attributes<'_>) -> Opinion {
         match (wanted.subresource, wanted.verb) {
-            ("", "create" | "delete") => Opinion::Allowed,
+            // Whose pod it is, admission checks.
+            ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => {
+                Opinion::Allowed
+            }
             ("", "get") => self.related(node, Kind::Pod, wanted.namespace, wanted.name),
             ("", "list" | "watch") => {
                 if selects(wanted, "spec.nodeName", node) {
@@ -387,7 +390,6 @@ impl Graph {
                 }
                 none("can only list/watch pods with spec.nodeName field selector")
             }
-            ("status", "update" | "patch") | ("eviction", "create") => Opinion::Allowed,
             ("" | "status" | "eviction", verb) => none(format!(
                 "node {node:?} cannot {verb} pods{}{}",
                 if wanted.subresource.is_empty() {
@@ -548,9 +550,7 @@ fn needs(pod: &Value, namespace: &str, name: &str) -> Vec<Target> {
         if volume.get("ephemeral").is_some() {
             need(Kind::Claim, &format!("{name}-{}", text(volume, "/name")));
         }
-        for plugin in ["azureFile"] {
-            need(Kind::Secret, text(volume, &format!("/{plugin}/secretName")));
-        }
+        need(Kind::Secret, text(volume, "/azureFile/secretName"));
         for plugin in [
             "cephfs",
             "cinder",

@@ -256,7 +256,9 @@ fn oid(numbers: &[u64]) -> Vec<u8> {
             content.extend(bytes.into_iter().rev());
         };
         push(first * 40 + second);
-        rest.iter().for_each(|number| push(*number));
+        for number in rest {
+            push(*number);
+        }
     }
     tagged(0x06, &content)
 }

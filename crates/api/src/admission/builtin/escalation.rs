@@ -1,13 +1,20 @@
 //! Nobody hands out rights it does not have.
 
 use crate::api::Inner;
-use crate::error::{Outcome, fail};
+use crate::error::{Outcome, fail, internal};
+use crate::handlers::read;
 use crate::identity::{Attributes, Rule, User, describe, quoted, uncovered};
 use crate::kind::Kind;
 use crate::values::{at, name, namespace, text};
 use consort_object::status::Status;
+use consort_store::Key;
 use serde::Deserialize;
 use serde_json::Value;
+
+/// The rules of a role.
+fn rules_of(role: &Value) -> Vec<Rule> {
+    Vec::<Rule>::deserialize(role.get("rules").unwrap_or(&Value::Null)).unwrap_or_default()
+}
 
 /// Nobody may hand out rights it does not have, unless it may `escalate` (or `bind`) roles.
 pub(super) fn check(inner: &Inner, user: &User, kind: &Kind, value: &Value) -> Outcome<()> {
@@ -47,16 +54,22 @@ pub(super) fn check(inner: &Inner, user: &User, kind: &Kind, value: &Value) -> O
         if may("bind", plural, role) {
             return Ok(());
         }
-        let at = if cluster { "" } else { space };
-        let Some(rules) = inner.authorizer.role(at, role) else {
+        let at = (!cluster).then_some(space);
+        // Read from the store: the authorizer hears of a role a moment after it was made.
+        let stored = Key::new(&kind.group, plural, at, role)
+            .ok()
+            .map(|key| inner.store.get(&key).map_err(read::store_failure))
+            .transpose()?
+            .flatten();
+        let Some(stored) = stored else {
             return fail(Status::not_found(&kind.group, plural, role));
         };
-        rules
+        rules_of(&stored.value().map_err(internal)?)
     } else {
         if may("escalate", &kind.plural, name(value)) {
             return Ok(());
         }
-        Vec::<Rule>::deserialize(value.get("rules").unwrap_or(&Value::Null)).unwrap_or_default()
+        rules_of(value)
     };
     let missing = uncovered(&held(), &wanted);
     if !missing.is_empty() {

@@ -84,7 +84,7 @@ impl Provider {
                 "id token issued by a different provider".to_owned(),
             ));
         }
-        self.check_time(&claims)?;
+        check_time(&claims)?;
         let found = audiences(&claims);
         if !found.iter().any(|one| self.issuer.audiences.contains(one)) {
             return Err(Refused::Audience {
@@ -94,17 +94,17 @@ impl Provider {
         }
         claims::user(&self.issuer, &claims).map_err(Refused::Claim)
     }
+}
 
-    fn check_time(&self, claims: &Value) -> Result<(), Refused> {
-        let now = tokens::now() as f64;
-        let time = |claim: &str| claims.get(claim).and_then(Value::as_f64);
-        let expired = time("exp").is_none_or(|end| end <= now);
-        let early = time("nbf").is_some_and(|start| start > now + LEEWAY as f64);
-        if expired || early {
-            return Err(Refused::Time);
-        }
-        Ok(())
+fn check_time(claims: &Value) -> Result<(), Refused> {
+    let now = tokens::now() as f64;
+    let time = |claim: &str| claims.get(claim).and_then(Value::as_f64);
+    let expired = time("exp").is_none_or(|end| end <= now);
+    let early = time("nbf").is_some_and(|start| start > now + LEEWAY as f64);
+    if expired || early {
+        return Err(Refused::Time);
     }
+    Ok(())
 }
 
 fn audiences(claims: &Value) -> Vec<String> {
