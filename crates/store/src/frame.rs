@@ -195,6 +195,45 @@ pub(crate) fn read(bytes: &[u8], at: usize, nonce: u64) -> Found<'_> {
     })
 }
 
+/// What can still be read of a frame that is damaged, but for its header: records with their offsets in the
+/// input, or why one is none; and where the next frame begins. `None` when even the header is damaged.
+pub(crate) fn salvage(bytes: &[u8], at: usize, nonce: u64) -> Option<Salvage<'_>> {
+    let header = bytes.get(at..at + HEADER)?;
+    if !header_valid(header, nonce) {
+        return None;
+    }
+    let start = at + HEADER;
+    let end = start.checked_add(usize::try_from(u64_at(header, 8)).ok()?)?;
+    let whole = end <= bytes.len();
+    let body = end.min(bytes.len());
+    let mut records = Vec::new();
+    let mut at = start;
+    while at < body {
+        let record = record::decode(&bytes[at..body]);
+        let len = match &record {
+            Ok(record) => record.len as usize,
+            Err(_) => record::length(&bytes[at..body]).unwrap_or(body - at),
+        };
+        records.push((at, record));
+        at += len;
+    }
+    Some(Salvage {
+        last: u64_at(header, 24),
+        records,
+        next: end.next_multiple_of(ALIGN),
+        whole,
+    })
+}
+
+/// What is left of a damaged frame.
+pub(crate) struct Salvage<'a> {
+    pub(crate) last: u64,
+    pub(crate) records: Vec<(usize, Result<Record<'a>, &'static str>)>,
+    pub(crate) next: usize,
+    /// All of its bytes are there.
+    pub(crate) whole: bool,
+}
+
 /// Whether a frame was begun anywhere from `from` on; its header is enough to tell.
 pub(crate) fn any_after(bytes: &[u8], from: usize, nonce: u64) -> bool {
     next_after(bytes, from, nonce).is_some()

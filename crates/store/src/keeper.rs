@@ -147,7 +147,11 @@ impl Work {
             }
             let oldest = self.shared.source.segments.oldest_finished();
             if oldest.is_none_or(|segment| segment.start.id >= newest) {
-                return Ok(());
+                // Something follows what was carried over: damage to it cannot pass for a torn end.
+                let (reply, answer) = oneshot::channel();
+                let done = self.shared.compacted().0;
+                self.queue.push(Command::Compact(done, reply))?;
+                return answer.blocking_recv().map_err(|_| Error::Closed)?;
             }
             if self.stopping() {
                 return Err(Error::Closed);

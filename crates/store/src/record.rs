@@ -88,6 +88,12 @@ pub(crate) fn encode(
     (len, crc)
 }
 
+/// The length a record says it has, if that can be: where the one after it begins.
+pub(crate) fn length(bytes: &[u8]) -> Option<usize> {
+    let len = u32_at(bytes.get(..HEADER)?, 4) as usize;
+    (HEADER..=bytes.len()).contains(&len).then_some(len)
+}
+
 /// Reads the record at the start of `bytes`, which may go on after it.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Record<'_>, &'static str> {
     if bytes.len() < HEADER {

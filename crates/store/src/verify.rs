@@ -93,6 +93,7 @@ pub fn verify(
         secret,
         newest: HashMap::new(),
         needles: Needles::default(),
+        durable: checkpoint::read(dir).map_or((0, 0), |index| (index.segment, index.offset)),
         readable: HashMap::new(),
     };
     let segments = segments(dir)?;
@@ -187,6 +188,8 @@ struct Work<'a> {
     /// Of each key the newest revision, and whether the object exists.
     newest: HashMap<Box<str>, (u64, bool)>,
     needles: Needles,
+    /// Up to this segment and offset everything was durable when the index was written.
+    durable: (u32, u64),
     /// Of each segment, where readable records stand: they are looked at as what they are, and a text in
     /// them may be another object's own.
     readable: HashMap<PathBuf, Vec<Range<usize>>>,
@@ -244,18 +247,46 @@ impl Work<'_> {
                     at = parsed.end;
                 }
                 Found::Nothing => break,
-                Found::Invalid(_) if last && !frame::any_after(bytes, at + 1, start.nonce) => {
+                // Only what was never acknowledged can be torn: nothing follows it, and no index
+                // was written after it.
+                Found::Invalid(_)
+                    if last
+                        && (id, at as u64) >= self.durable
+                        && !frame::any_after(bytes, at + 1, start.nonce) =>
+                {
                     self.report.torn = true;
                     break;
                 }
-                Found::Invalid(why) => {
-                    self.damage(path, at, why);
-                    // What comes after it can still be looked at.
-                    match frame::next_after(bytes, at + 1, start.nonce) {
-                        Some(next) => at = next,
-                        None => break,
+                Found::Invalid(why) => match frame::salvage(bytes, at, start.nonce) {
+                    Some(left) => {
+                        self.report.revision.0 = self.report.revision.0.max(left.last);
+                        let mut told = !left.whole;
+                        if told {
+                            self.damage(path, at, why);
+                        }
+                        for (offset, record) in &left.records {
+                            match record {
+                                Ok(record) => self.record(path, bytes, *offset, record),
+                                Err(why) => {
+                                    told = true;
+                                    self.damage(path, *offset, *why);
+                                }
+                            }
+                        }
+                        if !told {
+                            self.damage(path, at, why);
+                        }
+                        at = left.next;
                     }
-                }
+                    None => {
+                        self.damage(path, at, why);
+                        // What comes after it can still be looked at.
+                        match frame::next_after(bytes, at + 1, start.nonce) {
+                            Some(next) => at = next,
+                            None => break,
+                        }
+                    }
+                },
             }
         }
         at as u64

@@ -276,7 +276,8 @@ impl Work {
             }
             Command::Compact(upto, reply) => {
                 let upto = upto.min(self.revision);
-                if upto > self.compact {
+                // The same again is noted too: the end of a rewritten log is marked by it.
+                if upto >= self.compact {
                     self.compact = upto;
                     let kind = (Kind::Compacted, false, 0);
                     self.frame.push(kind, upto, 0, "", |_| {}, Bytes::new());

@@ -162,6 +162,15 @@ async fn a_damaged_backup_is_refused_with_the_place_and_leaves_nothing() {
     assert_eq!(names.len(), 2, "the store and the backup");
     std::fs::write(&path, &whole).unwrap();
     restore(&path, &target, 0).unwrap();
+    let log = target.join("0000000001.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[500] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let refused = Store::open(small(&target)).err();
+    assert!(
+        matches!(refused, Some(Error::Corrupt { .. })),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -238,6 +247,47 @@ async fn values_left_in_any_file_are_found_and_damage_is_told_with_its_place() {
     assert_eq!(damaged.damage[0].path, log);
     assert!(damaged.damage[0].offset as usize <= middle);
     assert!(damaged.objects >= 49);
+}
+
+#[tokio::test]
+async fn damage_in_the_only_frame_of_a_rewritten_log_is_no_torn_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(small(dir.path())).unwrap();
+    for n in 0..40 {
+        write(&store, &pod(&format!("p{n:02}")), "x").await;
+    }
+    store.shrink().await.unwrap();
+    store.close().await;
+    let logs = std::fs::read_dir(dir.path()).unwrap();
+    let log = logs
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|e| e == "log"))
+        .unwrap();
+    let whole = std::fs::read(&log).unwrap();
+    let place = inspect(dir.path(), &pod("p07"), None).unwrap()[0].offset as usize;
+    let mut bytes = whole.clone();
+    bytes[place + 100] ^= 1;
+    std::fs::write(&log, &bytes).unwrap();
+    let found = verify(dir.path(), None, None).unwrap();
+    assert!(!found.torn);
+    assert_eq!(found.damage.len(), 1, "{:?}", found.damage);
+    assert_eq!(found.damage[0].offset as usize, place);
+    assert_eq!(found.objects, 39, "the others can be read");
+    // Cut short it is damage too: the index says that there was more.
+    std::fs::write(&log, &whole[..whole.len() - 400]).unwrap();
+    let cut = verify(dir.path(), None, None).unwrap();
+    assert!(!cut.damage.is_empty() && !cut.torn);
+    std::fs::write(&log, &whole).unwrap();
+    assert!(verify(dir.path(), None, None).unwrap().damage.is_empty());
+    // Nor is it when the index is lost: opening refuses, and drops nothing.
+    std::fs::write(&log, &bytes).unwrap();
+    std::fs::remove_file(dir.path().join("index")).unwrap();
+    let refused = Store::open(small(dir.path())).err();
+    assert!(
+        matches!(refused, Some(Error::Corrupt { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(std::fs::read(&log).unwrap(), bytes);
 }
 
 #[tokio::test]

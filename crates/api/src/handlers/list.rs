@@ -19,7 +19,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{BufMut, Bytes, BytesMut};
 use consort_object::status::Status;
 use consort_object::{Object, Revision, Selectable, proto};
-use consort_store::{Key, Scan, Store};
+use consort_store::{Filter, Key, Scan, Store};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -132,43 +132,44 @@ pub(crate) fn selected_prefix(
     prefix
 }
 
-/// Choose the objects of a list off the reactor if there is much to look at.
+/// Where a list begins, how long it is at most, and of which revision.
+type Bounds = (Option<Key>, Option<usize>, Option<Revision>);
+
+fn choose(
+    store: &Store,
+    prefix: &str,
+    (after, limit, at): Bounds,
+    selection: &Selection,
+) -> Result<Scan, consort_store::Error> {
+    let mut wanted = |head: &dyn Selectable| selection.matches(head);
+    let filter: Option<Filter<'_>> = if selection.all() {
+        None
+    } else {
+        Some(&mut wanted)
+    };
+    store.scan(prefix, after.as_ref(), limit, at, filter)
+}
+
+/// Choose the objects of a list, off the reactor if there is much to look at.
 pub(crate) async fn scan(
     store: &Store,
     kind: &Kind,
     prefix: &str,
-    (after, limit, at): (Option<Key>, Option<usize>, Option<Revision>),
+    bounds: Bounds,
     selection: &Selection,
 ) -> Result<Scan, consort_store::Error> {
-    let choose = |store: &Store, prefix: &str, selection: &Selection| {
-        let mut filter = |head: &dyn Selectable| selection.matches(head);
-        let filter: Option<consort_store::Filter<'_>> = if selection.looks() {
-            Some(&mut filter)
-        } else {
-            None
-        };
-        store.scan(prefix, after.as_ref(), limit, at, filter)
-    };
     let (group, plural) = &kind.storage;
     let all = store.count(&Key::prefix(group, plural, None));
     let named = !prefix.ends_with('/');
+    // Without a selector only the index is looked at.
     let few = if selection.all() { MANY * 25 } else { MANY };
-    if all <= few || named || (selection.all() && limit.is_some_and(|limit| limit <= few)) {
-        return choose(store, prefix, selection);
+    if all <= few || named || (selection.all() && bounds.1.is_some_and(|limit| limit <= few)) {
+        return choose(store, prefix, bounds, selection);
     }
     let (store, prefix, selection) = (store.clone(), prefix.to_owned(), selection.clone());
-    let after = after.clone();
-    tokio::task::spawn_blocking(move || {
-        let mut filter = |head: &dyn Selectable| selection.matches(head);
-        let filter: Option<consort_store::Filter<'_>> = if selection.looks() {
-            Some(&mut filter)
-        } else {
-            None
-        };
-        store.scan(&prefix, after.as_ref(), limit, at, filter)
-    })
-    .await
-    .map_err(|_| consort_store::Error::Closed)?
+    tokio::task::spawn_blocking(move || choose(&store, &prefix, bounds, &selection))
+        .await
+        .map_err(|_| consort_store::Error::Closed)?
 }
 
 /// Choose one page, consistent at one revision.
