@@ -168,3 +168,73 @@ async fn omitted_stages_and_lower_levels_leave_less() {
     assert!(made[0].get("requestObject").is_none());
     assert!(!made[0].to_string().contains("private"));
 }
+
+#[tokio::test]
+async fn events_are_sent_in_batches_and_again_after_a_failure() {
+    use http_body_util::BodyExt as _;
+    use std::sync::Arc;
+    let dir = tempfile::tempdir().unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let place = listener.local_addr().unwrap();
+    let config = dir.path().join("webhook.kubeconfig");
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: a\n\
+         clusters: [{{name: a, cluster: {{server: 'http://{place}/events'}}}}]\n\
+         contexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n\
+         users: [{{name: a, user: {{token: sesame}}}}]\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let got = Arc::new(parking_lot::Mutex::new(Vec::<Value>::new()));
+    let tries = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (taken, tried) = (got.clone(), tries.clone());
+    let serving = tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let (taken, tried) = (taken.clone(), tried.clone());
+            let service =
+                hyper::service::service_fn(move |asked: http::Request<hyper::body::Incoming>| {
+                    let (taken, tried) = (taken.clone(), tried.clone());
+                    async move {
+                        assert_eq!(asked.uri().path(), "/events");
+                        assert_eq!(asked.headers()["authorization"], "Bearer sesame");
+                        let body = asked.into_body().collect().await?.to_bytes();
+                        let first = tried.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+                        let mut answer =
+                            http::Response::new(http_body_util::Empty::<bytes::Bytes>::new());
+                        if first {
+                            *answer.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+                        } else {
+                            taken.lock().push(serde_json::from_slice(&body).unwrap());
+                        }
+                        Ok::<_, hyper::Error>(answer)
+                    }
+                });
+            let io = hyper_util::rt::TokioIo::new(socket);
+            let serving = hyper::server::conn::http1::Builder::new().serve_connection(io, service);
+            tokio::spawn(serving);
+        }
+    });
+    let rules = "- {level: Metadata, users: [jane], omitStages: [RequestReceived]}\n";
+    let mut options = recording(&dir.path().join("audit.log"), rules);
+    options.log = None;
+    options.webhook = Some(consort_api::audit::WebhookOptions {
+        config,
+        batch: 3,
+        wait: std::time::Duration::from_millis(200),
+    });
+    let server = Server::start_with(|own| own.audit = Some(options)).await;
+    for _ in 0..4 {
+        server.get_as("/version", User::new("jane", ["dev"])).await;
+    }
+    server.api.close().await;
+    serving.abort();
+    let lists = got.lock();
+    let sizes: Vec<usize> = lists
+        .iter()
+        .map(|list| list["items"].as_array().unwrap().len())
+        .collect();
+    assert_eq!(sizes, [3, 1], "none is lost by the first refusal");
+    assert_eq!(lists[0]["kind"], "EventList");
+    assert_eq!(lists[0]["items"][0]["user"]["username"], "jane");
+}
