@@ -7,7 +7,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, ListParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ async fn what_is_used_rises_with_what_is_made_and_falls_with_what_goes() {
     })
     .await;
     maps.create(&create, &map("before")).await.unwrap();
-    let others = maps.list(&Default::default()).await.unwrap().items.len();
+    let others = maps.list(&ListParams::default()).await.unwrap().items.len();
     let hard = json!({"pods": "2", "count/configmaps": (others + 1).to_string(),
         "count/deployments.apps": "5", "count/widgets.example.com": "1"});
     let quota: ResourceQuota =
@@ -41,7 +41,7 @@ async fn what_is_used_rises_with_what_is_made_and_falls_with_what_goes() {
     assert!(full.to_string().contains("exceeded quota: q"), "{full}");
     maps.delete("a", &DeleteParams::default()).await.unwrap();
     eventually("a map that is gone is given back", async || {
-        used(&quotas).await["count/configmaps"] == others.to_string()
+        used(&quotas).await["count/configmaps"] == json!(others.to_string())
     })
     .await;
     maps.create(&create, &map("b")).await.unwrap();
@@ -60,7 +60,10 @@ async fn what_is_used_rises_with_what_is_made_and_falls_with_what_goes() {
         now["pods"] == "2" && now["count/deployments.apps"] == "1"
     })
     .await;
-    assert_eq!(pods.list(&Default::default()).await.unwrap().items.len(), 2);
+    assert_eq!(
+        pods.list(&ListParams::default()).await.unwrap().items.len(),
+        2
+    );
     deployments
         .delete("web", &DeleteParams::foreground())
         .await

@@ -130,7 +130,7 @@ pub(super) fn evaluate(limits: &Limits, pod: &Value) -> Verdict {
     hold(true, host_ports);
     hold(minor >= 34, host_probes);
     hold(true, privileged);
-    hold(!(restricted && minor >= 35) && !own_users, proc_mount);
+    hold(!own_users && (!restricted || minor < 35), proc_mount);
     hold(true, se_linux);
     hold(!(restricted && minor >= 19), seccomp_baseline);
     hold(true, sysctls);

@@ -106,8 +106,7 @@ pub(super) fn check(
     }
     let pod = is(request.kind, "pods");
     let part: &[&str] = match request.subresource {
-        "" if pod => &[],
-        "ephemeralcontainers" | "resize" if pod => &[],
+        "" | "ephemeralcontainers" | "resize" if pod => &[],
         "" => match template_path(&request.kind.group, &request.kind.plural) {
             Some(path) => path,
             None => return Ok(()),
