@@ -34,6 +34,7 @@ fn entries(object: &Value) -> Vec<(String, Value)> {
         .collect()
 }
 
+#[allow(clippy::needless_pass_by_value)] // reads better at its calls
 fn named(kind: &str, version: &str, name: &str, rest: Value) -> Value {
     let mut object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}});
     for (key, value) in rest.as_object().unwrap() {

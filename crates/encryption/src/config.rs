@@ -194,11 +194,12 @@ fn provider(one: OneOf, plugins: &mut Vec<Arc<Kms>>) -> Result<Vec<Arc<dyn Provi
         });
     }
     match one.kms {
-        Some(options) => kms(options, plugins).map(|made| vec![made as _]),
+        Some(options) => kms(&options, plugins).map(|made| vec![made as _]),
         None => Ok(Vec::new()),
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // the keys end with their use
 fn all(
     field: &'static str,
     keys: Keys,
@@ -241,7 +242,7 @@ fn all(
 }
 
 /// A plug-in that stands in several rules is one plug-in.
-fn kms(options: KmsOptions, plugins: &mut Vec<Arc<Kms>>) -> Result<Arc<Kms>, Refused> {
+fn kms(options: &KmsOptions, plugins: &mut Vec<Arc<Kms>>) -> Result<Arc<Kms>, Refused> {
     if options.api_version != "v2" {
         return Err((
             ".kms.apiVersion",

@@ -53,6 +53,7 @@ pub struct Encryption {
 
 impl Encryption {
     /// Secrets sealed with this installation's own keys.
+    #[allow(clippy::needless_pass_by_value)] // the keys end with their use
     pub fn local(keys: LocalKeys) -> Self {
         Self {
             rules: Arc::default(),
@@ -70,6 +71,7 @@ impl Encryption {
     /// # Errors
     ///
     /// [`Error::Config`] with the field, [`Error::Io`].
+    #[allow(clippy::needless_pass_by_value)] // the keys end with their use
     pub fn configured(path: &Path, keys: LocalKeys) -> Result<Self, Error> {
         Ok(Self {
             rules: Arc::new(config::read(path)?),

@@ -33,7 +33,7 @@ pub(crate) trait Provider: Send + Sync {
 pub(crate) struct Identity;
 
 impl Provider for Identity {
-    fn prefix(&self) -> &str {
+    fn prefix(&self) -> &'static str {
         ""
     }
 

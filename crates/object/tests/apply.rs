@@ -1,5 +1,7 @@
 //! Server-side apply from outside: who owns what, what merges how, what is refused in which words.
 
+#![allow(clippy::needless_pass_by_value)] // values made at the call
+
 mod arbitrary;
 
 use arbitrary::Random;
@@ -577,9 +579,9 @@ fn applicable(shape: Shape<'_>, value: &mut Value) {
         Value::Array(_) => {
             let node = shape.node(value);
             let Value::Array(items) = value else { return };
-            items
-                .iter_mut()
-                .for_each(|item| applicable(shape.item(), item));
+            for item in items.iter_mut() {
+                applicable(shape.item(), item);
+            }
             items.retain(|item| !is_empty(item));
             let mut seen = Vec::new();
             items.retain(|item| {

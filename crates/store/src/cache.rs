@@ -102,6 +102,7 @@ impl Cache {
 impl Inner {
     /// Takes one step towards more room: the inner option is what has to drop its value. `None` when
     /// nothing is left.
+    #[allow(clippy::option_option)] // two questions: is anything left, and has it a value to drop
     fn evict(&mut self, small: usize) -> Option<Option<Arc<Version>>> {
         if self.small.bytes > small || self.main.queue.is_empty() {
             let (version, cost) = self.small.pop()?;

@@ -373,7 +373,8 @@ impl Work<'_> {
             };
             let open = self.readable.remove(&path).unwrap_or_default();
             let mut at = 0;
-            for range in open.into_iter().chain([bytes.len()..bytes.len()]) {
+            let end = std::iter::once(bytes.len()..bytes.len());
+            for range in open.into_iter().chain(end) {
                 let start = range.start.min(bytes.len()).max(at);
                 for (offset, key) in self.needles.find(&bytes[at..start]) {
                     self.report.leaks.push(Damage {

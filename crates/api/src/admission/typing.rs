@@ -123,7 +123,9 @@ fn kinds<'r>(registry: &'r Registry, policy: &Value) -> Vec<&'r Kind> {
                         continue;
                     };
                     if found.len() < MOST_KINDS
-                        && !found.iter().any(|one| std::ptr::eq(*one, &**kind))
+                        && !found
+                            .iter()
+                            .any(|one| std::ptr::eq(*one, Arc::as_ptr(kind)))
                     {
                         found.push(kind);
                     }

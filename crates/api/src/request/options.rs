@@ -43,6 +43,7 @@ impl WriteOptions {
         Self::parse(query).map_err(|error| invalid(kind, error))
     }
 
+    #[allow(clippy::result_large_err)] // refused requests are rare
     fn parse(query: &Query) -> Result<Self, FieldError> {
         let field_validation = match query.text("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,

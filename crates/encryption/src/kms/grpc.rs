@@ -26,10 +26,11 @@ pub(crate) async fn call(
 }
 
 async fn connect(socket: &str) -> std::io::Result<UnixStream> {
+    use std::os::linux::net::SocketAddrExt as _;
+
     let Some(name) = socket.strip_prefix('@') else {
         return UnixStream::connect(socket).await;
     };
-    use std::os::linux::net::SocketAddrExt as _;
     let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
     let stream = std::os::unix::net::UnixStream::connect_addr(&address)?;
     stream.set_nonblocking(true)?;

@@ -53,7 +53,9 @@ impl Encrypted {
         fields(bytes, |tag, field| {
             match tag {
                 1 => encrypted.ciphertext = field.bytes()?.to_vec(),
-                2 => encrypted.key_id = std::str::from_utf8(field.bytes()?).ok()?.to_owned(),
+                2 => std::str::from_utf8(field.bytes()?)
+                    .ok()?
+                    .clone_into(&mut encrypted.key_id),
                 3 => {
                     let (key, value) = pair(field.bytes()?)?;
                     encrypted.annotations.push((key.to_owned(), value.to_vec()));

@@ -159,7 +159,8 @@ pub(crate) async fn prepare_volumes(
             .map_err(|error| error.to_string())?
             .map_err(|error| format!("preparing volumes: {error}"))
     };
-    prepared.get_or_try_init(prepare).await.map(|()| ())
+    prepared.get_or_try_init(prepare).await?;
+    Ok(())
 }
 
 fn host_ports(spec: &PodSpec) -> Result<Vec<HostPort>, String> {

@@ -334,6 +334,7 @@ impl Start {
         )))
     }
 
+    #[allow(clippy::result_large_err)] // made once for a container that does not start
     fn mounts(
         &self,
         variables: &[(String, String)],

@@ -68,7 +68,7 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn push(&mut self, at: Element<'a>, child: Found<'a>) {
+    fn push(&mut self, at: &Element<'a>, child: Found<'a>) {
         for (own, marks) in [
             (&mut self.removed, child.removed),
             (&mut self.modified, child.modified),
@@ -175,7 +175,7 @@ fn map<'a>(shape: Shape<'a>, one: &'a Value, other: &'a Value, typed: Typed) -> 
         match right.get(name).or_else(implied) {
             Some(now) if now == value => {}
             Some(now) => {
-                found.push(Element::field(name), walk(inner(name), value, now, typed));
+                found.push(&Element::field(name), walk(inner(name), value, now, typed));
             }
             None => {
                 let gone = whole(inner(name), value, Typed(true));
@@ -190,7 +190,7 @@ fn map<'a>(shape: Shape<'a>, one: &'a Value, other: &'a Value, typed: Typed) -> 
         match shape.implied(name) {
             Some(before) => {
                 found.push(
-                    Element::field(name),
+                    &Element::field(name),
                     walk(inner(name), before, value, typed),
                 );
             }
@@ -267,7 +267,7 @@ fn list<'a>(
                 }
             }
         };
-        found.push(at, child);
+        found.push(&at, child);
     }
     found
 }

@@ -114,7 +114,7 @@ impl<'a> Entry<'a> {
         self.time
             .as_deref()
             .and_then(|time| time::parse(time).ok())
-            .map_or(0, |time| time.as_second())
+            .map_or(0, jiff::Timestamp::as_second)
     }
 }
 

@@ -67,8 +67,12 @@ fn walk(shape: Shape<'_>, value: &Value, fields: &FieldSet<'_>, keep: bool) -> V
                 Value::Array(out)
             }
         }
-        (Node::Leaf, Value::Object(_) | Value::Array(_)) if !keep => Value::Null,
-        (Node::Map | Node::Set | Node::ListMap(_), _) if !keep => Value::Null,
+        (Node::Leaf, Value::Object(_) | Value::Array(_))
+        | (Node::Map | Node::Set | Node::ListMap(_), _)
+            if !keep =>
+        {
+            Value::Null
+        }
         _ => value.clone(),
     }
 }

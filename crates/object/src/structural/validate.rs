@@ -601,6 +601,7 @@ fn same(left: &Value, right: &Value) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value)] // values made at the call
 mod tests {
     use super::*;
     use serde_json::json;

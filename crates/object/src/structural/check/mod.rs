@@ -190,6 +190,7 @@ fn under(mut error: FieldError, base: &str) -> FieldError {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value)] // values made at the call
 mod tests {
     use super::*;
     use serde_json::json;
