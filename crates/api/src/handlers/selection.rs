@@ -99,11 +99,6 @@ impl Selection {
                 .is_none_or(|fields| fields.matches(head))
     }
 
-    /// Does every object have to be looked at?
-    pub(crate) fn looks(&self) -> bool {
-        !self.all() || self.custom.is_some()
-    }
-
     /// Was there an object that is shown in another form than it is stored in?
     pub(crate) fn found_stale(&self) -> bool {
         self.stale.load(Ordering::Relaxed)
