@@ -142,10 +142,10 @@ fn choose(
     selection: &Selection,
 ) -> Result<Scan, consort_store::Error> {
     let mut wanted = |head: &dyn Selectable| selection.matches(head);
-    let filter: Option<Filter<'_>> = if selection.all() {
-        None
-    } else {
+    let filter: Option<Filter<'_>> = if selection.looks() {
         Some(&mut wanted)
+    } else {
+        None
     };
     store.scan(prefix, after.as_ref(), limit, at, filter)
 }

@@ -99,6 +99,11 @@ impl Selection {
                 .is_none_or(|fields| fields.matches(head))
     }
 
+    /// Does every object have to be looked at? Of a custom kind, for the form it is stored in.
+    pub(crate) fn looks(&self) -> bool {
+        !self.all() || self.custom.is_some()
+    }
+
     /// Was there an object that is shown in another form than it is stored in?
     pub(crate) fn found_stale(&self) -> bool {
         self.stale.load(Ordering::Relaxed)
