@@ -76,6 +76,7 @@ async fn limit_ranges_fill_in_what_is_left_open_and_bound_the_rest() {
         plain["spec"]["containers"][0]["resources"],
         json!({"requests": {"memory": "1Gi"}, "limits": {"memory": "1Gi"}})
     );
+    assert_eq!(plain["status"]["qosClass"], "Burstable");
     assert_eq!(
         plain["metadata"]["annotations"]["kubernetes.io/limit-ranger"],
         "LimitRanger plugin set: memory request for container main; memory limit for container main"

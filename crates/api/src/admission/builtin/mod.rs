@@ -26,11 +26,12 @@ pub(crate) use quota::{Turns, commit, try_out};
 
 use super::{Notes, Operation, Request};
 use crate::api::Inner;
+use crate::defaults;
 use crate::error::{Failure, Outcome, internal};
 use crate::handlers::read;
 use crate::identity::User;
 use crate::kind::Kind;
-use crate::values::name;
+use crate::values::{ensure, name, set};
 use consort_object::Object;
 use consort_object::status::Status;
 use consort_store::Key;
@@ -51,6 +52,9 @@ pub(crate) async fn create(
         tolerations::fill_in(value);
         priority::give(inner, value)?;
         limit_ranger::fill_in(inner, value)?;
+        // What was filled in, here or by a webhook, may be what its class depends on.
+        let class = defaults::qos_class(value);
+        set(ensure(value, "status"), "qosClass", class);
     }
     if is(kind, "persistentvolumeclaims") {
         storage_class::fill_in(inner, value)?;
