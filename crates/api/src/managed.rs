@@ -260,6 +260,17 @@ pub(crate) fn put(object: &mut Value, list: Option<Value>) {
     }
 }
 
+/// Admission may change managed fields too, but not into what cannot be read: those before it come back, and the
+/// client is told.
+pub(crate) fn restore(value: &mut Value, before: impl FnOnce(&mut Value)) -> Option<String> {
+    let list = value["metadata"].get("managedFields");
+    let why = apply::ManagedFields::parse(list).err()?;
+    before(value);
+    Some(format!(
+        ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission controller; please fix your requests: {why}"
+    ))
+}
+
 /// A write that changes nothing but times changes nothing: the times stay.
 pub(crate) fn keep_times(new: &mut Value, old: &Value) {
     let (Some(list), Some(before)) = (

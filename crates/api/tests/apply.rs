@@ -1,5 +1,5 @@
 //! Server-side apply and managed fields over HTTP, in process.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::needless_pass_by_value)] // literals are made where they are passed
 
 mod support;
 
@@ -529,4 +529,137 @@ async fn one_stored_object_is_owned_in_the_version_each_manager_speaks() {
         conflict.json()["message"],
         "Apply failed with 1 conflict: conflict with \"new\" using events.k8s.io/v1: .note"
     );
+}
+
+#[tokio::test]
+async fn custom_resources_merge_by_their_schema_and_in_each_version() {
+    let server = Server::start().await;
+    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "size": {"type": "integer"},
+        "mode": {"type": "string", "default": "fast"},
+        "parts": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+            "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}, "value": {"type": "string"}}}},
+        "tags": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+        "whole": {"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": {"type": "string"}},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}},
+        "status": {"type": "object", "properties": {"ready": {"type": "boolean"}}}}}});
+    let version = |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage, "schema": schema, "subresources": {"status": {}}});
+    let definition = json!({"metadata": {"name": "things.example.test"}, "spec": {"group": "example.test", "scope": "Namespaced",
+        "names": {"plural": "things", "kind": "Thing"}, "versions": [version("v1", true), version("v2", false)]}});
+    let made = server
+        .post(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            &definition,
+        )
+        .await;
+    assert_eq!(made.code, 201, "{}", made.json());
+    let base = "/apis/example.test/v1/namespaces/default/things";
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while server.get(base).await.code != 200 {
+        assert!(std::time::Instant::now() < deadline, "never served");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let path = format!("{base}/a");
+    let thing = |version: &str, spec: Value| {
+        named(
+            "Thing",
+            &format!("example.test/{version}"),
+            "a",
+            json!({"spec": spec}),
+        )
+    };
+    let first = thing(
+        "v1",
+        json!({"size": 1, "parts": [{"name": "x", "value": "1"}], "tags": ["t"], "whole": {"k": "v"}, "free": {"f": {"g": 1}}}),
+    );
+    let made = apply(&server, &path, "fieldManager=a", &first).await;
+    assert_eq!(made.code, 201, "{}", made.json());
+    assert_eq!(
+        entries(&made.json()),
+        [(
+            "a Apply".to_owned(),
+            json!({"f:spec": {"f:free": {"f:f": {".": {}, "f:g": {}}},
+            "f:parts": {"k:{\"name\":\"x\"}": {".": {}, "f:name": {}, "f:value": {}}},
+            "f:size": {}, "f:tags": {"v:\"t\"": {}}, "f:whole": {}}})
+        )],
+        "a default belongs to nobody"
+    );
+    // Another manager speaks another version.
+    let other = format!("/apis/example.test/v2/namespaces/default/things/a");
+    let merged = apply(
+        &server,
+        &other,
+        "fieldManager=b",
+        &thing("v2", json!({"parts": [{"name": "y"}], "tags": ["u"]})),
+    )
+    .await;
+    assert_eq!(merged.code, 200, "{}", merged.json());
+    let merged = merged.json();
+    assert_eq!(
+        merged["spec"]["parts"],
+        json!([{"name": "x", "value": "1"}, {"name": "y"}])
+    );
+    assert_eq!(
+        (&merged["spec"]["tags"], &merged["spec"]["mode"]),
+        (&json!(["t", "u"]), &json!("fast"))
+    );
+    let refused = apply(
+        &server,
+        &other,
+        "fieldManager=b",
+        &thing("v2", json!({"size": 2, "whole": {"l": "v"}})),
+    )
+    .await;
+    assert_eq!(
+        refused.json()["message"],
+        "Apply failed with 2 conflicts: conflicts with \"a\":\n- .spec.size\n- .spec.whole"
+    );
+    let unknown = apply(
+        &server,
+        &path,
+        "fieldManager=a",
+        &thing("v1", json!({"nonsense": 1})),
+    )
+    .await;
+    assert_eq!(unknown.code, 500);
+    assert!(
+        unknown.json()["message"]
+            .as_str()
+            .unwrap()
+            .ends_with(".spec.nonsense: field not declared in schema")
+    );
+    let less = apply(
+        &server,
+        &path,
+        "fieldManager=a",
+        &thing("v1", json!({"size": 1})),
+    )
+    .await
+    .json();
+    assert_eq!(
+        less["spec"],
+        json!({"size": 1, "mode": "fast", "parts": [{"name": "y"}], "tags": ["u"]})
+    );
+    let status = apply(
+        &server,
+        &format!("{path}/status"),
+        "fieldManager=c",
+        &named(
+            "Thing",
+            "example.test/v1",
+            "a",
+            json!({"spec": {"size": 9}, "status": {"ready": true}}),
+        ),
+    )
+    .await
+    .json();
+    assert_eq!(
+        (&status["spec"]["size"], &status["status"]["ready"]),
+        (&json!(1), &json!(true))
+    );
+    let (_, fields) = entries(&status)
+        .into_iter()
+        .find(|(title, _)| title == "c Apply status")
+        .unwrap();
+    assert_eq!(fields, json!({"f:status": {"f:ready": {}}}));
 }

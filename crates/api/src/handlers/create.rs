@@ -107,6 +107,12 @@ impl Change<'_> {
             admission::create(inner, user, kind, &mut value).await?;
         }
         let mut warnings = notes.warnings;
+        if notes.changed {
+            warnings.extend(managed::restore(&mut value, |value| {
+                managed::put(value, None);
+                self.owners().note(value, None, None);
+            }));
+        }
         check(kind, &value)?;
         warnings.extend(strategy.warnings(&value));
         let notes = admission::validate(&request, Some(&value), None).await?;

@@ -284,7 +284,13 @@ impl<'a> Change<'a> {
             let revision = write::claimed_revision(&new).to_owned();
             self.preconditions(&new, &old, &revision, current.revision.0)?;
             self.merge(&mut new, &old, listed);
-            warnings.extend(self.mutate(&mut new, &old).await?.warnings);
+            let notes = self.mutate(&mut new, &old).await?;
+            warnings.extend(notes.warnings);
+            if notes.changed {
+                warnings.extend(managed::restore(&mut new, |new| {
+                    managed::put(new, old["metadata"].get("managedFields").cloned());
+                }));
+            }
             self.prepare(&mut new, &old)?;
             managed::keep_times(&mut new, &old);
             if well_stored

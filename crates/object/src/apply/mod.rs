@@ -18,6 +18,7 @@ mod last_applied;
 mod managed;
 mod merge;
 mod owners;
+mod prune;
 mod reconcile;
 mod remove;
 mod scale;
