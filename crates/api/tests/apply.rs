@@ -585,10 +585,10 @@ async fn custom_resources_merge_by_their_schema_and_in_each_version() {
         "a default belongs to nobody"
     );
     // Another manager speaks another version.
-    let other = format!("/apis/example.test/v2/namespaces/default/things/a");
+    let other = "/apis/example.test/v2/namespaces/default/things/a";
     let merged = apply(
         &server,
-        &other,
+        other,
         "fieldManager=b",
         &thing("v2", json!({"parts": [{"name": "y"}], "tags": ["u"]})),
     )
@@ -605,7 +605,7 @@ async fn custom_resources_merge_by_their_schema_and_in_each_version() {
     );
     let refused = apply(
         &server,
-        &other,
+        other,
         "fieldManager=b",
         &thing("v2", json!({"size": 2, "whole": {"l": "v"}})),
     )
