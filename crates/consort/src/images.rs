@@ -7,22 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use bytes::Bytes;
 use consort_image::{ErrorKind, Image, Images, Options, Reference, Registries};
 use consort_node::ImageUsers;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinSet;
+use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Failure, Kind, Result, chain};
+use crate::admin;
+use crate::error::{Failure, Kind, Result};
 use crate::server::{images_dir, runtime_dir};
-
-/// A request is a few names; an answer lists the images of one machine.
-const LARGEST: usize = 64 << 20;
 
 /// What is to be done.
 #[derive(Debug, Serialize, Deserialize)]
@@ -154,114 +147,35 @@ fn socket(data_dir: &Path) -> PathBuf {
     data_dir.join("images.sock")
 }
 
-/// Opens the socket requests come in by. One that an earlier run left is replaced: the caller
-/// holds the data directory's lock.
+/// Opens the socket requests come in by. The caller holds the data directory's lock.
 pub(crate) fn listen(data_dir: &Path) -> std::io::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = socket(data_dir);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    // The data directory itself is closed to others.
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    admin::listen(&socket(data_dir))
 }
 
 /// Answers requests until `shutdown`.
 pub(crate) async fn serve(listener: UnixListener, images: Images, shutdown: CancellationToken) {
-    let mut connections = JoinSet::new();
-    loop {
-        let stream = tokio::select! {
-            () = shutdown.cancelled() => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "accepting on the image socket");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-        };
+    let answer = move |request: Request| {
         let images = images.clone();
-        connections.spawn(async move {
-            let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
-                let images = images.clone();
-                async move { Ok::<_, std::convert::Infallible>(answer(&images, request).await) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new();
-            if let Err(error) = connection
-                .serve_connection(TokioIo::new(stream), service)
-                .await
-            {
-                tracing::debug!(%error, "an image request broke off");
+        async move {
+            match perform(&images, request).await {
+                Ok(entries) => Answer::Done(entries),
+                Err(error) => Answer::Failed {
+                    message: format!("{error:#}"),
+                    hint: hint(&error),
+                },
             }
-        });
-    }
-    connections.shutdown().await;
-}
-
-async fn answer(images: &Images, request: http::Request<Incoming>) -> http::Response<Full<Bytes>> {
-    let done = async {
-        let body = Limited::new(request.into_body(), LARGEST).collect().await;
-        let body = body
-            .map_err(|error| anyhow::anyhow!("reading the request: {error}"))?
-            .to_bytes();
-        let request = serde_json::from_slice(&body).context("reading the request")?;
-        perform(images, request).await
+        }
     };
-    let answer = match done.await {
-        Ok(entries) => Answer::Done(entries),
-        Err(error) => Answer::Failed {
-            message: format!("{error:#}"),
-            hint: hint(&error),
-        },
-    };
-    let body = serde_json::to_vec(&answer).unwrap_or_default();
-    http::Response::new(Full::new(body.into()))
+    admin::serve(listener, answer, shutdown).await;
 }
 
 /// Asks the server that runs on the data directory.
 pub(crate) async fn ask(data_dir: &Path, request: &Request) -> Result<Vec<Entry>> {
-    let path = socket(data_dir);
-    let unreachable = |error: &dyn std::error::Error| {
-        Failure::new(
-            Kind::Unreachable,
-            format!("asking the server at {}: {}", path.display(), chain(error)),
-        )
-    };
-    let stream = UnixStream::connect(&path)
-        .await
-        .map_err(|e| unreachable(&e))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|e| unreachable(&e))?;
-    let body = serde_json::to_vec(request).map_err(anyhow::Error::from)?;
-    let request = http::Request::post("/")
-        .header(http::header::HOST, "consort")
-        .body(Full::new(Bytes::from(body)))
-        .map_err(anyhow::Error::from)?;
-    let exchange = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|e| unreachable(&e))?;
-        let body = Limited::new(response.into_body(), LARGEST).collect().await;
-        let body = body
-            .map_err(|error| anyhow::anyhow!("reading the answer: {error}"))?
-            .to_bytes();
-        match serde_json::from_slice(&body).map_err(anyhow::Error::from)? {
-            Answer::Done(entries) => Ok(entries),
-            Answer::Failed { message, hint } => {
-                let failure = Failure::new(Kind::Failed, message);
-                Err(hint.into_iter().fold(failure, Failure::hint))
-            }
+    match admin::ask(&socket(data_dir), request).await? {
+        Answer::Done(entries) => Ok(entries),
+        Answer::Failed { message, hint } => {
+            let failure = Failure::new(Kind::Failed, message);
+            Err(hint.into_iter().fold(failure, Failure::hint))
         }
-    };
-    tokio::select! {
-        result = exchange => result,
-        _ = connection => Err(Failure::new(Kind::Unreachable, "the server closed the connection")),
     }
 }
