@@ -10,6 +10,7 @@ use super::schema::{Additional, Checks, Structural, Type};
 use crate::field_error::FieldError;
 use crate::text::go_quote;
 use serde_json::Value;
+use std::cmp::Ordering;
 
 /// Check a new object. `base` stands before the fields in the errors: `status`, when only that is checked.
 pub fn create(value: &Value, schema: &Structural, base: &str) -> Vec<FieldError> {
@@ -408,42 +409,33 @@ impl Run<'_> {
                     .push(FieldError::invalid(field, value.clone(), text));
             }
         }
-        if let Some(most) = checks.maximum {
-            if !in_range(&limit(most)) {
-                tell(self, "Maximum boundary");
+        let (most, fewest) = (checks.maximum, checks.minimum);
+        let bounds = [
+            (
+                most,
+                checks.exclusive_maximum,
+                "Maximum boundary",
+                Ordering::Greater,
+                "less than",
+            ),
+            (
+                fewest,
+                checks.exclusive_minimum,
+                "Minimum boundary",
+                Ordering::Less,
+                "greater than",
+            ),
+        ];
+        for (bound, exclusive, name, beyond, words) in bounds {
+            let Some(bound) = bound else { continue };
+            if !in_range(&limit(bound)) {
+                tell(self, name);
             }
-            let exclusive = checks.exclusive_maximum;
-            let order = compare(value, most);
-            if order.is_gt() || (exclusive && order.is_eq()) {
-                let words = if exclusive {
-                    "less than"
-                } else {
-                    "less than or equal to"
-                };
-                self.invalid(
-                    at,
-                    value.clone(),
-                    &format!("should be {words} {}", limit(most)),
-                );
-            }
-        }
-        if let Some(fewest) = checks.minimum {
-            if !in_range(&limit(fewest)) {
-                tell(self, "Minimum boundary");
-            }
-            let exclusive = checks.exclusive_minimum;
-            let order = compare(value, fewest);
-            if order.is_lt() || (exclusive && order.is_eq()) {
-                let words = if exclusive {
-                    "greater than"
-                } else {
-                    "greater than or equal to"
-                };
-                self.invalid(
-                    at,
-                    value.clone(),
-                    &format!("should be {words} {}", limit(fewest)),
-                );
+            let order = compare(value, bound);
+            if order == beyond || (exclusive && order.is_eq()) {
+                let or_equal = if exclusive { "" } else { " or equal to" };
+                let text = format!("should be {words}{or_equal} {}", limit(bound));
+                self.invalid(at, value.clone(), &text);
             }
         }
     }
