@@ -161,9 +161,9 @@ pub(crate) async fn scan(
     let (group, plural) = &kind.storage;
     let all = store.count(&Key::prefix(group, plural, None));
     let named = !prefix.ends_with('/');
-    // Without a selector only the index is looked at.
-    let few = if selection.all() { MANY * 25 } else { MANY };
-    if all <= few || named || (selection.all() && bounds.1.is_some_and(|limit| limit <= few)) {
+    // Where no object is looked at only the index is.
+    let few = if selection.looks() { MANY } else { MANY * 25 };
+    if all <= few || named || (!selection.looks() && bounds.1.is_some_and(|limit| limit <= few)) {
         return choose(store, prefix, bounds, selection);
     }
     let (store, prefix, selection) = (store.clone(), prefix.to_owned(), selection.clone());
