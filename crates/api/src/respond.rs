@@ -115,7 +115,10 @@ pub(crate) fn show(kind: &Kind, stored: Value) -> Value {
 /// Answer with a status in the encoding the client accepts, or JSON if it accepts none.
 pub(crate) fn status(status: &Status, encoding: Encoding) -> Response<Body> {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let json = Bytes::from(status.to_json());
+    // With the line feed that Go's encoder ends documents with: clients' own tests compare it.
+    let mut json = status.to_json();
+    json.push(b'\n');
+    let json = Bytes::from(json);
     let (encoding, encoded) = match encoding::encode(json.clone(), encoding) {
         Ok(encoded) => (encoding, encoded),
         Err(_) => (Encoding::Json, json),

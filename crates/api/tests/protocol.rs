@@ -129,6 +129,7 @@ async fn failures_have_the_code_reason_and_words_clients_know() {
             .ask(request(method.clone(), path, "application/json", text))
             .await;
         let status = answer.json();
+        assert!(answer.bytes.ends_with(b"}\n"), "as Go's encoder ends it");
         assert_eq!(answer.code.as_u16(), code, "{method} {path}: {status}");
         assert_eq!(status["reason"], reason, "{method} {path}");
         let message = status["message"].as_str().unwrap();
