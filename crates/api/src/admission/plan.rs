@@ -155,6 +155,7 @@ impl Admission {
         let (store, stop) = (inner.store.clone(), inner.stop.clone());
         let this = &inner.admission;
         loop {
+            typing::check_all(&inner).await;
             let Ok(mut watch) = store.watch(&format!("/{GROUP}/"), after) else {
                 match this.load(&store) {
                     Ok(loaded) => (parts, after) = loaded,

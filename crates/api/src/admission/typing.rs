@@ -13,6 +13,7 @@ use crate::values::{ensure, int, items, name, set};
 use consort_cel::{Decl, Type};
 use consort_object::openapi;
 use consort_object::schema::{Gvk, Schema};
+use consort_store::Key;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -21,6 +22,28 @@ const MOST_KINDS: usize = 10;
 
 /// Who writes these statuses.
 const MANAGER: &str = "consort";
+
+/// Bring the statuses of all validating policies up to their specifications: what was written before a stop
+/// or while this looked away has no event any more.
+pub(super) async fn check_all(inner: &Arc<Inner>) {
+    let prefix = Key::prefix(
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicies",
+        None,
+    );
+    let page = match inner.store.range(&prefix, None, None, None, |_| true) {
+        Ok(page) => page,
+        Err(error) => {
+            tracing::error!(%error, "reading validating policies");
+            return;
+        }
+    };
+    for policy in page.objects {
+        if let Ok(policy) = policy.value() {
+            check(inner, &policy).await;
+        }
+    }
+}
 
 /// Bring the status of a validating policy up to its specification.
 pub(super) async fn check(inner: &Arc<Inner>, policy: &Value) {
