@@ -1,0 +1,1 @@
+//! Terraform configurations, modules, providers and state, planned and applied.
