@@ -1,1 +1,3 @@
 //! Terraform configurations, modules, providers and state, planned and applied.
+
+pub mod address;
