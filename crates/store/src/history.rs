@@ -6,11 +6,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use crate::Key;
 use crate::key::bucket_of;
 use crate::version::Version;
 
@@ -28,8 +29,15 @@ pub(crate) struct Bucket {
     name: Box<str>,
     kept: RwLock<Kept>,
     changed: watch::Sender<u64>,
-    /// Number of objects that exist now.
-    live: AtomicUsize,
+    /// Numbers of objects that exist now.
+    live: RwLock<Live>,
+}
+
+#[derive(Default)]
+struct Live {
+    all: usize,
+    /// Of those in namespaces, by namespace.
+    namespaces: HashMap<Box<str>, usize>,
 }
 
 #[derive(Default)]
@@ -60,7 +68,7 @@ impl History {
                 name: name.into(),
                 kept: RwLock::default(),
                 changed: watch::Sender::new(0),
-                live: AtomicUsize::new(0),
+                live: RwLock::default(),
             })
         });
         Arc::clone(bucket)
@@ -127,12 +135,41 @@ impl History {
 }
 
 impl Bucket {
-    pub(crate) fn live(&self) -> usize {
-        self.live.load(Ordering::Relaxed)
+    /// Number of objects that exist now, in all or in one namespace.
+    pub(crate) fn live(&self, namespace: Option<&str>) -> usize {
+        let live = self.live.read();
+        match namespace {
+            Some(namespace) => live.namespaces.get(namespace).copied().unwrap_or(0),
+            None => live.all,
+        }
     }
 
-    pub(crate) fn add_live(&self, count: isize) {
-        self.live.fetch_add(count as usize, Ordering::Relaxed);
+    /// Counts an object that came to exist.
+    pub(crate) fn appeared(&self, key: &Key) {
+        let mut live = self.live.write();
+        live.all += 1;
+        if let Some(namespace) = key.namespace() {
+            match live.namespaces.get_mut(namespace) {
+                Some(count) => *count += 1,
+                None => {
+                    live.namespaces.insert(namespace.into(), 1);
+                }
+            }
+        }
+    }
+
+    /// Counts an object that was deleted.
+    pub(crate) fn disappeared(&self, key: &Key) {
+        let mut live = self.live.write();
+        live.all = live.all.saturating_sub(1);
+        if let Some(namespace) = key.namespace()
+            && let Some(count) = live.namespaces.get_mut(namespace)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                live.namespaces.remove(namespace);
+            }
+        }
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {

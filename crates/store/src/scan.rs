@@ -21,8 +21,8 @@ pub struct Scan {
     pub revision: Revision,
     /// When there may be more: the key to go on after, at the same revision.
     pub next: Option<Key>,
-    /// With `next`: how many objects under the prefix follow, whatever the filter says. `None` when
-    /// they are more than ten thousand.
+    /// With `next`: how many objects under the prefix follow, whatever the filter says, where that is
+    /// known without counting them ([`Store::following`](crate::Store::following) counts).
     pub remaining: Option<usize>,
 }
 

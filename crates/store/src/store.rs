@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backup::{self, Backup};
 use crate::cache::Cache;
-use crate::history::History;
+use crate::history::{Bucket, History};
 use crate::keeper::{Keeper, Order};
 use crate::key::bucket_of;
 use crate::lock::Lock;
@@ -322,8 +322,11 @@ impl Store {
                 .map(|at| scan.object(at))
                 .collect::<Result<_, _>>()?,
             revision: scan.revision,
+            remaining: match (&scan.next, scan.remaining) {
+                (Some(next), None) => self.following(prefix, next, scan.revision)?,
+                (_, remaining) => remaining,
+            },
             next: scan.next,
-            remaining: scan.remaining,
         })
     }
 
@@ -349,17 +352,22 @@ impl Store {
         let mut chosen: Vec<Arc<Version>> = Vec::new();
         let mut more = None;
         let mut passed_over = None;
-        let mut rest = visible(&state.index, prefix, after, revision.0);
-        while let Some(version) = rest.next() {
+        let mut looked_at = 0;
+        for version in visible(&state.index, prefix, after, revision.0) {
             if chosen.len() >= limit {
-                let following = 1 + rest.take(COUNTED).count();
-                let remaining = (following <= COUNTED).then_some(following);
+                // Of a first page, and of the present, the number is known without counting.
+                let first = after.is_none() && revision.0 == state.revision;
+                let remaining = first
+                    .then(|| self.known(prefix))
+                    .flatten()
+                    .map(|all| all.saturating_sub(looked_at));
                 let last = passed_over
                     .or_else(|| chosen.last().map(|version| version.key.clone()))
                     .or_else(|| after.cloned());
                 more = last.map(|next| (next, remaining));
                 break;
             }
+            looked_at += 1;
             let wanted = match &mut filter {
                 Some(filter) => version.selected(source, filter)?,
                 None => true,
@@ -385,18 +393,44 @@ impl Store {
         Ok(scan)
     }
 
-    /// Number of objects whose keys start with a prefix now. For a whole resource
-    /// (`/{group}/{plural}/`) it is known; otherwise it is counted.
-    pub fn count(&self, prefix: &str) -> usize {
-        if bucket_of(prefix) == Some(prefix) {
-            return self
-                .shared
-                .history
-                .existing(prefix)
-                .map_or(0, |bucket| bucket.live());
-        }
+    /// How many objects under a prefix come after a key, as they were at one revision. `None` when
+    /// they are more than ten thousand, for each is counted.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_at`](Self::get_at).
+    pub fn following(
+        &self,
+        prefix: &str,
+        after: &Key,
+        at: Revision,
+    ) -> Result<Option<usize>, Error> {
         let state = self.shared.state.load_full();
-        visible(&state.index, prefix, None, state.revision).count()
+        self.kept(at, state.revision)?;
+        let count = visible(&state.index, prefix, Some(after), at.0)
+            .take(COUNTED + 1)
+            .count();
+        Ok((count <= COUNTED).then_some(count))
+    }
+
+    /// Number of objects whose keys start with a prefix now. For a whole resource
+    /// (`/{group}/{plural}/`) and for one of its namespaces it is known; otherwise it is counted.
+    pub fn count(&self, prefix: &str) -> usize {
+        self.known(prefix).unwrap_or_else(|| {
+            let state = self.shared.state.load_full();
+            visible(&state.index, prefix, None, state.revision).count()
+        })
+    }
+
+    /// The number of objects under a prefix, where it is kept.
+    fn known(&self, prefix: &str) -> Option<usize> {
+        let bucket = bucket_of(prefix)?;
+        let namespace = match &prefix[bucket.len()..] {
+            "" => None,
+            rest => Some(rest.strip_suffix('/').filter(|name| !name.contains('/'))?),
+        };
+        let count = |bucket: Arc<Bucket>| bucket.live(namespace);
+        Some(self.shared.history.existing(bucket).map_or(0, count))
     }
 
     /// Follows the writes under a prefix after a revision. Prefixes of at least
@@ -663,7 +697,7 @@ fn fill(history: &History, index: &Index, events: Vec<Arc<Version>>) {
             _ => history.bucket(name),
         };
         if !version.is_deleted() {
-            bucket.add_live(1);
+            bucket.appeared(key);
         }
         last = Some((name, bucket));
     }

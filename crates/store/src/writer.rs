@@ -204,8 +204,8 @@ impl Writer {
                 });
             let (_, bucket, events) = &mut buckets[at];
             match version.kind {
-                Kind::Created => bucket.add_live(1),
-                Kind::Deleted => bucket.add_live(-1),
+                Kind::Created => bucket.appeared(&version.key),
+                Kind::Deleted => bucket.disappeared(&version.key),
                 Kind::Updated | Kind::Compacted => {}
             }
             events.push(Arc::clone(version));

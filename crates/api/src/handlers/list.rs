@@ -232,14 +232,15 @@ pub(crate) async fn page(
         scan,
     };
     if let Some(last) = &page.scan.next {
-        let counted = || match (left, paged) {
-            (Some(left), _) => Some(left.saturating_sub(page.scan.len() as u64)),
-            (None, false) => Some(store.count(&collection).saturating_sub(page.scan.len()) as u64),
-            (None, true) => None,
-        };
         if selection.all() {
-            let exact = page.scan.remaining.map(|count| count as u64);
-            page.remaining = exact.or_else(counted);
+            page.remaining = match (left, page.scan.remaining) {
+                (Some(left), _) => Some(left.saturating_sub(page.scan.len() as u64)),
+                (None, Some(count)) => Some(count as u64),
+                (None, None) => store
+                    .following(&prefix, last, page.scan.revision)
+                    .map_err(store_failure)?
+                    .map(|count| count as u64),
+            };
         }
         let revision = i64::try_from(page.scan.revision.0).unwrap_or(-1);
         let start = last.as_str().get(collection.len()..).unwrap_or_default();
