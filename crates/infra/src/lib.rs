@@ -1,3 +1,6 @@
 //! Terraform configurations, modules, providers and state, planned and applied.
 
 pub mod address;
+pub mod config;
+pub mod install;
+pub mod version;
