@@ -4,3 +4,4 @@ pub mod address;
 pub mod config;
 pub mod install;
 pub mod version;
+pub mod state;

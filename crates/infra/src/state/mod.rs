@@ -1,0 +1,17 @@
+//! What Terraform knows of the world: state files of version 4, read and written so that Terraform takes them
+//! over and gives them back.
+//!
+//! [`State`] is the model; [`State::read`] and [`State::write`] are the file format; a [`Journal`] keeps
+//! each change safe while a walk runs, so that the file itself is written once at its end.
+
+mod journal;
+mod model;
+mod read;
+mod write;
+
+pub use journal::{Entry, Error as JournalError, Journal, recover};
+pub use model::{
+    CheckObject, CheckResult, Instance, Object, Output, PathStep, ResourceState, State, Status,
+    TERRAFORM_VERSION,
+};
+pub use read::ReadError;
