@@ -1,5 +1,6 @@
 //! HCL: syntax trees with spans, values with unknowns and marks, and the functions of Terraform's language.
 
+pub mod convert;
 pub mod marks;
 pub mod number;
 pub mod path;
@@ -8,6 +9,9 @@ mod text;
 pub mod types;
 pub mod value;
 
+pub use convert::{
+    ConvertError, Unified, can_convert, can_convert_lossy, convert, unify, unify_lossy,
+};
 pub use marks::Marks;
 pub use number::Number;
 pub use path::{Path, PathError, Step};
