@@ -1,0 +1,12 @@
+//! What a provider says its objects look like, and what follows from that for values and configuration.
+
+mod block;
+mod implied;
+mod paths;
+mod schemas;
+
+pub use block::{Attribute, Block, Described, NestedBlock, Nesting, Object};
+pub use schemas::{
+    Capabilities, Error, Function, IdentityAttribute, IdentitySchema, Kind, Parameter,
+    ResourceSchema, Schemas, Source,
+};
