@@ -16,9 +16,7 @@ use md5::{Digest as _, Md5};
 use parking_lot::Mutex;
 use reqwest::{Client, Method, StatusCode, Url};
 
-use super::{
-    Backend, DEFAULT_WORKSPACE, EXCHANGE, Error, LockInfo, Settings, Snapshots, body, chain,
-};
+use crate::{Backend, DEFAULT_WORKSPACE, Error, LockInfo, Settings, Snapshots, body, chain};
 
 pub(super) struct Http(Arc<Place>);
 
@@ -81,10 +79,8 @@ impl Http {
 }
 
 fn client(settings: &Settings) -> Result<Client, Error> {
-    let mut builder = Client::builder()
-        .timeout(EXCHANGE)
-        .connect_timeout(Duration::from_secs(30))
-        .tls_danger_accept_invalid_certs(settings.flag("skip_cert_verification"));
+    let mut builder =
+        crate::client().tls_danger_accept_invalid_certs(settings.flag("skip_cert_verification"));
     let unusable = |what: &str, error: &reqwest::Error| {
         Error::Remote(format!("{what} cannot be used: {}", chain(error)))
     };
@@ -151,8 +147,9 @@ impl Place {
                 Err(error) => error.is_connect() || error.is_timeout(),
             };
             if !again || left == 0 {
-                return answer
-                    .map_err(|error| Error::Remote(format!("Failed to {what}: {}", chain(&error))));
+                return answer.map_err(|error| {
+                    Error::Remote(format!("Failed to {what}: {}", chain(&error)))
+                });
             }
             left -= 1;
             tokio::time::sleep(pause).await;
@@ -165,9 +162,7 @@ fn refused(status: StatusCode) -> Error {
     Error::Remote(match status {
         StatusCode::UNAUTHORIZED => "HTTP remote state endpoint requires auth".to_owned(),
         StatusCode::FORBIDDEN => "HTTP remote state endpoint invalid auth".to_owned(),
-        StatusCode::INTERNAL_SERVER_ERROR => {
-            "HTTP remote state internal server error".to_owned()
-        }
+        StatusCode::INTERNAL_SERVER_ERROR => "HTTP remote state internal server error".to_owned(),
         status => format!("Unexpected HTTP response code {}", status.as_u16()),
     })
 }

@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use nix::fcntl::{FcntlArg, fcntl};
 use parking_lot::Mutex;
 
-use super::{Backend, DEFAULT_WORKSPACE, Error, LocalPaths, LockInfo, Settings, Snapshots};
+use crate::{Backend, DEFAULT_WORKSPACE, Error, LocalPaths, LockInfo, Settings, Snapshots};
 
 const STATE: &str = "terraform.tfstate";
 const WORKSPACES: &str = "terraform.tfstate.d";
@@ -198,7 +198,11 @@ impl StateFile {
             }
             held.backed_up = true;
         }
-        let file = replace(&self.write, bytes, held.lock.as_ref().map(|_| lock_whole))?;
+        let prepare: Option<fn(&File) -> std::io::Result<()>> = match &held.lock {
+            Some(_) => Some(lock_whole),
+            None => None,
+        };
+        let file = replace(&self.write, bytes, prepare)?;
         if let Some((_, locked)) = &mut held.lock {
             *locked = file;
         }

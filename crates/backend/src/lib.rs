@@ -2,7 +2,7 @@
 //! or in a cluster's objects.
 //!
 //! A backend moves whole snapshots as bytes and holds locks; what the bytes mean is the matter of
-//! [`crate::state`]. [`Kind`] names the backends and their arguments, [`open`] makes one of a checked
+//! whoever holds the state. [`Kind`] names the backends and their arguments, [`open`] makes one of a checked
 //! [`Settings`]; a [`Backend`] holds the workspaces of a configuration, and a [`Snapshots`] the state of one.
 
 mod http;
@@ -153,6 +153,15 @@ const EXCHANGE: Duration = Duration::from_secs(120);
 
 /// The largest snapshot that is read: a bound against a server that never ends.
 const LARGEST: usize = 1 << 30;
+
+/// A client with the limits that all exchanges have.
+fn client() -> reqwest::ClientBuilder {
+    // The process's choice if it made one; reqwest has none of its own.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .timeout(EXCHANGE)
+        .connect_timeout(Duration::from_secs(30))
+}
 
 /// Reads a body whole, up to [`LARGEST`].
 async fn body(mut response: reqwest::Response, what: &str) -> Result<Vec<u8>, Error> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Snapshots};
+use crate::{Error, Snapshots};
 
 /// What a lock says of its holder, in the form that all of Terraform's backends store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
