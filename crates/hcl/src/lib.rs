@@ -1,7 +1,9 @@
 //! HCL: syntax trees with spans, values with unknowns and marks, and the functions of Terraform's language.
 
 pub mod convert;
+pub mod json;
 pub mod marks;
+pub mod msgpack;
 pub mod number;
 pub mod path;
 pub mod refine;
