@@ -19,6 +19,7 @@
 pub mod convert;
 pub mod diagnostic;
 pub mod evaluate;
+pub mod format;
 pub mod json;
 pub mod marks;
 pub mod msgpack;

@@ -16,4 +16,5 @@ pub use parse::{
     parse, parse_expression, parse_partial_traversal, parse_source, parse_template, parse_traversal,
 };
 pub use scan::is_identifier;
+pub(crate) use scan::{ScanMode, scan};
 pub use statics::{Selection, StaticCall};
