@@ -3,6 +3,6 @@
 pub mod address;
 pub mod config;
 pub mod install;
-pub mod version;
-pub mod state;
 pub mod provider;
+pub mod state;
+pub mod version;

@@ -186,6 +186,7 @@ enum Inner {
     Native(NativeBody),
     Json(JsonBody),
     Merged(Vec<Body>),
+    Overridden { base: Body, overlay: Body },
 }
 
 /// What the parser of the native syntax found.
@@ -248,12 +249,22 @@ impl Body {
         })
     }
 
+    /// A body over which another one is laid: its arguments take the place of those of the same name, and its blocks of
+    /// all those of the same type.
+    pub fn overridden(base: Body, overlay: Body) -> Self {
+        Self {
+            inner: Arc::new(Inner::Overridden { base, overlay }),
+            hidden: None,
+        }
+    }
+
     /// Whether it was written in the JSON syntax.
     pub fn is_json(&self) -> bool {
         match &*self.inner {
             Inner::Native(_) => false,
             Inner::Json(_) => true,
             Inner::Merged(bodies) => bodies.iter().any(Body::is_json),
+            Inner::Overridden { base, overlay } => base.is_json() || overlay.is_json(),
         }
     }
 
@@ -272,6 +283,7 @@ impl Body {
             Inner::Json(body) => &body.source,
             // Never empty: made by `merged` only, from two or more.
             Inner::Merged(bodies) => bodies[0].source(),
+            Inner::Overridden { base, .. } => base.source(),
         }
     }
 
@@ -281,6 +293,7 @@ impl Body {
             Inner::Native(body) => body.range,
             Inner::Json(body) => body.range(),
             Inner::Merged(bodies) => bodies[0].range(),
+            Inner::Overridden { base, .. } => base.range(),
         }
     }
 
@@ -290,6 +303,7 @@ impl Body {
             Inner::Native(body) => body.range.at_start(),
             Inner::Json(body) => body.missing_range(),
             Inner::Merged(bodies) => bodies[0].missing_range(),
+            Inner::Overridden { base, .. } => base.missing_range(),
         }
     }
 
@@ -357,6 +371,11 @@ impl Body {
                 body.leftovers(schema, &content, &hidden, &mut diagnostics);
                 (content, diagnostics)
             }
+            // What is not in the schema is left alone here, as Terraform does.
+            Inner::Overridden { .. } => {
+                let (content, _, diagnostics) = self.partial_content(schema);
+                (content, diagnostics)
+            }
             Inner::Merged(bodies) => {
                 let parts = bodies
                     .iter()
@@ -386,6 +405,28 @@ impl Body {
                     body.content(schema, &|name| self.hides_attribute(name));
                 let rest = self.hide(used.into_iter(), std::iter::empty());
                 (content, rest, diagnostics)
+            }
+            Inner::Overridden { base, overlay } => {
+                let lenient = without_required(schema);
+                let (mut content, base_rest, mut diagnostics) = base.partial_content(&lenient);
+                let (over, overlay_rest, found) = overlay.partial_content(&lenient);
+                diagnostics.append(found);
+                content.attributes.extend(over.attributes);
+                let replaced: BTreeSet<Arc<str>> = over.blocks.iter().map(produced_kind).collect();
+                content
+                    .blocks
+                    .retain(|block| !replaced.contains(&produced_kind(block)));
+                content.blocks.extend(over.blocks);
+                for wanted in schema.attributes.iter().filter(|wanted| wanted.required) {
+                    if !content.attributes.contains_key(&wanted.name) {
+                        diagnostics.push(missing(&wanted.name, content.missing_range));
+                    }
+                }
+                (
+                    content,
+                    Self::overridden(base_rest, overlay_rest),
+                    diagnostics,
+                )
             }
             Inner::Merged(bodies) => {
                 let mut rests = Vec::with_capacity(bodies.len());
@@ -432,6 +473,13 @@ impl Body {
                 (attributes, diagnostics)
             }
             Inner::Json(body) => body.just_attributes(&|name| self.hides_attribute(name)),
+            Inner::Overridden { base, overlay } => {
+                let (mut all, mut diagnostics) = base.just_attributes();
+                let (over, found) = overlay.just_attributes();
+                diagnostics.append(found);
+                all.extend(over);
+                (all, diagnostics)
+            }
             Inner::Merged(bodies) => {
                 let mut all: IndexMap<Arc<str>, Attribute> = IndexMap::new();
                 let mut diagnostics = Diagnostics::new();
@@ -641,6 +689,14 @@ fn add_merged(
         None => {
             all.insert(name, attribute);
         }
+    }
+}
+
+/// The type of the blocks that a block stands for: a `dynamic` block's label, else its own.
+fn produced_kind(block: &Block) -> Arc<str> {
+    match block.labels.first() {
+        Some(label) if &*block.kind == "dynamic" => label.text.clone(),
+        _ => block.kind.clone(),
     }
 }
 

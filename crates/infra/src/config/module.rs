@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use consort_hcl::{Body, Expr, Range, Traversal, Type, Defaults, Value};
+use consort_hcl::source::Range;
+use consort_hcl::syntax::{Body, Expr};
+use consort_hcl::traversal::Traversal;
+use consort_hcl::{Defaults, Type, Value};
 
 use super::resource::Resource;
 use super::test_file::TestFile;
@@ -23,7 +26,10 @@ pub struct LocalProvider {
 impl LocalProvider {
     /// The default (not aliased) configuration of a local name.
     pub fn default_of(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), alias: None }
+        Self {
+            name: name.into(),
+            alias: None,
+        }
     }
 }
 
@@ -56,8 +62,6 @@ pub struct Module {
     pub source_dir: PathBuf,
     /// `required_version` constraints of all files.
     pub required_versions: Vec<VersionConstraint>,
-    /// Keywords listed in `experiments`.
-    pub experiments: Vec<(Arc<str>, Range)>,
     /// The `backend` block.
     pub backend: Option<Backend>,
     /// `provider` blocks.
@@ -91,9 +95,35 @@ pub struct Module {
 }
 
 impl Module {
+    /// A module that declares nothing.
+    pub(crate) fn empty(path: ModulePath, source_dir: PathBuf) -> Self {
+        Self {
+            path,
+            source_dir,
+            required_versions: Vec::new(),
+            backend: None,
+            provider_configs: BTreeMap::new(),
+            required_providers: BTreeMap::new(),
+            required_providers_range: None,
+            provider_metas: BTreeMap::new(),
+            variables: BTreeMap::new(),
+            locals: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            module_calls: BTreeMap::new(),
+            resources: BTreeMap::new(),
+            moved: Vec::new(),
+            removed: Vec::new(),
+            imports: Vec::new(),
+            checks: BTreeMap::new(),
+            tests: BTreeMap::new(),
+        }
+    }
+
     /// The resources of one mode, in the order of their addresses.
     pub fn resources_of(&self, mode: Mode) -> impl Iterator<Item = &Resource> {
-        self.resources.values().filter(move |resource| resource.address.mode == mode)
+        self.resources
+            .values()
+            .filter(move |resource| resource.address.mode == mode)
     }
 
     /// The provider a local name stands for: what `required_providers` says, else `hashicorp/<name>`, and
@@ -190,12 +220,12 @@ pub struct Variable {
     pub name: Arc<str>,
     /// Its `description`.
     pub description: Option<String>,
-    /// The type constraint, optional attributes included (they are taken away by [`Variable::final_type`]).
+    /// The type constraint, optional attributes included .
     pub ty: Type,
     /// Where the `type` argument stands, when it was given.
     pub type_range: Option<Range>,
     /// Defaults of `optional(..)` attributes.
-    pub defaults: Option<Arc<Defaults>>,
+    pub defaults: Defaults,
     /// The default value, converted to the type; absent for a required variable.
     pub default: Option<Value>,
     /// Where the default stands.
@@ -283,10 +313,12 @@ pub struct ModuleCall {
     pub count: Option<Expr>,
     /// `for_each`.
     pub for_each: Option<Expr>,
-    /// `providers = { child = parent }`; empty with `providers_range` set is different from not given.
+    /// `providers = { child = parent }`.
     pub providers: Vec<PassedProvider>,
     /// `depends_on`.
     pub depends_on: Vec<Traversal>,
+    /// Where `depends_on` stands, when it was written.
+    pub depends_on_range: Option<Range>,
     /// The block's header.
     pub range: Range,
 }
@@ -361,6 +393,8 @@ pub struct Removed {
 pub struct Import {
     /// The address: a resource whose instance keys may be expressions.
     pub to: Expr,
+    /// The address when all its instance keys are constant.
+    pub instance: Option<Target>,
     /// The address without instance keys.
     pub target: ConfigResource,
     /// `id`.
@@ -371,6 +405,8 @@ pub struct Import {
     pub for_each: Option<Expr>,
     /// `provider`, for imports that generate configuration.
     pub provider: Option<ProviderReference>,
+    /// Where `provider` stands.
+    pub provider_range: Option<Range>,
     /// The provider of the target.
     pub provider_address: ProviderSource,
     /// The block's header.

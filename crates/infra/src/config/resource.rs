@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use consort_hcl::{Body, Expr, Range, Traversal};
+use consort_hcl::source::Range;
+use consort_hcl::syntax::{Body, Expr};
+use consort_hcl::traversal::Traversal;
 
-use super::module::{CheckRule, Connection, LocalProvider, Provisioner, ProviderReference};
+use super::module::{CheckRule, Connection, LocalProvider, ProviderReference, Provisioner};
 use crate::address::{self, ProviderSource};
 
 /// A `resource`, `data` or `ephemeral` block.

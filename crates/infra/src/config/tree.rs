@@ -1,0 +1,292 @@
+//! The root module with all that it calls.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
+use consort_hcl::source::{Range, Sources};
+
+use super::file::check_core_versions;
+use super::load::load_module;
+use super::module::{LocalProvider, Module, ModuleCall};
+use super::provider_checks;
+use super::source::ModuleSource;
+use crate::address::{self, ModulePath, ProviderSource};
+use crate::install::Manifest;
+use crate::version::{Constraints, Version};
+
+/// How deep modules may call modules; a module that calls itself through a local path is found earlier.
+const DEEPEST: usize = 128;
+
+/// A module with the modules it calls.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// The module itself.
+    pub module: Arc<Module>,
+    /// Where it came from; nothing for the root.
+    pub source: Option<ModuleSource>,
+    /// Its version, when it came from a registry.
+    pub version: Option<Version>,
+    /// The call in the parent; nothing for the root.
+    pub call_range: Option<Range>,
+    /// The modules it calls, by the names of the calls. Calls that could not be loaded are missing.
+    pub children: BTreeMap<Arc<str>, Tree>,
+}
+
+/// The providers a configuration needs, with all constraints on their versions.
+pub type Requirements = BTreeMap<ProviderSource, Constraints>;
+
+impl Tree {
+    /// The module a path leads to.
+    pub fn at(&self, path: &ModulePath) -> Option<&Tree> {
+        path.names()
+            .iter()
+            .try_fold(self, |tree, name| tree.children.get(name))
+    }
+
+    /// Calls `visit` for this module and all below it, callers first.
+    pub fn visit<'t>(&'t self, visit: &mut dyn FnMut(&'t Tree)) {
+        visit(self);
+        for child in self.children.values() {
+            child.visit(visit);
+        }
+    }
+
+    /// What every module asks of providers: by `required_providers`, by `provider` blocks and by the types of resources.
+    pub fn requirements(&self) -> Requirements {
+        let mut requirements = Requirements::new();
+        self.visit(&mut |tree| {
+            let module = &tree.module;
+            for required in module.required_providers.values() {
+                let constraints = requirements.entry(required.address.clone()).or_default();
+                constraints.0.extend(
+                    required
+                        .version
+                        .iter()
+                        .flat_map(|version| version.constraints.0.clone()),
+                );
+            }
+            for config in module.provider_configs.values() {
+                let constraints = requirements.entry(config.provider.clone()).or_default();
+                constraints.0.extend(
+                    config
+                        .version
+                        .iter()
+                        .flat_map(|version| version.constraints.0.clone()),
+                );
+            }
+            for resource in module.resources.values() {
+                requirements.entry(resource.provider.clone()).or_default();
+            }
+            for import in &module.imports {
+                requirements
+                    .entry(import.provider_address.clone())
+                    .or_default();
+            }
+            for test in module.tests.values() {
+                for provider in test.providers.values() {
+                    requirements
+                        .entry(module.provider_for_name(&provider.key.name))
+                        .or_default();
+                }
+            }
+        });
+        requirements
+    }
+
+    /// The provider configuration that a name in a module stands for, followed upwards through what callers pass.
+    /// Call it on the root. Nothing when the module is not there, or an aliased configuration is not passed.
+    pub fn provider_config(
+        &self,
+        path: &ModulePath,
+        local: &LocalProvider,
+    ) -> Option<address::ProviderConfig> {
+        let module = &self.at(path)?.module;
+        let provider = module.provider_for_name(&local.name);
+        let here = || address::ProviderConfig {
+            module: path.clone(),
+            provider: provider.clone(),
+            alias: local.alias.clone(),
+        };
+        let Some((parent, name)) = path.split() else {
+            return Some(here());
+        };
+        let call = self.at(&parent)?.module.module_calls.get(name)?;
+        if let Some(passed) = call
+            .providers
+            .iter()
+            .find(|passed| passed.child.key == *local)
+        {
+            return self.provider_config(&parent, &passed.parent.key);
+        }
+        if module.provider_configs.contains_key(local) {
+            return Some(here());
+        }
+        if local.alias.is_some() {
+            return None;
+        }
+        let inherited =
+            LocalProvider::default_of(self.at(&parent)?.module.local_name_of(&provider));
+        self.provider_config(&parent, &inherited)
+    }
+}
+
+struct Loader<'a> {
+    manifest: &'a Manifest,
+    sources: &'a mut Sources,
+    diagnostics: Diagnostics,
+}
+
+/// Loads a configuration whose modules are installed, and checks it as far as that goes without providers' schemas
+/// and without looking at references (for which see [`super::check_references`]). The tree is there even when
+/// something is wrong, as far as it goes.
+pub fn load(
+    root: &Path,
+    manifest: &Manifest,
+    tests: Option<&str>,
+    sources: &mut Sources,
+) -> (Option<Tree>, Diagnostics) {
+    let (module, mut diagnostics) = load_module(root, &ModulePath::root(), tests, sources);
+    let Some(module) = module else {
+        return (None, diagnostics);
+    };
+    // What a later version of the language has is not an error of the module.
+    let versions = check_core_versions(&module.required_versions, None);
+    if versions.has_errors() {
+        return (None, versions);
+    }
+    let mut loader = Loader {
+        manifest,
+        sources,
+        diagnostics: std::mem::take(&mut diagnostics),
+    };
+    let mut tree = Tree {
+        module: Arc::new(module),
+        source: None,
+        version: None,
+        call_range: None,
+        children: BTreeMap::new(),
+    };
+    let directory = tree.module.source_dir.clone();
+    tree.children = loader.children(&tree.module, &mut vec![directory]);
+    let mut diagnostics = loader.diagnostics;
+    if !diagnostics.has_errors() {
+        diagnostics.append(provider_checks::check(&tree, sources));
+    }
+    (Some(tree), diagnostics)
+}
+
+impl Loader<'_> {
+    fn children(&mut self, module: &Module, above: &mut Vec<PathBuf>) -> BTreeMap<Arc<str>, Tree> {
+        let mut children = BTreeMap::new();
+        for call in module.module_calls.values() {
+            if let Some(child) = self.child(module, call, above) {
+                children.insert(call.name.clone(), child);
+            }
+        }
+        children
+    }
+
+    fn error(&mut self, summary: &str, detail: impl Into<String>, at: Range) {
+        self.diagnostics
+            .push(Diagnostic::error(summary, detail).at(at));
+    }
+
+    fn child(
+        &mut self,
+        parent: &Module,
+        call: &ModuleCall,
+        above: &mut Vec<PathBuf>,
+    ) -> Option<Tree> {
+        let source = call.address.as_ref()?;
+        let path = parent.path.child(call.name.clone());
+        let at = call.source_range.unwrap_or(call.range);
+        let Some(record) = self.manifest.get(&path).cloned() else {
+            self.error(
+                "Module not installed",
+                "This module is not yet installed. Run \"terraform init\" to install all modules required by this configuration.",
+                call.range,
+            );
+            return None;
+        };
+        if record.source != source.to_string() {
+            self.error(
+                "Module source has changed",
+                "The source address was changed since this module was installed. Run \"terraform init\" to install all modules required by this configuration.",
+                at,
+            );
+            return None;
+        }
+        if let (Some(version), Some(installed)) = (&call.version, &record.version)
+            && !version.constraints.allows(installed)
+        {
+            self.error(
+                "Module version requirements have changed",
+                format!(
+                    "The version requirements have changed since this module was installed and the installed version ({installed}) is no longer acceptable. Run \"terraform init\" to install all modules required by this configuration."
+                ),
+                at,
+            );
+            return None;
+        }
+        if above.len() >= DEEPEST
+            || above
+                .iter()
+                .filter(|directory| **directory == record.directory)
+                .count()
+                > 0
+        {
+            self.error(
+                "Module calls itself",
+                format!(
+                    "The module in {} is called from within itself, which would never end.",
+                    record.directory.display()
+                ),
+                at,
+            );
+            return None;
+        }
+        let (module, diagnostics) = load_module(&record.directory, &path, None, self.sources);
+        let Some(module) = module else {
+            self.diagnostics.append(diagnostics);
+            return None;
+        };
+        let versions = check_core_versions(
+            &module.required_versions,
+            Some((&path.to_string(), &source.to_string())),
+        );
+        if versions.has_errors() {
+            self.diagnostics.append(versions);
+            return None;
+        }
+        self.diagnostics.append(diagnostics);
+        if let Some(backend) = &module.backend {
+            self.diagnostics.push(
+                Diagnostic::warning(
+                    "Backend configuration ignored",
+                    "Any selected backend applies to the entire configuration, so Terraform expects provider configurations only in the root module.\n\nThis is a warning rather than an error because it's sometimes convenient to temporarily call a root module as a child module for testing purposes, but this backend configuration block will have no effect.",
+                )
+                .at(backend.range),
+            );
+        }
+        if let Some(import) = module.imports.first() {
+            let detail = format!(
+                "An import block was detected in {:?}. Import blocks are only allowed in the root module.",
+                path.to_string()
+            );
+            self.diagnostics
+                .push(Diagnostic::error("Invalid import configuration", detail).at(import.range));
+        }
+        above.push(record.directory);
+        let children = self.children(&module, above);
+        above.pop();
+        Some(Tree {
+            module: Arc::new(module),
+            source: Some(source.clone()),
+            version: record.version,
+            call_range: Some(call.range),
+            children,
+        })
+    }
+}
