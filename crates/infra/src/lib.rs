@@ -4,5 +4,6 @@ pub mod address;
 pub mod config;
 pub mod install;
 pub mod provider;
+pub mod render;
 pub mod state;
 pub mod version;
