@@ -11,6 +11,7 @@
 mod call;
 mod diagnostic;
 pub mod objects;
+pub mod plugin;
 pub mod schema;
 
 pub use call::{

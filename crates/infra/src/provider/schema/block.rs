@@ -192,7 +192,28 @@ impl Attribute {
     }
 }
 
+impl Block {
+    /// An empty block with a description, and the message if its use is discouraged.
+    pub(crate) fn described(description: Described, deprecated: Option<Arc<str>>) -> Self {
+        Self {
+            description,
+            deprecated: deprecated.is_some(),
+            deprecation_message: deprecated.unwrap_or_else(|| "".into()),
+            ..Self::default()
+        }
+    }
+}
+
 impl Object {
+    /// A nested object of attributes that are there already.
+    pub(crate) fn of(nesting: Nesting, attributes: BTreeMap<Arc<str>, Attribute>) -> Self {
+        Self {
+            attributes,
+            nesting,
+            derived: OnceLock::new(),
+        }
+    }
+
     /// A nested object of these attributes.
     pub fn new(
         nesting: Nesting,
