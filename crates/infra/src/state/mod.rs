@@ -4,11 +4,13 @@
 //! [`State`] is the model; [`State::read`] and [`State::write`] are the file format; a [`Journal`] keeps
 //! each change safe while a walk runs, so that the file itself is written once at its end.
 
+mod edit;
 mod journal;
 mod model;
 mod read;
 mod write;
 
+pub use edit::{MarkError, MoveError};
 pub use journal::{Entry, Error as JournalError, Journal, recover};
 pub use model::{
     CheckObject, CheckResult, Instance, Object, Output, PathStep, ResourceState, State, Status,
