@@ -1,6 +1,6 @@
 //! Bodies in and out: JSON, YAML and protobuf on the wire, JSON values inside.
 
-use crate::error::{Outcome, bad_request, fail, internal};
+use crate::error::{Outcome, bad_request, internal};
 use crate::kind::Kind;
 use crate::negotiate::Encoding;
 use crate::request::FieldValidation;
@@ -34,10 +34,13 @@ pub(crate) fn open(bytes: &[u8], encoding: Encoding, gvk: &Gvk) -> Outcome<(Valu
 
 /// Unknown fields are refused, told, or nothing, as the client wishes.
 pub(crate) fn judge(notes: Vec<String>, gvk: &Gvk, mode: FieldValidation) -> Outcome<Vec<String>> {
+    weigh(notes, mode).map_err(|error| Box::new(error.status(gvk)))
+}
+
+/// The same, with a refusal that is not told yet.
+pub(crate) fn weigh(notes: Vec<String>, mode: FieldValidation) -> Result<Vec<String>, DecodeError> {
     match mode {
-        FieldValidation::Strict if !notes.is_empty() => {
-            fail(DecodeError::Strict(notes).status(gvk))
-        }
+        FieldValidation::Strict if !notes.is_empty() => Err(DecodeError::Strict(notes)),
         FieldValidation::Ignore => Ok(Vec::new()),
         FieldValidation::Strict | FieldValidation::Warn => Ok(notes),
     }

@@ -2,7 +2,7 @@
 
 use crate::custom::{Refused, Version};
 use crate::encoding::{self, Decoded};
-use crate::error::{Outcome, fail, internal};
+use crate::error::{Failure, Outcome, fail, internal};
 use crate::negotiate::Encoding;
 use crate::request::FieldValidation;
 use consort_object::schema::shape::Shape;
@@ -10,6 +10,24 @@ use consort_object::schema::{self, DecodeError, Gvk, Message, Schema};
 use consort_object::status::Status;
 use serde_json::Value;
 use std::sync::Arc;
+
+/// Why a value is no object of a kind.
+pub(crate) enum Misfit {
+    /// It has not the kind's form. How that is told depends on where the value comes from.
+    Unreadable(DecodeError),
+    /// Anything else, as the client is to be told.
+    Refused(Failure),
+}
+
+impl Misfit {
+    /// The answer to a client that sent the value.
+    pub(crate) fn sent(self, gvk: &Gvk) -> Failure {
+        match self {
+            Self::Unreadable(error) => Box::new(error.status(gvk)),
+            Self::Refused(failure) => failure,
+        }
+    }
+}
 
 /// The schema of a kind, wherever it comes from. Cheap to clone.
 #[derive(Clone)]
@@ -40,7 +58,10 @@ impl KindSchema {
         mode: FieldValidation,
     ) -> Outcome<Decoded> {
         let (mut value, mut notes) = encoding::open(bytes, encoding, gvk)?;
-        notes.extend(self.canonical(&mut value, gvk)?);
+        notes.extend(
+            self.canonical(&mut value, gvk)
+                .map_err(|misfit| misfit.sent(gvk))?,
+        );
         Ok(Decoded {
             value,
             warnings: encoding::judge(notes, gvk, mode)?,
@@ -48,15 +69,15 @@ impl KindSchema {
     }
 
     /// Bring a value into canonical form; the answer is what had to be dropped.
-    pub(crate) fn canonical(&self, value: &mut Value, gvk: &Gvk) -> Outcome<Vec<String>> {
+    pub(crate) fn canonical(&self, value: &mut Value, gvk: &Gvk) -> Result<Vec<String>, Misfit> {
         match self {
             Self::Builtin(message) => schema::coerce_and_check(Schema::builtin(), message, value)
-                .map_err(|error| Box::new(error.status(gvk))),
+                .map_err(Misfit::Unreadable),
             Self::Custom(version) => version.canonical(value).map_err(|refused| match refused {
-                Refused::Status(failure) => failure,
-                Refused::Field(error) => Box::new(DecodeError::Type(error.to_string()).status(gvk)),
+                Refused::Status(failure) => Misfit::Refused(failure),
+                Refused::Field(error) => Misfit::Unreadable(DecodeError::Type(error.to_string())),
             }),
-            Self::Missing => Err(internal(format!("no schema for {gvk}"))),
+            Self::Missing => Err(Misfit::Refused(internal(format!("no schema for {gvk}")))),
         }
     }
 

@@ -304,6 +304,82 @@ async fn every_kind_of_patch_does_what_it_says() {
 }
 
 #[tokio::test]
+async fn a_patch_that_makes_no_such_object_is_refused_with_what_it_would_make() {
+    const STRATEGIC: &str = "application/strategic-merge-patch+json";
+    const JSON: &str = "application/json-patch+json";
+    let server = Server::start().await;
+    server.post(DEPLOYMENTS, &deployment("web")).await;
+    server.post(MAPS, &config_map("a", "b")).await;
+    let path = format!("{DEPLOYMENTS}/web?fieldValidation=Strict");
+    let of = "of type int32";
+    for (path, media, patch, code, told) in [
+        (
+            &path,
+            STRATEGIC,
+            json!({"spec": {"replicas": "x"}}),
+            422,
+            r#" "" is invalid: patch: Invalid value: "map[spec:map[replicas:x]]": json: cannot unmarshal string"#,
+        ),
+        (
+            &path,
+            STRATEGIC,
+            json!({"spec": {"replica": 1}}),
+            422,
+            r#"patch: Invalid value: "map[spec:map[replica:1]]": strict decoding error: unknown field "spec.replica""#,
+        ),
+        (&path, MERGE, json!({"spec": {"replicas": "x"}}), 422, of),
+        (
+            &path,
+            MERGE,
+            json!({"spec": {"replica": 1}}),
+            422,
+            r#": strict decoding error: unknown field "spec.replica""#,
+        ),
+        (
+            &path,
+            JSON,
+            json!([{"op": "add", "path": "/spec/paused", "value": true, "from": "", "to": ""}]),
+            422,
+            r#"strict decoding error: json patch unknown field "[0].to""#,
+        ),
+        (
+            &path,
+            JSON,
+            json!([{"op": "remove", "path": "/spec/none"}]),
+            422,
+            "the server rejected our request due to an error in our request: ",
+        ),
+        (
+            &path,
+            JSON,
+            json!({"op": "remove"}),
+            400,
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+        ),
+        (
+            &format!("{DEPLOYMENTS}/web/scale"),
+            MERGE,
+            json!({"spec": {"replicas": "x"}}),
+            422,
+            of,
+        ),
+    ] {
+        let answer = server.patch(path, media, &patch).await;
+        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        assert_eq!(answer.code.as_u16(), code, "{message}");
+        assert!(message.contains(told), "{message}");
+    }
+    let warned = server
+        .patch(&format!("{MAPS}/a"), MERGE, &json!({"dat": {}}))
+        .await;
+    assert_eq!(warned.code, StatusCode::OK);
+    assert_eq!(
+        warned.headers["warning"],
+        r#"299 - "unknown field \"dat\"""#
+    );
+}
+
+#[tokio::test]
 async fn pages_are_consistent_and_name_what_remains() {
     let server = Server::start().await;
     for name in ["a", "b", "c", "d", "e"] {

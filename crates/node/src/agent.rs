@@ -67,6 +67,11 @@ impl Agent {
         &self.shared.options.name
     }
 
+    /// Where the node keeps its files.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.shared.options.data_dir
+    }
+
     /// Waits until the statuses of all pods that were there when the node started tell how they were
     /// found: until then they are what an earlier run has left.
     pub async fn settled(&self) {

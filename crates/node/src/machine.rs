@@ -65,12 +65,56 @@ fn meminfo(text: &str, key: &str) -> u64 {
         .map_or(0, |kib| kib * 1024)
 }
 
+/// Memory of the machine, in bytes.
+pub(crate) struct Memory {
+    pub(crate) total: u64,
+    /// Used for nothing at all.
+    pub(crate) free: u64,
+    /// What could be used now.
+    pub(crate) available: u64,
+}
+
+impl Memory {
+    /// As it is now.
+    pub(crate) fn read() -> Option<Self> {
+        let text = fs::read_to_string("/proc/meminfo").ok()?;
+        Some(Self {
+            total: meminfo(&text, "MemTotal"),
+            free: meminfo(&text, "MemFree"),
+            available: meminfo(&text, "MemAvailable"),
+        })
+    }
+}
+
 /// Bytes of memory that could be used now.
 pub(crate) fn memory_available() -> u64 {
-    meminfo(
-        &fs::read_to_string("/proc/meminfo").unwrap_or_default(),
-        "MemAvailable",
-    )
+    Memory::read().map_or(0, |memory| memory.available)
+}
+
+/// CPU time that the machine has spent on anything but waiting, in nanoseconds, over all its cores.
+pub(crate) fn cpu_time() -> Option<u64> {
+    busy(&fs::read_to_string("/proc/stat").ok()?)
+}
+
+fn busy(stat: &str) -> Option<u64> {
+    /// `/proc` counts in hundredths of a second on every architecture.
+    const TICK: u64 = 10_000_000;
+    let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: Vec<u64> = line
+        .split_whitespace()
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .ok()?;
+    // user nice system idle iowait irq softirq steal; what guests use is in user already.
+    let busy = ticks.iter().take(7).sum::<u64>() - ticks.iter().skip(3).take(2).sum::<u64>();
+    Some(busy * TICK)
+}
+
+/// When the machine started.
+pub(crate) fn booted() -> Option<jiff::Timestamp> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let seconds = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+    jiff::Timestamp::from_second(seconds.trim().parse().ok()?).ok()
 }
 
 fn os_image(text: &str) -> String {
@@ -89,10 +133,10 @@ const ROOM: u64 = 2 << 30;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Disk {
     pub(crate) total: u64,
-    used: u64,
-    available: u64,
-    inodes: u64,
-    inodes_free: u64,
+    pub(crate) used: u64,
+    pub(crate) available: u64,
+    pub(crate) inodes: u64,
+    pub(crate) inodes_free: u64,
 }
 
 impl Disk {
@@ -184,6 +228,15 @@ mod tests {
         );
         assert!(memory_available() > 0);
         assert!(processes().is_some_and(|(used, max)| used > 0 && used < max));
+    }
+
+    #[test]
+    fn a_processor_that_waits_does_nothing() {
+        let stat = "cpu  10 20 30 400 50 6 7 8 0 0\ncpu0 1 2 3\n";
+        // The eighth is what other machines took.
+        assert_eq!(busy(stat), Some(73 * 10_000_000));
+        assert_eq!(busy("intr 1"), None);
+        assert!(cpu_time().is_some() && booted().is_some_and(|at| at < jiff::Timestamp::now()));
     }
 
     #[test]

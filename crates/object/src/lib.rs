@@ -35,7 +35,7 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod structural;
-mod text;
+pub mod text;
 pub mod time;
 
 pub use encodings::Encodings;

@@ -269,17 +269,13 @@ impl Status {
 
     /// 422: a patch could be read but not applied to the object as it is.
     pub fn unprocessable(why: impl Into<String>) -> Self {
+        let why = why.into();
         Self::failure(
             422,
             "Invalid",
-            "the server rejected our request due to an error in our request",
+            format!("the server rejected our request due to an error in our request: {why}"),
         )
         .with_details(Details::default())
-        .with_cause(Cause {
-            reason: "UnexpectedServerResponse".to_owned(),
-            message: why.into(),
-            field: String::new(),
-        })
     }
 
     /// 400: the request makes no sense.

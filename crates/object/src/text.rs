@@ -1,5 +1,6 @@
 //! Text in the forms that Go programs print, because messages are part of the protocol.
 
+use serde_json::Value;
 use std::fmt::Write;
 
 /// Quotes as Go's `%q` does.
@@ -26,6 +27,27 @@ pub(crate) fn go_quote(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// A value in the words of Go's `%v`, as upstream's errors show it.
+pub fn go_value(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(go_value).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(map) => {
+            let mut members: Vec<_> = map
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", go_value(value)))
+                .collect();
+            members.sort();
+            format!("map[{}]", members.join(" "))
+        }
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,6 @@ use crate::error::{Failure, Outcome, bad_request, fail, internal};
 use crate::kind::Kind;
 use crate::values::{at, int, items, set, text};
 use crate::webhook::Endpoint;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use consort_cel::Budget;
 use consort_object::patch;
@@ -300,18 +298,17 @@ impl Hook {
 
     /// The object as its patch makes it; none if there is no patch.
     fn patched(&self, response: &Value, mut object: Value) -> Result<Option<Value>, String> {
-        let Some(encoded) = at(response, &["patch"]).and_then(Value::as_str) else {
-            return Ok(None);
-        };
         let wrong = |why: String| format!("received invalid webhook response: {why}");
+        let patch = consort_object::schema::bytes(at(response, &["patch"]).unwrap_or(&Value::Null))
+            .map_err(|error| wrong(format!("patch: {error}")))?;
+        if patch.is_empty() {
+            return Ok(None);
+        }
         let kind = text(response, &["patchType"]);
         if kind != "JSONPatch" && (self.version == Some("v1") || !kind.is_empty()) {
             return Err(wrong(format!("expected patchType JSONPatch, got {kind:?}")));
         }
-        let bytes = STANDARD
-            .decode(encoded)
-            .map_err(|error| wrong(format!("patch is no base64: {error}")))?;
-        let changes: Value = serde_json::from_slice(&bytes)
+        let changes: Value = serde_json::from_slice(&patch)
             .map_err(|error| wrong(format!("patch is no JSON: {error}")))?;
         if items(&json!({"p": changes}), &["p"]).is_empty() {
             return Ok(None);

@@ -59,7 +59,10 @@ async fn adopt(
         *object = changed;
         return Ok(());
     }
-    kind.schema.canonical(&mut changed, &encoding::gvk(kind))?;
+    let gvk = encoding::gvk(kind);
+    kind.schema
+        .canonical(&mut changed, &gvk)
+        .map_err(|misfit| misfit.sent(&gvk))?;
     let mut changed = match kind.view {
         Some(view) => (view.store)(changed),
         None => custom::converted(request.inner, kind, request.kind, changed).await?,

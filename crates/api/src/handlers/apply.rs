@@ -123,7 +123,7 @@ fn merged(
 ) -> Outcome<Wanted> {
     // What is not applied of the revision it does not depend on.
     let revision = text(&configuration.value, &["metadata", "resourceVersion"]);
-    let (value, _) = settle(change, value, gvk, revision)?;
+    let (value, _) = settle(change, value, gvk, revision).map_err(|misfit| misfit.sent(gvk))?;
     Ok(Wanted {
         value,
         warnings: Vec::new(),

@@ -50,7 +50,9 @@ pub(crate) fn options(call: &Call, body: &[u8]) -> Outcome<DeleteOptions> {
         let gvk = Gvk::new("meta.k8s.io", "v1", "DeleteOptions");
         let encoding = call.body_encoding()?;
         let (mut value, _) = encoding::parse(body, encoding, &gvk)?;
-        let notes = KindSchema::of(&gvk).canonical(&mut value, &gvk)?;
+        let notes = KindSchema::of(&gvk)
+            .canonical(&mut value, &gvk)
+            .map_err(|misfit| misfit.sent(&gvk))?;
         encoding::judge(notes, &gvk, FieldValidation::Ignore)?;
         Some(value)
     };

@@ -9,16 +9,16 @@ use crate::encoding;
 use crate::error::{Failure, Outcome, bad_request, fail};
 use crate::kind::Kind;
 use crate::managed::{self, Listed};
-use crate::negotiate::Encoding;
-use crate::request::{WriteOptions, invalid};
+use crate::request::{FieldValidation, WriteOptions, invalid};
 use crate::respond::show;
-use crate::schema::KindSchema;
+use crate::schema::{KindSchema, Misfit};
 use crate::values::{ensure, set, text};
 use bytes::Bytes;
 use consort_object::FieldError;
 use consort_object::patch;
-use consort_object::schema::{Gvk, Schema};
+use consort_object::schema::{DecodeError, Gvk, Schema, parse_json_strict};
 use consort_object::status::Status;
+use consort_object::text::go_value;
 use http::Response;
 use serde_json::Value;
 
@@ -36,8 +36,17 @@ const PLAIN_TYPES: &[&str] = &[
     apply::MEDIA_TYPE,
 ];
 
+/// The members of an operation of a JSON patch.
+const OPERATION: [&str; 4] = ["op", "path", "from", "value"];
+
 /// A parsed patch.
-pub(crate) enum Patch {
+pub(crate) struct Patch {
+    changes: Changes,
+    /// What is wrong with its form, though it can be read: doubled and unknown members.
+    notes: Vec<String>,
+}
+
+enum Changes {
     /// RFC 6902.
     Json(Value),
     /// RFC 7386.
@@ -49,33 +58,46 @@ pub(crate) enum Patch {
 impl Patch {
     /// Parse a body by its media type.
     pub(crate) fn parse(media: &str, body: &[u8]) -> Outcome<Self> {
-        let gvk = Gvk::new("", "", "Patch");
-        let json = || -> Outcome<Value> {
-            let (value, _) = encoding::parse(body, Encoding::Json, &gvk).map_err(|failure| {
-                bad_request(format!("error decoding patch: {}", failure.message))
-            })?;
-            Ok(value)
+        if !TYPES.contains(&media) {
+            return fail(Status::unsupported_media_type(TYPES));
+        }
+        let (value, mut notes) = parse_json_strict(body)
+            .map_err(|error| bad_request(format!("error decoding patch: {error}")))?;
+        let go = |wanted: &str| {
+            bad_request(format!(
+                "error decoding patch: json: cannot unmarshal {} into Go value of type {wanted}",
+                kind_of(&value)
+            ))
         };
-        Ok(match media {
-            "application/json-patch+json" => Self::Json(json()?),
-            "application/merge-patch+json" => Self::Merge(json()?),
-            "application/strategic-merge-patch+json" => Self::Strategic(json()?),
-            _ => return fail(Status::unsupported_media_type(TYPES)),
-        })
+        let changes = match media {
+            "application/json-patch+json" => {
+                let Some(operations) = value.as_array() else {
+                    return Err(go("[]handlers.jsonPatchOp"));
+                };
+                for (index, operation) in operations.iter().enumerate() {
+                    let members = operation.as_object().into_iter().flat_map(|map| map.keys());
+                    let unknown = members.filter(|name| !OPERATION.contains(&name.as_str()));
+                    notes.extend(unknown.map(|name| format!("unknown field \"[{index}].{name}\"")));
+                }
+                for note in &mut notes {
+                    note.insert_str(0, "json patch ");
+                }
+                Changes::Json(value)
+            }
+            _ if !value.is_object() => return Err(go("map[string]interface {}")),
+            "application/merge-patch+json" => Changes::Merge(value),
+            _ => Changes::Strategic(value),
+        };
+        Ok(Self { changes, notes })
     }
 
     /// Apply it to an object.
     pub(crate) fn apply(&self, mut object: Value, schema: &KindSchema) -> Outcome<Value> {
         let refused = |error: patch::Error| -> Failure { Box::new(error.status()) };
-        match self {
-            Self::Json(changes) => patch::json(&mut object, changes).map_err(refused)?,
-            Self::Merge(changes) => {
-                if !changes.is_object() {
-                    return Err(bad_request("a merge patch must be an object"));
-                }
-                patch::merge(&mut object, changes);
-            }
-            Self::Strategic(changes) => {
+        match &self.changes {
+            Changes::Json(changes) => patch::json(&mut object, changes).map_err(refused)?,
+            Changes::Merge(changes) => patch::merge(&mut object, changes),
+            Changes::Strategic(changes) => {
                 let message = schema.strategic(PLAIN_TYPES)?;
                 patch::strategic(Schema::builtin(), message, &mut object, changes)
                     .map_err(refused)?;
@@ -85,12 +107,56 @@ impl Patch {
     }
 
     fn revision(&self) -> &str {
-        match self {
-            Self::Json(_) => "",
-            Self::Merge(changes) | Self::Strategic(changes) => {
+        match &self.changes {
+            Changes::Json(_) => "",
+            Changes::Merge(changes) | Changes::Strategic(changes) => {
                 text(changes, &["metadata", "resourceVersion"])
             }
         }
+    }
+
+    /// What a patch made of an object, with the warnings for its client; or why it may not be.
+    pub(crate) fn judge<T>(
+        &self,
+        made: Result<(T, Vec<String>), Misfit>,
+        mode: FieldValidation,
+        schema: &KindSchema,
+        before: impl Fn() -> Value,
+    ) -> Outcome<(T, Vec<String>)> {
+        let (made, notes) = made.map_err(|misfit| match misfit {
+            Misfit::Unreadable(error) => self.unfit(&error, before(), schema),
+            Misfit::Refused(failure) => failure,
+        })?;
+        let notes = self.notes.iter().cloned().chain(notes).collect();
+        match encoding::weigh(notes, mode) {
+            Ok(warnings) => Ok((made, warnings)),
+            Err(error) => Err(self.unfit(&error, before(), schema)),
+        }
+    }
+
+    /// The answer to a client whose patch turns an object into what is none of its kind: what is shown is
+    /// a strategic patch itself, else what the others made of the object.
+    fn unfit(&self, error: &DecodeError, before: Value, schema: &KindSchema) -> Failure {
+        let shown = match &self.changes {
+            Changes::Strategic(changes) => go_value(changes),
+            Changes::Json(_) | Changes::Merge(_) => self
+                .apply(before, schema)
+                .map_or_else(|_| String::new(), |value| value.to_string()),
+        };
+        let error = FieldError::invalid("patch", shown, error.to_string());
+        Box::new(Status::invalid("", "", "", &[error]))
+    }
+}
+
+/// The JSON type of a value in the words of Go's decoder.
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 
@@ -123,10 +189,13 @@ pub(crate) async fn patch(
             } else {
                 &now
             };
-            let (value, notes) = settle(&change, value, &gvk, claimed)?;
+            let settled = settle(&change, value, &gvk, claimed);
+            let before = || show(kind, old.clone());
+            let (value, warnings) =
+                patch.judge(settled, options.field_validation, &kind.schema, before)?;
             Ok(Wanted {
                 value,
-                warnings: encoding::judge(notes, &gvk, options.field_validation)?,
+                warnings,
                 listed: Listed::Sent,
             })
         })
@@ -151,11 +220,11 @@ pub(crate) fn settle(
     mut value: Value,
     gvk: &Gvk,
     revision: &str,
-) -> Outcome<(Value, Vec<String>)> {
+) -> Result<(Value, Vec<String>), Misfit> {
     // The server's own, or as the client sent it: not to be looked at as a part of the object.
     let list = managed::take_list(&mut value);
     let notes = change.kind.schema.canonical(&mut value, gvk)?;
-    same_object(&value, gvk, change.name)?;
+    same_object(&value, gvk, change.name).map_err(Misfit::Refused)?;
     let meta = ensure(&mut value, "metadata");
     set(meta, "resourceVersion", revision);
     if let Some(list) = list {

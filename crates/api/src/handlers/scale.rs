@@ -8,7 +8,7 @@ use super::write::WrittenObject;
 use crate::body::Body;
 use crate::call::Call;
 use crate::custom::{self, Scale, at_path};
-use crate::encoding::{self, Decoded};
+use crate::encoding::Decoded;
 use crate::error::{Outcome, bad_request, fail, internal};
 use crate::kind::Kind;
 use crate::managed::{self, Listed, ScaleOwners};
@@ -244,17 +244,20 @@ impl Sent {
             Self::Whole(decoded) => (decoded.value.clone(), decoded.warnings.clone()),
             Self::Patch(patch) => {
                 let mut scale = patch.apply(unversioned(live.clone()), &schema)?;
-                let notes = schema.canonical(&mut scale, gvk)?;
-                (
-                    scale,
-                    encoding::judge(notes, gvk, options.field_validation)?,
-                )
+                let notes = schema.canonical(&mut scale, gvk);
+                let made = notes.map(|notes| ((), notes));
+                let before = || unversioned(live.clone());
+                let mode = options.field_validation;
+                let ((), warnings) = patch.judge(made, mode, &schema, before)?;
+                (scale, warnings)
             }
             Self::Applied(configuration) => {
                 let live = unversioned(live);
                 let mut scale = owners.apply(&live, &configuration.value, configuration.force)?;
                 let list = managed::take_list(&mut scale);
-                schema.canonical(&mut scale, gvk)?;
+                schema
+                    .canonical(&mut scale, gvk)
+                    .map_err(|misfit| misfit.sent(gvk))?;
                 managed::put(&mut scale, list);
                 return Ok((scale, configuration.warnings.clone()));
             }

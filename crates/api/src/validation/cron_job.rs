@@ -40,7 +40,7 @@ pub(crate) fn cron_job(object: &Value, here: &Path<'_>, errors: &mut Errors) {
     }
     let place = here.field("jobTemplate");
     let template = &spec["jobTemplate"];
-    metadata::template(template, &place, errors);
+    metadata::template(template, &place.field("metadata"), errors);
     let place = place.field("spec");
     let job = &template["spec"];
     // The selectors of the jobs are made with them.

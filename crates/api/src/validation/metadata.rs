@@ -109,14 +109,14 @@ fn common(meta: &Value, at: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-/// Check the labels and annotations of a template.
+/// Check the labels and annotations of a template; `here` is what they are told to be members of. Upstream
+/// leaves `metadata` out of it for templates of pods.
 pub(super) fn template(template: &Value, here: &Path<'_>, errors: &mut Errors) {
-    let at = here.field("metadata");
     let meta = &template["metadata"];
     if let Some(value) = meta.get("labels") {
-        labels(value, &at.field("labels"), errors);
+        labels(value, &here.field("labels"), errors);
     }
-    annotations(meta, &at.field("annotations"), errors);
+    annotations(meta, &here.field("annotations"), errors);
 }
 
 fn annotations(meta: &Value, at: &Path<'_>, errors: &mut Errors) {

@@ -222,7 +222,7 @@ fn ephemeral(source: &Value, here: &Path<'_>, errors: &mut Errors) {
     match at(source, &["volumeClaimTemplate"]) {
         None => errors.required(&place, ""),
         Some(template) => {
-            super::metadata::template(template, &place, errors);
+            super::metadata::template(template, &place.field("metadata"), errors);
             super::claim_spec(&template["spec"], &place.field("spec"), errors);
         }
     }

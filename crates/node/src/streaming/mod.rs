@@ -6,6 +6,9 @@
 //! | `/exec/{ns}/{pod}/{container}` | streams of a new process |
 //! | `/attach/{ns}/{pod}/{container}` | streams of the container's own process |
 //! | `/portForward/{ns}/{pod}` | connections to ports of the pod |
+//! | `/stats/summary` | what the machine and its pods use |
+//! | `/pods` | the pods of the node, as a list |
+//! | `/healthz` | `ok` |
 //!
 //! Streams travel over WebSocket (`v5.channel.k8s.io` and before) or SPDY/3.1, as the client asks.
 //! Whoever sends a request here has decided that its caller may make it.
@@ -17,6 +20,7 @@ mod process;
 mod query;
 mod remote;
 mod spdy;
+mod summary;
 mod upgrade;
 
 use bytes::Bytes;
@@ -69,10 +73,8 @@ impl Error {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.to_string(), "reason": reason, "code": code.as_u16(),
         });
-        let mut response = Response::new(full(status.to_string()));
+        let mut response = json_text(&status);
         *response.status_mut() = code;
-        let json = header::HeaderValue::from_static("application/json");
-        response.headers_mut().insert(header::CONTENT_TYPE, json);
         response
     }
 }
@@ -102,6 +104,21 @@ fn full(text: impl Into<Bytes>) -> Body {
 
 fn empty() -> Body {
     full(Bytes::new())
+}
+
+fn only_get(method: &Method) -> Result<(), Error> {
+    if method == Method::GET {
+        Ok(())
+    } else {
+        Err(Error::Method)
+    }
+}
+
+fn json_text(value: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(full(value.to_string()));
+    let json = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
 }
 
 impl Streaming {
@@ -139,9 +156,7 @@ impl Streaming {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         match parts.as_slice() {
             ["containerLogs", namespace, pod, container] => {
-                if request.method() != Method::GET {
-                    return Err(Error::Method);
-                }
+                only_get(request.method())?;
                 self.logs(namespace, pod, container, &query).await
             }
             ["exec", namespace, pod, container] => {
@@ -165,6 +180,22 @@ impl Streaming {
                     return Err(Error::BadRequest(format!("pod {pod} is not running")));
                 }
                 self.port_forward(request, &query, view)
+            }
+            ["stats", "summary"] => {
+                only_get(request.method())?;
+                Ok(json_text(&summary::summary(&self.agent).await))
+            }
+            ["pods"] => {
+                only_get(request.method())?;
+                let pods: Vec<_> = self.agent.pods().into_iter().map(|view| view.pod).collect();
+                let list = serde_json::json!({
+                    "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods,
+                });
+                Ok(json_text(&list))
+            }
+            ["healthz"] => {
+                only_get(request.method())?;
+                Ok(Response::new(full("ok")))
             }
             _ => Err(Error::NotFound(format!("no such path: {path}"))),
         }

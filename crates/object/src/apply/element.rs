@@ -7,7 +7,7 @@ use std::fmt;
 use serde_json::{Map, Number, Value};
 
 use crate::schema::shape::{Keys, Scalar as Kind};
-use crate::text::go_quote;
+use crate::text::{go_quote, go_value};
 
 /// One step of a path. The order is upstream's: fields, keys, values, indices.
 #[derive(Debug, Clone)]
@@ -360,27 +360,6 @@ impl fmt::Display for Scalar<'_> {
             Self::Bool(flag) => flag.fmt(f),
             Self::Other(value) => value.fmt(f),
         }
-    }
-}
-
-/// A value in the words of Go's `%v`, as upstream's errors show it.
-pub(super) fn go_value(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => {
-            let items: Vec<_> = items.iter().map(go_value).collect();
-            format!("[{}]", items.join(" "))
-        }
-        Value::Object(map) => {
-            let mut members: Vec<_> = map
-                .iter()
-                .map(|(key, value)| format!("{key}:{}", go_value(value)))
-                .collect();
-            members.sort();
-            format!("map[{}]", members.join(" "))
-        }
-        other => other.to_string(),
     }
 }
 

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::element::{Element, go_value, wrong_scalar};
+use super::element::{Element, wrong_scalar};
 use super::fields::element;
 use crate::schema::shape::{Expected, Node, Shape};
+use crate::text::go_value;
 
 /// Why a document cannot be merged, at each place where it cannot. Shown as upstream shows it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -42,6 +42,32 @@ pub(super) fn quantity(value: &mut Value) -> Result<(), DecodeError> {
     Ok(())
 }
 
+/// What stands for bytes in JSON, as Go reads it: base64, a list of numbers up to 255, or null for none.
+///
+/// # Errors
+/// When it is none of these.
+pub fn bytes(value: &Value) -> Result<Vec<u8>, DecodeError> {
+    let other = || DecodeError::Type(format!("{value} stands for no bytes"));
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::String(text) => {
+            let canonical = base64(text)?;
+            let text = canonical.as_deref().unwrap_or(text);
+            STANDARD.decode(text).map_err(|_| other())
+        }
+        Value::Array(items) => listed(items).ok_or_else(other),
+        _ => Err(other()),
+    }
+}
+
+/// Bytes that are written as a list of numbers.
+pub(super) fn listed(items: &[Value]) -> Option<Vec<u8>> {
+    items
+        .iter()
+        .map(|item| u8::try_from(item.as_u64()?).ok())
+        .collect()
+}
+
 /// `None` if the text is canonical base64 already; line breaks are taken out, as Go ignores them.
 pub(super) fn base64(text: &str) -> Result<Option<String>, DecodeError> {
     let cleaned: Cow<'_, str> = if text.bytes().any(|b| matches!(b, b'\r' | b'\n')) {

@@ -446,6 +446,14 @@ impl Decoder<'_> {
                 }
                 true
             }
+            // Go takes a list of numbers for bytes too.
+            (Type::Bytes, Value::Array(items)) => match canonical::listed(items) {
+                Some(bytes) => {
+                    *value = Value::String(STANDARD.encode(bytes));
+                    true
+                }
+                None => false,
+            },
             (Type::Message(id), _) => {
                 let schema = self.schema;
                 let message = schema.get(id);

@@ -15,6 +15,7 @@ mod table;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+pub use canonical::bytes;
 pub use decode::{Checked, DecodeError, UnknownFields, coerce_and_check, decode_json};
 pub use gvk::Gvk;
 pub use json::parse_json_strict;
