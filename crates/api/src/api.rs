@@ -7,6 +7,7 @@ use crate::call::Call;
 use crate::custom;
 use crate::documents::Documents;
 use crate::error::{Outcome, fail};
+use crate::identity::following::{self, Following};
 use crate::identity::tokens::Signer;
 use crate::identity::{
     Anonymous, Attributes, Authenticator, Authorizer, Decision, Objects, User, oidc,
@@ -18,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::proxy::NodeConnector;
 use crate::pulse::Pulses;
 use crate::registry::Registry;
-use crate::startup::{self, Following};
+use crate::startup;
 use arc_swap::ArcSwap;
 use consort_object::Object;
 use consort_object::status::{Denied, Status};
@@ -328,9 +329,9 @@ impl Api {
             store: options.store,
         });
         startup::adopt_services(&inner)?;
-        let (policy, nodes) = startup::load_policy(&inner)?;
+        let (policy, nodes) = following::load_policy(&inner)?;
         for (following, after) in [(Following::Policy, policy), (Following::Nodes, nodes)] {
-            tasks.spawn(startup::follow(
+            tasks.spawn(following::follow(
                 following,
                 inner.store.clone(),
                 inner.authorizer.clone(),

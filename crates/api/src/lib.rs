@@ -68,6 +68,7 @@ mod service;
 mod startup;
 mod strategy;
 mod table;
+mod tail;
 mod validation;
 mod values;
 mod webhook;

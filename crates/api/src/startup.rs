@@ -1,33 +1,21 @@
-//! What a server does before it answers: read the policy and the taken addresses, and create the
-//! objects that every cluster has where they are absent.
+//! What a server does before it answers: note the taken addresses, and create the objects
+//! that every cluster has where they are absent.
 
 use crate::api::{Inner, StartError};
 use crate::handlers::update::{Change, Part, Wanted};
+use crate::identity::User;
 use crate::identity::bootstrap::{self, Reconciled};
-use crate::identity::{Authorizer, User, node};
 use crate::kinds::priority_class;
 use crate::managed::Listed;
 use crate::values::{name, namespace, text};
-use consort_object::{Object, Revision};
-use consort_store::{Error, Event, Expect, Key, Store, Write};
+use consort_store::{Error, Expect, Key, Write};
 use serde_json::{Value, json};
-use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// The manager of what the server makes of itself.
 const MANAGER: &str = "consort";
 const GROUP: &str = "rbac.authorization.k8s.io";
-const POLICY: [&str; 4] = [
-    "roles",
-    "clusterroles",
-    "rolebindings",
-    "clusterrolebindings",
-];
-/// What could not be read is tried again after this.
-const RETRY: Duration = Duration::from_millis(200);
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 fn parse(key: impl std::fmt::Display, json: &[u8]) -> Result<Value, StartError> {
@@ -47,199 +35,6 @@ pub(crate) fn adopt_services(inner: &Inner) -> Result<(), StartError> {
             .adopt(&parse(&object.head.name, &object.json)?);
     }
     Ok(())
-}
-
-/// What the authorizer is told of from the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Following {
-    /// Roles and bindings.
-    Policy,
-    /// What nodes are related to.
-    Nodes,
-}
-
-impl Following {
-    /// The collections: group and plural.
-    fn collections(self) -> Vec<(&'static str, &'static str)> {
-        match self {
-            Self::Policy => POLICY.iter().map(|plural| (GROUP, *plural)).collect(),
-            Self::Nodes => node::SOURCES.to_vec(),
-        }
-    }
-
-    /// Take in what is stored now in place of all that was known; the answer is the revision it was
-    /// read at.
-    fn load(self, store: &Store, authorizer: &Authorizer) -> Result<Revision, StartError> {
-        let mut objects = Vec::new();
-        let mut oldest = store.revision();
-        for (group, plural) in self.collections() {
-            let prefix = Key::prefix(group, plural, None);
-            let page = store.range(&prefix, None, None, None, |_| true)?;
-            oldest = oldest.min(page.revision);
-            objects.extend(page.objects.into_iter().map(|object| (plural, object)));
-        }
-        // Read one by one: the collection of pods may be large.
-        let mut broken = None;
-        let values = objects.into_iter().map_while(|(plural, object)| {
-            match parse(&object.head.name, &object.json) {
-                Ok(value) => Some((plural, value)),
-                Err(error) => {
-                    broken = Some(error);
-                    None
-                }
-            }
-        });
-        match self {
-            Self::Policy => authorizer.replace(values),
-            Self::Nodes => authorizer.nodes().replace(values),
-        }
-        broken.map_or(Ok(oldest), Err)
-    }
-
-    fn take_in(self, authorizer: &Authorizer, event: &Event) {
-        let plural = event.key.plural();
-        let head = &event.object.head;
-        if event.kind == consort_store::Change::Deleted {
-            let namespace = head.namespace.as_deref().unwrap_or_default();
-            match self {
-                Self::Policy => authorizer.remove(plural, namespace, &head.name),
-                Self::Nodes => authorizer.nodes().remove(plural, namespace, &head.name),
-            }
-            return;
-        }
-        // A pod that has no node yet is nobody's business.
-        if self == Self::Nodes && plural == "pods" {
-            let node = |object: &Object| object.head.field("spec.nodeName").map(str::to_owned);
-            if node(&event.object).is_none_or(|node| node.is_empty()) {
-                return;
-            }
-        }
-        let Ok(value) = event.object.value() else {
-            return;
-        };
-        match self {
-            Self::Policy => authorizer.put(plural, &value),
-            Self::Nodes => authorizer.nodes().put(plural, &value),
-        }
-    }
-}
-
-/// Read all roles and bindings, and what nodes are related to; the answers are the revisions they were
-/// read at.
-pub(crate) fn load_policy(inner: &Inner) -> Result<(Revision, Revision), StartError> {
-    let load = |following: Following| following.load(&inner.store, &inner.authorizer);
-    Ok((load(Following::Policy)?, load(Following::Nodes)?))
-}
-
-/// Keep what the authorizer knows as it is stored, until stopped.
-pub(crate) async fn follow(
-    following: Following,
-    store: Store,
-    authorizer: Arc<Authorizer>,
-    after: Revision,
-    stop: CancellationToken,
-) {
-    let groups: HashSet<&str> = following
-        .collections()
-        .into_iter()
-        .map(|(group, _)| group)
-        .collect();
-    let all: Vec<Collection> = match following {
-        // The four collections have the group as their common prefix.
-        Following::Policy => vec![Collection {
-            prefix: format!("/{}/", groups.into_iter().next().unwrap_or_default()),
-            after,
-        }],
-        Following::Nodes => following
-            .collections()
-            .into_iter()
-            .map(|(group, plural)| Collection {
-                prefix: Key::prefix(group, plural, None),
-                after,
-            })
-            .collect(),
-    };
-    let each = all
-        .into_iter()
-        .map(|one| one.follow(following, &store, &authorizer, &stop));
-    futures::future::join_all(each).await;
-}
-
-/// Collections with a common prefix, followed from a revision.
-struct Collection {
-    prefix: String,
-    after: Revision,
-}
-
-impl Collection {
-    async fn follow(
-        mut self,
-        following: Following,
-        store: &Store,
-        authorizer: &Authorizer,
-        stop: &CancellationToken,
-    ) {
-        while !stop.is_cancelled() {
-            let mut watch = match store.watch(&self.prefix, self.after) {
-                Ok(watch) => watch,
-                Err(Error::Compacted { .. }) => {
-                    self.after = self.reload(following, store, authorizer, stop).await;
-                    continue;
-                }
-                Err(error) => {
-                    tracing::error!(%error, prefix = self.prefix, "watching for authorization");
-                    return;
-                }
-            };
-            loop {
-                let batch = tokio::select! {
-                    () = stop.cancelled() => return,
-                    batch = watch.next() => batch,
-                };
-                let batch = match batch {
-                    Ok(batch) => batch,
-                    Err(Error::Closed) => return,
-                    Err(Error::Lagged { .. }) => {
-                        // Events were missed: what is there now counts, and nothing else.
-                        self.after = self.reload(following, store, authorizer, stop).await;
-                        break;
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, prefix = self.prefix, "following for authorization");
-                        tokio::time::sleep(RETRY).await;
-                        continue;
-                    }
-                };
-                for event in &batch.events {
-                    following.take_in(authorizer, event);
-                }
-                self.after = batch.upto;
-            }
-        }
-    }
-
-    async fn reload(
-        &self,
-        following: Following,
-        store: &Store,
-        authorizer: &Authorizer,
-        stop: &CancellationToken,
-    ) -> Revision {
-        tracing::warn!(
-            prefix = self.prefix,
-            "read anew for authorization: the watch fell behind"
-        );
-        loop {
-            match following.load(store, authorizer) {
-                Ok(revision) => return revision,
-                Err(error) => tracing::error!(%error, "reading what authorization depends on"),
-            }
-            if stop.is_cancelled() {
-                return self.after;
-            }
-            tokio::time::sleep(RETRY).await;
-        }
-    }
 }
 
 /// Create what every cluster has: namespaces, the default policy, the service `kubernetes`.

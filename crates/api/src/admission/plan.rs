@@ -5,13 +5,13 @@ use super::hooks::Hook;
 use super::policies::{Binding, Policy};
 use super::typing;
 use crate::api::{Inner, StartError};
+use crate::tail::{News, Tail};
 use arc_swap::ArcSwap;
 use consort_object::Revision;
-use consort_store::{Change, Error, Key, Store};
+use consort_store::{Change, Key, Store};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 const GROUP: &str = "admissionregistration.k8s.io";
 const PLURALS: [&str; 6] = [
@@ -151,62 +151,52 @@ impl Admission {
     }
 
     /// Follow what is stored until stopped. A change holds from a moment after it is acknowledged.
-    pub(crate) async fn follow(inner: Arc<Inner>, mut parts: Parts, mut after: Revision) {
-        let (store, stop) = (inner.store.clone(), inner.stop.clone());
+    pub(crate) async fn follow(inner: Arc<Inner>, mut parts: Parts, after: Revision) {
+        let store = inner.store.clone();
         let this = &inner.admission;
+        let mut tail = Tail::new(
+            store.clone(),
+            format!("/{GROUP}/"),
+            after,
+            inner.stop.clone(),
+        );
+        typing::check_all(&inner).await;
         loop {
-            typing::check_all(&inner).await;
-            let Ok(mut watch) = store.watch(&format!("/{GROUP}/"), after) else {
-                match this.load(&store) {
-                    Ok(loaded) => (parts, after) = loaded,
-                    Err(error) => tracing::error!(%error, "reading webhooks and policies"),
+            let batch = match tail.next().await {
+                News::Events(batch) => batch,
+                News::Lost => {
+                    let read = this.load(&store).map(|(fresh, revision)| {
+                        parts = fresh;
+                        revision
+                    });
+                    tail.resume(read);
+                    typing::check_all(&inner).await;
+                    continue;
                 }
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(Duration::from_millis(200)) => continue,
-                }
+                News::Over => return,
             };
-            loop {
-                let next = tokio::select! {
-                    () = stop.cancelled() => return,
-                    next = watch.next() => next,
+            let mut changed = false;
+            let mut policies = Vec::new();
+            for event in &batch.events {
+                let plural = event.key.plural();
+                let Some(plural) = PLURALS.iter().find(|known| **known == plural) else {
+                    continue;
                 };
-                let batch = match next {
-                    Ok(batch) => batch,
-                    Err(Error::Closed) => return,
-                    Err(error) => {
-                        tracing::warn!(%error, "webhooks and policies are read anew");
-                        break;
+                if event.kind == Change::Deleted {
+                    parts.remove(plural, &event.object.head.name);
+                } else if let Ok(value) = event.object.value() {
+                    parts.put(plural, &value, &store);
+                    if *plural == "validatingadmissionpolicies" {
+                        policies.push(value);
                     }
-                };
-                let mut changed = false;
-                let mut policies = Vec::new();
-                for event in &batch.events {
-                    let plural = event.key.plural();
-                    let Some(plural) = PLURALS.iter().find(|known| **known == plural) else {
-                        continue;
-                    };
-                    if event.kind == Change::Deleted {
-                        parts.remove(plural, &event.object.head.name);
-                    } else if let Ok(value) = event.object.value() {
-                        parts.put(plural, &value, &store);
-                        if *plural == "validatingadmissionpolicies" {
-                            policies.push(value);
-                        }
-                    }
-                    changed = true;
                 }
-                if changed {
-                    this.plan.store(Arc::new(parts.plan()));
-                }
-                for policy in policies {
-                    typing::check(&inner, &policy).await;
-                }
-                after = batch.upto;
+                changed = true;
             }
-            match this.load(&store) {
-                Ok(loaded) => (parts, after) = loaded,
-                Err(error) => tracing::error!(%error, "reading webhooks and policies"),
+            if changed {
+                this.plan.store(Arc::new(parts.plan()));
+            }
+            for policy in policies {
+                typing::check(&inner, &policy).await;
             }
         }
     }

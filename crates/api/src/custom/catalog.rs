@@ -7,15 +7,19 @@ use super::{FINALIZER, GROUP, PLURAL, check, kind};
 use crate::api::{Inner, StartError};
 use crate::handlers::write;
 use crate::kind::Kind;
+use crate::tail::{News, Tail};
 use crate::values::{at, items, text};
 use consort_object::{Object, Revision};
-use consort_store::{Change, Error, Event, Key};
+use consort_store::{Change, Event, Key};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+/// A definition whose status could not be written is looked at again after this.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// A definition that is known.
 struct Entry {
@@ -80,66 +84,35 @@ fn read(
 impl Catalog {
     /// Keep what is served in step with the store, until stopped.
     pub(crate) async fn follow(mut self, inner: Arc<Inner>) {
-        let stop = inner.stop.clone();
         let prefix = Key::prefix(GROUP, PLURAL, None);
+        let mut tail = Tail::new(inner.store.clone(), prefix, self.upto, inner.stop.clone());
         let mut cleaners: JoinSet<String> = JoinSet::new();
         let mut pending: BTreeSet<String> = self.entries.keys().cloned().collect();
-        'watch: while !stop.is_cancelled() {
-            let mut watch = match inner.store.watch(&prefix, self.upto) {
-                Ok(watch) => watch,
-                Err(Error::Compacted { .. }) => match read(&inner, self.gone.clone()) {
-                    Ok(fresh) => {
-                        pending.extend(fresh.entries.keys().cloned());
-                        self.replace(fresh);
-                        continue;
+        loop {
+            self.settle(&inner, &mut pending, &mut cleaners).await;
+            let news = tokio::select! {
+                Some(done) = cleaners.join_next(), if !cleaners.is_empty() => {
+                    if let Ok(name) = done {
+                        self.cleaning.remove(&name);
+                        pending.insert(name);
                     }
-                    Err(error) => {
-                        tracing::error!(%error, "reading the custom resource definitions anew");
-                        tokio::time::sleep(Duration::from_secs(1)).await;
-                        continue;
-                    }
-                },
-                Err(error) => {
-                    tracing::error!(%error, "watching custom resource definitions");
-                    break;
+                    continue;
                 }
+                () = tokio::time::sleep(RETRY), if !pending.is_empty() => continue,
+                news = tail.next() => news,
             };
-            loop {
-                self.settle(&inner, &mut pending, &mut cleaners).await;
-                let retry = !pending.is_empty();
-                let batch = tokio::select! {
-                    () = stop.cancelled() => break 'watch,
-                    Some(done) = cleaners.join_next(), if !cleaners.is_empty() => {
-                        if let Ok(name) = done {
-                            self.cleaning.remove(&name);
-                            pending.insert(name);
-                        }
-                        continue;
-                    }
-                    () = tokio::time::sleep(Duration::from_millis(500)), if retry => continue,
-                    batch = watch.next() => batch,
-                };
-                match batch {
-                    Ok(batch) => {
-                        for event in &batch.events {
-                            self.event(event, &mut pending);
-                        }
-                        self.upto = batch.upto;
-                    }
-                    Err(Error::Closed) => break 'watch,
-                    Err(Error::Lagged { .. }) => {
-                        if let Ok(fresh) = read(&inner, self.gone.clone()) {
-                            pending.extend(fresh.entries.keys().cloned());
-                            self.replace(fresh);
-                        }
-                        break;
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "following custom resource definitions");
-                        tokio::time::sleep(Duration::from_millis(200)).await;
-                        break;
+            match news {
+                News::Events(batch) => {
+                    for event in &batch.events {
+                        self.event(event, &mut pending);
                     }
                 }
+                News::Lost => tail.resume(read(&inner, self.gone.clone()).map(|fresh| {
+                    pending.extend(fresh.entries.keys().cloned());
+                    self.replace(fresh);
+                    self.upto
+                })),
+                News::Over => break,
             }
         }
         cleaners.shutdown().await;

@@ -14,8 +14,8 @@ use parking_lot::RwLock;
 use serde_json::Value;
 
 use super::attributes::Attributes;
-use super::authorize::Rule;
 use super::bootstrap;
+use super::rule::Rule;
 use super::user::User;
 
 const PREFIX: &str = "system:node:";

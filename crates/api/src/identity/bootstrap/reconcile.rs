@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::AUTOUPDATE;
-use crate::identity::authorize::{Rule, uncovered};
+use crate::identity::{Rule, uncovered};
 
 /// Subjects that no longer belong to a binding: binding, kind of the subject, its name.
 const RETIRED: &[(&str, &str, &str)] = &[("system:node", "Group", "system:nodes")];
