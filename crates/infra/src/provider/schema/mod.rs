@@ -2,8 +2,13 @@
 
 mod block;
 mod coerce;
+mod decode;
+mod dynamic;
 mod implied;
+mod legacy_blocks;
+mod locate;
 mod paths;
+mod references;
 mod schemas;
 
 pub use block::{Attribute, Block, Described, NestedBlock, Nesting, Object};

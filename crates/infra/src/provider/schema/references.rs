@@ -1,0 +1,102 @@
+//! What a body refers to, found by schema and without evaluating anything.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use consort_hcl::{Body, BodySchema, Expr, Traversal};
+
+use super::Block;
+use super::dynamic::{dynamic_schema, with_dynamic};
+use super::legacy_blocks::{self, Ambiguous};
+
+impl Block {
+    /// All references in a body of this schema, those to the iterators of its `dynamic` blocks left out.
+    ///
+    /// What the schema does not know is passed over; [`Block::decode`] complains about it.
+    pub fn references(&self, body: &Body) -> Vec<Traversal> {
+        let mut found = Vec::new();
+        collect(
+            self,
+            body,
+            &BTreeSet::new(),
+            legacy_blocks::applies(self),
+            &mut found,
+        );
+        found
+    }
+}
+
+fn collect(
+    schema: &Block,
+    body: &Body,
+    iterators: &BTreeSet<Arc<str>>,
+    fixup: bool,
+    found: &mut Vec<Traversal>,
+) {
+    let as_blocks = if fixup {
+        legacy_blocks::written_as_blocks(schema, body)
+    } else {
+        Ambiguous::new()
+    };
+    let inner =
+        |kind: &str, body: &Body, iterators: &BTreeSet<Arc<str>>, found: &mut Vec<Traversal>| {
+            if let Some(nested) = schema.blocks.get(kind) {
+                collect(&nested.block, body, iterators, fixup, found);
+            } else if let Some(element) = schema
+                .attributes
+                .get(kind)
+                .filter(|_| as_blocks.contains(kind))
+                .and_then(|a| a.ty.element())
+            {
+                let object = legacy_blocks::block_of(element);
+                collect(
+                    &object,
+                    body,
+                    iterators,
+                    legacy_blocks::applies(&object),
+                    found,
+                );
+            }
+        };
+    let mut wanted: BodySchema = schema.body_schema(&as_blocks);
+    for attribute in &mut wanted.attributes {
+        attribute.required = false;
+    }
+    let (content, _, _) = body.partial_content(&with_dynamic(&wanted));
+    for attribute in content.attributes.values() {
+        free(&attribute.expr, iterators, found);
+    }
+    for block in &content.blocks {
+        if &*block.kind != "dynamic" || schema.blocks.contains_key("dynamic") {
+            inner(&block.kind, &block.body, iterators, found);
+            continue;
+        }
+        let kind = block.label(0);
+        let (spec, _, _) = block
+            .body
+            .partial_content(&dynamic_schema(false).optional(["labels"]));
+        if let Some(attribute) = spec.attribute("for_each") {
+            free(&attribute.expr, iterators, found);
+        }
+        let iterator = spec
+            .attribute("iterator")
+            .and_then(|a| a.expr.as_traversal())
+            .map(|t| t.root);
+        let mut within = iterators.clone();
+        within.insert(iterator.unwrap_or_else(|| kind.into()));
+        if let Some(attribute) = spec.attribute("labels") {
+            free(&attribute.expr, &within, found);
+        }
+        for content in &spec.blocks {
+            inner(kind, &content.body, &within, found);
+        }
+    }
+}
+
+fn free(expr: &Expr, iterators: &BTreeSet<Arc<str>>, found: &mut Vec<Traversal>) {
+    found.extend(
+        expr.references()
+            .into_iter()
+            .filter(|t| !iterators.contains(&t.root)),
+    );
+}
