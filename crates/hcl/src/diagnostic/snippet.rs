@@ -83,12 +83,20 @@ fn lines(source: &Source, range: Range) -> (String, u32, u32) {
     let mut code_start = None;
     let mut number = first;
     while let (Some(start), Some(line)) = (source.line_start(number), source.line(number)) {
-        if start >= range.end {
+        if start > range.end {
             break;
         }
-        // As in HCL, an empty line is not overlapped by anything.
-        let end = start + line.len() as u32;
-        if !line.is_empty() && end > range.start {
+        // As HCL has it, ranges that touch overlap, and an empty one never does.
+        let own = Range {
+            start,
+            end: start + line.len() as u32,
+            ..range
+        };
+        let touches = own.contains(range.start)
+            || own.contains(range.end)
+            || range.contains(own.start)
+            || range.contains(own.end);
+        if !own.is_empty() && touches {
             if code_start.is_some() {
                 code.push('\n');
             }
