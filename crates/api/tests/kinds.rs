@@ -283,6 +283,12 @@ async fn what_is_wrong_is_refused_with_the_words_users_know() {
     };
     let cases = [
         (
+            "/daemonsets",
+            "/spec/template/metadata/labels",
+            json!({"app": "x", "bad key": "y"}),
+            "spec.template.labels: Invalid value: \"bad key\"",
+        ),
+        (
             "/persistentvolumeclaims",
             "/spec/accessModes",
             json!([]),
@@ -442,6 +448,47 @@ async fn what_is_wrong_is_refused_with_the_words_users_know() {
         assert_eq!(answer.code, 422, "{path}{field}: {message}");
         assert!(message.contains(words), "{path}{field}: {message}");
     }
+}
+
+#[tokio::test]
+async fn services_get_the_address_families_that_the_network_has() {
+    let server = Server::start().await;
+    let services = "/api/v1/namespaces/default/services";
+    let made = async |name: &str, mut spec: Value| {
+        spec["ports"] = json!([{"port": 80}]);
+        let object = json!({"metadata": {"name": name}, "spec": spec});
+        server.post(services, &object).await
+    };
+    for (spec, told) in [
+        (
+            json!({"ipFamilyPolicy": "RequireDualStack"}),
+            "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services",
+        ),
+        (
+            json!({"ipFamilies": ["IPv6"]}),
+            "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster",
+        ),
+        (
+            json!({"ipFamilies": ["IPv4", "IPv6"]}),
+            "spec.ipFamilyPolicy: Invalid value: \"SingleStack\": must be RequireDualStack or PreferDualStack when multiple ipFamilies are specified",
+        ),
+        (
+            json!({"clusterIP": "2001:db8::1"}),
+            "spec.clusterIPs[0]: Invalid value: [\"2001:db8::1\"]: IPv6 is not configured on this cluster",
+        ),
+    ] {
+        let answer = made("x", spec).await;
+        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        assert_eq!(answer.code, 422, "{message}");
+        assert!(message.contains(told), "{message}");
+    }
+    let prefers = json!({"ipFamilyPolicy": "PreferDualStack"});
+    let one = made("one", prefers.clone()).await.json();
+    assert_eq!(one["spec"]["ipFamilies"], json!(["IPv4"]));
+    let mut free = prefers;
+    free["clusterIP"] = json!("None");
+    let free = made("free", free).await.json();
+    assert_eq!(free["spec"]["ipFamilies"], json!(["IPv4", "IPv6"]));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::kind::{Kind, NameRule, STATUS, proxy};
 use crate::print;
 use crate::strategy::{AGE, Claim, Column, NAME, Strategy, column, wide};
 use crate::validation::{self, Errors, Path};
-use crate::values::{at, copy, ensure, fill, int, items, set, take, text};
+use crate::values::{at, copy, ensure, fill, int, items, members, set, take, text};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -24,6 +24,30 @@ pub(super) fn service(addresses: Arc<Addresses>) -> Kind {
     kind.create_on_update = true;
     kind.returns_deleted = true;
     kind
+}
+
+/// Fill in what address families a service has, on a network of IPv4. An address of the other is left
+/// without one, for validation to find.
+fn families(spec: &mut Value) {
+    let addresses = items(spec, &["clusterIPs"]);
+    if addresses
+        .iter()
+        .all(|ip| !ip.as_str().is_some_and(|ip| ip.contains(':')))
+    {
+        fill(spec, "ipFamilies", json!(["IPv4"]));
+    }
+    fill(spec, "ipFamilyPolicy", "SingleStack");
+    // Nobody but its user knows where a service without address and selector leads.
+    let free =
+        text(spec, &["clusterIP"]) == "None" && members(spec, &["selector"]).next().is_none();
+    let only = match items(spec, &["ipFamilies"]) {
+        [one] => one.as_str().unwrap_or_default().to_owned(),
+        _ => return,
+    };
+    if free && text(spec, &["ipFamilyPolicy"]) != "SingleStack" {
+        let other = if only == "IPv4" { "IPv6" } else { "IPv4" };
+        set(spec, "ipFamilies", json!([only, other]));
+    }
 }
 
 struct Service {
@@ -46,8 +70,7 @@ impl Strategy for Service {
             _ => {}
         }
         if text(spec, &["type"]) != "ExternalName" {
-            fill(spec, "ipFamilies", json!(["IPv4"]));
-            fill(spec, "ipFamilyPolicy", "SingleStack");
+            families(spec);
         }
     }
 

@@ -63,6 +63,59 @@ pub(crate) fn service(object: &Value, here: &Path<'_>, errors: &mut Errors) {
     errors.one_of(&here.field("type"), kind, TYPES);
     balancer_only(object, kind, whole, errors);
     policies(spec, kind, &here, errors);
+    if errors.0.is_empty() && kind != "ExternalName" {
+        families(spec, &here, errors);
+    }
+}
+
+/// Check that the network has the address families a service asks for: it has IPv4. Upstream does so when
+/// it allocates addresses, after all other checks.
+fn families(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
+    let policy = text(spec, &["ipFamilyPolicy"]);
+    let families = items(spec, &["ipFamilies"]);
+    let addresses = items(spec, &["clusterIPs"]);
+    let place = here.field("ipFamilyPolicy");
+    if policy == "SingleStack" {
+        for (list, what) in [(addresses, "clusterIPs"), (families, "ipFamilies")] {
+            if list.len() > 1 {
+                errors.invalid(
+                    &place,
+                    policy,
+                    format!("must be RequireDualStack or PreferDualStack when multiple {what} are specified"),
+                );
+            }
+        }
+    }
+    for (index, ip) in addresses.iter().enumerate().skip(families.len()) {
+        if ip.as_str().is_some_and(|ip| ip.contains(':')) {
+            errors.invalid(
+                &here.field("clusterIPs").index(index),
+                addresses.to_vec(),
+                "IPv6 is not configured on this cluster",
+            );
+        }
+    }
+    let headless = text(spec, &["clusterIP"]) == "None";
+    let free = headless && members(spec, &["selector"]).next().is_none();
+    if free || !errors.0.is_empty() {
+        return;
+    }
+    if policy == "RequireDualStack" {
+        errors.invalid(
+            &place,
+            policy,
+            "this cluster is not configured for dual-stack services",
+        );
+    }
+    for (index, family) in families.iter().enumerate() {
+        if family == "IPv6" {
+            errors.invalid(
+                &here.field("ipFamilies").index(index),
+                "IPv6",
+                "not configured on this cluster",
+            );
+        }
+    }
 }
 
 fn not_headless(headless: bool, kind: &str, here: &Path<'_>, errors: &mut Errors) {
