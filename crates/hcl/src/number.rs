@@ -387,7 +387,7 @@ impl Number {
         } else if !down && !self.is_negative() {
             whole += 1;
         }
-        Number::from_big(&whole)
+        Number::from_big(&whole).with_precision(self.precision())
     }
 
     /// As Go prints it with ten significant digits (`%.10g`), which is what orders numbers within compound set elements.
@@ -411,6 +411,16 @@ impl Number {
             return None;
         }
         Some(text::shortest_digits(&self.as_float()))
+    }
+
+    /// Digits rounded to `keep` of them, a half to the even digit.
+    pub(crate) fn round_digits(digits: &str, point: i64, keep: usize) -> (String, i64) {
+        text::round_half_even(digits, point, keep)
+    }
+
+    /// Digits with the point after the first `point` of them.
+    pub(crate) fn place_point(digits: &str, point: i64) -> String {
+        text::place_point(digits, point)
     }
 
     /// True where it prints with a minus.
