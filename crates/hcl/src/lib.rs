@@ -20,6 +20,7 @@ pub mod convert;
 pub mod diagnostic;
 pub mod evaluate;
 pub mod format;
+pub mod functions;
 pub mod json;
 pub mod marks;
 pub mod msgpack;

@@ -59,7 +59,11 @@ pub(super) fn integer(args: &[Value], index: usize) -> Result<i64> {
 /// A whole number, or what to say.
 pub(super) fn whole(number: &Number) -> std::result::Result<i64, String> {
     number.to_i64().ok_or_else(|| {
-        format!("value must be a whole number, between {} and {}", i64::MIN, i64::MAX)
+        format!(
+            "value must be a whole number, between {} and {}",
+            i64::MIN,
+            i64::MAX
+        )
     })
 }
 

@@ -62,7 +62,11 @@ impl Network {
     /// As many ones as there are bits for hosts.
     fn host_mask(self) -> u128 {
         let hosts = self.bits - self.prefix;
-        if hosts >= 128 { u128::MAX } else { (1 << hosts) - 1 }
+        if hosts >= 128 {
+            u128::MAX
+        } else {
+            (1 << hosts) - 1
+        }
     }
 
     fn masked(mut self) -> Network {
@@ -145,7 +149,9 @@ fn cidr_netmask(args: &[Value]) -> Result {
         let message = format!("IPv6 addresses cannot have a netmask: {}", text(args, 0));
         return Err(CallError::new(message));
     }
-    Ok(Value::string(network.show(!network.host_mask() & 0xffff_ffff)))
+    Ok(Value::string(
+        network.show(!network.host_mask() & 0xffff_ffff),
+    ))
 }
 
 fn cidr_subnet(args: &[Value]) -> Result {
@@ -187,6 +193,9 @@ fn cidr_subnets(args: &[Value]) -> Result {
         if new_bits < 1 {
             return fail("must extend prefix by at least one bit".to_owned());
         }
+        if new_bits > 32 {
+            return fail("may not extend prefix by more than 32 bits".to_owned());
+        }
         let prefix = network.prefix.saturating_add(new_bits);
         if prefix > network.bits {
             let protocol = if network.bits == 32 { "IPv4" } else { "IPv6" };
@@ -194,10 +203,7 @@ fn cidr_subnets(args: &[Value]) -> Result {
                 "would extend prefix to {prefix} bits, which is too long for an {protocol} address"
             ));
         }
-        let mut subnet = Network {
-            prefix,
-            ..network
-        };
+        let mut subnet = Network { prefix, ..network };
         if let Some(current) = current {
             // The first range of this size after the one that holds the last address in use.
             let end = current.address | current.host_mask();

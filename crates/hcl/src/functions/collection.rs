@@ -80,7 +80,9 @@ fn length() -> Function {
 fn wrapped(index: &Number, length: usize) -> Result<usize, CallError> {
     let index = whole(index).map_err(|e| CallError::new(format!("invalid index: {e}")))?;
     if length == 0 {
-        return Err(CallError::new("cannot use element function with an empty list"));
+        return Err(CallError::new(
+            "cannot use element function with an empty list",
+        ));
     }
     Ok(index.rem_euclid(length as i64) as usize)
 }
@@ -196,7 +198,9 @@ fn coalesce_list() -> Function {
                 return Ok(Type::Dynamic);
             }
             if !matches!(value.ty(), Type::List(_) | Type::Tuple(_)) {
-                return Err(CallError::new("coalescelist arguments must be lists or tuples"));
+                return Err(CallError::new(
+                    "coalescelist arguments must be lists or tuples",
+                ));
             }
         }
         if args.iter().all(|v| v.ty() == first.ty()) {
@@ -258,7 +262,9 @@ fn sum() -> Function {
         }
         let Some(values) = list.as_sequence() else {
             let name = list.ty().friendly_name();
-            return fail(format!("argument must be list, set, or tuple. Received {name}"));
+            return fail(format!(
+                "argument must be list, set, or tuple. Received {name}"
+            ));
         };
         if !list.is_wholly_known() {
             return Ok(Value::unknown(Type::Number));

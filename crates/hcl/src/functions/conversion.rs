@@ -56,7 +56,10 @@ fn to(want: Type) -> Function {
             } else {
                 "given string must be a decimal representation of a number"
             };
-            CallError::argument(0, format!("cannot convert {} to {wanted}; {rule}", quote(text)))
+            CallError::argument(
+                0,
+                format!("cannot convert {} to {wanted}; {rule}", quote(text)),
+            )
         })
     })
 }

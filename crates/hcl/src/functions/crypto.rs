@@ -42,7 +42,9 @@ pub(super) fn add(table: &mut Table, options: &Options) {
     }
     table.add(
         "rsadecrypt",
-        of_text(["ciphertext", "privatekey"], |[text, key]| rsa::decrypt(text, key)),
+        of_text(["ciphertext", "privatekey"], |[text, key]| {
+            rsa::decrypt(text, key)
+        }),
     );
     table.add("uuidv5", of_text(["namespace", "name"], uuid_v5));
     let pure_only = options.pure_only;
@@ -68,7 +70,11 @@ fn bcrypt_function(pure_only: bool) -> Function {
         if pure_only {
             return Ok(Value::unknown(Type::String));
         }
-        let cost = if args.len() > 1 { integer(args, 1)? } else { DEFAULT_COST };
+        let cost = if args.len() > 1 {
+            integer(args, 1)?
+        } else {
+            DEFAULT_COST
+        };
         if args.len() > 2 {
             return Err(CallError::new("bcrypt() takes no more than two arguments"));
         }
@@ -103,7 +109,9 @@ fn uuid_v5([namespace, name]: [&str; 2]) -> Result<String> {
                 32 | 36 | 38 | 45 => "invalid UUID format".to_owned(),
                 length => format!("invalid UUID length: {length}"),
             };
-            CallError::new(format!("uuidv5() doesn't support namespace {other} ({why})"))
+            CallError::new(format!(
+                "uuidv5() doesn't support namespace {other} ({why})"
+            ))
         })?,
     };
     Ok(Uuid::new_v5(&space, name.as_bytes()).to_string())

@@ -20,7 +20,8 @@ pub(super) fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>, (usize, &
         'fields: loop {
             let Some(mut quoted) = rest.strip_prefix('"').map(str::to_owned) else {
                 let end = rest.find(',');
-                let field = end.map_or(rest.strip_suffix('\n').unwrap_or(&rest), |end| &rest[..end]);
+                let field =
+                    end.map_or(rest.strip_suffix('\n').unwrap_or(&rest), |end| &rest[..end]);
                 if field.contains('"') {
                     return Err((number, BARE));
                 }

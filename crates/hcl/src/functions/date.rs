@@ -10,11 +10,27 @@ use crate::types::Type;
 use crate::value::Value;
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-    "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 const DAYS: [&str; 7] = [
-    "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
+    "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
 ];
 
 pub(super) fn add(table: &mut Table, options: &Options) {
@@ -63,7 +79,8 @@ pub(super) fn add(table: &mut Table, options: &Options) {
             .plan_timestamp
             .as_ref()
             .map_or_else(|| Value::unknown(Type::String), Value::string);
-        let planned = Function::returning(Type::String, Vec::new(), None, move |_| Ok(planned.clone()));
+        let planned =
+            Function::returning(Type::String, Vec::new(), None, move |_| Ok(planned.clone()));
         table.add("plantimestamp", planned);
     }
 }
@@ -124,11 +141,14 @@ impl Time {
         let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);
         let of_era = shifted.rem_euclid(146_097);
-        let year_of_era =
-            (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
         let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted_month = (5 * of_year + 2) / 153;
-        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        let month = if shifted_month < 10 {
+            shifted_month + 3
+        } else {
+            shifted_month - 9
+        };
         Parts {
             year: year_of_era + era * 400 + i64::from(month <= 2),
             month: month as usize,
@@ -195,7 +215,11 @@ impl Time {
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let p = self.parts();
-        let zone = if self.offset == 0 { "Z".to_owned() } else { self.zone(":") };
+        let zone = if self.offset == 0 {
+            "Z".to_owned()
+        } else {
+            self.zone(":")
+        };
         write!(
             f,
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{zone}",
@@ -214,7 +238,9 @@ impl Reader<'_> {
             format!("end of string before {what}")
         } else {
             match what {
-                "hour" if rest.contains(':') => "hour must be between 0 and 23 inclusive".to_owned(),
+                "hour" if rest.contains(':') => {
+                    "hour must be between 0 and 23 inclusive".to_owned()
+                }
                 "hour" if rest.len() != 2 => "hour must have exactly two digits".to_owned(),
                 "minute" if rest.len() != 2 => "minute must have exactly two digits".to_owned(),
                 _ => format!("cannot use {} as {what}", quote(rest)),
@@ -241,7 +267,11 @@ impl Reader<'_> {
     }
 
     fn within(&self, what: &str, fits: bool) -> Result<(), String> {
-        if fits { Ok(()) } else { Err(self.cannot(self.rest, what)) }
+        if fits {
+            Ok(())
+        } else {
+            Err(self.cannot(self.rest, what))
+        }
     }
 
     fn literal(&mut self, text: &str) -> Result<(), String> {
@@ -391,10 +421,11 @@ fn verb_text(verb: &str, letter: char, time: &Time, parts: &Parts) -> Result<Str
 
 /// The timestamps of YAML 1.1, in RFC 3339: a date, perhaps with a time and a zone.
 pub(super) fn yaml_timestamp(text: &str) -> Option<String> {
-    let digits = |s: &str, most: usize| {
-        let count = s.bytes().take_while(u8::is_ascii_digit).count();
-        ((1..=most).contains(&count)).then(|| (s[..count].parse::<i64>().unwrap_or(0), &s[count..]))
-    };
+    fn digits(text: &str, most: usize) -> Option<(i64, &str)> {
+        let count = text.bytes().take_while(u8::is_ascii_digit).count();
+        let value = text[..count].parse().unwrap_or(0);
+        (1..=most).contains(&count).then(|| (value, &text[count..]))
+    }
     if text.bytes().take_while(u8::is_ascii_digit).count() != 4 {
         return None;
     }
@@ -427,5 +458,9 @@ pub(super) fn yaml_timestamp(text: &str) -> Option<String> {
     reader.fraction();
     let seconds = hour * 3600 + minute * 60 + second;
     let offset = if zoned { reader.offset().ok()? } else { 0 };
-    if reader.rest.is_empty() { time(seconds, offset) } else { None }
+    if reader.rest.is_empty() {
+        time(seconds, offset)
+    } else {
+        None
+    }
 }

@@ -20,7 +20,10 @@ pub(super) fn add(table: &mut Table) {
     table.add("jsonencode", json_encode());
     table.add("jsondecode", json_decode());
     table.add("csvdecode", csv_decode());
-    table.add("base64encode", of_text(["str"], |[s]| Ok(STANDARD.encode(s))));
+    table.add(
+        "base64encode",
+        of_text(["str"], |[s]| Ok(STANDARD.encode(s))),
+    );
     table.add("base64decode", base64_decode());
     table.add("base64gzip", of_text(["str"], |[s]| gzip(s)));
     table.add("urlencode", of_text(["str"], |[s]| Ok(url_encode(s))));
@@ -106,13 +109,17 @@ fn json_decode() -> Function {
             Some('t' | 'f') => Type::Bool,
             Some('-' | '0'..='9' | '.') => Type::Number,
             Some(other) => {
-                let message =
-                    format!("a JSON document cannot begin with the character '{other}'");
+                let message = format!("a JSON document cannot begin with the character '{other}'");
                 return Err(CallError::argument(0, message));
             }
         })
     };
-    Function::new(vec![parameter("str", Type::String)], None, ty, move |args, _| decoded(args))
+    Function::new(
+        vec![parameter("str", Type::String)],
+        None,
+        ty,
+        move |args, _| decoded(args),
+    )
 }
 
 fn csv_records(args: &[Value]) -> Result<Vec<(usize, Vec<String>)>> {
@@ -130,7 +137,10 @@ fn csv_type(records: &[(usize, Vec<String>)]) -> Result<Type> {
     let mut attributes: BTreeMap<&str, Type> = BTreeMap::new();
     for name in headers {
         if attributes.insert(name, Type::String).is_some() {
-            return Err(CallError::new(format!("duplicate column name {}", quote(name))));
+            return Err(CallError::new(format!(
+                "duplicate column name {}",
+                quote(name)
+            )));
         }
     }
     Ok(Type::object(attributes))
@@ -153,7 +163,9 @@ fn csv_decode() -> Function {
                 return Err(csv_error(*line, "wrong number of fields"));
             }
             let row = headers.iter().zip(record);
-            rows.push(Value::object(row.map(|(k, v)| (k.as_str(), Value::string(v)))));
+            rows.push(Value::object(
+                row.map(|(k, v)| (k.as_str(), Value::string(v))),
+            ));
         }
         Ok(Value::list(element, rows))
     })
@@ -219,9 +231,18 @@ impl Charset {
         let upper = name.to_ascii_uppercase();
         let form = match upper.as_str() {
             "UTF-8" | "UTF8" | "CSUTF8" => Form::Utf8,
-            "UTF-16" | "CSUTF16" => Form::Utf16 { big: true, marked: true },
-            "UTF-16BE" | "CSUTF16BE" => Form::Utf16 { big: true, marked: false },
-            "UTF-16LE" | "CSUTF16LE" => Form::Utf16 { big: false, marked: false },
+            "UTF-16" | "CSUTF16" => Form::Utf16 {
+                big: true,
+                marked: true,
+            },
+            "UTF-16BE" | "CSUTF16BE" => Form::Utf16 {
+                big: true,
+                marked: false,
+            },
+            "UTF-16LE" | "CSUTF16LE" => Form::Utf16 {
+                big: false,
+                marked: false,
+            },
             "ISO-8859-1" | "ISO_8859-1:1987" | "ISO-IR-100" | "ISO_8859-1" | "LATIN1" | "L1"
             | "IBM819" | "CP819" | "CSISOLATIN1" => Form::Latin1,
             "US-ASCII" | "ASCII" | "ISO646-US" | "US" | "IBM367" | "CP367" | "ANSI_X3.4-1968"
@@ -253,7 +274,11 @@ impl Charset {
     fn encode(&self, text: &str) -> Option<Vec<u8>> {
         let single = |limit: u32| {
             text.chars()
-                .map(|c| u8::try_from(u32::from(c)).ok().filter(|b| u32::from(*b) < limit))
+                .map(|c| {
+                    u8::try_from(u32::from(c))
+                        .ok()
+                        .filter(|b| u32::from(*b) < limit)
+                })
                 .collect()
         };
         match &self.form {
@@ -261,9 +286,20 @@ impl Charset {
             Form::Latin1 => single(0x100),
             Form::Ascii => single(0x80),
             Form::Utf16 { big, marked } => {
-                let unit = |u: u16| if *big { u.to_be_bytes() } else { u.to_le_bytes() };
+                let unit = |u: u16| {
+                    if *big {
+                        u.to_be_bytes()
+                    } else {
+                        u.to_le_bytes()
+                    }
+                };
                 let mark = marked.then_some(0xfeff);
-                Some(mark.into_iter().chain(text.encode_utf16()).flat_map(unit).collect())
+                Some(
+                    mark.into_iter()
+                        .chain(text.encode_utf16())
+                        .flat_map(unit)
+                        .collect(),
+                )
             }
             Form::Table(table) => {
                 let (bytes, _, unmapped) = table.encode(text);
@@ -298,11 +334,19 @@ impl Charset {
                 }
                 let units = bytes.chunks_exact(2).map(|pair| {
                     let pair = [pair[0], pair[1]];
-                    if big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
+                    if big {
+                        u16::from_be_bytes(pair)
+                    } else {
+                        u16::from_le_bytes(pair)
+                    }
                 });
-                char::decode_utf16(units).collect::<std::result::Result<String, _>>().ok()?
+                char::decode_utf16(units)
+                    .collect::<std::result::Result<String, _>>()
+                    .ok()?
             }
-            Form::Table(table) => table.decode_without_bom_handling_and_without_replacement(bytes)?.into_owned(),
+            Form::Table(table) => table
+                .decode_without_bom_handling_and_without_replacement(bytes)?
+                .into_owned(),
         };
         (!decoded.contains(char::REPLACEMENT_CHARACTER)).then_some(decoded)
     }

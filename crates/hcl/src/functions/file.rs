@@ -109,8 +109,8 @@ pub(super) fn utf8(bytes: Vec<u8>, path: &str, marks: Marks) -> Result<String> {
 }
 
 fn resolved(base_dir: &Path, path: &str) -> Result<PathBuf> {
-    let path = expanded(path)
-        .map_err(|e| CallError::new(format!("failed to expand ~: {}", e.message)))?;
+    let path =
+        expanded(path).map_err(|e| CallError::new(format!("failed to expand ~: {}", e.message)))?;
     if path.starts_with('/') {
         return Ok(PathBuf::from(clean(&path)));
     }
@@ -153,8 +153,8 @@ fn expanded(path: &str) -> Result<String> {
     if !rest.is_empty() && !rest.starts_with(['/', '\\']) {
         return Err(CallError::new("cannot expand user-specific home dir"));
     }
-    let home = std::env::home_dir()
-        .ok_or_else(|| CallError::new("cannot find the home directory"))?;
+    let home =
+        std::env::home_dir().ok_or_else(|| CallError::new("cannot find the home directory"))?;
     let home = home.to_string_lossy();
     Ok(if rest.is_empty() {
         home.into_owned()
@@ -167,8 +167,7 @@ fn absolute(path: &str) -> Result<String> {
     if path.starts_with('/') {
         return Ok(clean(path));
     }
-    let current = std::env::current_dir()
-        .map_err(|e| CallError::new(format!("getwd: {e}")))?;
+    let current = std::env::current_dir().map_err(|e| CallError::new(format!("getwd: {e}")))?;
     Ok(clean(&format!("{}/{path}", current.display())))
 }
 

@@ -174,8 +174,13 @@ fn parse_verb(format: &str, start: usize, next: usize) -> Result<Verb<'_>> {
         at += 1;
     }
     let number = |at: &mut usize| {
-        let digits = bytes[*at..].iter().take_while(|b| b.is_ascii_digit()).count();
-        let value = format[*at..*at + digits].parse::<usize>().unwrap_or(usize::MAX);
+        let digits = bytes[*at..]
+            .iter()
+            .take_while(|b| b.is_ascii_digit())
+            .count();
+        let value = format[*at..*at + digits]
+            .parse::<usize>()
+            .unwrap_or(usize::MAX);
         *at += digits;
         (digits > 0).then_some(value)
     };
@@ -186,7 +191,9 @@ fn parse_verb(format: &str, start: usize, next: usize) -> Result<Verb<'_>> {
     }
     let unexpected = |at: usize| match format[at..].chars().next() {
         None => CallError::new(format!("invalid format string starting at offset {at}")),
-        Some(c) => CallError::new(format!("unrecognized format character '{c}' at offset {at}")),
+        Some(c) => CallError::new(format!(
+            "unrecognized format character '{c}' at offset {at}"
+        )),
     };
     if bytes.get(at) == Some(&b'[') {
         at += 1;
@@ -207,7 +214,9 @@ fn parse_verb(format: &str, start: usize, next: usize) -> Result<Verb<'_>> {
     let too_wide = |n: Option<usize>| n.is_some_and(|n| n > WIDTH_LIMIT);
     if too_wide(verb.width) || too_wide(verb.precision) {
         let raw = quote(verb.raw);
-        return Err(CallError::new(format!("width or precision of {raw} is too large")));
+        return Err(CallError::new(format!(
+            "width or precision of {raw} is too large"
+        )));
     }
     Ok(verb)
 }
@@ -240,7 +249,11 @@ fn append(verb: &Verb<'_>, args: &[Value], out: &mut String) -> Result<()> {
         'v' => out.push_str(&padded(verb, as_is(verb, arg)?)),
         't' => {
             let value = verb.converted(arg, &Type::Bool)?;
-            out.push_str(if value.as_bool() == Some(true) { "true" } else { "false" });
+            out.push_str(if value.as_bool() == Some(true) {
+                "true"
+            } else {
+                "false"
+            });
         }
         'b' | 'd' | 'o' | 'x' | 'X' => {
             let value = verb.converted(arg, &Type::Number)?;
@@ -297,7 +310,11 @@ fn padded(verb: &Verb<'_>, text: String) -> String {
         .unwrap_or(0)
         .saturating_sub(text.graphemes(true).count());
     let padding = if verb.zero { "0" } else { " " }.repeat(missing);
-    if verb.minus { text + &padding } else { padding + &text }
+    if verb.minus {
+        text + &padding
+    } else {
+        padding + &text
+    }
 }
 
 fn sign(verb: &Verb<'_>, negative: bool) -> &'static str {
@@ -391,7 +408,11 @@ fn digits(number: &Number, keep: Option<i64>) -> (String, i64) {
 }
 
 fn infinite(number: &Number) -> Option<String> {
-    let text = if number.prints_minus() { "-Inf" } else { "+Inf" };
+    let text = if number.prints_minus() {
+        "-Inf"
+    } else {
+        "+Inf"
+    };
     number.is_infinite().then(|| text.to_owned())
 }
 
@@ -436,7 +457,11 @@ fn scientific(number: &Number, precision: Option<usize>, letter: char) -> String
     let first = digits.get(..1).unwrap_or("0");
     let rest = digits.get(1..).unwrap_or_default();
     let length = precision.unwrap_or(rest.len());
-    let fraction = if length > 0 { format!(".{rest:0<length$}") } else { String::new() };
+    let fraction = if length > 0 {
+        format!(".{rest:0<length$}")
+    } else {
+        String::new()
+    };
     let sign = if exponent < 0 { '-' } else { '+' };
     format!(
         "{}{first}{fraction}{letter}{sign}{:02}",
@@ -465,7 +490,11 @@ fn general(number: &Number, precision: Option<usize>, letter: char) -> String {
     let exponent = point - 1;
     if exponent < -4 || exponent >= threshold {
         let rest = digits.get(1..).unwrap_or_default();
-        let fraction = if rest.is_empty() { String::new() } else { format!(".{rest}") };
+        let fraction = if rest.is_empty() {
+            String::new()
+        } else {
+            format!(".{rest}")
+        };
         let sign = if exponent < 0 { '-' } else { '+' };
         let first = &digits[..1];
         return format!(

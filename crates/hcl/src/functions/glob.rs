@@ -56,7 +56,12 @@ fn alternatives(pattern: &str, out: &mut Vec<String>) -> Result<(), String> {
                 };
                 let mut from = start + 1;
                 for end in commas.into_iter().chain([i]) {
-                    let choice = format!("{}{}{}", &pattern[..start], &pattern[from..end], &pattern[i + 1..]);
+                    let choice = format!(
+                        "{}{}{}",
+                        &pattern[..start],
+                        &pattern[from..end],
+                        &pattern[i + 1..]
+                    );
                     alternatives(&choice, out)?;
                     from = end + 1;
                 }
@@ -84,7 +89,11 @@ fn descend(dir: &Path, parts: &[&str], path: &str, depth: usize, found: &mut BTr
         return;
     }
     let join = |name: &str| {
-        if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
+        if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}/{name}")
+        }
     };
     if *first == ".." || *first == "." {
         descend(&dir.join(first), rest, &join(first), depth + 1, found);
@@ -151,7 +160,9 @@ fn matches(pattern: &str, name: &str) -> Result<bool, String> {
             },
         }
     }
-    Ok(pattern[p..].iter().all(|token| matches!(token, Token::Star)))
+    Ok(pattern[p..]
+        .iter()
+        .all(|token| matches!(token, Token::Star)))
 }
 
 enum Token {

@@ -33,9 +33,7 @@ fn keys() -> Function {
         let map = &args[0];
         let name = |name: &Arc<str>| Value::shared_string(name.clone());
         let keys = match (map.ty(), map.as_keyed()) {
-            (Type::Object(object), _) => {
-                Value::tuple(object.attributes.keys().map(name).collect())
-            }
+            (Type::Object(object), _) => Value::tuple(object.attributes.keys().map(name).collect()),
             (_, Some(map)) => Value::list(Type::String, map.keys().map(name).collect()),
             _ => Value::unknown(ty.clone()),
         };
@@ -49,7 +47,9 @@ fn values() -> Function {
     let ty = |args: &[Value]| match args[0].ty() {
         Type::Map(element) => Ok(Type::List(element.clone())),
         Type::Object(object) => Ok(Type::tuple(object.attributes.values().cloned())),
-        _ => Err(CallError::new("values() requires a map as the first argument")),
+        _ => Err(CallError::new(
+            "values() requires a map as the first argument",
+        )),
     };
     Function::new(vec![map], None, ty, |args, ty| {
         let values: Vec<Value> = args[0]
@@ -219,7 +219,9 @@ fn zip_map() -> Function {
             }
             Ok(Type::object(attributes))
         }
-        _ => Err(CallError::new("values argument must be a list or tuple value")),
+        _ => Err(CallError::new(
+            "values argument must be a list or tuple value",
+        )),
     };
     Function::new(parameters, None, ty, |args, ty| {
         let mut marks = args[0].marks() | args[1].marks();

@@ -10,7 +10,10 @@ use crate::types::Type;
 use crate::value::Value;
 
 pub(super) fn add(table: &mut Table) {
-    table.add("sensitive", over(|v| v.clone().with_marks(Marks::SENSITIVE)));
+    table.add(
+        "sensitive",
+        over(|v| v.clone().with_marks(Marks::SENSITIVE)),
+    );
     table.add(
         "nonsensitive",
         over(|v| {

@@ -33,7 +33,10 @@ pub(super) fn add(table: &mut Table) {
             move |args| float(f(number(args, 0).to_f64(), number(args, 1).to_f64())),
         )
     };
-    table.add("log", floats(["num", "base"], |a, b| logarithm(a) / logarithm(b)));
+    table.add(
+        "log",
+        floats(["num", "base"], |a, b| logarithm(a) / logarithm(b)),
+    );
     table.add("pow", floats(["num", "power"], power));
     table.add("max", extreme(|a, b| a > b));
     table.add("min", extreme(|a, b| a < b));
@@ -206,8 +209,7 @@ fn parse_int() -> Function {
             ));
         }
         let Some(value) = digits(text(args, 0), base as u32) else {
-            let what = hidden(args[0].marks())
-                .map_or_else(|| quote(text(args, 0)), str::to_owned);
+            let what = hidden(args[0].marks()).map_or_else(|| quote(text(args, 0)), str::to_owned);
             let base = hidden(args[1].marks()).map_or_else(|| base.to_string(), str::to_owned);
             let message = format!("cannot parse {what} as a base {base} integer");
             return Err(CallError::argument(0, message));

@@ -136,7 +136,9 @@ impl Translator<'_> {
             return Err(format!("invalid nested repetition operator in {both}"));
         }
         if !repeatable {
-            return Err(format!("missing argument to repetition operator in {operator}"));
+            return Err(format!(
+                "missing argument to repetition operator in {operator}"
+            ));
         }
         *repeated = Some(start);
         Ok(())
@@ -189,10 +191,7 @@ impl Translator<'_> {
             return Ok(true);
         }
         // Flags: letters, perhaps a minus and more letters, then a colon or the end.
-        let flags = special.len()
-            - special
-                .trim_start_matches(['i', 'm', 's', 'U', '-'])
-                .len();
+        let flags = special.len() - special.trim_start_matches(['i', 'm', 's', 'U', '-']).len();
         match special[flags..].chars().next() {
             Some(close @ (':' | ')')) => {
                 let flags = &special[..flags];
@@ -205,7 +204,10 @@ impl Translator<'_> {
             None => Err(format!("missing closing ) in {}", self.pattern)),
             Some(c) => {
                 let end = 2 + flags + c.len_utf8();
-                Err(format!("invalid or unsupported Perl syntax in {}", &rest[..end]))
+                Err(format!(
+                    "invalid or unsupported Perl syntax in {}",
+                    &rest[..end]
+                ))
             }
         }
     }
@@ -322,7 +324,10 @@ impl Translator<'_> {
             }
             c => {
                 let end = start + 1 + c.len_utf8();
-                return Err(format!("invalid escape sequence in {}", &self.pattern[start..end]));
+                return Err(format!(
+                    "invalid escape sequence in {}",
+                    &self.pattern[start..end]
+                ));
             }
         }
         Ok(())

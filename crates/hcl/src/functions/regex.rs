@@ -68,8 +68,12 @@ fn replace([s, wanted, with]: [&str; 3]) -> Result<String> {
     let Some(pattern) = pattern else {
         return Ok(s.replace(wanted, with));
     };
-    let regex = compile(pattern)
-        .map_err(|e| CallError::new(format!("error parsing regexp: {}", e.replacen(" in ", ": `", 1) + "`")))?;
+    let regex = compile(pattern).map_err(|e| {
+        CallError::new(format!(
+            "error parsing regexp: {}",
+            e.replacen(" in ", ": `", 1) + "`"
+        ))
+    })?;
     let template = Template::parse(with, &regex);
     Ok(regex
         .replace_all(s, |captures: &Captures<'_>| template.expand(captures))
@@ -156,8 +160,12 @@ fn compile(pattern: &str) -> std::result::Result<Arc<Regex>, String> {
         return Ok(regex.clone());
     }
     let translated = pattern::translate(pattern)?;
-    let regex = Regex::new(&translated)
-        .map_err(|e| format!("{} in {pattern}", e.to_string().lines().last().unwrap_or_default()))?;
+    let regex = Regex::new(&translated).map_err(|e| {
+        format!(
+            "{} in {pattern}",
+            e.to_string().lines().last().unwrap_or_default()
+        )
+    })?;
     let regex = Arc::new(regex);
     let mut cache = CACHE.lock();
     if cache.len() >= CACHED {
@@ -175,7 +183,9 @@ fn result_type(pattern: &str) -> Result<Type> {
     match (names.len() - named.len(), named.len()) {
         (0, 0) => Ok(Type::String),
         (unnamed, 0) => Ok(Type::tuple(vec![Type::String; unnamed])),
-        (0, _) => Ok(Type::object(named.into_iter().map(|name| (name, Type::String)))),
+        (0, _) => Ok(Type::object(
+            named.into_iter().map(|name| (name, Type::String)),
+        )),
         _ => Err(CallError::argument(
             0,
             "invalid regexp pattern: cannot mix both named and unnamed capture groups",

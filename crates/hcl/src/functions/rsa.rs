@@ -31,7 +31,8 @@ fn private_key(pem: &str) -> std::result::Result<RsaPrivateKey, String> {
     let Some((_, after)) = pem.split_once("-----BEGIN ") else {
         return Err(invalid("ssh: no key found"));
     };
-    let (Some((label, body)), Some(end)) = (after.split_once("-----"), after.find("-----END ")) else {
+    let (Some((label, body)), Some(end)) = (after.split_once("-----"), after.find("-----END "))
+    else {
         return Err(invalid("ssh: no key found"));
     };
     if pem.contains("ENCRYPTED") {
@@ -47,14 +48,21 @@ fn private_key(pem: &str) -> std::result::Result<RsaPrivateKey, String> {
         "RSA PRIVATE KEY" => RsaPrivateKey::from_pkcs1_der(&der).map_err(|_| wrong),
         "PRIVATE KEY" => RsaPrivateKey::from_pkcs8_der(&der).map_err(|_| wrong),
         "OPENSSH PRIVATE KEY" => openssh(&der).map_err(|e| invalid(&e)),
-        other => Err(invalid(&format!("ssh: unsupported key type {}", quote(other)))),
+        other => Err(invalid(&format!(
+            "ssh: unsupported key type {}",
+            quote(other)
+        ))),
     }
 }
 
 /// The key within OpenSSH's envelope, where that is not encrypted.
 fn openssh(bytes: &[u8]) -> std::result::Result<RsaPrivateKey, String> {
     let malformed = || "ssh: malformed OpenSSH key".to_owned();
-    let mut outer = Fields(bytes.strip_prefix(b"openssh-key-v1\0").ok_or_else(malformed)?);
+    let mut outer = Fields(
+        bytes
+            .strip_prefix(b"openssh-key-v1\0")
+            .ok_or_else(malformed)?,
+    );
     let cipher = outer.field().ok_or_else(malformed)?;
     if cipher != b"none" {
         return Err("ssh: this private key is passphrase protected".to_owned());
@@ -73,8 +81,20 @@ fn openssh(bytes: &[u8]) -> std::result::Result<RsaPrivateKey, String> {
     if inner.field() != Some(b"ssh-rsa") {
         return Err("ssh: unhandled key type".to_owned());
     }
-    let mut number = || inner.field().map(BigUint::from_bytes_be).ok_or_else(malformed);
-    let (n, e, d, _, p, q) = (number()?, number()?, number()?, number()?, number()?, number()?);
+    let mut number = || {
+        inner
+            .field()
+            .map(BigUint::from_bytes_be)
+            .ok_or_else(malformed)
+    };
+    let (n, e, d, _, p, q) = (
+        number()?,
+        number()?,
+        number()?,
+        number()?,
+        number()?,
+        number()?,
+    );
     RsaPrivateKey::from_components(n, e, d, vec![p, q]).map_err(|_| malformed())
 }
 

@@ -191,7 +191,9 @@ fn slice_bounds(args: &[Value]) -> Result<(Option<usize>, Option<usize>)> {
             return fail(format!("{name} index must not be less than zero"));
         };
         if length.is_some_and(|length| index > length) {
-            return fail(format!("{name} index must not be greater than the length of the list"));
+            return fail(format!(
+                "{name} index must not be greater than the length of the list"
+            ));
         }
         Ok(Some(index))
     };
@@ -228,7 +230,10 @@ fn slice() -> Function {
         let (Some(start), Some(end)) = slice_bounds(args)? else {
             return Ok(Value::unknown(ty.clone()).with_marks(args[0].marks()));
         };
-        let values = elements(&args[0]).get(start..end).unwrap_or_default().to_vec();
+        let values = elements(&args[0])
+            .get(start..end)
+            .unwrap_or_default()
+            .to_vec();
         let part = match ty {
             Type::List(element) => Value::list(Type::clone(element), values),
             _ => Value::tuple(values),
@@ -246,8 +251,8 @@ fn chunk_list() -> Function {
     let ty = |args: &[Value]| Ok(Type::list(args[0].ty().clone()));
     Function::new(parameters, None, ty, |args, _| {
         let marks = args[0].marks() | args[1].marks();
-        let size = whole(&number(args, 1))
-            .map_err(|e| CallError::new(format!("invalid size: {e}")))?;
+        let size =
+            whole(&number(args, 1)).map_err(|e| CallError::new(format!("invalid size: {e}")))?;
         let Ok(size) = usize::try_from(size) else {
             return Err(CallError::new("the size argument must be positive"));
         };
@@ -285,7 +290,9 @@ fn distinct() -> Function {
 
 fn match_keys() -> Function {
     let lists = ["values", "keys", "searchset"];
-    let parameters = lists.map(|name| parameter(name, Type::list(Type::Dynamic))).to_vec();
+    let parameters = lists
+        .map(|name| parameter(name, Type::list(Type::Dynamic)))
+        .to_vec();
     let common = |args: &[Value]| {
         unify_lossy(&[args[1].ty().clone(), args[2].ty().clone()])
             .ok_or_else(|| CallError::new("keys and searchset must be of the same type"))
@@ -298,11 +305,7 @@ fn match_keys() -> Function {
             return Err(CallError::new("length of keys and values should be equal"));
         }
         let common = common(args)?;
-        let convert = |value: &Value| {
-            common
-                .convert(value)
-                .map_err(|e| CallError::new(e.message))
-        };
+        let convert = |value: &Value| common.convert(value).map_err(|e| CallError::new(e.message));
         let (keys, wanted) = (convert(&args[1])?, convert(&args[2])?);
         if elements(&wanted).is_empty() {
             return Ok(Value::list(element, Vec::new()));

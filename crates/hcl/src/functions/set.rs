@@ -36,7 +36,10 @@ pub(super) fn add(table: &mut Table) {
         a.retain(|v| b.has_element(v).as_bool() != Some(true));
         a
     };
-    table.add("setunion", operation("first_set", "other_sets", true, true, union));
+    table.add(
+        "setunion",
+        operation("first_set", "other_sets", true, true, union),
+    );
     table.add(
         "setintersection",
         operation("first_set", "other_sets", true, false, intersection),
@@ -65,9 +68,7 @@ fn result_type(args: &[Value]) -> Result<Type> {
 }
 
 fn apply(args: &[Value], ty: &Type, unknowns: bool, combine: Combine) -> Result {
-    let converted = |i: usize| {
-        convert(&args[i], ty).map_err(|e| CallError::argument(i, e.message))
-    };
+    let converted = |i: usize| convert(&args[i], ty).map_err(|e| CallError::argument(i, e.message));
     let mut values = Vec::new();
     for i in 0..args.len() {
         let set = converted(i)?;

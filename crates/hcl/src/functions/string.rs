@@ -9,8 +9,14 @@ use crate::types::Type;
 use crate::value::Value;
 
 pub(super) fn add(table: &mut Table) {
-    table.add("upper", of_text(["str"], |[s]| Ok(s.chars().map(upper).collect())));
-    table.add("lower", of_text(["str"], |[s]| Ok(s.chars().map(lower).collect())));
+    table.add(
+        "upper",
+        of_text(["str"], |[s]| Ok(s.chars().map(upper).collect())),
+    );
+    table.add(
+        "lower",
+        of_text(["str"], |[s]| Ok(s.chars().map(lower).collect())),
+    );
     table.add("title", of_text(["str"], |[s]| Ok(title(s))));
     table.add(
         "strrev",
@@ -18,7 +24,9 @@ pub(super) fn add(table: &mut Table) {
     );
     table.add(
         "chomp",
-        of_text(["str"], |[s]| Ok(s.trim_end_matches(['\r', '\n']).to_owned())),
+        of_text(["str"], |[s]| {
+            Ok(s.trim_end_matches(['\r', '\n']).to_owned())
+        }),
     );
     table.add("trimspace", of_text(["str"], |[s]| Ok(s.trim().to_owned())));
     table.add(
@@ -96,7 +104,9 @@ fn indent() -> Function {
         if spaces.saturating_mul(lines) > 1 << 30 {
             return Err(CallError::argument(0, "the result would be too long"));
         }
-        Ok(Value::string(s.replace('\n', &format!("\n{}", " ".repeat(spaces)))))
+        Ok(Value::string(
+            s.replace('\n', &format!("\n{}", " ".repeat(spaces))),
+        ))
     })
 }
 
@@ -156,7 +166,8 @@ fn join() -> Function {
                     } else {
                         String::new()
                     };
-                    let message = format!("element {i}{of} is null; cannot concatenate null values");
+                    let message =
+                        format!("element {i}{of} is null; cannot concatenate null values");
                     return Err(CallError::argument(l + 1, message));
                 };
                 items.push(item);
@@ -175,13 +186,16 @@ fn sort() -> Function {
             let (least, most) = list.length_range();
             return Ok(Value::unknown(Type::list(Type::String)).refined(|r| {
                 let r = r.not_null().with_at_least(least);
-                if most == usize::MAX { r } else { r.with_at_most(most) }
+                if most == usize::MAX {
+                    r
+                } else {
+                    r.with_at_most(most)
+                }
             }));
         }
         let mut items = elements(list).to_vec();
         if let Some(i) = items.iter().position(Value::is_null) {
-            let message =
-                format!("given list element {i} is null; a null string cannot be sorted");
+            let message = format!("given list element {i} is null; a null string cannot be sorted");
             return Err(CallError::new(message));
         }
         items.sort_by(|a, b| a.as_str().cmp(&b.as_str()));

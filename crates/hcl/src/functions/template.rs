@@ -18,16 +18,25 @@ use crate::value::{Kind, Value};
 pub(super) fn add(table: &mut Table, options: &Options) {
     let mut within = Table(table.0.clone());
     for name in ["templatefile", "templatestring"] {
-        let parameters = vec![parameter("template", Type::Dynamic), parameter("vars", Type::Dynamic)];
+        let parameters = vec![
+            parameter("template", Type::Dynamic),
+            parameter("vars", Type::Dynamic),
+        ];
         let refuse = move |_: &[Value]| {
             Err(CallError::new(format!(
                 "cannot recursively call {name} from inside another template function"
             )))
         };
-        within.add(name, Function::returning(Type::Dynamic, parameters, None, refuse));
+        within.add(
+            name,
+            Function::returning(Type::Dynamic, parameters, None, refuse),
+        );
     }
     let functions = Arc::new(within.namespaced());
-    table.add("templatefile", template_file(&options.base_dir, functions.clone()));
+    table.add(
+        "templatefile",
+        template_file(&options.base_dir, functions.clone()),
+    );
     table.add("templatestring", template_string(functions));
 }
 
@@ -42,7 +51,8 @@ fn template_file(base_dir: &Path, functions: Arc<Functions>) -> Function {
         let marks = args[0].marks();
         let bytes = file::read(&base_dir, path, marks)?;
         let text = file::utf8(bytes, path, marks)?;
-        render(path, &text, &args[1], &functions, 1).map(|value| value.with_marks(marks))
+        let value = render(path, &text, &args[1], &functions)?;
+        Ok(value.with_marks(marks))
     })
 }
 
@@ -52,9 +62,16 @@ fn template_string(functions: Arc<Functions>) -> Function {
     const LITERAL: &str = "invalid template expression: templatestring is only for rendering templates retrieved \
                            dynamically from elsewhere, and so does not support providing a literal template; consider \
                            using a template string expression instead";
+    const INLINE: &str = "invalid template expression: templatestring is only for rendering templates retrieved \
+                          dynamically from elsewhere; to render an inline template, consider using a plain template \
+                          string expression";
     let parameters = vec![
         Parameter::deferred("template"),
-        parameter("vars", Type::Dynamic).marked().unknown().dynamic().null(),
+        parameter("vars", Type::Dynamic)
+            .marked()
+            .unknown()
+            .dynamic()
+            .null(),
     ];
     Function::lazy(parameters, None, move |args| {
         let [Argument::Deferred(template), Argument::Value(vars)] = args else {
@@ -65,7 +82,11 @@ fn template_string(functions: Arc<Functions>) -> Function {
         if expr.as_traversal().is_none() {
             let (value, diagnostics) = expr.evaluate_constant();
             let literal = !diagnostics.has_errors() && matches!(value.ty(), Type::String);
-            return Err(blame(if literal { LITERAL } else { DIRECT }));
+            return Err(blame(match expr.kind() {
+                _ if literal => LITERAL,
+                crate::syntax::Kind::Template { .. } => INLINE,
+                _ => DIRECT,
+            }));
         }
         let (value, diagnostics) = template.evaluate();
         if diagnostics.has_errors() {
@@ -75,9 +96,9 @@ fn template_string(functions: Arc<Functions>) -> Function {
                 reason.unwrap_or_default()
             )));
         }
-        let (value, marks) = value.unmark();
+        let (value, value_marks) = value.unmark();
         let (vars, vars_marks) = vars.clone().unmark_deep();
-        let marks = marks | vars_marks;
+        let marks = value_marks | vars_marks;
         if !value.is_known() || !vars.is_known() {
             return Ok(Value::DYNAMIC.with_marks(marks));
         }
@@ -87,9 +108,29 @@ fn template_string(functions: Arc<Functions>) -> Function {
         if vars.is_null() {
             return Err(CallError::argument(1, "argument must not be null"));
         }
-        render("<templatestring argument>", text, &vars, &functions, 1)
+        render("<templatestring argument>", text, &vars, &functions)
             .map(|value| value.with_marks(marks))
+            .map_err(|e| match e {
+                Failure::Syntax(e) => blame(&format!("invalid template: {e}")),
+                other => other.into(),
+            })
     })
+}
+
+/// Why a template has no value.
+enum Failure {
+    Syntax(String),
+    Variables(String),
+    Evaluation(String),
+}
+
+impl From<Failure> for CallError {
+    fn from(failure: Failure) -> CallError {
+        match failure {
+            Failure::Variables(message) => CallError::argument(1, message),
+            Failure::Syntax(message) | Failure::Evaluation(message) => CallError::new(message),
+        }
+    }
 }
 
 /// The value of a template. With one part only it may be something else than text.
@@ -98,9 +139,8 @@ fn render(
     text: &str,
     vars: &Value,
     functions: &Arc<Functions>,
-    vars_argument: usize,
-) -> Result<Value, CallError> {
-    let blame = |message: String| CallError::argument(vars_argument, message);
+) -> Result<Value, Failure> {
+    let blame = Failure::Variables;
     let variables = match vars.kind() {
         Kind::Map(values) | Kind::Object(values) => values,
         _ => return Err(blame("invalid vars value: must be a map".to_owned())),
@@ -108,7 +148,7 @@ fn render(
     let mut sources = Sources::new();
     let (expr, diagnostics) = parse_template(&mut sources, name, text);
     if diagnostics.has_errors() {
-        return Err(CallError::new(told(&diagnostics, &sources)));
+        return Err(Failure::Syntax(told(&diagnostics, &sources)));
     }
     if let Some(wrong) = variables.keys().find(|name| !is_identifier(name)) {
         return Err(blame(format!(
@@ -119,7 +159,7 @@ fn render(
     }
     for reference in expr.references() {
         if !variables.contains_key(&*reference.root) {
-            let place = sources.describe(reference.range);
+            let place = sources.describe(reference.range());
             let root = quote(&reference.root);
             return Err(blame(format!(
                 "vars map does not contain key {root}, referenced at {place}"
@@ -127,10 +167,13 @@ fn render(
         }
     }
     let mut scope = Tables::new(functions.clone());
-    scope.variables = variables.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+    scope.variables = variables
+        .iter()
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
     let (value, diagnostics) = expr.evaluate(&scope);
     if diagnostics.has_errors() {
-        return Err(CallError::new(told(&diagnostics, &sources)));
+        return Err(Failure::Evaluation(told(&diagnostics, &sources)));
     }
     debug_assert!(vars.marks() == Marks::NONE);
     Ok(value)

@@ -14,10 +14,7 @@ fn scope() -> Tables<'static> {
         .with("secret", Value::string("s").with_marks(Marks::SENSITIVE))
         .with("unknown", Value::unknown(Type::String))
         .with("anything", Value::DYNAMIC)
-        .with(
-            "list",
-            Value::unknown_not_null(Type::list(Type::String)),
-        )
+        .with("list", Value::unknown_not_null(Type::list(Type::String)))
 }
 
 #[track_caller]
@@ -47,31 +44,49 @@ fn marks_of_arguments_are_those_of_results() {
         Marks::SENSITIVE
     );
     assert!(value("merge({a = secret}, {b = 1})").marks().is_empty());
-    assert_eq!(
-        value("toset([secret])").marks(),
-        Marks::SENSITIVE
-    );
+    assert_eq!(value("toset([secret])").marks(), Marks::SENSITIVE);
     let ephemeral = Value::string("x").with_marks(Marks::EPHEMERAL);
     let table = core(&Options::default());
     let cleared = table["ephemeralasnull"].call(&[Value::object([("a", ephemeral)])]);
-    assert_eq!(cleared, Ok(Value::object([("a", Value::null(Type::String))])));
+    assert_eq!(
+        cleared,
+        Ok(Value::object([("a", Value::null(Type::String))]))
+    );
 }
 
 #[test]
 fn results_of_unknown_arguments_say_what_is_known_of_them() {
-    assert_eq!(value("upper(unknown)"), Value::unknown_not_null(Type::String));
+    assert_eq!(
+        value("upper(unknown)"),
+        Value::unknown_not_null(Type::String)
+    );
     assert_eq!(value("jsondecode(unknown)"), Value::DYNAMIC);
     let prefixed = value("format(\"vpc-%s\", unknown)");
-    assert_eq!(prefixed.refinement().map(crate::Refinement::prefix), Some("vpc-"));
-    assert_eq!(value("startswith(format(\"vpc-%s\", unknown), \"ami\")"), Value::FALSE);
+    assert_eq!(
+        prefixed.refinement().map(crate::Refinement::prefix),
+        Some("vpc-")
+    );
+    assert_eq!(
+        value("startswith(format(\"vpc-%s\", unknown), \"ami\")"),
+        Value::FALSE
+    );
     assert_eq!(value("length([unknown])"), Value::number(1));
-    assert_eq!(value("length(list) >= 0"), Value::TRUE);
-    assert_eq!(value("keys({a = unknown})"), Value::tuple(vec![Value::string("a")]));
-    assert_eq!(value("lookup({a = unknown}, \"a\", \"b\")"), Value::unknown(Type::String));
+    assert_eq!(value("length(list) > -1"), Value::TRUE);
+    assert_eq!(
+        value("keys({a = unknown})"),
+        Value::tuple(vec![Value::string("a")])
+    );
+    assert_eq!(
+        value("lookup({a = unknown}, \"a\", \"b\")"),
+        Value::unknown(Type::String)
+    );
     assert_eq!(value("contains([unknown, \"a\"], \"a\")"), Value::TRUE);
     assert!(!value("contains([unknown], \"a\")").is_known());
     assert_eq!(value("tolist([unknown])").ty(), &Type::list(Type::String));
-    assert_eq!(value("coalesce(unknown, \"x\")"), Value::unknown_not_null(Type::String));
+    assert_eq!(
+        value("coalesce(unknown, \"x\")"),
+        Value::unknown_not_null(Type::String)
+    );
     assert!(!value("jsonencode({a = unknown})").is_known());
     assert_eq!(value("tonumber(anything)"), Value::unknown(Type::Number));
 }
@@ -89,7 +104,10 @@ fn impure_functions_wait_for_the_apply() {
         plan_timestamp: Some("2024-01-02T03:04:05Z".to_owned()),
         ..Options::default()
     });
-    assert_eq!(table["plantimestamp"].call(&[]), Ok(Value::string("2024-01-02T03:04:05Z")));
+    assert_eq!(
+        table["plantimestamp"].call(&[]),
+        Ok(Value::string("2024-01-02T03:04:05Z"))
+    );
     assert!(table.contains_key("core::upper"));
 }
 
@@ -101,7 +119,11 @@ fn files_are_found_from_the_base_directory() {
     std::fs::write(path.join("x.txt"), "hello").unwrap();
     std::fs::write(path.join("a/y.txt"), "y").unwrap();
     std::fs::write(path.join("a/b/z.md"), "z").unwrap();
-    std::fs::write(path.join("t.tmpl"), "%{ for n in names ~}\n<${upper(n)}>\n%{ endfor ~}\n").unwrap();
+    std::fs::write(
+        path.join("t.tmpl"),
+        "%{ for n in names ~}\n<${upper(n)}>\n%{ endfor ~}\n",
+    )
+    .unwrap();
     let table = core(&Options {
         base_dir: path.to_owned(),
         ..Options::default()
@@ -111,14 +133,26 @@ fn files_are_found_from_the_base_directory() {
         table[name].call(&args)
     };
     assert_eq!(call("file", &["x.txt"]), Ok(Value::string("hello")));
-    assert_eq!(call("filemd5", &["x.txt"]), Ok(Value::string("5d41402abc4b2a76b9719d911017c592")));
+    assert_eq!(
+        call("filemd5", &["x.txt"]),
+        Ok(Value::string("5d41402abc4b2a76b9719d911017c592"))
+    );
     assert_eq!(call("fileexists", &["nothing"]), Ok(Value::FALSE));
     assert!(call("fileexists", &["a"]).is_err());
     let set = |items: &[&str]| {
-        Ok(Value::set(Type::String, items.iter().map(Value::string).collect()))
+        Ok(Value::set(
+            Type::String,
+            items.iter().map(Value::string).collect(),
+        ))
     };
-    assert_eq!(call("fileset", &[".", "**/*.txt"]), set(&["a/y.txt", "x.txt"]));
-    assert_eq!(call("fileset", &[".", "**"]), set(&["a/b/z.md", "a/y.txt", "t.tmpl", "x.txt"]));
+    assert_eq!(
+        call("fileset", &[".", "**/*.txt"]),
+        set(&["a/y.txt", "x.txt"])
+    );
+    assert_eq!(
+        call("fileset", &[".", "**"]),
+        set(&["a/b/z.md", "a/y.txt", "t.tmpl", "x.txt"])
+    );
     assert_eq!(call("fileset", &["a", "*/{x,z}.m?"]), set(&["b/z.md"]));
     assert_eq!(call("fileset", &[".", "[!x].txt"]), set(&[]));
     let names = Value::object([("names", Value::tuple(vec!["a".into(), "b".into()]))]);
@@ -127,7 +161,12 @@ fn files_are_found_from_the_base_directory() {
         Ok(Value::string("<A>\n<B>\n"))
     );
     let missing = table["templatefile"].call(&[Value::string("t.tmpl"), Value::object::<&str>([])]);
-    assert!(missing.unwrap_err().message.starts_with("vars map does not contain key \"names\", referenced at"));
+    assert!(
+        missing
+            .unwrap_err()
+            .message
+            .starts_with("vars map does not contain key \"names\", referenced at")
+    );
 }
 
 #[test]

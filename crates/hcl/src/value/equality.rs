@@ -1,5 +1,6 @@
 //! Equality: of what two values are, and of what they may turn out to be.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::{Data, Kind, Value, set};
@@ -172,3 +173,18 @@ impl PartialEq for Value {
 }
 
 impl Eq for Value {}
+
+/// Agrees with [`Value::raw_equals`]; refinements and marks play no part.
+impl Hash for Value {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(&self.data).hash(state);
+        match &self.data {
+            Data::Null | Data::Unknown(_) => {}
+            Data::Bool(value) => value.hash(state),
+            Data::Number(value) => value.hash(state),
+            Data::String(value) => value.hash(state),
+            Data::Sequence(values) => values.hash(state),
+            Data::Keyed(values) => values.hash(state),
+        }
+    }
+}

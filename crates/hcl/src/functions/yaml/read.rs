@@ -55,7 +55,11 @@ pub(super) fn document(text: &str) -> Result<Value, String> {
 
 fn at(span: &Span, message: &str) -> String {
     let place = span.start;
-    format!("on line {}, column {}: {message}", place.line(), place.col() + 1)
+    format!(
+        "on line {}, column {}: {message}",
+        place.line(),
+        place.col() + 1
+    )
 }
 
 struct Reader<'t> {
@@ -78,7 +82,12 @@ impl<'t> Reader<'t> {
             };
             let (event, span) = next.map_err(|e| {
                 let place = e.marker();
-                format!("on line {}, column {}: {}", place.line(), place.col() + 1, e.info())
+                format!(
+                    "on line {}, column {}: {}",
+                    place.line(),
+                    place.col() + 1,
+                    e.info()
+                )
             })?;
             match event {
                 Event::Comment(..) | Event::Anchor(..) => {}
@@ -100,7 +109,10 @@ impl<'t> Reader<'t> {
             }
             Event::Alias(anchor) => {
                 let Some((value, nodes)) = self.anchors.get(&anchor).cloned() else {
-                    return Err(at(span, "cannot refer to an anchor from inside its own definition"));
+                    return Err(at(
+                        span,
+                        "cannot refer to an anchor from inside its own definition",
+                    ));
                 };
                 self.count(nodes, span)?;
                 return Ok(value);
@@ -124,7 +136,8 @@ impl<'t> Reader<'t> {
             _ => return Err(at(span, "expecting value but found something else")),
         };
         if anchor != 0 {
-            self.anchors.insert(anchor, (value.clone(), self.nodes - before));
+            self.anchors
+                .insert(anchor, (value.clone(), self.nodes - before));
         }
         Ok(value)
     }
@@ -148,7 +161,8 @@ impl<'t> Reader<'t> {
             };
             let tag = tag.as_deref();
             let plain = style == ScalarStyle::Plain;
-            if (tag.is_none() && plain && text == "<<") || tag.is_some_and(|t| short(t) == "merge") {
+            if (tag.is_none() && plain && text == "<<") || tag.is_some_and(|t| short(t) == "merge")
+            {
                 let (event, inner) = self.next()?;
                 let merged = self.node(event, &inner, depth + 1)?;
                 merge(&merged, &mut values).map_err(|e| at(&span, &e))?;
@@ -229,7 +243,9 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
             .filter(|v| v.as_bool().is_some())
             .map_or_else(|| cannot(&tag), Ok),
         "null" => Ok(Value::null(Type::Dynamic)),
-        "int" | "float" => number(text).map(Value::number).map_or_else(|| cannot(&tag), Ok),
+        "int" | "float" => number(text)
+            .map(Value::number)
+            .map_or_else(|| cannot(&tag), Ok),
         "timestamp" => date::yaml_timestamp(text)
             .map(Value::string)
             .map_or_else(|| cannot(&tag), Ok),
@@ -244,7 +260,8 @@ fn resolve(text: &str, quoted: bool) -> Result<Value, String> {
     static FLOAT: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$").ok()
     });
-    let matches = |regex: &LazyLock<Option<Regex>>| regex.as_ref().is_some_and(|r| r.is_match(text));
+    let matches =
+        |regex: &LazyLock<Option<Regex>>| regex.as_ref().is_some_and(|r| r.is_match(text));
     if quoted {
         return Ok(Value::string(text));
     }
