@@ -1,13 +1,14 @@
 //! Everything between the engine and a Terraform provider.
 //!
-//! [`Provider`] is what the engine talks to. A plugin process and the providers built into
-//! the binary are behind the same trait: values go in and out, and the wire, the process
-//! and the encoding stay inside.
+//! [`Provider`] is what the engine talks to. A plugin process ([`plugin`]) and the provider that
+//! is part of the binary ([`builtin`]) are behind the same trait: values go in and out, and the wire, the
+//! process and the encoding stay inside.
 //!
 //! A provider says by [`schema`] what its resources look like. From the schema follow the decoding of a
-//! configuration body, and the rules by which a planned and an applied object
-//! are compared with what was asked for ([`objects`]).
+//! configuration body ([`schema::Block::decode`]), and the rules by which a planned and an applied object are
+//! compared with what was asked for ([`objects`]).
 
+pub mod builtin;
 mod call;
 mod diagnostic;
 pub mod objects;

@@ -7,31 +7,28 @@ use crate::provider::{Diagnostic, Diagnostics, Severity};
 impl Diagnostic {
     /// The message with the place it speaks of in the body the object was decoded from, as near as can be
     /// told; without a path, or where the attribute is not set, that is the body's opening.
-    pub fn locate(self, body: &Body, address: Option<&str>) -> consort_hcl::Diagnostic {
+    pub fn locate(self, body: &Body, address: &str) -> consort_hcl::Diagnostic {
         let range = match &self.attribute {
             Some(path) => find(body, path.steps()),
             None => body.missing_range(),
         };
-        self.without_place(address).at(range)
+        self.unlocated(address).at(range)
     }
 
     /// The message without a place in a file: for objects that are no longer in the configuration. The path is
     /// named instead.
-    pub fn without_place(self, address: Option<&str>) -> consort_hcl::Diagnostic {
+    pub fn unlocated(self, address: &str) -> consort_hcl::Diagnostic {
         let diagnostic = match self.severity {
             Severity::Error => consort_hcl::Diagnostic::error(self.summary, self.detail),
             Severity::Warning => consort_hcl::Diagnostic::warning(self.summary, self.detail),
         };
-        match address {
-            Some(address) => diagnostic.with_address(address),
-            None => diagnostic,
-        }
+        diagnostic.with_address(address)
     }
 }
 
 impl Diagnostics {
     /// [`Diagnostic::locate`] for each.
-    pub fn locate(self, body: &Body, address: Option<&str>) -> consort_hcl::Diagnostics {
+    pub fn locate(self, body: &Body, address: &str) -> consort_hcl::Diagnostics {
         let mut located = consort_hcl::Diagnostics::new();
         for diagnostic in self {
             located.push(diagnostic.locate(body, address));
@@ -39,11 +36,11 @@ impl Diagnostics {
         located
     }
 
-    /// [`Diagnostic::without_place`] for each.
-    pub fn without_place(self, address: Option<&str>) -> consort_hcl::Diagnostics {
+    /// [`Diagnostic::unlocated`] for each.
+    pub fn unlocated(self, address: &str) -> consort_hcl::Diagnostics {
         let mut plain = consort_hcl::Diagnostics::new();
         for diagnostic in self {
-            plain.push(diagnostic.without_place(address));
+            plain.push(diagnostic.unlocated(address));
         }
         plain
     }
