@@ -2,7 +2,8 @@
 
 use crate::{
     Options, bootstrap_tokens, certificates, cluster_roles, deployments, disruption, endpoints,
-    garbage, jobs, namespaces, nodes, pod_cleanup, quota, replica_sets, service_accounts, tokens,
+    garbage, jobs, mirroring, namespaces, nodes, pod_cleanup, quota, replica_sets,
+    replication_controllers, service_accounts, tokens,
 };
 use consort_reconcile::{Backoff, Hub};
 use std::{sync::Arc, time::Duration};
@@ -54,11 +55,13 @@ impl Workloads {
             endpoints as "endpointslice-controller",
             garbage as "generic-garbage-collector",
             jobs as "job-controller",
+            mirroring as "endpointslicemirroring-controller",
             namespaces as "namespace-controller",
             nodes as "node-controller",
             pod_cleanup as "pod-garbage-collector",
             quota as "resourcequota-controller",
             replica_sets as "replicaset-controller",
+            replication_controllers as "replication-controller",
             service_accounts as "service-account-controller",
             tokens as "tokens-controller",
         );

@@ -134,9 +134,49 @@ impl Collector {
                 } else {
                     PropagationPolicy::Background
                 };
+                if foreground && self.closes_a_circle(uid) {
+                    let Some(free) = self.unblock_owners(place, meta).await? else {
+                        return Ok(());
+                    };
+                    return self.delete(place, &free, policy).await;
+                }
                 self.delete(place, meta, policy).await
             }
         }
+    }
+
+    /// Whether one of the object's dependents already waits for its own dependents, of which the object
+    /// may be one.
+    fn closes_a_circle(&self, uid: &Uid) -> bool {
+        let world = self.shared.lock();
+        world.graph.dependents(uid).iter().any(|dependent| {
+            let node = world.graph.get(dependent);
+            node.is_some_and(|node| node.life == Life::AwaitsDependents)
+        })
+    }
+
+    /// Lets the object's owners go before it does: in a circle, each would wait for the next for ever.
+    /// `None` if the object is gone.
+    async fn unblock_owners(
+        &self,
+        place: &Place,
+        meta: &ObjectMeta,
+    ) -> Result<Option<ObjectMeta>, Error> {
+        let mut owners = meta.owner_references.clone().unwrap_or_default();
+        if owners
+            .iter()
+            .all(|owner| owner.block_owner_deletion != Some(true))
+        {
+            return Ok(Some(meta.clone()));
+        }
+        for owner in &mut owners {
+            if owner.block_owner_deletion == Some(true) {
+                owner.block_owner_deletion = Some(false);
+            }
+        }
+        let change = json!({ "ownerReferences": owners });
+        let updated = if_found(write::update_metadata(&self.api(place), meta, change).await)?;
+        Ok(updated.map(|object| object.metadata))
     }
 
     async fn worth(

@@ -1,12 +1,13 @@
-//! What a ReplicaSet needs: how many pods to make, which to delete, and its status.
+//! What a set of pods needs: how many to make, which to delete, and its status.
 
+use super::Set;
 use crate::{
     conditions,
     pods::{self, Availability},
 };
 use k8s_openapi::{
     api::{
-        apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus},
+        apps::v1::{ReplicaSetCondition, ReplicaSetStatus},
         core::v1::Pod,
     },
     apimachinery::pkg::apis::meta::v1::Time,
@@ -18,7 +19,7 @@ pub(crate) const FAILED_CREATE: &str = "FailedCreate";
 pub(crate) const FAILED_DELETE: &str = "FailedDelete";
 const REPLICA_FAILURE: &str = "ReplicaFailure";
 
-/// What to do about one ReplicaSet.
+/// What to do about one set.
 #[derive(Debug)]
 pub(crate) struct Decision {
     /// So many pods are missing.
@@ -31,20 +32,19 @@ pub(crate) struct Decision {
     pub(crate) look_again: Option<Duration>,
 }
 
-/// Decides on a ReplicaSet and its pods; `on_node` says how many related pods each node has.
-pub(crate) fn decide(
-    set: &ReplicaSet,
+/// Decides on a set and its pods; `on_node` says how many related pods each node has.
+pub(crate) fn decide<S: Set>(
+    set: &S,
     owned: &[Arc<Pod>],
     on_node: &HashMap<String, usize>,
     now: Timestamp,
 ) -> Decision {
-    let spec = set.spec.clone();
-    let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or_default();
-    let min_ready = pods::seconds(spec.min_ready_seconds);
-    let template_labels = spec
-        .template
-        .and_then(|template| template.metadata?.labels)
-        .unwrap_or_default();
+    let wanted = usize::try_from(set.replicas().unwrap_or(1)).unwrap_or_default();
+    let min_ready = pods::seconds(set.min_ready_seconds());
+    let metadata = set
+        .template()
+        .and_then(|template| template.metadata.as_ref());
+    let template_labels = metadata.and_then(|metadata| metadata.labels.as_ref());
 
     let active: Vec<_> = owned.iter().filter(|pod| pods::is_active(pod)).collect();
     let mut decision = Decision {
@@ -53,7 +53,7 @@ pub(crate) fn decide(
         status: ReplicaSetStatus::default(),
         look_again: None,
     };
-    if set.metadata.deletion_timestamp.is_none() {
+    if set.meta().deletion_timestamp.is_none() {
         decision.create = wanted.saturating_sub(active.len());
         let surplus = active.len().saturating_sub(wanted);
         if surplus > 0 {
@@ -67,7 +67,8 @@ pub(crate) fn decide(
     for pod in &active {
         let labels = pod.metadata.labels.as_ref();
         if template_labels
-            .iter()
+            .into_iter()
+            .flatten()
             .all(|(key, value)| labels.and_then(|all| all.get(key)) == Some(value))
         {
             labelled += 1;
@@ -97,11 +98,8 @@ pub(crate) fn decide(
         ready_replicas: some(ready),
         available_replicas: some(available),
         terminating_replicas: Some(terminating),
-        observed_generation: set.metadata.generation,
-        conditions: set
-            .status
-            .as_ref()
-            .and_then(|status| status.conditions.clone()),
+        observed_generation: set.meta().generation,
+        conditions: set.conditions(),
     };
     decision
 }
@@ -140,6 +138,7 @@ pub(crate) fn with_failure(
 mod tests {
     use super::*;
     use crate::pods::tests::{at, pod, running};
+    use k8s_openapi::api::apps::v1::ReplicaSet;
     use serde_json::{Value, json};
 
     fn set(spec: &Value) -> ReplicaSet {

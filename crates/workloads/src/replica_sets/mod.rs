@@ -1,13 +1,14 @@
-//! Keeps as many pods as a ReplicaSet asks for.
+//! Keeps as many pods as a ReplicaSet, or the older ReplicationController, asks for.
 
 mod decide;
+mod kinds;
+
+pub(crate) use kinds::Set;
 
 use crate::{
     error::{Doing, Error, message, text},
     options::Options,
-    ownership, pods,
-    selectors::Labels,
-    write,
+    ownership, pods, write,
 };
 use consort_reconcile::{
     Action, Controller, Event, Expectations, Hub, Informer, Key, ObjectRef, Recorder,
@@ -15,7 +16,10 @@ use consort_reconcile::{
 };
 use futures::future::join_all;
 use k8s_openapi::{
-    api::{apps::v1::ReplicaSet, core::v1::Pod},
+    api::{
+        apps::v1::ReplicaSet,
+        core::v1::{Pod, PodTemplateSpec},
+    },
     jiff::Timestamp,
 };
 use kube::{Api, Client};
@@ -27,27 +31,32 @@ const BURST: usize = 500;
 /// When to look again if the cache has not shown the last writes; normally an event comes first.
 const CATCH_UP: Duration = Duration::from_secs(1);
 
-struct Shell {
+struct Shell<S: Set> {
     client: Client,
-    sets: Informer<ReplicaSet>,
+    sets: Informer<S>,
     pods: Informer<Pod>,
     recorder: Recorder,
     expectations: Expectations<Key>,
 }
 
 pub(crate) async fn run(hub: Hub, options: Arc<Options>, shutdown: CancellationToken) {
-    let (sets, pods) = (hub.informer::<ReplicaSet>(), hub.informer::<Pod>());
+    keep::<ReplicaSet>(hub, options, shutdown).await;
+}
+
+/// The reconciler of one kind of set.
+pub(crate) async fn keep<S: Set>(hub: Hub, options: Arc<Options>, shutdown: CancellationToken) {
+    let (sets, pods) = (hub.informer::<S>(), hub.informer::<Pod>());
     sets.index_by_controller();
     ownership::index(&pods);
     let of_orphan = sets.clone();
-    let controller = Controller::new("replica-set")
+    let controller = Controller::new(S::QUEUE)
         .queue_on(&sets, Event::key)
         .queue_on(&pods, move |event| owners_of(event, &of_orphan));
     let shell = Arc::new(Shell {
         client: hub.client(),
         sets,
         pods,
-        recorder: hub.recorder("replicaset-controller"),
+        recorder: hub.recorder(S::RECORDER),
         expectations: Expectations::default(),
     });
     let reconcile = move |key: Key| {
@@ -59,12 +68,12 @@ pub(crate) async fn run(hub: Hub, options: Arc<Options>, shutdown: CancellationT
 
 /// The sets a pod event concerns: its controllers, before and now; for an orphan, all sets of its
 /// namespace that would adopt it.
-fn owners_of(event: &Event<Pod>, sets: &Informer<ReplicaSet>) -> Vec<Key> {
+fn owners_of<S: Set>(event: &Event<Pod>, sets: &Informer<S>) -> Vec<Key> {
     let mut keys = Vec::new();
     for pod in event.objects() {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         match controller_of(&**pod) {
-            Some(owner) if owner.kind == "ReplicaSet" => {
+            Some(owner) if owner.kind == S::kind(&()) => {
                 keys.push(Key::namespaced(namespace, &owner.name));
             }
             Some(_) => {}
@@ -72,7 +81,7 @@ fn owners_of(event: &Event<Pod>, sets: &Informer<ReplicaSet>) -> Vec<Key> {
             None => keys.extend(
                 sets.list_in(namespace)
                     .iter()
-                    .filter(|set| selector(set).is_ok_and(|labels| labels.matches(&**pod)))
+                    .filter(|set| set.labels().is_ok_and(|labels| labels.matches(&**pod)))
                     .map(|set| Key::of(&**set)),
             ),
         }
@@ -80,11 +89,7 @@ fn owners_of(event: &Event<Pod>, sets: &Informer<ReplicaSet>) -> Vec<Key> {
     keys
 }
 
-fn selector(set: &ReplicaSet) -> Result<Labels, Error> {
-    Labels::parse(&set.spec.selector, set)
-}
-
-impl Shell {
+impl<S: Set> Shell<S> {
     async fn reconcile(&self, key: Key) -> Result<Action, Error> {
         let Some(set) = self.sets.by_key(&key) else {
             self.expectations.forget(&key);
@@ -93,13 +98,13 @@ impl Shell {
         if !self.expectations.met(&key, &self.pods) {
             return Ok(Action::After(CATCH_UP));
         }
-        let labels = selector(&set)?;
+        let labels = set.labels()?;
         let reference = owner_reference(&*set);
         let claims = ownership::sort(&*set, &labels, &self.pods);
         let owned = ownership::settle(&self.client, &*set, &reference, claims).await?;
         let on_node = self.related_on_nodes(&set, &owned);
         let now = Timestamp::now();
-        let decision = decide::decide(&set, &owned, &on_node, now);
+        let decision = decide::decide(&*set, &owned, &on_node, now);
 
         let api = Api::<Pod>::namespaced(self.client.clone(), key.namespace());
         let about = ObjectRef::of(&*set);
@@ -134,9 +139,9 @@ impl Shell {
         let told = failure
             .as_ref()
             .map(|(reason, error)| (*reason, message(error)));
-        let status = decide::with_failure(decision.status, told, now);
-        let sets = Api::<ReplicaSet>::namespaced(self.client.clone(), key.namespace());
-        write::update_status(&sets, &set.metadata, set.status.as_ref(), &status).await?;
+        let status = S::told(decide::with_failure(decision.status, told, now));
+        let sets = Api::<S>::namespaced(self.client.clone(), key.namespace());
+        write::update_status(&sets, set.meta(), set.status(), &status).await?;
         match failure {
             Some((_, error)) => Err(error),
             None => Ok(decision.look_again.map_or(Action::Done, Action::After)),
@@ -148,14 +153,15 @@ impl Shell {
     async fn create(
         &self,
         api: &Api<Pod>,
-        set: &ReplicaSet,
+        set: &S,
         key: &Key,
         about: &ObjectRef,
         count: usize,
     ) -> Result<(), Error> {
-        let template = set.spec.template.clone().unwrap_or_default();
+        let nothing = PodTemplateSpec::default();
+        let template = set.template().unwrap_or(&nothing);
         let prefix = format!("{}-", key.name);
-        let pod = pods::from_template(&template, owner_reference(set), &prefix);
+        let pod = pods::from_template(template, owner_reference(set), &prefix);
         let parameters = write::post_params();
         let (mut left, mut batch) = (count, 1);
         while left > 0 {
@@ -190,7 +196,7 @@ impl Shell {
     }
 
     /// How many active pods each node has, of this set and of those with the same controller.
-    fn related_on_nodes(&self, set: &ReplicaSet, owned: &[Arc<Pod>]) -> HashMap<String, usize> {
+    fn related_on_nodes(&self, set: &S, owned: &[Arc<Pod>]) -> HashMap<String, usize> {
         let mut on_node = HashMap::new();
         let mut count = |pods: &[Arc<Pod>]| {
             for pod in pods.iter().filter(|pod| pods::is_active(pod)) {
@@ -202,8 +208,8 @@ impl Shell {
         count(owned);
         if let Some(controller) = controller_of(set) {
             for sibling in self.sets.controlled_by(&controller.uid) {
-                let uid = sibling.metadata.uid.as_deref().unwrap_or_default();
-                if set.metadata.uid.as_deref() != Some(uid) {
+                let uid = sibling.meta().uid.as_deref().unwrap_or_default();
+                if set.meta().uid.as_deref() != Some(uid) {
                     count(&self.pods.controlled_by(uid));
                 }
             }

@@ -8,3 +8,4 @@ mod jobs;
 mod lifecycles;
 mod quotas;
 mod rollouts;
+mod sets;
