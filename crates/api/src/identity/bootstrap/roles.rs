@@ -9,6 +9,8 @@ use serde_json::Value;
 const READ: &str = "get,list,watch";
 const WRITE: &str = "create,delete,deletecollection,patch,update";
 const READ_WRITE: &str = "create,delete,deletecollection,get,list,patch,update,watch";
+const LEAD: &str = "create,get,list,update,watch";
+const LEASES: &str = "coordination.k8s.io";
 const CERTIFICATES: &str = "certificates.k8s.io";
 
 const HEALTH: &str = "/healthz,/livez,/readyz,/version,/version/";
@@ -168,11 +170,6 @@ pub fn node_rules() -> Vec<Value> {
         rule(READ, "node.k8s.io", "runtimeclasses"),
         rule("get", "resource.k8s.io", "resourceclaims"),
         rule("deletecollection", "resource.k8s.io", "resourceslices"),
-        rule(
-            "create,delete,get,list,patch,update,watch",
-            "resource.k8s.io",
-            "resourceslices",
-        ),
     ]
 }
 
@@ -250,7 +247,7 @@ pub(super) fn cluster_roles() -> Vec<Value> {
                     "*",
                     "",
                     "nodes/configz,nodes/healthz,nodes/log,nodes/metrics,nodes/pods,nodes/proxy,\
-                     nodes/spec,nodes/stats",
+                     nodes/stats",
                 ),
             ],
         ),
@@ -349,17 +346,12 @@ pub(super) fn cluster_roles() -> Vec<Value> {
 fn scheduler() -> Vec<Value> {
     vec![
         events(),
-        rule("create,list,watch", "coordination.k8s.io", "leases"),
+        rule("create", "coordination.k8s.io", "leases"),
         named(
             "get,list,update,watch",
             "coordination.k8s.io",
             "leases",
             "kube-scheduler",
-        ),
-        rule(
-            "create,get,list,update,watch",
-            "coordination.k8s.io",
-            "leasecandidates",
         ),
         rule(READ, "", "nodes"),
         rule("delete,get,list,watch", "", "pods"),
@@ -377,7 +369,6 @@ fn scheduler() -> Vec<Value> {
         rule(READ, "storage.k8s.io", "csidrivers"),
         rule(READ, "storage.k8s.io", "csistoragecapacities"),
         rule(READ, "storage.k8s.io", "volumeattachments"),
-        rule(READ, "scheduling.k8s.io", "priorityclasses"),
         rule(READ, "resource.k8s.io", "deviceclasses,resourceslices"),
         rule(
             "get,list,patch,update,watch",
@@ -404,11 +395,6 @@ fn controller_manager() -> Vec<Value> {
             "coordination.k8s.io",
             "leases",
             "kube-controller-manager",
-        ),
-        rule(
-            "create,get,list,update,watch",
-            "coordination.k8s.io",
-            "leasecandidates",
         ),
         rule("create", "", "secrets,serviceaccounts"),
         rule("delete", "", "secrets"),
@@ -470,8 +456,8 @@ pub(super) fn in_namespaces() -> Vec<Value> {
             system,
             &format!("system::leader-locking-{part}"),
             &[
-                rule("watch", "", "configmaps"),
-                named("get,update", "", "configmaps", part),
+                rule(LEAD, LEASES, "leases"),
+                rule(LEAD, LEASES, "leasecandidates"),
             ],
         )
     };
