@@ -2,6 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// What a body's stream may fail with.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -14,6 +17,46 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into())
         .map_err(|never| match never {})
         .boxed_unsync()
+}
+
+/// A body that is these bytes and a line feed after them, which are not copied for it.
+pub(crate) fn line(bytes: Bytes) -> Body {
+    Line {
+        text: Some(bytes),
+        feed: true,
+    }
+    .map_err(|never| match never {})
+    .boxed_unsync()
+}
+
+struct Line {
+    text: Option<Bytes>,
+    feed: bool,
+}
+
+impl http_body::Body for Line {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        let next = match self.text.take() {
+            Some(text) => Some(text),
+            None => std::mem::take(&mut self.feed).then_some(Bytes::from_static(b"\n")),
+        };
+        Poll::Ready(next.map(|data| Ok(http_body::Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.text.is_none() && !self.feed
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        let text = self.text.as_ref().map_or(0, Bytes::len) as u64;
+        http_body::SizeHint::with_exact(text + u64::from(self.feed))
+    }
 }
 
 /// A body without bytes.
@@ -86,6 +129,13 @@ mod tests {
             read(full("123456"), 5).await,
             Err(ReadError::TooLarge { limit: 5 })
         ));
+    }
+
+    #[tokio::test]
+    async fn a_line_knows_its_length_with_its_feed() {
+        let body = line("{}".into());
+        assert_eq!(http_body::Body::size_hint(&body).exact(), Some(3));
+        assert_eq!(read(body, 100).await.unwrap(), "{}\n");
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use crate::body::{self, Body, ReadError};
 use crate::error::{Outcome, bad_request, fail};
 use crate::identity::User;
 use crate::negotiate::{self, Accept, Encoding};
-use crate::pulse::Near;
+use crate::pulse::{Cut, Near};
 use crate::registry::Registry;
 use crate::request::Query;
 use bytes::Bytes;
@@ -57,10 +57,23 @@ impl Call {
         }
     }
 
+    /// The form of a list that is sent as a stream of events.
+    pub(crate) fn accept_streamed(&self) -> Outcome<Accept> {
+        match negotiate::accept_streamed(self.header(ACCEPT), !self.custom) {
+            Some(accept) => Ok(accept),
+            None => fail(Status::not_acceptable(self.media_types())),
+        }
+    }
+
     /// Does the client take gzip, and is it worth it?
     pub(crate) fn gzip(&self) -> bool {
         self.parts.extensions.get::<Near>().is_none()
             && negotiate::accepts_gzip(self.header(ACCEPT_ENCODING))
+    }
+
+    /// Did the request come by a connection, and not from within the process?
+    pub(crate) fn connected(&self) -> bool {
+        self.parts.extensions.get::<Cut>().is_some()
     }
 
     /// The media type of the request's body.
@@ -76,7 +89,7 @@ impl Call {
         }
     }
 
-    fn media_types(&self) -> &'static [&'static str] {
+    pub(crate) fn media_types(&self) -> &'static [&'static str] {
         if self.custom {
             &MEDIA_TYPES[..2]
         } else {

@@ -52,7 +52,9 @@ pub(crate) fn parse(bytes: &[u8], encoding: Encoding, gvk: &Gvk) -> Outcome<(Val
         Encoding::Json => {
             schema::parse_json_strict(bytes).map_err(|error| Box::new(error.status(gvk)))
         }
-        Encoding::Yaml => yaml(bytes).map(|value| (value, Vec::new())),
+        Encoding::Yaml => loose_yaml(bytes)
+            .map(|(value, doubles)| (value, doubles.into_iter().collect()))
+            .map_err(|error| bad_request(format!("error converting YAML to JSON: {error}"))),
         Encoding::Protobuf => proto::decode(Schema::builtin(), bytes, Some(gvk))
             .map(|value| (value, Vec::new()))
             .map_err(|error| {
@@ -86,13 +88,31 @@ pub(crate) fn loose_yaml(bytes: &[u8]) -> Result<(Value, Option<String>), String
                 duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
             };
             serde_saphyr::from_str_with_options(text, loose)
-                .map(|value| {
-                    // Below the first line stands the source, which no header can carry.
-                    let told = strict.to_string();
-                    let told = told.lines().next().unwrap_or_default().to_owned();
-                    (value, Some(told))
-                })
+                .map(|value| (value, Some(told_twice(&strict))))
                 .map_err(|_| strict.to_string())
+        }
+    }
+}
+
+/// The first key that stands twice, in the words of upstream's YAML decoder.
+fn told_twice(error: &serde_saphyr::Error) -> String {
+    let mut error = error;
+    while let serde_saphyr::Error::WithSnippet { error: inner, .. } = error {
+        error = inner;
+    }
+    match error {
+        serde_saphyr::Error::DuplicateMappingKey {
+            key: Some(key),
+            location,
+        } => format!(
+            "yaml: unmarshal errors:\n  line {}: key {} already set in map",
+            location.line(),
+            Value::from(key.as_str())
+        ),
+        // Below the first line stands the source, which no header can carry.
+        other => {
+            let told = other.to_string();
+            told.lines().next().unwrap_or_default().to_owned()
         }
     }
 }
@@ -165,6 +185,16 @@ pub(crate) fn encode(json: Bytes, encoding: Encoding) -> Outcome<Bytes> {
             encode_value(&value, encoding)
         }
     }
+}
+
+/// Encode a value as a whole answer: JSON ends with a line feed, as Go's encoder writes it.
+pub(crate) fn document(value: &Value, encoding: Encoding) -> Outcome<Bytes> {
+    if encoding != Encoding::Json {
+        return encode_value(value, encoding);
+    }
+    let mut text = serde_json::to_vec(value).map_err(internal)?;
+    text.push(b'\n');
+    Ok(text.into())
 }
 
 /// Encode a value.

@@ -124,6 +124,19 @@ pub(crate) fn accept(header: Option<&str>) -> Option<Accept> {
 
 /// The same for objects that may have no protobuf form; their metadata has one.
 pub(crate) fn accept_of(header: Option<&str>, protobuf: bool) -> Option<Accept> {
+    accept_where(header, protobuf, |_| true)
+}
+
+/// The same for a list that comes as a stream of events: there are no tables of it.
+pub(crate) fn accept_streamed(header: Option<&str>, protobuf: bool) -> Option<Accept> {
+    accept_where(header, protobuf, |shape| !matches!(shape, Shape::Table(_)))
+}
+
+fn accept_where(
+    header: Option<&str>,
+    protobuf: bool,
+    allowed: impl Fn(Shape) -> bool,
+) -> Option<Accept> {
     let Some(header) = header.filter(|header| !header.trim().is_empty()) else {
         return Some(Accept::default());
     };
@@ -142,7 +155,8 @@ pub(crate) fn accept_of(header: Option<&str>, protobuf: bool) -> Option<Accept> 
             Some("PartialObjectMetadataList") if known_group => Shape::MetadataList,
             Some(_) => return None,
         };
-        if encoding == Encoding::Protobuf && shape == Shape::Whole && !protobuf {
+        if !allowed(shape) || (encoding == Encoding::Protobuf && shape == Shape::Whole && !protobuf)
+        {
             return None;
         }
         Some(Accept { encoding, shape })
@@ -242,6 +256,14 @@ mod tests {
             let got = accept(header).map(|accept| (accept.encoding, accept.shape));
             assert_eq!(got, want, "{header:?}");
         }
+    }
+
+    #[test]
+    fn a_streamed_list_is_no_table() {
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        assert_eq!(accept_streamed(Some(table), true), None);
+        let both = format!("{table},application/json");
+        assert_eq!(accept_streamed(Some(&both), true), Some(Accept::default()));
     }
 
     #[test]

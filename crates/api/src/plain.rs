@@ -110,7 +110,7 @@ fn discover(call: &Call, core: bool) -> Outcome<Response<Body>> {
             } else {
                 discovery::group_list(registry)
             };
-            let encoded = crate::encoding::encode_value(&value, encoding)?;
+            let encoded = crate::encoding::document(&value, encoding)?;
             let mut response = respond::bytes(StatusCode::OK, encoding, encoded);
             response
                 .headers_mut()

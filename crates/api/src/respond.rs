@@ -45,11 +45,7 @@ pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 /// Answer with a value in the encoding the client accepts; shapes other than the whole are left out.
 pub(crate) fn value(call: &Call, code: StatusCode, value: &Value) -> Outcome<Response<Body>> {
     let encoding = call.accept()?.encoding;
-    Ok(bytes(
-        code,
-        encoding,
-        encoding::encode_value(value, encoding)?,
-    ))
+    Ok(bytes(code, encoding, encoding::document(value, encoding)?))
 }
 
 /// Answer with a stored object.
@@ -62,7 +58,12 @@ pub(crate) fn object(
     let accept = call.accept()?;
     if accept.shape == Shape::Whole && kind.view.is_none() {
         let encoded = encoding::encode(object.json.clone(), accept.encoding)?;
-        return Ok(bytes(code, accept.encoding, encoded));
+        let mut response = bytes(code, accept.encoding, encoded);
+        if accept.encoding == Encoding::Json && call.connected() {
+            // As Go's encoder ends documents. Within the process, two pieces would be joined by a copy.
+            *response.body_mut() = body::line(object.json.clone());
+        }
+        return Ok(response);
     }
     shaped(call, kind, code, object.value().map_err(internal)?, accept)
 }
@@ -100,7 +101,7 @@ fn shaped(
         }
         Shape::Metadata | Shape::MetadataList => table::metadata_only(&stored),
     };
-    let encoded = encoding::encode_value(&value, accept.encoding)?;
+    let encoded = encoding::document(&value, accept.encoding)?;
     Ok(bytes(code, accept.encoding, encoded))
 }
 
@@ -133,7 +134,10 @@ pub(crate) fn status(status: &Status, encoding: Encoding) -> Response<Body> {
 /// Add warnings to an answer (RFC 7234, code 299). Text that cannot stand in a header is left out.
 pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
     for warning in warnings {
-        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        let quoted = warning
+            .replace('\n', " ")
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
             response.headers_mut().append("warning", value);
         }

@@ -58,10 +58,15 @@ impl KindSchema {
         mode: FieldValidation,
     ) -> Outcome<Decoded> {
         let (mut value, mut notes) = encoding::open(bytes, encoding, gvk)?;
+        let doubles = !notes.is_empty();
         notes.extend(
             self.canonical(&mut value, gvk)
                 .map_err(|misfit| misfit.sent(gvk))?,
         );
+        // Upstream reads built-in kinds in one pass, and custom ones in two.
+        if doubles && matches!((self, encoding), (Self::Builtin(_), Encoding::Json)) {
+            notes = schema::in_document_order(bytes, notes);
+        }
         Ok(Decoded {
             value,
             warnings: encoding::judge(notes, gvk, mode)?,

@@ -44,10 +44,10 @@ impl Configuration {
             return Err(invalid("PatchOptions", error));
         }
         let (value, doubles) = encoding::loose_yaml(body)
-            .map_err(|why| bad_request(format!("error decoding patch: {why}")))?;
+            .map_err(|why| bad_request(format!("error decoding YAML: {why}")))?;
         if !value.is_object() {
             return Err(bad_request(
-                "error decoding patch: an apply configuration must be an object",
+                "error decoding YAML: an apply configuration must be an object",
             ));
         }
         let own = Gvk::of(&value);
@@ -59,7 +59,9 @@ impl Configuration {
         }
         let warnings = match (options.field_validation, doubles) {
             (FieldValidation::Strict, Some(why)) => {
-                return Err(bad_request(format!("error strict decoding patch: {why}")));
+                return Err(bad_request(format!(
+                    "error strict decoding YAML: error converting YAML to JSON: {why}"
+                )));
             }
             (FieldValidation::Warn, Some(why)) => vec![why],
             _ => Vec::new(),

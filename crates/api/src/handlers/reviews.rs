@@ -6,6 +6,7 @@ use crate::encoding;
 use crate::error::{Outcome, bad_request, fail, internal};
 use crate::identity::{Attributes, User};
 use crate::kind::Kind;
+use crate::negotiate::Shape;
 use crate::request::WriteOptions;
 use crate::respond;
 use crate::values::{at, items, members, set, text};
@@ -25,6 +26,10 @@ pub(crate) async fn review(
     body: &Bytes,
 ) -> Outcome<Response<Body>> {
     let options = WriteOptions::of(&call.query, "CreateOptions")?;
+    // A review is no object with metadata: it has no other form.
+    if call.accept()?.shape != Shape::Whole {
+        return fail(Status::not_acceptable(call.media_types()));
+    }
     let gvk = encoding::gvk(kind);
     let encoding = call.body_encoding()?;
     let decoded = kind

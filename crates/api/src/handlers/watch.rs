@@ -54,7 +54,11 @@ pub(crate) async fn watch(
     options: &ListOptions,
     name: Option<&str>,
 ) -> Outcome<Response<Body>> {
-    let accept = call.accept()?;
+    let accept = if options.initial_events == Some(true) {
+        call.accept_streamed()?
+    } else {
+        call.accept()?
+    };
     let selection = Selection::parse(kind, options, name)?;
     let include = Include::parse(call.query.text("includeObject"))?;
     let store = &call.inner.store;

@@ -135,6 +135,12 @@ impl Strategy for SigningRequest {
             conditions.unwrap_or_else(|| json!([])),
         );
         stamp(object, &before);
+        // Upstream's approval keeps the spec and lets the metadata be written like any other.
+        let meta = asked.get("metadata").cloned().unwrap_or_default();
+        let mine = ensure(object, "metadata");
+        for field in ["annotations", "labels", "finalizers", "ownerReferences"] {
+            copy(mine, &meta, field);
+        }
     }
 
     fn validate(&self, object: &Value, here: &Path<'_>, errors: &mut Errors) {

@@ -88,6 +88,7 @@ impl Strategy for Service {
                 for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
                     take(spec, field);
                 }
+                drop_kept_node_ports(spec, &old["spec"]);
             }
             return;
         }

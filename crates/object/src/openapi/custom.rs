@@ -9,7 +9,8 @@ const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 const METADATA: &str = "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 const LIST_METADATA: &str = "Standard list metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
-const API_VERSION: &str = "The group and version of the API that defines this kind of object.";
+const API_VERSION: &str =
+    "APIVersion defines the group and version of the schema that this object is written in.";
 const KIND: &str = "The kind of this object. It cannot be changed.";
 
 /// A kind that a definition brought.

@@ -253,7 +253,9 @@ fn of_a_list(schema: &Schema, message: &Message) -> Option<String> {
 
 fn type_meta(name: &str) -> Option<&'static str> {
     match name {
-        "apiVersion" => Some("The group and version of the API that defines this kind of object."),
+        "apiVersion" => Some(
+            "APIVersion defines the group and version of the schema that this object is written in.",
+        ),
         "kind" => Some("The kind of this object. It cannot be changed."),
         _ => None,
     }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::canonical;
-use super::json::MAX_REPORTED;
+use super::json::{MAX_REPORTED, in_document_order};
 use super::path::{Path, Segment};
 use super::{Field, Form, Gvk, Message, Schema, Shape, Type, parse_json_strict};
 use crate::status::Status;
@@ -92,7 +92,11 @@ pub fn decode_json(
     unknown: UnknownFields,
 ) -> Result<Checked, DecodeError> {
     let (mut value, mut strict) = parse_json_strict(bytes)?;
+    let doubles = !strict.is_empty();
     strict.extend(coerce_and_check(schema, message, &mut value)?);
+    if doubles && unknown != UnknownFields::Ignore {
+        strict = in_document_order(bytes, strict);
+    }
     strict.truncate(MAX_REPORTED);
     match unknown {
         UnknownFields::Strict if !strict.is_empty() => Err(DecodeError::Strict(strict)),

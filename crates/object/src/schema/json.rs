@@ -1,5 +1,6 @@
 //! JSON that reports the keys it met twice.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -26,6 +27,133 @@ pub fn parse_json_strict(bytes: &[u8]) -> Result<(Value, Vec<String>), DecodeErr
     .and_then(|value| deserializer.end().map(|()| value))
     .map_err(DecodeError::Syntax)?;
     Ok((value, duplicates))
+}
+
+/// Brings strict errors into the order in which their fields stand in the document, as upstream's decoder
+/// meets them: an unknown field where it first stands, a duplicate one where it stands again.
+///
+/// It reads the document once more, so it is for documents that are about to be refused or warned about.
+pub fn in_document_order(bytes: &[u8], errors: Vec<String>) -> Vec<String> {
+    let mut left: HashMap<String, bool> =
+        errors.iter().map(|error| (error.clone(), true)).collect();
+    let mut order = Order {
+        left: &mut left,
+        met: HashSet::new(),
+        found: Vec::with_capacity(errors.len()),
+    };
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let walked = OrderSeed {
+        path: &Path::ROOT,
+        order: &mut order,
+    }
+    .deserialize(&mut deserializer);
+    let mut found = order.found;
+    if walked.is_err() {
+        return errors;
+    }
+    found.extend(
+        errors
+            .into_iter()
+            .filter(|error| left.get(error) == Some(&true)),
+    );
+    found
+}
+
+struct Order<'a> {
+    /// The errors, and whether they are still to be placed.
+    left: &'a mut HashMap<String, bool>,
+    /// The fields met so far that stand twice.
+    met: HashSet<String>,
+    found: Vec<String>,
+}
+
+impl Order<'_> {
+    fn meet(&mut self, path: &Path<'_>) {
+        self.place(format!("unknown field \"{path}\""));
+        let twice = format!("duplicate field \"{path}\"");
+        if self.left.contains_key(&twice) && !self.met.insert(twice.clone()) {
+            self.place(twice);
+        }
+    }
+
+    fn place(&mut self, error: String) {
+        if let Some(waits) = self.left.get_mut(&error)
+            && std::mem::take(waits)
+        {
+            self.found.push(error);
+        }
+    }
+}
+
+struct OrderSeed<'a, 'b> {
+    path: &'a Path<'a>,
+    order: &'a mut Order<'b>,
+}
+
+impl<'de> DeserializeSeed<'de> for OrderSeed<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OrderSeed<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        for index in 0.. {
+            let path = Path::under(self.path, Segment::Index(index));
+            let item = items.next_element_seed(OrderSeed {
+                path: &path,
+                order: &mut *self.order,
+            })?;
+            if item.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        while let Some(key) = entries.next_key::<String>()? {
+            let path = Path::under(self.path, Segment::Key(&key));
+            self.order.meet(&path);
+            entries.next_value_seed(OrderSeed {
+                path: &path,
+                order: &mut *self.order,
+            })?;
+        }
+        Ok(())
+    }
 }
 
 struct Seed<'a> {
@@ -133,6 +261,19 @@ mod tests {
                 r#"duplicate field "spec.c[1].x""#
             ]
         );
+    }
+
+    #[test]
+    fn strict_errors_are_told_as_they_stand_in_the_document() {
+        let body = br#"{"spec":{"foo":1,"replicas":2,"list":[{"bar":1}],"replicas":3},"last":1}"#;
+        let errors = [
+            r#"duplicate field "spec.replicas""#,
+            r#"unknown field "spec.foo""#,
+            r#"unknown field "spec.list[0].bar""#,
+            r#"unknown field "last""#,
+        ];
+        let told = in_document_order(body, errors.map(str::to_owned).to_vec());
+        assert_eq!(told, [errors[1], errors[2], errors[0], errors[3]]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 pub use canonical::bytes;
 pub use decode::{Checked, DecodeError, UnknownFields, coerce_and_check, decode_json};
 pub use gvk::Gvk;
-pub use json::parse_json_strict;
+pub use json::{in_document_order, parse_json_strict};
 
 /// Every message, found by name or by kind.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ mod pod_checks;
 mod pod_security;
 mod priority;
 mod quota;
+mod runtime_class;
 mod service_account;
 mod storage_class;
 mod tolerations;
@@ -51,6 +52,7 @@ pub(crate) async fn create(
         service_account::give(inner, value).await?;
         tolerations::fill_in(value);
         priority::give(inner, value)?;
+        runtime_class::give(inner, value)?;
         limit_ranger::fill_in(inner, value)?;
         // What was filled in, here or by a webhook, may be what its class depends on.
         let class = defaults::qos_class(value);
@@ -96,6 +98,7 @@ pub(super) fn validate(
     };
     limit_ranger::check(request, object, old)?;
     priority::check(request, object)?;
+    runtime_class::check(request, object)?;
     owner_references::check(request, object, old)?;
     pod_security::check(request, object, old, notes)
 }
