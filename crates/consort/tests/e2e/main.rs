@@ -7,6 +7,7 @@
 
 mod administration;
 mod cleanup;
+mod drain;
 mod errors;
 mod harness;
 mod images;
