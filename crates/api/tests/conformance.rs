@@ -32,7 +32,7 @@ async fn strict_errors_stand_in_the_order_of_the_document_and_yaml_ones_name_the
         ),
         "{answer}"
     );
-    let twice = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: m\ndata:\n  a: x\n  a: y\n";
+    let twice = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: m\ndata:\n  a: one\n  a: two\n";
     let path = format!("{MAPS}/m?fieldManager=t&fieldValidation=Strict");
     let answer = server
         .ask(request(
@@ -51,7 +51,7 @@ async fn strict_errors_stand_in_the_order_of_the_document_and_yaml_ones_name_the
     let answer = server
         .ask(request(Method::POST, MAPS, "application/yaml", twice))
         .await;
-    assert_eq!(answer.json()["data"]["a"], "y");
+    assert_eq!(answer.json()["data"]["a"], "two");
 }
 
 #[tokio::test]

@@ -106,8 +106,12 @@ async fn endpoints_of_a_service_without_selector_are_mirrored_while_they_last() 
     };
     let slices = cluster.api::<EndpointSlice>();
     let of_service = ListParams::default().labels("kubernetes.io/service-name=db");
-    for ip in ["10.1.2.3", "10.1.2.4"] {
-        cluster.apply::<Endpoints>(at(ip)).await;
+    for (round, ip) in ["10.1.2.3", "10.1.2.4"].into_iter().enumerate() {
+        if round == 0 {
+            cluster.apply::<Endpoints>(at(ip)).await;
+        } else {
+            cluster.patch::<Endpoints>("db", at(ip)).await;
+        }
         eventually("the slice says so", async || {
             let found = slices.list(&of_service).await.unwrap().items;
             let [slice] = &found[..] else { return false };
