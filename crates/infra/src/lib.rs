@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod config;
+pub mod engine;
 pub mod install;
 pub mod provider;
 pub mod render;

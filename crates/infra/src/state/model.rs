@@ -28,7 +28,7 @@ pub struct State {
     pub resources: BTreeMap<AbsResource, ResourceState>,
     /// What the checks said at the last plan; none when they were never run.
     pub check_results: Option<Vec<CheckResult>>,
-    pub(super) extra: Vec<(String, Box<RawValue>)>,
+    pub(crate) extra: Vec<(String, Box<RawValue>)>,
 }
 
 /// The value of an output of the root module.
@@ -49,7 +49,7 @@ pub struct ResourceState {
     pub provider: ProviderConfig,
     /// The instances by key.
     pub instances: BTreeMap<Key, Instance>,
-    pub(super) extra: Vec<(String, Box<RawValue>)>,
+    pub(crate) extra: Vec<(String, Box<RawValue>)>,
 }
 
 impl ResourceState {
@@ -112,7 +112,7 @@ pub struct Object {
     pub dependencies: Arc<[Arc<ConfigResource>]>,
     /// Whether its replacement has to be made before it goes.
     pub create_before_destroy: bool,
-    pub(super) extra: Vec<(String, Box<RawValue>)>,
+    pub(crate) extra: Vec<(String, Box<RawValue>)>,
 }
 
 /// What a check said, for one block.

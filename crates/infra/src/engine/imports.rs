@@ -1,0 +1,233 @@
+//! `import` blocks: objects that exist and are to be taken over.
+
+use crate::engine::shim::Shim2 as _;
+use std::sync::Arc;
+
+use consort_hcl::diagnostic::Diagnostic;
+use consort_hcl::{Marks, Range, Type, Value, convert};
+
+use super::events::Event;
+use super::expand::expand;
+use super::index::ModuleIx;
+use super::objects::Present;
+use super::plan::{InstanceOf, Planning, ResourceBlock, constant_address};
+use super::run::Failed;
+use super::scope::Names;
+use crate::address::ResourceInstance;
+use crate::config::{Reference, Subject};
+use crate::provider::{Import as Request, ImportTarget};
+use crate::state::Status;
+
+/// What an object to be imported is known by.
+#[derive(Clone, Debug)]
+pub(super) enum Import {
+    /// The provider's id.
+    Id { id: Arc<str>, range: Range },
+}
+
+impl Planning<'_> {
+    /// Evaluates the import blocks that point at a resource block.
+    pub(super) fn resolve_imports(&self, block: &ResourceBlock<'_>) -> Result<(), Failed> {
+        let root = self.run.index.module(ModuleIx::ROOT);
+        for import in root
+            .imports
+            .iter()
+            .filter(|import| import.target == block.address)
+        {
+            let table = self.run.world.root();
+            let scope = Names::of_module(&self.run, &table);
+            let keys = match expand(None, import.for_each.as_ref(), &scope) {
+                Ok(keys) => keys,
+                Err(diagnostics) => return self.run.note(diagnostics),
+            };
+            for (_, repetition) in keys.instances() {
+                let Some(traversal) = constant_address(&import.to, &repetition) else {
+                    return self.run.fail(
+                        Diagnostic::error(
+                            "Invalid import address",
+                            "Import addresses may hold constant keys, each.key and each.value only.",
+                        )
+                        .at(import.to.range()),
+                    );
+                };
+                let address = match address_of(&traversal) {
+                    Some(address) => address,
+                    None => {
+                        return self.run.fail(
+                            Diagnostic::error(
+                                "Invalid import address",
+                                "The address must be one of a resource instance.",
+                            )
+                            .at(import.to.range()),
+                        );
+                    }
+                };
+                let scope = Names::repeated(&self.run, &table, &repetition);
+                let Some(expr) = &import.id else {
+                    return self.run.fail(
+                        Diagnostic::error(
+                            "Import by identity is not supported",
+                            "This program imports by id only. Replace the \"identity\" argument by \"id\".",
+                        )
+                        .at(import.range),
+                    );
+                };
+                let (value, diagnostics) = expr.evaluate(&scope);
+                self.run.note(diagnostics)?;
+                let id = self.import_id(&value, expr.range())?;
+                self.imports.lock().insert(
+                    address,
+                    Import::Id {
+                        id,
+                        range: import.range,
+                    },
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn import_id(&self, value: &Value, range: Range) -> Result<Arc<str>, Failed> {
+        let fail = |detail: &str| {
+            self.run
+                .fail(Diagnostic::error("Invalid import id argument", detail).at(range))
+        };
+        let (value, marks) = value.clone().unmark();
+        if marks.intersects(Marks::SENSITIVE) {
+            return fail("The import ID cannot be sensitive.");
+        }
+        if marks.intersects(Marks::EPHEMERAL) {
+            return fail("The import ID cannot be ephemeral.");
+        }
+        if value.is_null() {
+            return fail("The import ID cannot be null.");
+        }
+        if !value.is_known() {
+            return fail(
+                "The import block \"id\" argument depends on resource attributes that cannot be determined until apply, so Terraform cannot plan to import this resource.",
+            );
+        }
+        match convert(&value, &Type::String)
+            .ok()
+            .and_then(|value| value.as_shared_str())
+        {
+            Some(id) if id.is_empty() => fail(
+                "The import ID value evaluates to an empty string, please provide a non-empty value.",
+            ),
+            Some(id) => Ok(id),
+            None => fail("The import ID value is unsuitable: a string is required."),
+        }
+    }
+
+    /// Finds an object by its id, and keeps it as the state's.
+    pub(super) async fn import(
+        &self,
+        block: &ResourceBlock<'_>,
+        instance: &InstanceOf<'_>,
+        id: &str,
+        range: Range,
+    ) -> Result<Present, Failed> {
+        let run = &self.run;
+        let address = &instance.address;
+        run.event(&Event::ImportStart { address, id });
+        let request = Request {
+            type_name: address.resource.kind.clone(),
+            target: ImportTarget::Id(id.to_owned()),
+            deferral_allowed: false,
+        };
+        let answer = block.provider.import_resource(request).await;
+        run.note(answer.diagnostics.unlocated(&instance.name))?;
+        let mut found = answer.resources;
+        let Some(resource) = found.pop() else {
+            return run.fail(
+                Diagnostic::error(
+                    "Import returned no resources",
+                    format!("While attempting to import with ID {id}, the provider returned no instance states."),
+                )
+                .at(range),
+            );
+        };
+        if !found.is_empty() {
+            return run.fail(
+                Diagnostic::error(
+                    "Multiple import states not supported",
+                    format!(
+                        "While attempting to import with ID {id}, the provider returned multiple resource instance states. This is not currently supported."
+                    ),
+                )
+                .at(range),
+            );
+        }
+        run.event(&Event::ImportDone { address, id });
+        let imported = Present {
+            value: block.schema.block.mark_sensitive(resource.state),
+            private: resource.private,
+            status: Status::Ready,
+            dependencies: Arc::new([]),
+            create_before_destroy: block.create_before_destroy,
+            stored: None,
+        };
+        let meta = run.provider_meta(block, instance.table)?;
+        let seen = run
+            .refresh(
+                &*block.provider,
+                &block.schema,
+                address,
+                Some(&block.config.config),
+                meta,
+                &imported,
+            )
+            .await?;
+        if seen.value.is_null() {
+            return run.fail(
+                Diagnostic::error(
+                    "Cannot import non-existent remote object",
+                    format!(
+                        "While attempting to import an existing object to \"{address}\", the provider detected that no object exists with the given id. Only pre-existing objects can be imported; check that the id is correct and that it is associated with the provider's configured region or endpoint, or use \"terraform apply\" to create a new remote object for this resource."
+                    ),
+                )
+                .at(range),
+            );
+        }
+        let object = run.store_object(&block.schema, address, &seen)?;
+        let provider = &run.blocks.providers[block.provider_ix.0].address;
+        self.refreshed
+            .lock()
+            .set_object(address, None, provider, Some(object));
+        Ok(seen)
+    }
+
+    /// Import blocks whose target has no block.
+    pub(super) fn collect_imports(&self) {
+        let root = self.run.index.module(ModuleIx::ROOT);
+        for import in &root.imports {
+            if self.run.index.resource(&import.target).is_none() {
+                self.run.diagnostics.lock().push(
+                    Diagnostic::error(
+                        "Configuration for import target does not exist",
+                        format!(
+                            "The configuration for the given import target {} does not exist. All target instances must have an associated configuration to be imported.",
+                            import.target
+                        ),
+                    )
+                    .at(import.to.range()),
+                );
+            }
+        }
+    }
+}
+
+/// The instance that a traversal with constant keys points at.
+fn address_of(traversal: &consort_hcl::Traversal) -> Option<ResourceInstance> {
+    traversal.text().parse().ok().or_else(|| {
+        let reference = Reference::parse(traversal).ok()?;
+        match reference.subject {
+            Subject::Resource(resource, key) => Some(ResourceInstance {
+                module: crate::address::ModuleInstance::root(),
+                resource,
+                key,
+            }),
+            _ => None,
+        }
+    })
+}

@@ -1,0 +1,30 @@
+//! The engine: plans what has to be done, and does it.
+//!
+//! A configuration becomes a graph with one node for each block ([`blocks`](self)); what a block expands to
+//! is found out while walking, each expression is evaluated once for each instance, and a resource's value
+//! is put together once and then handed out. [`plan`] walks it to find the changes.
+
+mod blocks;
+mod change;
+mod checks;
+mod conditions;
+mod events;
+mod expand;
+mod imports;
+mod index;
+mod moves;
+mod objects;
+mod plan;
+mod run;
+mod scope;
+mod shim;
+mod values;
+mod world;
+
+pub use change::{
+    Action, Change, Deferred, DeferredReason, Importing, Mode, OutputChange, Plan, Reason,
+};
+pub use checks::{BlockCheck, CheckResults, CheckStatus, Checkable, ObjectCheck};
+pub use events::{Event, Silent, Watcher};
+pub use plan::{PlanOptions, plan};
+pub use run::{Input, Providers, Provisioners};

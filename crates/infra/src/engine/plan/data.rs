@@ -1,0 +1,338 @@
+//! Data sources, read while planning if all they need is known; and ephemeral resources.
+
+use crate::engine::shim::Shim2 as _;
+use std::time::Instant;
+
+use bytes::Bytes;
+use consort_hcl::diagnostic::{Diagnostics, Severity};
+use consort_hcl::{Marks, Value};
+
+use super::Planning;
+use super::managed::InstanceOf;
+use super::resource::ResourceBlock;
+use crate::address::Mode;
+use crate::engine::blocks::Block;
+use crate::engine::change::{Action, Change, Reason};
+use crate::engine::checks::{CheckStatus, Checkable};
+use crate::engine::events::Event;
+use crate::engine::objects::{Present, id_of};
+use crate::engine::run::{Failed, Run};
+use crate::engine::values::within;
+use crate::provider::objects::{planned_unknown, value_problems};
+use crate::provider::{OpenEphemeral, ReadData, Validate};
+use crate::state::Status;
+
+impl Run<'_> {
+    /// Reads a data source whose arguments are known.
+    pub(in crate::engine) async fn read_data(
+        &self,
+        block: &ResourceBlock<'_>,
+        instance: &InstanceOf<'_>,
+        config: &Value,
+    ) -> Result<Value, Diagnostics> {
+        let (plain, marks) = config.unmark_deep_with_paths();
+        let located = |diagnostics: crate::provider::Diagnostics| {
+            diagnostics.locate(&block.config.config, &instance.name)
+        };
+        let type_name = block.address.resource.kind.clone();
+        let found = located(
+            block
+                .provider
+                .validate_data(Validate {
+                    type_name: type_name.clone(),
+                    config: plain.clone(),
+                })
+                .await,
+        );
+        if found.has_errors() {
+            return Err(found);
+        }
+        let meta = match self.provider_meta(block, instance.table) {
+            Ok(meta) => meta,
+            Err(Failed) => return Err(Diagnostics::new()),
+        };
+        self.event(&Event::ReadStart {
+            address: &instance.address,
+        });
+        let start = Instant::now();
+        let request = ReadData {
+            type_name,
+            config: plain.clone(),
+            provider_meta: meta,
+            deferral_allowed: false,
+        };
+        let answer = block.provider.read_data(request).await;
+        let found = located(answer.diagnostics);
+        if found.has_errors() {
+            return Err(found);
+        }
+        let invalid = |what: String| {
+            Diagnostics::from(consort_hcl::Diagnostic::error(
+                "Provider produced invalid object",
+                format!(
+                    "Provider \"{}\" {what}\n\nThis is a bug in the provider, which should be reported in the provider's own issue tracker.",
+                    self.provider_name(block)
+                ),
+            ))
+        };
+        if answer.state.is_null() {
+            return Err(invalid(format!(
+                "produced a null object for {}.",
+                instance.name
+            )));
+        }
+        if !answer.state.is_wholly_known() {
+            return Err(invalid(format!(
+                "produced a value for {} that is not wholly known.",
+                instance.name
+            )));
+        }
+        let problems = value_problems(&planned_unknown(&block.schema.block, &plain), &answer.state);
+        for problem in problems {
+            tracing::warn!(address = %instance.name, %problem, "the provider changed an argument of a data source");
+        }
+        let value = block
+            .schema
+            .block
+            .mark_sensitive(answer.state.mark_paths(&marks));
+        self.event(&Event::ReadDone {
+            address: &instance.address,
+            took: start.elapsed(),
+            id: id_of(&value).as_deref(),
+        });
+        let _ = self.note(found);
+        Ok(value)
+    }
+}
+
+impl Planning<'_> {
+    pub(super) async fn plan_data(
+        &self,
+        block: &ResourceBlock<'_>,
+        instance: &InstanceOf<'_>,
+    ) -> Result<Value, Failed> {
+        let run = &self.run;
+        let address = &instance.address;
+        run.preconditions(block, instance)?;
+        let config = run.arguments(block, instance)?;
+        let known = config.is_wholly_known();
+        let pending = !self.only_looks() && self.dependencies_pending(block, instance);
+        if !known || pending {
+            let value = self.unread(block, &config);
+            if self.only_looks() {
+                return Ok(value);
+            }
+            let reason = if known {
+                Reason::ReadBecauseDependencyPending
+            } else {
+                Reason::ReadBecauseConfigUnknown
+            };
+            self.add_read(block, instance, &value, reason);
+            run.postconditions(block, instance, &value)?;
+            return Ok(value);
+        }
+        let read = run.read_data(block, instance, &config).await;
+        let value = match (read, &block.config.check) {
+            (Ok(value), _) => value,
+            (Err(mut diagnostics), Some(check)) => {
+                let block_name = run.block_address(block.ix, format!("check.{check}"));
+                let object = within(&address.module, format!("check.{check}"));
+                let message = diagnostics
+                    .first_error()
+                    .map(|error| error.summary.clone())
+                    .unwrap_or_default();
+                run.checks.lock().report(
+                    Checkable::Check,
+                    &block_name,
+                    object,
+                    CheckStatus::Fail,
+                    vec![message],
+                );
+                for diagnostic in diagnostics.iter_mut() {
+                    diagnostic.severity = Severity::Warning;
+                }
+                let _ = run.note(diagnostics);
+                self.unread(block, &config)
+            }
+            (Err(diagnostics), None) => {
+                let _ = run.note(diagnostics);
+                return Err(Failed);
+            }
+        };
+        if block.config.check.is_some() && !self.only_looks() {
+            self.add_read(block, instance, &value, Reason::ReadBecauseCheckNested);
+        }
+        if value.is_wholly_known() && self.options.mode != crate::engine::change::Mode::Destroy {
+            let present = Present {
+                value: value.clone(),
+                private: Bytes::new(),
+                status: Status::Ready,
+                dependencies: std::sync::Arc::new([]),
+                create_before_destroy: false,
+                stored: None,
+            };
+            let object = run.store_object(&block.schema, address, &present)?;
+            let provider = &run.blocks.providers[block.provider_ix.0].address;
+            self.refreshed
+                .lock()
+                .set_object(address, None, provider, Some(object));
+        }
+        run.postconditions(block, instance, &value)?;
+        Ok(value)
+    }
+
+    fn unread(&self, block: &ResourceBlock<'_>, config: &Value) -> Value {
+        let (plain, marks) = config.unmark_deep_with_paths();
+        let value = planned_unknown(&block.schema.block, &plain).mark_paths(&marks);
+        block.schema.block.mark_sensitive(value)
+    }
+
+    fn add_read(
+        &self,
+        block: &ResourceBlock<'_>,
+        instance: &InstanceOf<'_>,
+        value: &Value,
+        reason: Reason,
+    ) {
+        let provider = self.run.blocks.providers[block.provider_ix.0]
+            .address
+            .clone();
+        // The old result is of no use once it is to be read again.
+        self.refreshed
+            .lock()
+            .set_object(&instance.address, None, &provider, None);
+        self.results.lock().add(Change {
+            address: instance.address.clone(),
+            previous_address: self.previous(&instance.address),
+            deposed: None,
+            provider,
+            action: Action::Read,
+            reason: Some(reason),
+            before: Value::null(block.schema.block.implied_type()),
+            after: value.clone(),
+            replace_paths: Vec::new(),
+            private: Bytes::new(),
+            importing: None,
+            generated_config: None,
+        });
+    }
+
+    /// Whether something a block depends on by `depends_on` is about to change.
+    pub(super) fn dependencies_pending(
+        &self,
+        block: &ResourceBlock<'_>,
+        instance: &InstanceOf<'_>,
+    ) -> bool {
+        let run = &self.run;
+        let conditions =
+            !block.config.preconditions.is_empty() || !block.config.postconditions.is_empty();
+        let module = &instance.address.module;
+        let results = self.results.lock();
+        let is_pending = |resource: &crate::address::ConfigResource| {
+            results.pending.get(resource).is_some_and(|modules| {
+                modules
+                    .iter()
+                    .any(|changed| changed == module || changed.path() != module.path())
+            })
+        };
+        if conditions {
+            return run
+                .blocks
+                .dependencies(&run.index, block.node)
+                .iter()
+                .any(is_pending);
+        }
+        run.blocks
+            .explicit_dependencies(&run.index, block.ix, &block.config.depends_on)
+            .into_iter()
+            .any(|node| match run.blocks.graph[node] {
+                Block::Resource(ix, resource) if resource.address.mode == Mode::Managed => {
+                    is_pending(&crate::address::ConfigResource {
+                        module: run.index.entry(ix).path.clone(),
+                        resource: resource.address.clone(),
+                    })
+                }
+                _ => false,
+            })
+    }
+
+    pub(super) async fn open_ephemeral(
+        &self,
+        block: &ResourceBlock<'_>,
+        instance: &InstanceOf<'_>,
+    ) -> Result<Value, Failed> {
+        self.run.preconditions(block, instance)?;
+        let config = self.run.arguments(block, instance)?;
+        let value = if !config.is_wholly_known() || self.dependencies_pending(block, instance) {
+            let (plain, _) = config.unmark_deep();
+            planned_unknown(&block.schema.block, &plain).with_marks(Marks::EPHEMERAL)
+        } else {
+            self.run.open(block, instance, config).await?
+        };
+        self.run.postconditions(block, instance, &value)?;
+        Ok(value)
+    }
+
+    pub(super) async fn close_ephemeral(&self) {
+        self.run.close_ephemeral().await;
+    }
+}
+
+/// An ephemeral resource that was opened and has to be closed.
+pub(in crate::engine) struct OpenResource {
+    provider: std::sync::Arc<dyn crate::provider::Provider>,
+    type_name: std::sync::Arc<str>,
+    private: Option<Bytes>,
+    name: String,
+}
+
+impl Run<'_> {
+    /// Opens an ephemeral resource; it stays open until the run ends.
+    pub(in crate::engine) async fn open(
+        &self,
+        block: &ResourceBlock<'_>,
+        instance: &InstanceOf<'_>,
+        config: Value,
+    ) -> Result<Value, Failed> {
+        let (plain, _) = config.unmark_deep();
+        let type_name = block.address.resource.kind.clone();
+        let located = |diagnostics: crate::provider::Diagnostics| {
+            diagnostics.locate(&block.config.config, &instance.name)
+        };
+        let validate = Validate {
+            type_name: type_name.clone(),
+            config: plain.clone(),
+        };
+        self.note(located(block.provider.validate_ephemeral(validate).await))?;
+        let request = OpenEphemeral {
+            type_name: type_name.clone(),
+            config: plain,
+            deferral_allowed: false,
+        };
+        let opened = block.provider.open_ephemeral(request).await;
+        self.note(located(opened.diagnostics))?;
+        self.opened.lock().push(OpenResource {
+            provider: block.provider.clone(),
+            type_name,
+            private: opened.private,
+            name: instance.name.clone(),
+        });
+        Ok(block
+            .schema
+            .block
+            .mark_sensitive(opened.result)
+            .with_marks(Marks::EPHEMERAL))
+    }
+
+    /// Closes what was opened, the last first.
+    pub(in crate::engine) async fn close_ephemeral(&self) {
+        let opened: Vec<_> = std::mem::take(&mut *self.opened.lock());
+        for resource in opened.into_iter().rev() {
+            let diagnostics = resource
+                .provider
+                .close_ephemeral(resource.type_name, resource.private)
+                .await;
+            let _ = self.note(diagnostics.unlocated(&resource.name));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The plan as a value, once the walk is over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use consort_hcl::diagnostic::Diagnostics;
+use consort_hcl::{Marks, Type, Value, json};
+
+use super::{Planning, Results};
+use crate::engine::change::{Action, Mode, OutputChange, Plan};
+use crate::state::{Output, State};
+
+impl Planning<'_> {
+    pub(super) fn finish(self, previous: &State) -> (Option<Plan>, Diagnostics) {
+        let Results {
+            mut changes,
+            mut drift,
+            mut deferred,
+            dependencies,
+            create_before_destroy,
+            ..
+        } = self.results.into_inner();
+        let by_address = |one: &crate::engine::Change, other: &crate::engine::Change| {
+            one.address
+                .cmp(&other.address)
+                .then_with(|| one.deposed.cmp(&other.deposed))
+        };
+        changes.sort_by(by_address);
+        drift.sort_by(by_address);
+        deferred.sort_by(|one, other| one.resource.cmp(&other.resource));
+        let diagnostics = self.run.diagnostics.into_inner();
+        let outputs = output_changes(
+            &self.run.index,
+            self.options.mode,
+            previous,
+            &self.run.root_outputs.into_inner(),
+            !self.options.targets.is_empty()
+                || !self.options.excluded.is_empty()
+                || diagnostics.has_errors(),
+        );
+        let plan = Plan {
+            mode: self.options.mode,
+            changes,
+            drift,
+            deferred,
+            outputs,
+            checks: self.run.checks.into_inner(),
+            previous_state: previous.clone(),
+            prior_state: self.refreshed.into_inner(),
+            variables: self.run.input.variables.clone(),
+            relevant: Vec::new(),
+            targets: self.options.targets.clone(),
+            excluded: self.options.excluded.clone(),
+            dependencies,
+            create_before_destroy,
+            timestamp: self.options.timestamp.clone(),
+            errored: diagnostics.has_errors(),
+        };
+        (Some(plan), diagnostics)
+    }
+}
+
+/// The value of an output as the state holds it.
+pub(in crate::engine) fn stored_output(output: &Output) -> Value {
+    let value = json::type_decode(output.kind.as_bytes())
+        .ok()
+        .and_then(|ty: Type| json::decode(output.value.as_bytes(), &ty).ok())
+        .unwrap_or(Value::DYNAMIC);
+    if output.sensitive {
+        value.with_marks(Marks::SENSITIVE)
+    } else {
+        value
+    }
+}
+
+fn output_changes(
+    index: &crate::engine::index::Index<'_>,
+    mode: Mode,
+    previous: &State,
+    values: &BTreeMap<Arc<str>, Value>,
+    partial: bool,
+) -> BTreeMap<Arc<str>, OutputChange> {
+    let mut changes = BTreeMap::new();
+    let declared = &index.module(crate::engine::index::ModuleIx::ROOT).outputs;
+    for (name, output) in declared {
+        let stored = previous.outputs.get(name);
+        let before = stored.map_or(Value::null(Type::Dynamic), stored_output);
+        let sensitive_before = stored.is_some_and(|stored| stored.sensitive);
+        if mode == Mode::Destroy {
+            if stored.is_some() {
+                changes.insert(
+                    name.clone(),
+                    OutputChange {
+                        action: Action::Delete,
+                        before,
+                        after: Value::null(Type::Dynamic),
+                        sensitive: sensitive_before,
+                    },
+                );
+            }
+            continue;
+        }
+        if output.ephemeral {
+            continue;
+        }
+        let Some(after) = values.get(name) else {
+            continue;
+        };
+        let (plain, _) = after.clone().unmark_deep();
+        let (plain_before, _) = before.clone().unmark_deep();
+        let action = if plain.is_null() && plain_before.is_null() {
+            Action::NoOp
+        } else if stored.is_none() {
+            Action::Create
+        } else if plain.surely_equals(&plain_before) == Some(true)
+            && plain.is_wholly_known()
+            && output.sensitive == sensitive_before
+        {
+            Action::NoOp
+        } else {
+            Action::Update
+        };
+        let sensitive = sensitive_before || output.sensitive;
+        changes.insert(
+            name.clone(),
+            OutputChange {
+                action,
+                before,
+                after: after.clone(),
+                sensitive,
+            },
+        );
+    }
+    if partial {
+        return changes;
+    }
+    for (name, stored) in &previous.outputs {
+        if !declared.contains_key(name) {
+            changes.insert(
+                name.clone(),
+                OutputChange {
+                    action: Action::Delete,
+                    before: stored_output(stored),
+                    after: Value::null(Type::Dynamic),
+                    sensitive: stored.sensitive,
+                },
+            );
+        }
+    }
+    changes
+}

@@ -1,0 +1,259 @@
+//! Planning: refreshes what is there, evaluates what is wanted, and decides every change.
+
+mod data;
+mod finish;
+mod ignore;
+mod managed;
+mod orphans;
+mod resource;
+mod select;
+mod triggers;
+
+pub(super) use data::OpenResource;
+pub(super) use managed::{Decision, InstanceOf, Wanted};
+pub(super) use resource::ResourceBlock;
+pub(super) use triggers::constant as constant_address;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
+use consort_plan::{Ended, NodeId, Outcome, WalkOptions, walk};
+use parking_lot::Mutex;
+
+use super::blocks::Block;
+use super::change::{Action, Change, Deferred, Mode, Plan};
+use super::imports;
+use super::moves;
+use super::run::{Failed, Input, Run};
+use crate::address::{
+    AbsResource, ConfigResource, ModuleInstance, ProviderConfig, ResourceInstance, Target,
+};
+use crate::state::State;
+
+/// What is to be planned.
+#[derive(Clone, Debug)]
+pub struct PlanOptions {
+    /// What kind of plan.
+    pub mode: Mode,
+    /// Whether providers are asked for the present state first.
+    pub refresh: bool,
+    /// If not empty, only these and what they depend on.
+    pub targets: Vec<Target>,
+    /// Not these, nor what depends on them.
+    pub excluded: Vec<Target>,
+    /// Instances to be replaced whether that is needed or not.
+    pub replace: Vec<ResourceInstance>,
+    /// Whether configuration is generated for imports that have none.
+    pub generate_config: bool,
+    /// When the plan is made, as RFC 3339; what `plantimestamp()` gives.
+    pub timestamp: String,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        PlanOptions {
+            mode: Mode::Normal,
+            refresh: true,
+            targets: Vec::new(),
+            excluded: Vec::new(),
+            replace: Vec::new(),
+            generate_config: false,
+            timestamp: String::new(),
+        }
+    }
+}
+
+/// A plan in the making.
+pub(super) struct Planning<'a> {
+    pub(super) run: Run<'a>,
+    pub(super) options: &'a PlanOptions,
+    /// The state with moves made.
+    pub(super) state: State,
+    /// Where moved instances were, by where they are now.
+    pub(super) moved: HashMap<ResourceInstance, ResourceInstance>,
+    /// The state as the providers see it.
+    pub(super) refreshed: Mutex<State>,
+    pub(super) results: Mutex<Results>,
+    /// The resources of the state by their block.
+    pub(super) by_block: HashMap<ConfigResource, Vec<AbsResource>>,
+    pub(super) imports: Mutex<HashMap<ResourceInstance, imports::Import>>,
+    /// By node: whether the plan covers it.
+    pub(super) selected: Vec<bool>,
+    /// By node: whether something it depends on is put off.
+    pub(super) put_off: Mutex<Vec<bool>>,
+    pub(super) interned: Mutex<HashMap<ConfigResource, Arc<ConfigResource>>>,
+}
+
+#[derive(Default)]
+pub(super) struct Results {
+    pub(super) changes: Vec<Change>,
+    /// The place of an instance's change in `changes`.
+    pub(super) by_address: HashMap<ResourceInstance, usize>,
+    /// The instances of a resource in `changes`.
+    pub(super) by_resource: HashMap<AbsResource, Vec<usize>>,
+    /// The module instances in which a block has a change to be made.
+    pub(super) pending: HashMap<ConfigResource, Vec<ModuleInstance>>,
+    pub(super) drift: Vec<Change>,
+    pub(super) deferred: Vec<Deferred>,
+    pub(super) dependencies: BTreeMap<ConfigResource, Arc<[Arc<ConfigResource>]>>,
+    pub(super) create_before_destroy: BTreeSet<ConfigResource>,
+}
+
+impl Results {
+    pub(super) fn add(&mut self, change: Change) {
+        let index = self.changes.len();
+        if change.action != Action::NoOp {
+            self.pending
+                .entry(change.address.config())
+                .or_default()
+                .push(change.address.module.clone());
+        }
+        if change.deposed.is_none() {
+            self.by_address.insert(change.address.clone(), index);
+            self.by_resource
+                .entry(change.address.abs_resource())
+                .or_default()
+                .push(index);
+        }
+        self.changes.push(change);
+    }
+}
+
+/// Plans what has to be done to `state`.
+///
+/// The plan is given even when there are errors, marked as such, with what was decided until then; none if it
+/// did not come to that.
+pub async fn plan(
+    input: &Input<'_>,
+    options: &PlanOptions,
+    state: &State,
+) -> (Option<Plan>, Diagnostics) {
+    let used: BTreeSet<ProviderConfig> = state
+        .resources
+        .values()
+        .map(|resource| resource.provider.clone())
+        .collect();
+    let mut run = match Run::new(input, &used, false).await {
+        Ok(run) => run,
+        Err(diagnostics) => return (None, diagnostics),
+    };
+    run.conditions_warn = options.mode == Mode::Destroy;
+    let mut moved_state = state.clone();
+    let moved = match moves::apply(&run.index, &mut moved_state) {
+        Ok(moves::Done { moved, diagnostics }) => {
+            run.diagnostics.lock().append(diagnostics);
+            moved
+        }
+        Err(diagnostics) => return (None, diagnostics),
+    };
+    let mut by_block: HashMap<ConfigResource, Vec<AbsResource>> = HashMap::new();
+    for address in moved_state.resources.keys() {
+        by_block
+            .entry(address.config())
+            .or_default()
+            .push(address.clone());
+    }
+    let selected = select::select(&run, options, &moved_state);
+    let nodes = run.blocks.graph.len();
+    let planning = Planning {
+        options,
+        refreshed: Mutex::new(moved_state.clone()),
+        state: moved_state,
+        moved,
+        results: Mutex::default(),
+        by_block,
+        imports: Mutex::default(),
+        selected,
+        put_off: Mutex::new(vec![false; nodes]),
+        interned: Mutex::default(),
+        run,
+    };
+    planning.collect_imports();
+    let walk_options = WalkOptions {
+        parallelism: input.parallelism.max(1),
+        step_deadline: None,
+        cancel: input.cancel.clone(),
+    };
+    let report = walk(&planning.run.blocks.graph, &walk_options, |id| {
+        planning.visit(id)
+    })
+    .await;
+    planning.close_ephemeral().await;
+    planning.run.close_providers().await;
+    if report
+        .ended
+        .iter()
+        .any(|ended| matches!(ended, Ended::Cancelled))
+        && input.cancel.is_cancelled()
+    {
+        planning.run.diagnostics.lock().push(Diagnostic::error(
+            "Operation cancelled",
+            "The plan was interrupted before it was complete.",
+        ));
+    }
+    planning.finish(state)
+}
+
+impl Planning<'_> {
+    /// Whether only the present is looked at, and no change of the configuration is planned.
+    pub(super) fn only_looks(&self) -> bool {
+        self.options.mode != Mode::Normal
+    }
+
+    async fn visit(&self, id: NodeId) -> Outcome<Failed> {
+        if !self.selected[id.index()] {
+            return Outcome::Done;
+        }
+        self.inherit_put_off(id);
+        let run = &self.run;
+        let done = match run.blocks.graph[id] {
+            Block::Call(ix) => run.visit_call(ix),
+            Block::End(_) => Ok(()),
+            Block::Variable(ix, variable) => run.visit_variable(ix, variable),
+            Block::Local(ix, local) => run.visit_local(ix, local),
+            Block::Output(ix, output) => run.visit_output(ix, output),
+            Block::Check(ix, check) => run.visit_check(ix, check),
+            Block::Provider(ix) => run.visit_provider(ix).await,
+            Block::Resource(ix, resource) => self.visit_resource(id, ix, resource).await,
+            Block::Orphans(ix) => self.visit_orphans(ix).await,
+        };
+        match done {
+            Ok(()) => Outcome::Done,
+            Err(failed) => Outcome::Failed(failed),
+        }
+    }
+
+    /// What depends on something put off is put off.
+    fn inherit_put_off(&self, id: NodeId) {
+        let mut put_off = self.put_off.lock();
+        if self
+            .run
+            .blocks
+            .graph
+            .dependencies(id)
+            .iter()
+            .any(|(other, _)| put_off[other.index()])
+        {
+            put_off[id.index()] = true;
+        }
+    }
+
+    pub(super) fn intern(&self, resources: Vec<ConfigResource>) -> Arc<[Arc<ConfigResource>]> {
+        let mut interned = self.interned.lock();
+        resources
+            .into_iter()
+            .map(|resource| {
+                interned
+                    .entry(resource.clone())
+                    .or_insert_with(|| Arc::new(resource))
+                    .clone()
+            })
+            .collect()
+    }
+
+    /// Where an instance was before moves.
+    pub(super) fn previous(&self, address: &ResourceInstance) -> ResourceInstance {
+        self.moved.get(address).unwrap_or(address).clone()
+    }
+}

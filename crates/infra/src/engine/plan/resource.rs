@@ -1,0 +1,264 @@
+//! A resource block: what it expands to, and what becomes of each instance.
+
+use std::sync::Arc;
+
+use consort_hcl::Value;
+use consort_hcl::diagnostic::Diagnostic;
+use consort_plan::NodeId;
+use futures::StreamExt;
+
+use super::Planning;
+use crate::address::{AbsResource, ConfigResource, Key, Mode};
+use crate::config;
+use crate::engine::blocks::{ProviderIx, kind};
+use crate::engine::change::{Deferred, DeferredReason, Mode as PlanMode, Reason};
+use crate::engine::checks::Checkable;
+use crate::engine::expand::expand;
+use crate::engine::index::ModuleIx;
+use crate::engine::run::{Failed, Run};
+use crate::engine::scope::Names;
+use crate::engine::world::{Keys, ModuleTable};
+use crate::provider::Provider;
+use crate::provider::schema::ResourceSchema;
+
+/// A resource block with all that its instances share.
+pub(in crate::engine) struct ResourceBlock<'b> {
+    pub(in crate::engine) node: NodeId,
+    pub(in crate::engine) ix: ModuleIx,
+    pub(in crate::engine) config: &'b config::Resource,
+    pub(in crate::engine) address: ConfigResource,
+    /// The address as text.
+    pub(in crate::engine) name: String,
+    pub(in crate::engine) provider_ix: ProviderIx,
+    pub(in crate::engine) provider: Arc<dyn Provider>,
+    pub(in crate::engine) schema: Arc<ResourceSchema>,
+    pub(in crate::engine) dependencies: Arc<[Arc<ConfigResource>]>,
+    pub(in crate::engine) create_before_destroy: bool,
+}
+
+impl<'a> Run<'a> {
+    /// Gathers what the instances of a block share.
+    pub(in crate::engine) fn resource_block<'b>(
+        &self,
+        node: NodeId,
+        ix: ModuleIx,
+        config: &'b config::Resource,
+        dependencies: Arc<[Arc<ConfigResource>]>,
+    ) -> Result<ResourceBlock<'b>, Failed> {
+        let address = ConfigResource {
+            module: self.index.entry(ix).path.clone(),
+            resource: config.address.clone(),
+        };
+        let name = address.to_string();
+        let Some((provider_ix, _)) = self.blocks.provider_for(&self.index, ix, config) else {
+            return self.fail(
+                Diagnostic::error(
+                    "Provider configuration not present",
+                    format!(
+                        "To work with {name} its provider {} is needed, which is not there.",
+                        config.provider
+                    ),
+                )
+                .at(config.range),
+            );
+        };
+        let schemas = &self.blocks.providers[provider_ix.0].schemas;
+        let schema = match schemas.resource(kind(config.address.mode), &config.address.kind) {
+            Ok(schema) => schema,
+            Err(_) => return self.fail(unsupported(config)),
+        };
+        Ok(ResourceBlock {
+            node,
+            ix,
+            config,
+            address,
+            name,
+            provider_ix,
+            provider: self.provider(provider_ix)?,
+            schema,
+            dependencies,
+            create_before_destroy: self.blocks.is_create_before_destroy(node),
+        })
+    }
+}
+
+fn unsupported(config: &config::Resource) -> Diagnostic {
+    let (summary, what) = match config.address.mode {
+        Mode::Managed => ("Invalid resource type", "resource type"),
+        Mode::Data => ("Invalid data source", "data source"),
+        Mode::Ephemeral => ("Invalid ephemeral resource", "ephemeral resource"),
+    };
+    Diagnostic::error(
+        summary,
+        format!(
+            "The provider {} does not support {what} \"{}\".",
+            config.provider.for_display(),
+            config.address.kind
+        ),
+    )
+    .at(config.kind_range)
+}
+
+impl Planning<'_> {
+    pub(super) async fn visit_resource(
+        &self,
+        node: NodeId,
+        ix: ModuleIx,
+        config: &config::Resource,
+    ) -> Result<(), Failed> {
+        let dependencies = if config.address.mode == Mode::Managed {
+            self.intern(self.run.blocks.dependencies(&self.run.index, node))
+        } else {
+            Arc::new([])
+        };
+        let block = self.run.resource_block(node, ix, config, dependencies)?;
+        if config.address.mode == Mode::Managed {
+            let mut results = self.results.lock();
+            results
+                .dependencies
+                .insert(block.address.clone(), block.dependencies.clone());
+            if block.create_before_destroy {
+                results.create_before_destroy.insert(block.address.clone());
+            }
+        }
+        self.run.checks_declared(
+            Checkable::Resource,
+            &block.name,
+            !config.preconditions.is_empty() || !config.postconditions.is_empty(),
+        );
+        self.resolve_imports(&block)?;
+        let tables = self.run.world.instances(ix);
+        let mut failed = false;
+        for table in &tables {
+            failed |= self.plan_in_module(&block, table).await.is_err();
+        }
+        // What the state holds in module instances that are no more.
+        if !self.run.world.is_unknown(ix)
+            && let Some(resources) = self.by_block.get(&block.address)
+        {
+            for resource in resources {
+                if tables.iter().any(|table| table.address == resource.module) {
+                    continue;
+                }
+                failed |= self
+                    .plan_orphans_of(resource, Some(&block), Reason::DeleteBecauseNoModule)
+                    .await
+                    .is_err();
+            }
+        }
+        if failed { Err(Failed) } else { Ok(()) }
+    }
+
+    fn defer(&self, block: &ResourceBlock<'_>, table: &ModuleTable, reason: DeferredReason) {
+        self.put_off.lock()[block.node.index()] = true;
+        let resource = AbsResource {
+            module: table.address.clone(),
+            resource: block.address.resource.clone(),
+        };
+        self.results
+            .lock()
+            .deferred
+            .push(Deferred { resource, reason });
+        table
+            .resources
+            .write()
+            .insert(block.address.resource.clone(), Value::DYNAMIC);
+    }
+
+    async fn plan_in_module(
+        &self,
+        block: &ResourceBlock<'_>,
+        table: &Arc<ModuleTable>,
+    ) -> Result<(), Failed> {
+        let put_off = self.put_off.lock()[block.node.index()];
+        if put_off
+            && block.address.resource.mode != Mode::Ephemeral
+            && self.options.mode == PlanMode::Normal
+        {
+            self.defer(block, table, DeferredReason::DeferredPrerequisite);
+            return Ok(());
+        }
+        let scope = Names::of_module(&self.run, table);
+        let keys = match expand(
+            block.config.count.as_ref(),
+            block.config.for_each.as_ref(),
+            &scope,
+        ) {
+            Ok(keys) => keys,
+            Err(diagnostics) => return self.run.note(diagnostics),
+        };
+        if matches!(keys, Keys::Unknown) {
+            self.defer(block, table, DeferredReason::InstanceCountUnknown);
+            return Ok(());
+        }
+        let instances = keys.instances();
+        let mut failed = false;
+        let mut values: Vec<Value> = Vec::with_capacity(instances.len());
+        {
+            let mut steps = futures::stream::iter(
+                instances
+                    .iter()
+                    .map(|(key, repetition)| self.plan_instance(block, table, key, repetition)),
+            )
+            .buffered(self.run.input.parallelism.max(1));
+            while let Some(value) = steps.next().await {
+                failed |= value.is_err();
+                values.push(value.unwrap_or(Value::DYNAMIC));
+            }
+        }
+        let whole = match &keys {
+            Keys::Single => values.pop().unwrap_or(Value::DYNAMIC),
+            Keys::Count(_) => Value::tuple(values),
+            Keys::Each(each) => Value::object(each.keys().cloned().zip(values)),
+            Keys::Unknown => Value::DYNAMIC,
+        };
+        table
+            .resources
+            .write()
+            .insert(block.address.resource.clone(), whole);
+        failed |= self.plan_surplus(block, table, &keys).await.is_err();
+        if failed { Err(Failed) } else { Ok(()) }
+    }
+
+    /// Deletes the instances of the state that the block does not expand to any more.
+    async fn plan_surplus(
+        &self,
+        block: &ResourceBlock<'_>,
+        table: &ModuleTable,
+        keys: &Keys,
+    ) -> Result<(), Failed> {
+        let resource = block.address.resource.within(&table.address);
+        let Some(state) = self.state.resources.get(&resource) else {
+            return Ok(());
+        };
+        let mut failed = false;
+        for (key, instance) in &state.instances {
+            let wanted = match (keys, key) {
+                (Keys::Single, Key::None) => true,
+                (Keys::Count(count), Key::Int(index)) => {
+                    usize::try_from(*index).is_ok_and(|index| index < *count)
+                }
+                (Keys::Each(each), Key::String(key)) => each.contains_key(key),
+                _ => false,
+            };
+            if wanted {
+                continue;
+            }
+            let reason = match (keys, key) {
+                (Keys::Count(_), Key::Int(_)) => Reason::DeleteBecauseCountIndex,
+                (Keys::Each(_), Key::String(_)) => Reason::DeleteBecauseEachKey,
+                _ => Reason::DeleteBecauseWrongRepetition,
+            };
+            failed |= self
+                .plan_orphan(
+                    &resource.instance(key.clone()),
+                    instance,
+                    Some(block),
+                    reason,
+                )
+                .await
+                .is_err();
+        }
+        if failed { Err(Failed) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,233 @@
+//! What planning and applying share: the configuration as a graph, the values come to so far, and the providers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
+use consort_hcl::evaluate::{Function, Functions};
+use consort_hcl::{Sources, Value};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::blocks::{Blocks, ProviderIx};
+use super::checks::CheckResults;
+use super::events::{Event, Watcher};
+use super::index::{Index, ModuleIx};
+use super::world::World;
+use crate::address::{ProviderConfig, ProviderSource};
+use crate::config::Tree;
+use crate::provider::schema::Schemas;
+use crate::provider::{Call, Provider};
+
+/// Where provider processes come from.
+pub trait Providers: Send + Sync {
+    /// What a provider offers.
+    fn schemas<'a>(
+        &'a self,
+        source: &'a ProviderSource,
+    ) -> Call<'a, Result<Arc<Schemas>, Diagnostics>>;
+
+    /// A provider ready to be configured; one for each configuration.
+    fn start<'a>(
+        &'a self,
+        source: &'a ProviderSource,
+    ) -> Call<'a, Result<Arc<dyn Provider>, Diagnostics>>;
+}
+
+/// Runs the provisioners of resources.
+pub trait Provisioners: Send + Sync {
+    /// The schema of a provisioner's arguments; none if there is no such provisioner.
+    fn schema(&self, kind: &str) -> Option<Arc<crate::provider::schema::Block>>;
+
+    /// Runs one. `output` is given each line it says.
+    ///
+    /// # Errors
+    /// What went wrong, in a sentence.
+    fn run<'a>(
+        &'a self,
+        kind: &'a str,
+        config: Value,
+        connection: Value,
+        output: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> Call<'a, Result<(), String>>;
+}
+
+/// What a run works on.
+pub struct Input<'a> {
+    /// The configuration.
+    pub tree: &'a Tree,
+    /// The texts it was read from.
+    pub sources: &'a Sources,
+    /// The functions of the language.
+    pub functions: Arc<Functions>,
+    /// Where providers come from.
+    pub providers: &'a dyn Providers,
+    /// What runs provisioners.
+    pub provisioners: &'a dyn Provisioners,
+    /// The root module's variables, as far as they were given.
+    pub variables: BTreeMap<Arc<str>, Value>,
+    /// The name of the workspace.
+    pub workspace: &'a str,
+    /// Who is told what happens.
+    pub watcher: &'a dyn Watcher,
+    /// How many things are done at once.
+    pub parallelism: usize,
+    /// Ends the run early: what is under way is finished, nothing more is begun.
+    pub cancel: CancellationToken,
+}
+
+/// A visit that went wrong; what was wrong is in [`Run::diagnostics`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failed;
+
+pub(super) struct Run<'a> {
+    pub(super) input: &'a Input<'a>,
+    pub(super) index: Index<'a>,
+    pub(super) blocks: Blocks<'a>,
+    pub(super) world: World,
+    pub(super) functions: Arc<Functions>,
+    pub(super) applying: bool,
+    /// Whether conditions that do not hold are errors; before a destroy they are only told.
+    pub(super) conditions_warn: bool,
+    pub(super) permits: Semaphore,
+    pub(super) diagnostics: Mutex<Diagnostics>,
+    pub(super) checks: Mutex<CheckResults>,
+    /// The root module's outputs with their marks, by name.
+    pub(super) root_outputs: Mutex<BTreeMap<Arc<str>, Value>>,
+    /// Ephemeral resources that have to be closed.
+    pub(super) opened: Mutex<Vec<super::plan::OpenResource>>,
+    started: RwLock<Vec<Option<Arc<dyn Provider>>>>,
+}
+
+impl<'a> Run<'a> {
+    /// Gets the schemas of all providers in use and builds the graph.
+    pub(super) async fn new(
+        input: &'a Input<'a>,
+        used: &BTreeSet<ProviderConfig>,
+        applying: bool,
+    ) -> Result<Run<'a>, Diagnostics> {
+        let index = Index::new(input.tree);
+        let mut sources: BTreeSet<ProviderSource> =
+            used.iter().map(|config| config.provider.clone()).collect();
+        for entry in &index.modules {
+            sources.extend(
+                entry
+                    .module
+                    .resources
+                    .values()
+                    .map(|resource| resource.provider.clone()),
+            );
+        }
+        let mut schemas = BTreeMap::new();
+        let mut diagnostics = Diagnostics::new();
+        for source in sources {
+            match input.providers.schemas(&source).await {
+                Ok(found) => {
+                    schemas.insert(source, found);
+                }
+                Err(problems) => diagnostics.append(problems),
+            }
+        }
+        if diagnostics.has_errors() {
+            return Err(diagnostics);
+        }
+        let blocks = Blocks::new(&index, &schemas, used);
+        if let Err(cycles) = blocks.graph.check() {
+            let mut diagnostics = Diagnostics::new();
+            for names in cycles.describe(|id| blocks.name(&index, id)) {
+                diagnostics.push(Diagnostic::error(format!("Cycle: {names}"), ""));
+            }
+            return Err(diagnostics);
+        }
+        let providers = blocks.providers.len();
+        Ok(Run {
+            world: World::new(index.modules.len()),
+            index,
+            blocks,
+            functions: input.functions.clone(),
+            applying,
+            conditions_warn: false,
+            permits: Semaphore::new(input.parallelism.max(1)),
+            diagnostics: Mutex::default(),
+            checks: Mutex::default(),
+            root_outputs: Mutex::default(),
+            opened: Mutex::default(),
+            started: RwLock::new(vec![None; providers]),
+            input,
+        })
+    }
+
+    pub(super) fn event(&self, event: &Event<'_>) {
+        self.input.watcher.event(event);
+    }
+
+    /// Notes what was found; fails when there is an error in it.
+    pub(super) fn note(&self, diagnostics: impl Into<Diagnostics>) -> Result<(), Failed> {
+        let diagnostics = diagnostics.into();
+        if diagnostics.is_empty() {
+            return Ok(());
+        }
+        let failed = diagnostics.has_errors();
+        self.diagnostics.lock().append(diagnostics);
+        if failed { Err(Failed) } else { Ok(()) }
+    }
+
+    /// Notes an error.
+    pub(super) fn fail<T>(&self, diagnostic: Diagnostic) -> Result<T, Failed> {
+        self.diagnostics.lock().push(diagnostic);
+        Err(Failed)
+    }
+
+    pub(super) fn function(&self, _module: ModuleIx, name: &str) -> Option<Arc<Function>> {
+        self.functions.get(name).cloned()
+    }
+
+    /// `path.<name>` in a module.
+    pub(super) fn path(&self, ix: ModuleIx, name: &str) -> Option<String> {
+        let shown = |path: &std::path::Path| {
+            let text = path.display().to_string();
+            if text.is_empty() {
+                ".".to_owned()
+            } else {
+                text
+            }
+        };
+        match name {
+            "module" => Some(shown(&self.index.module(ix).source_dir)),
+            "root" => Some(shown(&self.index.module(ModuleIx::ROOT).source_dir)),
+            "cwd" => std::env::current_dir().ok().map(|path| shown(&path)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn set_provider(&self, ix: ProviderIx, provider: Arc<dyn Provider>) {
+        self.started.write()[ix.0] = Some(provider);
+    }
+
+    /// The provider of a configuration that was visited.
+    pub(super) fn provider(&self, ix: ProviderIx) -> Result<Arc<dyn Provider>, Failed> {
+        match &self.started.read()[ix.0] {
+            Some(provider) => Ok(provider.clone()),
+            None => self.fail(Diagnostic::error(
+                "Provider configuration not present",
+                format!(
+                    "The provider configuration {} is needed but was not set up.",
+                    self.blocks.providers[ix.0].address
+                ),
+            )),
+        }
+    }
+
+    /// Ends all provider processes.
+    pub(super) async fn close_providers(&self) {
+        let providers: Vec<_> = self.started.write().drain(..).flatten().collect();
+        futures::future::join_all(providers.iter().map(|provider| provider.close())).await;
+    }
+
+    /// Asks running calls to end soon.
+    pub(super) async fn stop_providers(&self) {
+        let providers: Vec<_> = self.started.read().iter().flatten().cloned().collect();
+        futures::future::join_all(providers.iter().map(|provider| provider.stop())).await;
+    }
+}
