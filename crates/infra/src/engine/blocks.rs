@@ -1,6 +1,5 @@
 //! The graph of a configuration: one node for each block, whatever it expands to.
 
-use crate::engine::shim::Shim as _;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 

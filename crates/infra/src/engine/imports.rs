@@ -1,6 +1,5 @@
 //! `import` blocks: objects that exist and are to be taken over.
 
-use crate::engine::shim::Shim2 as _;
 use std::sync::Arc;
 
 use consort_hcl::diagnostic::Diagnostic;

@@ -2,8 +2,9 @@
 //!
 //! A configuration becomes a graph with one node for each block ([`blocks`](self)); what a block expands to
 //! is found out while walking, each expression is evaluated once for each instance, and a resource's value
-//! is put together once and then handed out. [`plan`] walks it to find the changes.
+//! is put together once and then handed out. [`plan`] walks it to find the changes, [`apply`] to make them.
 
+mod apply;
 mod blocks;
 mod change;
 mod checks;
@@ -17,10 +18,10 @@ mod objects;
 mod plan;
 mod run;
 mod scope;
-mod shim;
 mod values;
 mod world;
 
+pub use apply::{Applied, ApplyOptions, apply};
 pub use change::{
     Action, Change, Deferred, DeferredReason, Importing, Mode, OutputChange, Plan, Reason,
 };

@@ -1,6 +1,5 @@
 //! Objects between the state, where they are JSON, and the walk, where they are values.
 
-use crate::engine::shim::Shim2 as _;
 use std::sync::Arc;
 
 use bytes::Bytes;

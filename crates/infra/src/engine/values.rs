@@ -1,7 +1,6 @@
 //! Visiting the blocks that only hold values: variables, locals, outputs, module calls and checks; and
 //! setting providers up.
 
-use crate::engine::shim::{Shim as _, Shim2 as _};
 use consort_hcl::diagnostic::Diagnostic;
 use consort_hcl::{Marks, Range, Value};
 

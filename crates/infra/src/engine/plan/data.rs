@@ -1,6 +1,5 @@
 //! Data sources, read while planning if all they need is known; and ephemeral resources.
 
-use crate::engine::shim::Shim2 as _;
 use std::time::Instant;
 
 use bytes::Bytes;

@@ -1,6 +1,5 @@
 //! One instance of a resource block, and its change.
 
-use crate::engine::shim::{Shim as _, Shim2 as _};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -10,8 +10,9 @@ mod select;
 mod triggers;
 
 pub(super) use data::OpenResource;
-pub(super) use managed::{Decision, InstanceOf, Wanted};
+pub(super) use managed::{InstanceOf, Wanted};
 pub(super) use resource::ResourceBlock;
+pub(super) use select::select;
 pub(super) use triggers::constant as constant_address;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -154,7 +155,7 @@ pub async fn plan(
             .or_default()
             .push(address.clone());
     }
-    let selected = select::select(&run, options, &moved_state);
+    let selected = select(&run, options);
     let nodes = run.blocks.graph.len();
     let planning = Planning {
         options,

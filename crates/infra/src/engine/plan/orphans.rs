@@ -1,6 +1,5 @@
 //! What the state holds and the configuration does not: deletions, deposed objects, and what is only forgotten.
 
-use crate::engine::shim::Shim2 as _;
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -6,10 +6,9 @@ use super::PlanOptions;
 use crate::address::{ConfigResource, ModulePath, ResourceInstance, Target};
 use crate::engine::blocks::Block;
 use crate::engine::run::Run;
-use crate::state::State;
 
 /// By node: whether the plan covers it.
-pub(super) fn select(run: &Run<'_>, options: &PlanOptions, _state: &State) -> Vec<bool> {
+pub(in crate::engine) fn select(run: &Run<'_>, options: &PlanOptions) -> Vec<bool> {
     let graph = &run.blocks.graph;
     let mut selected = vec![true; graph.len()];
     if !options.targets.is_empty() {

@@ -1,0 +1,167 @@
+//! Deleting objects.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use consort_hcl::Value;
+use consort_hcl::diagnostic::Diagnostic;
+use futures::StreamExt;
+
+use super::Applying;
+use crate::engine::blocks::kind;
+use crate::engine::change::{Action, Change};
+use crate::engine::events::Event;
+use crate::engine::objects::{Present, id_of};
+use crate::engine::run::Failed;
+use crate::provider;
+use crate::state::Status;
+
+impl Applying<'_> {
+    pub(super) async fn visit_group(&self, group: usize) -> Result<(), Failed> {
+        let mut steps = futures::stream::iter(
+            self.groups[group]
+                .changes
+                .iter()
+                .map(|change| self.destroy(change)),
+        )
+        .buffer_unordered(self.run.input.parallelism.max(1));
+        let mut failed = false;
+        while let Some(done) = steps.next().await {
+            failed |= done.is_err();
+        }
+        if failed { Err(Failed) } else { Ok(()) }
+    }
+
+    async fn destroy(&self, change: &Change) -> Result<(), Failed> {
+        let run = &self.run;
+        if run.input.cancel.is_cancelled() {
+            return Err(Failed);
+        }
+        let Ok(_permit) = run.permits.acquire().await else {
+            return Err(Failed);
+        };
+        let address = &change.address;
+        let deposed: Option<Arc<str>> = match change.action {
+            Action::CreateThenDelete => self.deposed.lock().get(address).cloned(),
+            _ => change.deposed.clone(),
+        };
+        if change.action == Action::CreateThenDelete && deposed.is_none() {
+            return Ok(());
+        }
+        let object = {
+            let state = self.state.lock();
+            let instance = state.instance(address);
+            match &deposed {
+                Some(key) => instance.and_then(|instance| instance.deposed.get(key).cloned()),
+                None => instance.and_then(|instance| instance.current.clone()),
+            }
+        };
+        let Some(object) = object else { return Ok(()) };
+        let Some((ix, _)) = run.blocks.provider_of.get(&change.provider) else {
+            return Err(Failed);
+        };
+        let provider = run.provider(*ix)?;
+        let schemas = &run.blocks.providers[ix.0].schemas;
+        let Ok(schema) = schemas.resource(kind(address.resource.mode), &address.resource.kind)
+        else {
+            return Err(Failed);
+        };
+        let present = run
+            .read_object(&*provider, &schema, address, &object)
+            .await?;
+        let name = address.to_string();
+        let (prior, _) = present.value.clone().unmark_deep();
+        let null = Value::null(prior.ty().clone());
+        let private = if change.action == Action::Delete {
+            change.private.clone()
+        } else {
+            let planned = provider
+                .plan_resource(provider::Plan {
+                    type_name: address.resource.kind.clone(),
+                    prior: prior.clone(),
+                    proposed: null.clone(),
+                    config: null.clone(),
+                    private: present.private.clone(),
+                    provider_meta: None,
+                    identity: None,
+                    deferral_allowed: false,
+                })
+                .await;
+            run.note(planned.diagnostics.unlocated(&name))?;
+            planned.private
+        };
+        let id = id_of(&present.value);
+        run.event(&Event::ApplyStart {
+            address,
+            action: Action::Delete,
+            id: id.as_deref(),
+        });
+        let start = Instant::now();
+        let failed = |failed: Failed| {
+            run.event(&Event::ApplyFailed {
+                address,
+                action: Action::Delete,
+                took: start.elapsed(),
+            });
+            failed
+        };
+        if deposed.is_none() && present.status == Status::Ready {
+            self.provision_destroy(address, &present.value)
+                .await
+                .map_err(failed)?;
+        }
+        let answer = provider
+            .apply_resource(provider::Apply {
+                type_name: address.resource.kind.clone(),
+                prior: prior.clone(),
+                planned: null.clone(),
+                config: null,
+                private,
+                provider_meta: None,
+                identity: None,
+            })
+            .await;
+        let noted = run.note(answer.diagnostics.unlocated(&name));
+        // Without an answer the object is taken to be as it was.
+        let left = answer.state.unwrap_or_else(|| {
+            if noted.is_err() {
+                prior.clone()
+            } else {
+                Value::null(prior.ty().clone())
+            }
+        });
+        if left.is_null() {
+            if noted.is_err() {
+                // An error and nothing left: the provider lost track of it; the state does not.
+                return Err(failed(Failed));
+            }
+            self.keep(address, deposed.as_ref(), &change.provider, None)?;
+            run.event(&Event::ApplyDone {
+                address,
+                action: Action::Delete,
+                id: id.as_deref(),
+                took: start.elapsed(),
+            });
+            return Ok(());
+        }
+        if !left.raw_equals(&prior) {
+            let changed = Present {
+                value: schema.block.mark_sensitive(left),
+                private: answer.private,
+                stored: None,
+                ..present
+            };
+            let object = run.store_object(&schema, address, &changed)?;
+            self.keep(address, deposed.as_ref(), &change.provider, Some(object))?;
+        }
+        if noted.is_ok() {
+            let _ = run.note(Diagnostic::error(
+                "Provider returned invalid result object after apply",
+                format!(
+                    "After applying a Delete plan, the provider returned a non-null object for {name}. Destroying should always produce a null value, so this is always a bug in the provider and should be reported in the provider's own repository. Terraform will still save this errant object in the state for debugging and recovery."
+                ),
+            ));
+        }
+        Err(failed(Failed))
+    }
+}

@@ -1,0 +1,333 @@
+//! Applying: carries the changes of a plan out, in the order of their dependencies.
+
+mod destroy;
+mod order;
+mod provision;
+mod resource;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
+use consort_hcl::{Marks, json};
+use consort_plan::{Ended, NodeId, Outcome, WalkOptions, walk};
+use parking_lot::Mutex;
+
+use super::blocks::Block;
+use super::change::{Action, Change, Mode, Plan};
+use super::index::ModuleIx;
+use super::objects::known;
+use super::plan::{PlanOptions, select};
+use super::run::{Failed, Input, Run};
+use crate::address::{self, ConfigResource, ProviderConfig, ResourceInstance};
+use crate::state::{Entry, Journal, Object, Output, State, TERRAFORM_VERSION};
+use order::{Group, Order, Step};
+
+/// How a plan is applied.
+#[derive(Clone, Debug, Default)]
+pub struct ApplyOptions {
+    /// Where each change is kept safe until the state itself is written. Recover what is there first.
+    pub journal: Option<PathBuf>,
+}
+
+/// What came of an apply.
+#[derive(Debug)]
+pub struct Applied {
+    /// The state now, with a higher serial if anything in it changed.
+    pub state: State,
+    /// The journal, to be ended by [`Journal::finish`] once the state is written.
+    pub journal: Option<Journal>,
+    /// The values of the root module's outputs, marked.
+    pub outputs: std::collections::BTreeMap<Arc<str>, consort_hcl::Value>,
+}
+
+/// An apply under way.
+pub(super) struct Applying<'a> {
+    pub(super) run: Run<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) changes: HashMap<&'a ResourceInstance, &'a Change>,
+    pub(super) state: Mutex<State>,
+    pub(super) journal: Option<Journal>,
+    pub(super) groups: Vec<Group<'a>>,
+    /// The keys under which replaced objects wait to be deleted.
+    pub(super) deposed: Mutex<HashMap<ResourceInstance, Arc<str>>>,
+    selected: Vec<bool>,
+}
+
+/// Applies a plan to the state it was made from.
+///
+/// The state is given even when there are errors: what was done stays done.
+pub async fn apply(
+    input: &Input<'_>,
+    plan: &Plan,
+    options: &ApplyOptions,
+) -> (Applied, Diagnostics) {
+    let mut state = plan.prior_state.clone();
+    let unchanged = |state: State| Applied {
+        state,
+        journal: None,
+        outputs: std::collections::BTreeMap::new(),
+    };
+    let mut used: BTreeSet<ProviderConfig> = state
+        .resources
+        .values()
+        .map(|resource| resource.provider.clone())
+        .collect();
+    used.extend(plan.changes.iter().map(|change| change.provider.clone()));
+    let run = match Run::new(input, &used, true).await {
+        Ok(run) => run,
+        Err(diagnostics) => return (unchanged(plan.previous_state.clone()), diagnostics),
+    };
+    let journal = match &options.journal {
+        None => None,
+        Some(path) => match Journal::begin(path, &plan.previous_state) {
+            Ok(journal) => Some(journal),
+            Err(error) => {
+                let problem = std::error::Error::source(&error)
+                    .map(|source| format!(": {source}"))
+                    .unwrap_or_default();
+                let diagnostic = Diagnostic::error(
+                    "Failed to begin the journal",
+                    format!("{error}{problem}. No change was made."),
+                );
+                return (
+                    unchanged(plan.previous_state.clone()),
+                    Diagnostics::from(diagnostic),
+                );
+            }
+        },
+    };
+    for change in &plan.changes {
+        if change.action == Action::Forget {
+            state.set_object(
+                &change.address,
+                change.deposed.as_ref(),
+                &change.provider,
+                None,
+            );
+        }
+    }
+    let Order { graph, groups } = match order::order(&run, plan) {
+        Ok(order) => order,
+        Err(diagnostics) => return (unchanged(plan.previous_state.clone()), diagnostics),
+    };
+    let selected = select_blocks(&run, plan);
+    let applying = Applying {
+        changes: plan
+            .changes
+            .iter()
+            .filter(|change| change.deposed.is_none())
+            .map(|change| (&change.address, change))
+            .collect(),
+        plan,
+        state: Mutex::new(state),
+        journal,
+        groups,
+        deposed: Mutex::default(),
+        selected,
+        run,
+    };
+    let walk_options = WalkOptions {
+        parallelism: input.parallelism.max(1),
+        step_deadline: None,
+        cancel: input.cancel.clone(),
+    };
+    let report = {
+        let walking = walk(&graph, &walk_options, |id| applying.visit(id, graph[id]));
+        let stopping = async {
+            input.cancel.cancelled().await;
+            applying.run.stop_providers().await;
+            std::future::pending::<std::convert::Infallible>().await
+        };
+        tokio::select! {
+            report = walking => report,
+            never = stopping => match never {},
+        }
+    };
+    applying.run.close_ephemeral().await;
+    applying.run.close_providers().await;
+    if input.cancel.is_cancelled()
+        && report
+            .ended
+            .iter()
+            .any(|ended| matches!(ended, Ended::Cancelled))
+    {
+        applying
+            .run
+            .diagnostics
+            .lock()
+            .push(Diagnostic::error("execution halted", ""));
+    }
+    applying.finish(&report.ended)
+}
+
+/// By node of the blocks' graph: whether it is visited.
+fn select_blocks(run: &Run<'_>, plan: &Plan) -> Vec<bool> {
+    let graph = &run.blocks.graph;
+    match plan.mode {
+        Mode::Normal => {
+            let options = PlanOptions {
+                targets: plan.targets.clone(),
+                excluded: plan.excluded.clone(),
+                ..PlanOptions::default()
+            };
+            select(run, &options)
+        }
+        // Only what providers need to be set up.
+        Mode::Destroy => {
+            let providers = graph
+                .iter()
+                .filter(|(_, block)| matches!(block, Block::Provider(_)))
+                .map(|(id, _)| id);
+            graph.reach(providers, consort_plan::Reach::Dependencies)
+        }
+        // All values are in the plan already.
+        Mode::RefreshOnly => vec![false; graph.len()],
+    }
+}
+
+impl Applying<'_> {
+    async fn visit(&self, id: NodeId, step: Step<'_>) -> Outcome<Failed> {
+        let run = &self.run;
+        let done = match step {
+            Step::Destroy(group) => self.visit_group(group).await,
+            Step::Block(_) if !self.selected[id.index()] => Ok(()),
+            Step::Block(block) => match block {
+                Block::Call(ix) => run.visit_call(ix),
+                Block::End(_) | Block::Orphans(_) => Ok(()),
+                Block::Variable(ix, variable) => run.visit_variable(ix, variable),
+                Block::Local(ix, local) => run.visit_local(ix, local),
+                Block::Output(ix, output) => run.visit_output(ix, output),
+                Block::Check(ix, check) => run.visit_check(ix, check),
+                Block::Provider(ix) => run.visit_provider(ix).await,
+                Block::Resource(ix, resource) => self.visit_resource(id, ix, resource).await,
+            },
+        };
+        match done {
+            Ok(()) => Outcome::Done,
+            Err(failed) => Outcome::Failed(failed),
+        }
+    }
+
+    /// Keeps what became of an object: in the journal first, then in the state.
+    pub(super) fn keep(
+        &self,
+        address: &ResourceInstance,
+        deposed: Option<&Arc<str>>,
+        provider: &ProviderConfig,
+        object: Option<Arc<Object>>,
+    ) -> Result<(), Failed> {
+        let mut kept = Ok(());
+        if let Some(journal) = &self.journal {
+            let entry = Entry {
+                address: address.clone(),
+                deposed: deposed.cloned(),
+                provider: provider.clone(),
+                object: object.clone(),
+            };
+            if let Err(error) = journal.append(&entry) {
+                let problem = std::error::Error::source(&error)
+                    .map(|source| format!(": {source}"))
+                    .unwrap_or_default();
+                kept = self.run.fail(Diagnostic::error(
+                    "Failed to save a change",
+                    format!("{error}{problem}."),
+                ));
+            }
+        }
+        self.state
+            .lock()
+            .set_object(address, deposed, provider, object);
+        kept
+    }
+
+    pub(super) fn dependencies_of(&self, block: &ConfigResource) -> Arc<[Arc<ConfigResource>]> {
+        self.plan
+            .dependencies
+            .get(block)
+            .cloned()
+            .unwrap_or_else(|| Arc::new([]))
+    }
+
+    fn finish(self, ended: &[Ended<Failed>]) -> (Applied, Diagnostics) {
+        let plan = self.plan;
+        let mut state = self.state.into_inner();
+        let outputs = match plan.mode {
+            Mode::RefreshOnly => plan
+                .outputs
+                .iter()
+                .map(|(name, change)| (name.clone(), change.after.clone()))
+                .collect(),
+            _ => self.run.root_outputs.into_inner(),
+        };
+        let diagnostics = self.run.diagnostics.into_inner();
+        let complete = ended.iter().all(|ended| matches!(ended, Ended::Done));
+        match plan.mode {
+            Mode::Destroy => {
+                for (name, change) in &plan.outputs {
+                    if change.action == Action::Delete && complete {
+                        state.outputs.remove(name);
+                    }
+                }
+                if plan.targets.is_empty() && plan.excluded.is_empty() {
+                    state
+                        .resources
+                        .retain(|address, _| address.resource.mode != address::Mode::Data);
+                }
+                if complete && state.is_empty() {
+                    state.check_results = None;
+                }
+            }
+            Mode::Normal | Mode::RefreshOnly => {
+                let declared = &self.run.index.module(ModuleIx::ROOT).outputs;
+                for (name, output) in declared {
+                    let Some(value) = outputs.get(name) else {
+                        continue;
+                    };
+                    let (value, marks) = value.clone().unmark_deep();
+                    if output.ephemeral || marks.intersects(Marks::EPHEMERAL) || value.is_null() {
+                        state.outputs.remove(name);
+                        continue;
+                    }
+                    let value = known(value);
+                    let text = json::encode(&value, value.ty())
+                        .ok()
+                        .and_then(|bytes| String::from_utf8(bytes).ok());
+                    if let Some(text) = text {
+                        let kind = json::type_encode(value.ty());
+                        state.outputs.insert(
+                            name.clone(),
+                            Output {
+                                value: text.into(),
+                                kind: kind.into(),
+                                sensitive: output.sensitive,
+                            },
+                        );
+                    }
+                }
+                for (name, change) in &plan.outputs {
+                    if change.action == Action::Delete {
+                        state.outputs.remove(name);
+                    }
+                }
+                state.check_results = match plan.mode {
+                    Mode::RefreshOnly => plan.checks.to_state(),
+                    _ => self.run.checks.into_inner().to_state(),
+                };
+            }
+        }
+        TERRAFORM_VERSION.clone_into(&mut state.terraform_version);
+        if !state.same_contents(&plan.previous_state) {
+            state.serial = plan.previous_state.serial + 1;
+        }
+        (
+            Applied {
+                state,
+                journal: self.journal,
+                outputs,
+            },
+            diagnostics,
+        )
+    }
+}
