@@ -258,6 +258,19 @@ impl Body {
         }
     }
 
+    /// The bodies that were written as such and make up this one: itself, or the parts of a merged one.
+    pub fn parts(&self) -> Vec<&Body> {
+        match &*self.inner {
+            Inner::Native(_) | Inner::Json(_) => vec![self],
+            Inner::Merged(bodies) => bodies.iter().flat_map(Body::parts).collect(),
+            Inner::Overridden { base, overlay } => {
+                let mut parts = base.parts();
+                parts.extend(overlay.parts());
+                parts
+            }
+        }
+    }
+
     /// Whether it was written in the JSON syntax.
     pub fn is_json(&self) -> bool {
         match &*self.inner {

@@ -50,7 +50,7 @@ impl Decoder<'_> {
                 );
             }
         }
-        self.count_and_for_each(&content, "module instances");
+        self.count_and_for_each(&content);
         let depends_on = content
             .attribute("depends_on")
             .map(|attribute| self.references(attribute))

@@ -121,7 +121,7 @@ impl Decoder<'_> {
         })
     }
 
-    pub(super) fn required_providers(&mut self, block: &Block) -> RequiredProviders {
+    pub(super) fn required_providers(&mut self, block: &Block) -> Option<RequiredProviders> {
         let mut required = RequiredProviders {
             entries: BTreeMap::new(),
             range: block.header_range(),
@@ -129,14 +129,15 @@ impl Decoder<'_> {
         let (attributes, diagnostics) = block.body.just_attributes();
         let failed = diagnostics.has_errors();
         self.diagnostics.append(diagnostics);
-        if !failed {
-            for attribute in attributes.values() {
-                if let Some(entry) = self.required_provider(attribute) {
-                    required.entries.insert(entry.name.clone(), entry);
-                }
+        if failed {
+            return None;
+        }
+        for attribute in attributes.values() {
+            if let Some(entry) = self.required_provider(attribute) {
+                required.entries.insert(entry.name.clone(), entry);
             }
         }
-        required
+        Some(required)
     }
 
     fn required_provider(&mut self, attribute: &Attribute) -> Option<RequiredProvider> {

@@ -79,7 +79,8 @@ impl Decoder<'_> {
                         inner,
                         &mut escape,
                         rest,
-                        "provisioner-type-specific",
+                        // Spelled as Terraform spells it, for those who search for the message.
+                        "provisioner-typpe-specific",
                         "provisioner",
                     );
                 }

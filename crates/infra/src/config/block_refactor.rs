@@ -222,7 +222,7 @@ impl Decoder<'_> {
             self.error(
                 "Invalid import address",
                 "Only managed resources can be imported.",
-                traversal.range(),
+                to.range,
             );
             return None;
         }

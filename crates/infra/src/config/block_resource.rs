@@ -102,7 +102,7 @@ impl Decoder<'_> {
             resource.for_each = content
                 .attribute("for_each")
                 .map(|attribute| attribute.expr.clone());
-            self.count_and_for_each(&content, "resources");
+            self.count_and_for_each(&content);
         }
         if let Some(attribute) = content.attribute("provider") {
             resource.provider_reference = self.provider_reference(&attribute.expr, "provider");

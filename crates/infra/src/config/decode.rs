@@ -89,19 +89,30 @@ impl<'a> Decoder<'a> {
 
     /// The value of an argument that can refer to nothing.
     pub(super) fn constant(&mut self, expr: &Expr) -> Option<Value> {
+        let before = self.diagnostics.len();
+        let value = self.constant_or_unknown(expr);
+        (!self
+            .diagnostics
+            .iter()
+            .skip(before)
+            .any(Diagnostic::is_error))
+        .then_some(value)
+    }
+
+    /// Like [`Decoder::constant`], but what failed is unknown.
+    fn constant_or_unknown(&mut self, expr: &Expr) -> Value {
         let (value, diagnostics) = expr.evaluate_constant();
-        let failed = diagnostics.has_errors();
         self.diagnostics.append(diagnostics);
-        (!failed).then_some(value)
+        value
     }
 
     fn constant_as(&mut self, expr: &Expr, ty: &Type) -> Option<Value> {
-        let value = self.constant(expr)?;
+        let value = self.constant_or_unknown(expr);
         match convert(&value, ty) {
             Ok(value) if value.is_null() => {
                 self.error(
                     "Unsuitable value type",
-                    "Unsuitable value: value must be known",
+                    "Unsuitable value: null value is not allowed",
                     expr.start_range(),
                 );
                 None
@@ -488,14 +499,14 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reports `count` together with `for_each`.
-    pub(super) fn count_and_for_each(&mut self, content: &Content, objects: &str) {
+    pub(super) fn count_and_for_each(&mut self, content: &Content) {
         if content.attribute("count").is_some()
             && let Some(for_each) = content.attribute("for_each")
         {
             self.error(
                 "Invalid combination of \"count\" and \"for_each\"",
                 format!(
-                    "The \"count\" and \"for_each\" meta-arguments are mutually-exclusive, only one should be used to be explicit about the number of {objects} to be created."
+                    "The \"count\" and \"for_each\" meta-arguments are mutually-exclusive, only one should be used to be explicit about the number of resources to be created."
                 ),
                 for_each.name_range,
             );

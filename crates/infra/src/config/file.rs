@@ -143,9 +143,9 @@ impl Decoder<'_> {
             match &*inner.kind {
                 "backend" => file.backends.push(Self::backend(inner)),
                 "cloud" => file.clouds.push(inner.header_range()),
-                "required_providers" => {
-                    file.required_providers.push(self.required_providers(inner))
-                }
+                "required_providers" => file
+                    .required_providers
+                    .extend(self.required_providers(inner)),
                 "provider_meta" => file.provider_metas.extend(self.provider_meta(inner)),
                 _ => {}
             }

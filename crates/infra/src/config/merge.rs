@@ -107,7 +107,7 @@ impl Builder<'_> {
         for cloud in file.clouds {
             if let Some(previous) = self.cloud {
                 let detail = format!(
-                    "A module may have only one 'cloud' block configuring HCP Terraform or Terraform Enterprise. HCP Terraform or Terraform Enterprise was previously configured at {}.",
+                    "A module may have only one 'cloud' block configuring HCP Terraform or Terraform Enterprise. The 'cloud' block was previously configured at {}.",
                     self.place(previous)
                 );
                 self.error("Duplicate HCP Terraform configurations", detail, cloud);
@@ -301,7 +301,13 @@ impl Builder<'_> {
             self.module.backend = Some(backend);
             self.cloud = None;
         }
-        if let Some(cloud) = file.clouds.first() {
+        if let [first, second, ..] = file.clouds.as_slice() {
+            let detail = format!(
+                "A module may have only one 'cloud' block configuring HCP Terraform or Terraform Enterprise. The 'cloud' block was previously configured at {}.",
+                self.place(*first)
+            );
+            self.error("Duplicate HCP Terraform configurations", detail, *second);
+        } else if let Some(cloud) = file.clouds.first() {
             self.cloud = Some(*cloud);
             self.module.backend = None;
         }

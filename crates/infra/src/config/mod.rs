@@ -9,6 +9,7 @@ mod block_provisioner;
 mod block_refactor;
 mod block_resource;
 mod block_values;
+mod check_references;
 mod convert;
 mod decode;
 mod file;
@@ -19,12 +20,13 @@ mod provider_checks;
 mod provider_source;
 mod reference;
 mod resource;
-mod source;
+pub(crate) mod source;
 mod test_file;
 mod tree;
 mod variables;
 
 pub use block_refactor::target;
+pub use check_references::check_references;
 pub use load::{TEST_DIRECTORY, is_module_directory, load_module};
 pub use module::{
     Backend, Check, CheckRule, Connection, Import, Local, LocalProvider, Module, ModuleCall, Moved,

@@ -151,10 +151,11 @@ pub fn load(
     let Some(module) = module else {
         return (None, diagnostics);
     };
-    // What a later version of the language has is not an error of the module.
-    let versions = check_core_versions(&module.required_versions, None);
-    if versions.has_errors() {
-        return (None, versions);
+    if !diagnostics.has_errors() {
+        let versions = check_core_versions(&module.required_versions, None);
+        if versions.has_errors() {
+            return (None, versions);
+        }
     }
     let mut loader = Loader {
         manifest,
@@ -249,16 +250,23 @@ impl Loader<'_> {
         }
         let (module, diagnostics) = load_module(&record.directory, &path, None, self.sources);
         let Some(module) = module else {
-            self.diagnostics.append(diagnostics);
+            let detail = format!(
+                "This module's local cache directory {} could not be read. Run \"terraform init\" to install all modules required by this configuration.",
+                record.directory.display()
+            );
+            self.error("Module not installed", detail, call.range);
             return None;
         };
-        let versions = check_core_versions(
-            &module.required_versions,
-            Some((&path.to_string(), &source.to_string())),
-        );
-        if versions.has_errors() {
-            self.diagnostics.append(versions);
-            return None;
+        if !diagnostics.has_errors() {
+            let source = source.to_string();
+            let versions = check_core_versions(
+                &module.required_versions,
+                Some((&path.to_string(), &source)),
+            );
+            if versions.has_errors() {
+                self.diagnostics.append(versions);
+                return None;
+            }
         }
         self.diagnostics.append(diagnostics);
         if let Some(backend) = &module.backend {

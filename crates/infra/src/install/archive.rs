@@ -201,6 +201,47 @@ pub fn unpack(archive: &Path, format: Format, target: &Path) -> Result<(), Error
     }
 }
 
+/// Packs the files of a directory into a zip archive.
+///
+/// # Errors
+/// When a file cannot be read or the archive cannot be written.
+pub fn pack_zip(directory: &Path, archive: &Path) -> Result<(), Error> {
+    let failed = |error: zip::result::ZipError| {
+        Error::other(format!("writing {}: {error}", archive.display()))
+    };
+    let file = File::create(archive).map_err(Error::io("creating", archive))?;
+    let mut writer = zip::ZipWriter::new(io::BufWriter::new(file));
+    let root = fs::canonicalize(directory).map_err(Error::io("reading", directory))?;
+    let mut pending = vec![root.clone()];
+    while let Some(directory) = pending.pop() {
+        let mut entries: Vec<PathBuf> = fs::read_dir(&directory)
+            .map_err(Error::io("reading", &directory))?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<io::Result<_>>()
+            .map_err(Error::io("reading", &directory))?;
+        entries.sort();
+        for path in entries {
+            let metadata = fs::metadata(&path).map_err(Error::io("reading", &path))?;
+            if metadata.is_dir() {
+                pending.push(path);
+                continue;
+            }
+            let name = path
+                .strip_prefix(&root)
+                .unwrap_or(&path)
+                .to_string_lossy()
+                .into_owned();
+            let options = zip::write::SimpleFileOptions::default()
+                .unix_permissions(metadata.permissions().mode() & 0o777);
+            writer.start_file(name, options).map_err(failed)?;
+            let mut content = File::open(&path).map_err(Error::io("reading", &path))?;
+            io::copy(&mut content, &mut writer).map_err(Error::io("reading", &path))?;
+        }
+    }
+    writer.finish().map_err(failed)?;
+    Ok(())
+}
+
 fn unpack_zip(
     path: &Path,
     file: io::BufReader<File>,

@@ -137,6 +137,12 @@ impl Manifest {
         self.records.insert(key_of(path), record);
     }
 
+    /// Forgets all modules but some.
+    pub fn keep(&mut self, paths: &std::collections::BTreeSet<ModulePath>) {
+        let keys: std::collections::BTreeSet<String> = paths.iter().map(key_of).collect();
+        self.records.retain(|key, _| keys.contains(key));
+    }
+
     /// Forgets a module and all that it calls.
     pub fn remove(&mut self, path: &ModulePath) {
         let key = key_of(path);

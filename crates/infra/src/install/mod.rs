@@ -1,15 +1,28 @@
 //! Installation of modules and providers.
 
 pub mod archive;
+pub mod cli_config;
 mod error;
+mod getter;
 pub mod hash;
+mod http;
+mod lock;
 mod manifest;
+mod mirror;
+mod modules;
 pub mod openpgp;
 mod platform;
+mod provider_registry;
+mod providers;
 
+pub use cli_config::CliConfig;
 pub use error::Error;
+pub use http::Http;
+pub use lock::{LOCK_FILE, Lock, Locks};
 pub use manifest::{Manifest, Record};
+pub use modules::{ModuleEvent, ModuleInstaller};
 pub use platform::Platform;
+pub use providers::{Authentication, Event, Failure, Installer, Mode, executables};
 
 use std::io::Write as _;
 use std::path::Path;
