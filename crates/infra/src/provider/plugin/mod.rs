@@ -16,6 +16,9 @@ mod schema_cache;
 mod tls;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{BadHandshake, Error};
 pub use log::TARGET as LOG_TARGET;
 pub use process::{Attach, Launcher};

@@ -41,7 +41,7 @@ pub struct Launcher {
     /// Where schemas are kept between runs; `None` keeps them only in memory, for all plugins this launcher
     /// and its clones start.
     pub schema_cache: Option<PathBuf>,
-    shared: SharedSchemas,
+    pub(super) shared: SharedSchemas,
 }
 
 impl Default for Launcher {
@@ -76,6 +76,7 @@ impl Launcher {
         let mut process = Process::spawn(binary, &self.environment, &identity)?;
         let started = async {
             let handshake = process.handshake().await?;
+            process.drain_standard_output();
             let channel = process.connect(&handshake, &identity).await?;
             Ok::<_, Error>((handshake, channel))
         };
@@ -88,7 +89,7 @@ impl Launcher {
         };
         match outcome {
             Ok((handshake, channel)) => {
-                process.drain_standard_streams(&channel);
+                process.drain_streams(&channel);
                 Ok(Plugin::new(
                     process,
                     channel,
@@ -297,9 +298,9 @@ impl Process {
         })
     }
 
-    /// Takes what the plugin writes to its standard output, directly and by way of its stdio service:
-    /// nobody needs it, but a plugin stops when nobody takes it.
-    fn drain_standard_streams(&mut self, channel: &Channel) {
+    /// Takes what the plugin writes to its standard output: nobody needs it, but a plugin stops when nobody
+    /// takes it.
+    fn drain_standard_output(&mut self) {
         if let Some(stdout) = self.stdout.take() {
             let (name, closing) = (self.name.clone(), self.killing.clone());
             self.tasks.spawn(async move {
@@ -309,6 +310,10 @@ impl Process {
                 }
             });
         }
+    }
+
+    /// The same for what its stdio service gives, by which most plugins send what they print.
+    fn drain_streams(&self, channel: &Channel) {
         let (channel, name) = (channel.clone(), self.name.clone());
         self.tasks.spawn(async move {
             let drained = channel
