@@ -19,6 +19,7 @@ mod scale;
 mod serve;
 mod server;
 mod store;
+mod terraform;
 mod times;
 mod verbs;
 mod watch;
@@ -84,6 +85,15 @@ enum Benchmark {
     Container(Containers),
     /// The object store alone: durable writes, opening, listing, watching
     Store(store::Arguments),
+    /// Terraform configurations in six shapes, beside the real terraform
+    Terraform(terraform::Arguments),
+    /// Runs a command and prints the processor time and memory it took
+    #[command(hide = true)]
+    Measured {
+        /// The command
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// The API and the store alone, as a server: what `--api-only` starts
     #[command(hide = true, name = "server")]
     Serve(serve::Arguments),
@@ -104,6 +114,8 @@ fn main() -> anyhow::Result<()> {
             container::run(&shim, arguments.runs).map_err(|error| anyhow::anyhow!("{error}"))
         }
         Benchmark::Store(arguments) => store::run(&arguments),
+        Benchmark::Terraform(arguments) => terraform::run(&arguments),
+        Benchmark::Measured { words } => terraform::measured(&words),
         Benchmark::Serve(arguments) => serve::run(&arguments),
     }
 }
