@@ -70,7 +70,9 @@ impl Value {
             (Data::Null, _) | (_, Data::Null) => return Some(false),
             _ => {}
         }
-        if self.ty.has_dynamic() || other.ty.has_dynamic() {
+        // A null of any type is known: only an unknown leaves a type open.
+        let open = |value: &Value| value.unknown && value.ty.has_dynamic();
+        if open(self) || open(other) {
             if !self.ty.conforms_to(&other.ty) && !other.ty.conforms_to(&self.ty) {
                 return Some(false);
             }
