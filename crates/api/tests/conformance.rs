@@ -32,7 +32,8 @@ async fn strict_errors_stand_in_the_order_of_the_document_and_yaml_ones_name_the
         ),
         "{answer}"
     );
-    let twice = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: m\ndata:\n  a: one\n  a: two\n";
+    let twice =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: m\ndata:\n  a: one\n  a: two\n";
     let path = format!("{MAPS}/m?fieldManager=t&fieldValidation=Strict");
     let answer = server
         .ask(request(

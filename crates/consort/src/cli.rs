@@ -79,6 +79,13 @@ pub(crate) enum Command {
     Apply(Apply),
     /// Delete objects
     Delete(Delete),
+    /// Terraform's command line: plan and apply infrastructure (see `consort tf -help`)
+    #[command(disable_help_flag = true)]
+    Tf {
+        /// A command of Terraform with its options
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Work on the images of this machine
     #[command(subcommand)]
     Image(Image),

@@ -18,6 +18,7 @@ mod resources;
 mod server;
 mod settings;
 mod store;
+mod tf;
 mod toolbox;
 
 use std::process::ExitCode;
@@ -37,6 +38,11 @@ fn main() -> ExitCode {
     }
     if let Some(code) = toolbox::main_by_name(&std::env::args_os().collect::<Vec<_>>()) {
         return code;
+    }
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == "tf") {
+        // Terraform's flags have one dash, which the parser of all other commands does not take.
+        return tf::main(args.map(|word| word.to_string_lossy().into_owned()));
     }
     let cli = cli::Cli::parse();
     output::set_colour(cli.global.colour);

@@ -7,4 +7,5 @@ pub mod install;
 pub mod provider;
 pub mod render;
 pub mod state;
+pub mod validate;
 pub mod version;

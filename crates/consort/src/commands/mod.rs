@@ -48,6 +48,13 @@ fn dispatch(cli: Cli) -> Result<()> {
             );
             return Ok(());
         }
+        // With options of `consort` itself before it; without them `main` goes there at once.
+        Command::Tf { .. } => {
+            let Command::Tf { words } = cli.command else {
+                return Ok(());
+            };
+            std::process::exit(i32::from(crate::tf::main(words) != ExitCode::SUCCESS));
+        }
         Command::Toolbox(_) => {
             let Command::Toolbox(command) = cli.command else {
                 return Ok(());
@@ -81,7 +88,10 @@ fn dispatch(cli: Cli) -> Result<()> {
             Command::Delete(args) => delete::run(args).await,
             Command::Image(args) => image::run(&configuration, args).await,
             Command::Store(args) => store::run(&configuration, args).await,
-            Command::Version(_) | Command::Completions { .. } | Command::Toolbox(_) => Ok(()),
+            Command::Version(_)
+            | Command::Completions { .. }
+            | Command::Tf { .. }
+            | Command::Toolbox(_) => Ok(()),
         }
     });
     // Blocking reads (a terminal's input) must not hold the process back.

@@ -140,14 +140,12 @@ pub(crate) fn parse(
         };
         let value = match (flag.takes, value) {
             (Takes::Switch(_), None) => "true".to_owned(),
-            (Takes::Switch(_), Some(value)) => {
-                boolean(&value)
-                    .ok_or_else(|| Error::Switch {
-                        name: name.to_owned(),
-                        value: value.clone(),
-                    })?
-                    .to_string()
-            }
+            (Takes::Switch(_), Some(value)) => boolean(&value)
+                .ok_or_else(|| Error::Switch {
+                    name: name.to_owned(),
+                    value: value.clone(),
+                })?
+                .to_string(),
             (_, Some(value)) => value,
             (_, None) => words
                 .next()
@@ -182,6 +180,14 @@ impl Flags {
     /// Whether a switch that is on by default stayed on.
     pub(crate) fn stays(&self, name: &str) -> bool {
         self.text(name) != Some("false")
+    }
+
+    /// The same without one flag.
+    pub(crate) fn without(&self, name: &str) -> Flags {
+        let mut flags = self.clone();
+        flags.values.remove(name);
+        flags.given.retain(|(given, _)| *given != name);
+        flags
     }
 
     /// The last value given.

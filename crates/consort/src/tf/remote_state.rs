@@ -1,0 +1,76 @@
+//! The outputs of other configurations, read through their backends.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use consort_backend::{Kind, LocalPaths, Settings, open};
+use consort_hcl::{Value, json};
+use consort_infra::provider::Call;
+use consort_infra::provider::builtin::{RemoteStateError, RemoteStates};
+use consort_infra::state::State;
+
+use super::outputs;
+use super::place::causes;
+
+/// Reads with the backends there are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct States;
+
+fn settings(backend: &str, config: &Value) -> Result<Settings, RemoteStateError> {
+    let kind =
+        Kind::named(backend).ok_or_else(|| RemoteStateError::NoSuchBackend(backend.to_owned()))?;
+    let wrong = |message: String| RemoteStateError::Configuration {
+        backend: backend.to_owned(),
+        message: message.trim_end_matches('.').to_owned(),
+    };
+    let plain = config.clone().unmark_deep().0;
+    let given = if plain.is_null() {
+        serde_json::Map::new()
+    } else {
+        let bytes = json::encode_simple(&plain).map_err(|error| wrong(error.to_string()))?;
+        serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?
+    };
+    Settings::new(kind, &given, |name| std::env::var(name).ok())
+        .map_err(|error| wrong(error.to_string()))
+}
+
+impl RemoteStates for States {
+    fn validate(&self, backend: &str, config: &Value) -> Result<(), RemoteStateError> {
+        settings(backend, config).map(drop)
+    }
+
+    fn outputs<'a>(
+        &'a self,
+        backend: &'a str,
+        config: &'a Value,
+        workspace: &'a str,
+    ) -> Call<'a, Result<Option<BTreeMap<Arc<str>, Value>>, RemoteStateError>> {
+        Box::pin(async move {
+            let settings = settings(backend, config)?;
+            let failed = |message: String| RemoteStateError::Configuration {
+                backend: backend.to_owned(),
+                message,
+            };
+            let opened = open(&settings, Path::new("."), &LocalPaths::default())
+                .map_err(|error| failed(causes(&error)))?;
+            let snapshots = opened
+                .snapshots(workspace)
+                .map_err(|error| failed(causes(&error)))?;
+            let read = snapshots
+                .read()
+                .await
+                .map_err(|error| failed(causes(&error)))?;
+            let Some(bytes) = read else {
+                return Ok(None);
+            };
+            let text = String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
+            let state = State::read(&text).map_err(|error| failed(causes(&error)))?;
+            let mut values = BTreeMap::new();
+            for (name, output) in &state.outputs {
+                values.insert(Arc::clone(name), outputs::value(output).map_err(&failed)?);
+            }
+            Ok(Some(values))
+        })
+    }
+}

@@ -1,0 +1,324 @@
+//! A loaded configuration with all that planning it needs: providers, variables, functions.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use consort_hcl::diagnostic::Diagnostics;
+use consort_hcl::evaluate::Functions;
+use consort_hcl::{Sources, Value, functions};
+use consort_infra::address::ProviderSource;
+use consort_infra::config::{self, GivenValues, Tree, Variable, VariableOption};
+use consort_infra::engine::{Providers, Watcher};
+use consort_infra::install::{CliConfig, LOCK_FILE, Locks, Manifest, executables};
+use consort_infra::provider::builtin::Terraform;
+use consort_infra::provider::plugin::{Attach, Launcher};
+use consort_infra::provider::schema::Schemas;
+use consort_infra::provider::{Call, Provider};
+use parking_lot::Mutex;
+
+use super::flags::Flags;
+use super::place::{Place, causes, error};
+use super::provision::Local;
+use super::remote_state::States;
+use super::terminal::Terminal;
+
+/// The environment of this process.
+pub(super) fn environment() -> HashMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// What commands settings of the user say.
+pub(super) fn cli_config() -> Result<Arc<CliConfig>, Diagnostics> {
+    CliConfig::from_environment(&environment())
+        .map(Arc::new)
+        .map_err(|failed| error("Invalid CLI configuration", causes(&failed)))
+}
+
+/// The configuration in a directory, whose modules are installed.
+pub(super) fn load(
+    place: &Place,
+    tests: Option<&str>,
+    sources: &mut Sources,
+) -> (Option<Tree>, Diagnostics) {
+    let manifest = match Manifest::read(&place.modules()) {
+        Ok(manifest) => manifest,
+        Err(failed) => {
+            return (
+                None,
+                error("Failed to read module manifest", causes(&failed)),
+            );
+        }
+    };
+    if !config::is_module_directory(place.root()) {
+        return (
+            None,
+            error(
+                "No configuration files",
+                "Plan requires configuration to be present. Planning without a configuration would mark \
+                 everything for destruction, which is normally not what is desired. If you would like to \
+                 destroy everything, run plan with the -destroy option. Otherwise, create a Terraform \
+                 configuration file (.tf file) and try again.",
+            ),
+        );
+    }
+    config::load(&place.directory, &manifest, tests, sources)
+}
+
+/// The providers a configuration uses, installed here.
+pub(super) struct Installed {
+    launcher: Launcher,
+    executables: BTreeMap<ProviderSource, PathBuf>,
+    attached: BTreeMap<ProviderSource, Attach>,
+    builtin: Arc<dyn Provider>,
+    known: Mutex<BTreeMap<ProviderSource, Arc<Schemas>>>,
+}
+
+impl Installed {
+    /// Finds the executables that the lock file names.
+    pub(super) fn new(
+        place: &Place,
+        tree: &Tree,
+        also: impl IntoIterator<Item = ProviderSource>,
+        sources: &mut Sources,
+    ) -> Result<Installed, Diagnostics> {
+        let config = cli_config()?;
+        let (locks, diagnostics) = Locks::read(&place.root().join(LOCK_FILE), sources);
+        if diagnostics.has_errors() {
+            return Err(diagnostics);
+        }
+        let attached = attached()?;
+        let mut requirements = tree.requirements();
+        for source in also {
+            requirements.entry(source).or_default();
+        }
+        requirements.retain(|source, _| !attached.contains_key(source) && !source.is_builtin());
+        let found = executables(
+            &requirements,
+            &locks,
+            &config,
+            &place.data.join("providers"),
+        );
+        let executables = found.map_err(|failure| {
+            error(
+                "Required plugins are not installed",
+                format!(
+                    "The installed provider plugins are not consistent with the packages selected in the \
+                     dependency lock file:\n  - {}: {}\n\nTo install what the configuration needs, run:\n  \
+                     terraform init",
+                    failure.provider,
+                    causes(&failure.error)
+                ),
+            )
+        })?;
+        let mut launcher = Launcher::default();
+        launcher.schema_cache = schema_cache();
+        Ok(Installed {
+            launcher,
+            executables,
+            attached,
+            builtin: Arc::new(Terraform::new(Some(Arc::new(States)))),
+            known: Mutex::default(),
+        })
+    }
+}
+
+/// Where schemas are kept between runs.
+fn schema_cache() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
+    Some(base.join("consort").join("schemas"))
+}
+
+/// Providers that somebody runs under a debugger.
+fn attached() -> Result<BTreeMap<ProviderSource, Attach>, Diagnostics> {
+    let Ok(text) = std::env::var("TF_REATTACH_PROVIDERS") else {
+        return Ok(BTreeMap::new());
+    };
+    let wrong = |why: String| error("Failed to parse TF_REATTACH_PROVIDERS", why);
+    let parsed: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(&text).map_err(|failed| wrong(failed.to_string()))?;
+    let mut all = BTreeMap::new();
+    for (name, value) in parsed {
+        let source = config::parse_provider_source(&name)
+            .map_err(|_| wrong(format!("{name:?} is no provider's address")))?;
+        let text = |at: &serde_json::Value| at.as_str().unwrap_or_default().to_owned();
+        all.insert(
+            source,
+            Attach {
+                network: text(&value["Addr"]["Network"]),
+                address: text(&value["Addr"]["String"]),
+                protocol: value["ProtocolVersion"].as_u64().unwrap_or(5) as u8,
+            },
+        );
+    }
+    Ok(all)
+}
+
+impl Providers for Installed {
+    fn schemas<'a>(
+        &'a self,
+        source: &'a ProviderSource,
+    ) -> Call<'a, Result<Arc<Schemas>, Diagnostics>> {
+        Box::pin(async move {
+            if let Some(known) = self.known.lock().get(source) {
+                return Ok(Arc::clone(known));
+            }
+            let provider = self.start(source).await?;
+            let found = provider.schemas().await;
+            provider.close().await;
+            let schemas = found.map_err(|wrong| wrong.unlocated(&source.to_string()))?;
+            self.known
+                .lock()
+                .insert(source.clone(), Arc::clone(&schemas));
+            Ok(schemas)
+        })
+    }
+
+    fn start<'a>(
+        &'a self,
+        source: &'a ProviderSource,
+    ) -> Call<'a, Result<Arc<dyn Provider>, Diagnostics>> {
+        Box::pin(async move {
+            if source.is_builtin() {
+                return Ok(Arc::clone(&self.builtin));
+            }
+            let failed = |failed: &dyn std::error::Error| {
+                error(
+                    "Failed to load plugin schemas",
+                    format!(
+                        "Error while loading schemas for plugin components: Failed to obtain provider schema: \
+                         Could not load the schema for provider {source}: {}.",
+                        causes(failed)
+                    ),
+                )
+            };
+            let plugin = match (self.attached.get(source), self.executables.get(source)) {
+                (Some(attach), _) => self.launcher.attach(&source.to_string(), attach).await,
+                (None, Some(binary)) => self.launcher.start(binary).await,
+                (None, None) => {
+                    return Err(error(
+                        "Missing required provider",
+                        format!(
+                            "This configuration requires provider {source}, but that provider isn't available. \
+                             You may be able to install it automatically by running:\n  terraform init"
+                        ),
+                    ));
+                }
+            };
+            match plugin {
+                Ok(plugin) => Ok(Arc::new(plugin) as Arc<dyn Provider>),
+                Err(wrong) => Err(failed(&wrong)),
+            }
+        })
+    }
+}
+
+/// A configuration that is ready to be planned.
+pub(super) struct Session {
+    pub(super) tree: Tree,
+    pub(super) sources: Sources,
+    pub(super) providers: Installed,
+    pub(super) provisioners: Local,
+    pub(super) functions: Arc<Functions>,
+    pub(super) variables: BTreeMap<Arc<str>, Value>,
+    pub(super) workspace: String,
+    pub(super) parallelism: usize,
+}
+
+impl Session {
+    /// What the engine works on.
+    pub(super) fn input<'s>(
+        &'s self,
+        watcher: &'s dyn Watcher,
+        cancel: tokio_util::sync::CancellationToken,
+    ) -> consort_infra::engine::Input<'s> {
+        consort_infra::engine::Input {
+            tree: &self.tree,
+            sources: &self.sources,
+            functions: Arc::clone(&self.functions),
+            providers: &self.providers,
+            provisioners: &self.provisioners,
+            variables: self.variables.clone(),
+            workspace: &self.workspace,
+            watcher,
+            parallelism: self.parallelism,
+            cancel,
+        }
+    }
+
+    /// The functions while planning give unknown values for what only the apply can tell.
+    pub(super) fn set_functions(&mut self, planning: bool, timestamp: &str) {
+        self.functions = language(planning, timestamp);
+    }
+}
+
+/// The functions of the language.
+pub(super) fn language(planning: bool, timestamp: &str) -> Arc<Functions> {
+    Arc::new(functions::core(&functions::Options {
+        base_dir: PathBuf::from("."),
+        plan_timestamp: Some(timestamp.to_owned()),
+        pure_only: planning,
+        ..functions::Options::default()
+    }))
+}
+
+/// `-var` and `-var-file` in the order they were given.
+pub(super) fn variable_options(flags: &Flags) -> Vec<VariableOption> {
+    flags
+        .in_order(&["var", "var-file"])
+        .map(|(name, value)| {
+            if name == "var" {
+                VariableOption::Value(value.to_owned())
+            } else {
+                VariableOption::File(value.to_owned())
+            }
+        })
+        .collect()
+}
+
+/// The root module's variables, asked for where that is possible.
+pub(super) fn variables(
+    place: &Place,
+    flags: &Flags,
+    tree: &Tree,
+    terminal: &Terminal,
+    sources: &mut Sources,
+) -> (BTreeMap<Arc<str>, Value>, Diagnostics) {
+    let options = variable_options(flags);
+    let (given, mut diagnostics) =
+        GivenValues::collect(place.root(), environment(), &options, sources);
+    if diagnostics.has_errors() {
+        return (BTreeMap::new(), diagnostics);
+    }
+    let mut ask = |variable: &Variable| {
+        let description = variable
+            .description
+            .as_deref()
+            .map(|text| format!("{text}\n"))
+            .unwrap_or_default();
+        terminal.ask(
+            &format!("var.{}", variable.name),
+            &description,
+            "Enter a value:",
+        )
+    };
+    let declared = &tree.module.variables;
+    let (resolved, found) = if terminal.asks() {
+        given.resolve(declared, Some(&mut ask), sources)
+    } else {
+        given.resolve(declared, None, sources)
+    };
+    diagnostics.append(found);
+    let values = resolved
+        .into_iter()
+        .map(|(name, value)| {
+            let marks = declared.get(&name).map(Variable::marks).unwrap_or_default();
+            (name, value.value.with_marks(marks))
+        })
+        .collect();
+    (values, diagnostics)
+}

@@ -1,0 +1,132 @@
+//! What people see and are asked.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use consort_hcl::Sources;
+use consort_hcl::diagnostic::{self, Diagnostic, Diagnostics, Style};
+use consort_infra::render::Colours;
+
+/// Where output goes and how it looks.
+#[derive(Clone, Debug)]
+pub(super) struct Terminal {
+    colours: bool,
+    /// Columns, where standard error is a terminal.
+    width: usize,
+    /// Whether anybody can be asked.
+    input: bool,
+    /// Whether warnings are told in one line each.
+    compact: bool,
+}
+
+impl Terminal {
+    /// With colours unless `-no-color` is said or the output is no terminal that has them.
+    pub(super) fn new(no_colour: bool, input: bool) -> Terminal {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let asked_not_to = std::env::var("TF_INPUT")
+            .is_ok_and(|value| matches!(value.as_str(), "0" | "false" | "FALSE" | "False"));
+        Terminal {
+            colours: !no_colour && !refused && std::io::stdout().is_terminal(),
+            width: terminal_size::terminal_size_of(std::io::stderr())
+                .map_or(78, |(terminal_size::Width(width), _)| width.into()),
+            input: input && !asked_not_to,
+            compact: false,
+        }
+    }
+
+    /// The same with `-compact-warnings`.
+    pub(super) fn compact(self, compact: bool) -> Terminal {
+        Terminal { compact, ..self }
+    }
+
+    pub(super) fn colours(&self) -> Colours {
+        if self.colours {
+            Colours::Ansi
+        } else {
+            Colours::None
+        }
+    }
+
+    pub(super) fn bold(&self, text: &str) -> String {
+        self.colours().paint("1", text)
+    }
+
+    pub(super) fn green(&self, text: &str) -> String {
+        self.colours().paint("1;32", text)
+    }
+
+    /// A line, or several, on standard output.
+    pub(super) fn say(&self, text: &str) {
+        crate::output::print(&format!("{text}\n"));
+    }
+
+    /// A line on standard error.
+    pub(super) fn complain(&self, text: &str) {
+        // Nobody is left to be told when standard error is gone.
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// Errors on standard error, warnings on standard output, each as a box. Gives whether there was an error.
+    pub(super) fn diagnose(&self, diagnostics: &Diagnostics, sources: &Sources) -> bool {
+        let failed = diagnostics.has_errors();
+        if self.compact && !failed && !diagnostics.is_empty() {
+            self.say(&diagnostic::compact_warnings(
+                diagnostics,
+                sources,
+                self.colours,
+            ));
+            return false;
+        }
+        let style = Style {
+            boxed: true,
+            color: self.colours,
+            width: self.width,
+        };
+        for diagnostic in diagnostics {
+            let text = diagnostic::text(diagnostic, sources, style);
+            if diagnostic.is_error() {
+                self.complain(text.trim_end_matches('\n'));
+            } else {
+                self.say(text.trim_end_matches('\n'));
+            }
+        }
+        failed
+    }
+
+    /// One error that has no place in a file.
+    pub(super) fn error(&self, summary: &str, detail: &str) {
+        let mut diagnostics = Diagnostics::new();
+        diagnostics.push(Diagnostic::error(summary, detail));
+        self.diagnose(&diagnostics, &Sources::new());
+    }
+
+    /// Whether questions can be put.
+    pub(super) fn asks(&self) -> bool {
+        self.input
+    }
+
+    /// Puts a question and gives the answer; nothing where there is nobody to answer.
+    pub(super) fn ask(&self, question: &str, description: &str, prompt: &str) -> Option<String> {
+        if !self.input {
+            return None;
+        }
+        let mut out = std::io::stdout().lock();
+        let indented: String = description
+            .lines()
+            .map(|line| format!("  {line}\n"))
+            .collect();
+        let shown = format!(
+            "{}\n{indented}\n  {} ",
+            self.bold(question),
+            self.bold(prompt)
+        );
+        out.write_all(shown.as_bytes())
+            .and_then(|()| out.flush())
+            .ok()?;
+        drop(out);
+        let mut line = String::new();
+        let read = std::io::stdin().lock().read_line(&mut line).ok()?;
+        crate::output::print("\n");
+        (read > 0).then(|| line.trim_end_matches(['\n', '\r']).to_owned())
+    }
+}
