@@ -201,7 +201,7 @@ fn wrong_expressions_say_what_terraform_says() {
         ("true ? {a = 1} : {a = 1, b = 2}", ""),
         (
             "\"${[]}x\"",
-            "Invalid template interpolation value: Cannot include the given value in a string template: string required, but have tuple.",
+            "Invalid template interpolation value: Cannot include the given value in a string template: string required.",
         ),
         (
             "\"${null}x\"",
@@ -229,7 +229,7 @@ fn wrong_expressions_say_what_terraform_says() {
         ),
         (
             "upper([])",
-            "Invalid function argument: Invalid value for \"str\" parameter: string required, but have tuple.",
+            "Invalid function argument: Invalid value for \"str\" parameter: string required.",
         ),
         (
             "upper(null)",

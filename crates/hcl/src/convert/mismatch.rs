@@ -39,11 +39,6 @@ pub fn mismatch(have: &Type, want: &Type) -> String {
         }
         (Type::Tuple(_) | Type::Object(_), want) if want.is_collection() => required(want),
         (have, want) if have.is_collection() && want.is_collection() => required(want),
-        (have, want) if !confusing(have, want) => format!(
-            "{} required, but have {}",
-            want.friendly_name(),
-            have.friendly_name()
-        ),
         (_, want) => required(want),
     }
 }
@@ -92,21 +87,4 @@ fn objects(have: &ObjectType, want: &ObjectType) -> String {
         }
     }
     "incorrect object attributes".to_owned()
-}
-
-/// True where saying what the value is would not help: the two types look alike in the language.
-fn confusing(have: &Type, want: &Type) -> bool {
-    if have.is_primitive() != want.is_primitive() {
-        return false;
-    }
-    match (have, want) {
-        (_, Type::String)
-        | (Type::Number, Type::Bool)
-        | (Type::Bool, Type::Number)
-        | (Type::Tuple(_), Type::Object(_)) => false,
-        (have, want) => match (have.element(), want.element()) {
-            (Some(have), Some(want)) => have.has_dynamic() || !want.has_dynamic(),
-            _ => true,
-        },
-    }
 }

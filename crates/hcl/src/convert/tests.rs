@@ -29,12 +29,8 @@ fn primitives_convert_where_their_text_allows() {
         &Type::Bool,
         "a bool is required; to convert from string, use lowercase \"true\"",
     );
-    fails(&n(1), &Type::Bool, "bool required, but have number");
-    fails(
-        &Value::tuple(vec![]),
-        &Type::String,
-        "string required, but have tuple",
-    );
+    fails(&n(1), &Type::Bool, "bool required");
+    fails(&Value::tuple(vec![]), &Type::String, "string required");
     assert_eq!(
         convert(&Value::null(Type::Dynamic), &Type::String),
         Ok(Value::null(Type::String))
@@ -55,7 +51,7 @@ fn tuples_and_objects_become_collections_of_what_their_parts_have_in_common() {
     fails(
         &tuple,
         &Type::list(Type::Number),
-        "element 2: number required, but have bool",
+        "element 2: number required",
     );
     let texts = Value::tuple(vec![s("1"), s("a")]);
     fails(
@@ -77,7 +73,7 @@ fn tuples_and_objects_become_collections_of_what_their_parts_have_in_common() {
     fails(
         &mixed,
         &Type::list(Type::String),
-        "element 0: string required, but have tuple",
+        "element 0: string required",
     );
     assert_eq!(
         convert(&Value::tuple(vec![]), &Type::list(Type::Dynamic)),
@@ -104,7 +100,7 @@ fn objects_take_their_optional_attributes_as_null() {
     fails(
         &Value::object([("a", Value::tuple(vec![]))]),
         &want,
-        "attribute \"a\": string required, but have tuple",
+        "attribute \"a\": string required",
     );
     let map = Value::map(Type::String, [("a", s("x"))]);
     assert_eq!(

@@ -138,7 +138,7 @@ fn index() -> Function {
 fn contains() -> Function {
     let parameters = vec![
         parameter("list", Type::Dynamic),
-        parameter("value", Type::Dynamic).null(),
+        parameter("value", Type::Dynamic),
     ];
     Function::returning(Type::Bool, parameters, None, |args| {
         if !matches!(args[0].ty(), Type::List(_) | Type::Tuple(_) | Type::Set(_)) {

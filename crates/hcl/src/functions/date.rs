@@ -315,14 +315,20 @@ impl Reader<'_> {
                 .all(u8::is_ascii_digit)
                 .then(|| i64::from(digits[0] - b'0') * 10 + i64::from(digits[1] - b'0'))
         };
-        let parts = match (bytes.first(), two(1), bytes.get(3), two(4)) {
-            (Some(b'+'), Some(h), Some(b':'), Some(m)) if h < 24 && m < 60 => Some((1, h, m)),
-            (Some(b'-'), Some(h), Some(b':'), Some(m)) if h < 24 && m < 60 => Some((-1, h, m)),
-            _ => None,
+        let sign = match bytes.first() {
+            Some(b'+') => 1,
+            Some(b'-') => -1,
+            _ => return Err(self.cannot(self.rest, "UTC offset")),
         };
-        let Some((sign, hours, minutes)) = parts else {
+        let (Some(hours), Some(b':'), Some(minutes)) = (two(1), bytes.get(3), two(4)) else {
             return Err(self.cannot(self.rest, "UTC offset"));
         };
+        if hours > 24 || minutes > 60 {
+            return Err(self.cannot(&self.rest[6..], "UTC offset"));
+        }
+        if hours > 23 || minutes > 59 {
+            return Err(self.cannot(self.rest, "UTC offset"));
+        }
         self.rest = &self.rest[6..];
         Ok(sign * (hours * 3600 + minutes * 60))
     }

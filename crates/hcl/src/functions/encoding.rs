@@ -263,7 +263,7 @@ impl Charset {
         };
         let name = match &form {
             Form::Utf8 => "UTF-8".to_owned(),
-            Form::Latin1 => "ISO-8859-1".to_owned(),
+            Form::Latin1 => "ISO_8859-1:1987".to_owned(),
             Form::Ascii => "US-ASCII".to_owned(),
             Form::Utf16 { .. } => upper,
             Form::Table(table) => table.name().to_owned(),

@@ -8,7 +8,6 @@ use super::arguments::{elements, parameter, plain, shown, text};
 use crate::convert::{can_convert_lossy, convert};
 use crate::evaluate::{CallError, Function};
 use crate::marks::Marks;
-use crate::path::{Path, Step};
 use crate::text::quote;
 use crate::types::Type;
 use crate::value::Value;
@@ -259,16 +258,12 @@ fn transpose() -> Function {
         }
         let mut turned: BTreeMap<Arc<str>, Vec<Value>> = BTreeMap::new();
         for (key, list) in args[0].as_keyed().into_iter().flatten() {
-            let path = || Path(vec![Step::Index(Value::shared_string(key.clone()))]);
             if list.is_null() {
-                let message = format!("cannot use null list for {}", path());
-                return Err(CallError::argument(0, message));
+                return Err(CallError::new("input must not contain null list"));
             }
-            for (i, item) in elements(list).iter().enumerate() {
+            for item in elements(list) {
                 let Some(item) = item.as_shared_str() else {
-                    let path = path().index(Value::number(i));
-                    let message = format!("cannot use null string for {path}");
-                    return Err(CallError::argument(0, message));
+                    return Err(CallError::new("input list must not contain null string"));
                 };
                 // Keys come in order, so that each list is in order too.
                 let keys = turned.entry(item).or_default();

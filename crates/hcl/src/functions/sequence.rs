@@ -348,9 +348,6 @@ fn range() -> Function {
             3 => (number(args, 0), number(args, 1), number(args, 2)),
             _ => return Err(CallError::new("must have one, two, or three arguments")),
         };
-        if step.is_zero() {
-            return Err(CallError::argument(2, "step must not be zero"));
-        }
         let down = step < zero;
         if down && end > start {
             let message = "end must be less than start when step is negative";

@@ -184,7 +184,7 @@ pub fn decode(json: &[u8], ty: &Type) -> Result<Value, JsonError> {
 /// The type that `json` implies: objects and tuples, never maps or lists; `Dynamic` for null.
 ///
 /// # Errors
-/// For what is no JSON, and where an object has one key twice with different types.
+/// For what is no JSON.
 pub fn implied_type(json: &[u8]) -> Result<Type, JsonError> {
     let fail = |message: String| JsonError::new(&Path::root(), message);
     let node = read::parse(json).map_err(fail)?;
@@ -214,11 +214,6 @@ fn simple(node: Node<'_>) -> Result<Value, String> {
             let mut values: BTreeMap<Arc<str>, Value> = BTreeMap::new();
             for (key, node) in members {
                 let value = simple(node)?;
-                if let Some(old) = values.get(&*key)
-                    && old.ty() != value.ty()
-                {
-                    return Err(duplicate(&key));
-                }
                 values.insert(key.into(), value);
             }
             Value::object(values)
@@ -228,13 +223,6 @@ fn simple(node: Node<'_>) -> Result<Value, String> {
 
 fn number(text: &str) -> Result<Number, String> {
     Number::parse(text).ok_or_else(|| "a number is required".to_owned())
-}
-
-fn duplicate(key: &str) -> String {
-    format!(
-        "duplicate {} property in JSON object",
-        crate::text::quote(key)
-    )
 }
 
 fn node_type(node: &Node<'_>) -> Result<Type, String> {
@@ -253,9 +241,6 @@ fn node_type(node: &Node<'_>) -> Result<Type, String> {
             let mut types: BTreeMap<Arc<str>, Type> = BTreeMap::new();
             for (key, node) in members {
                 let ty = node_type(node)?;
-                if types.get(&**key).is_some_and(|old| *old != ty) {
-                    return Err(duplicate(key));
-                }
                 types.insert((&**key).into(), ty);
             }
             Type::object(types)

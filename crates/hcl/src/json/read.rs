@@ -115,10 +115,6 @@ impl<'t> Reader<'t> {
             }
             self.digits("in exponent of numeric literal")?;
         }
-        match self.text.get(self.at) {
-            None | Some(b' ' | b'\t' | b'\n' | b'\r' | b',' | b']' | b'}' | b':') => {}
-            Some(_) => return Err(self.unexpected("after top-level value")),
-        }
         // Only ASCII was passed over.
         Ok(Node::Number(
             std::str::from_utf8(&self.text[start..self.at]).unwrap_or("0"),

@@ -32,10 +32,6 @@ pub(super) fn document(text: &str) -> Result<Value, String> {
     };
     reader.next()?;
     let (first, span) = reader.next()?;
-    // A document of nothing is null.
-    if matches!(first, Event::StreamEnd) {
-        return Ok(Value::null(Type::Dynamic));
-    }
     if !matches!(first, Event::DocumentStart(..)) {
         return Err(at(&span, "missing start of document"));
     }
@@ -157,7 +153,7 @@ impl<'t> Reader<'t> {
             let (text, style, tag) = match event {
                 Event::MappingEnd => return Ok(Value::object(values)),
                 Event::Scalar(text, style, _, tag) => (text, style, tag),
-                _ => return Err(at(&span, "only strings are allowed as mapping keys")),
+                _ => return Err("only strings are allowed as mapping keys".to_owned()),
             };
             let tag = tag.as_deref();
             let plain = style == ScalarStyle::Plain;
@@ -228,6 +224,14 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
     let quoted = matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted);
     let tag = tag.map(short).unwrap_or_default();
     let cannot = |tag: &str| Err(format!("cannot parse {} as {}", quote(text), shown(tag)));
+    // What looks as if it could be more than text is text in quotes, whatever its tag says.
+    let starts = |c: char| c.is_ascii_digit() || "+-.~yYnNtTfFoO".contains(c);
+    if quoted
+        && !matches!(tag.as_str(), "" | "!" | "str" | "binary")
+        && (text.is_empty() || text.starts_with(starts))
+    {
+        return Ok(Value::string(text));
+    }
     match tag.as_str() {
         "" => resolve(text, quoted),
         "!" | "str" => Ok(Value::string(text)),

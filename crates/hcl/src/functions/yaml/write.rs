@@ -18,6 +18,10 @@ pub(super) fn document(value: &Value) -> String {
     };
     emitter.node(value, false);
     emitter.line();
+    // After a plain scalar alone the end of the document is written.
+    if !value.can_iterate() && value.as_str().is_none() {
+        emitter.out.push_str("...\n");
+    }
     emitter.out
 }
 
