@@ -14,6 +14,7 @@ mod plan_text;
 mod provision;
 mod remote_state;
 mod session;
+mod show;
 mod state;
 mod terminal;
 mod validate;
@@ -52,6 +53,7 @@ const COMMANDS: &[Command] = &[
     operation::REFRESH,
     fmt::COMMAND,
     outputs::COMMAND,
+    show::COMMAND,
     state::LIST,
     state::SHOW,
     state::MV,

@@ -445,14 +445,6 @@ impl Backing {
         Ok(state)
     }
 
-    /// The bytes of the newest snapshot.
-    pub(super) async fn bytes(&self) -> Result<Option<Vec<u8>>, Diagnostics> {
-        self.snapshots()?
-            .read()
-            .await
-            .map_err(|failed| error("Failed to load state", causes(&failed)))
-    }
-
     /// Takes the lock and reads the state.
     pub(super) async fn hold(
         &self,

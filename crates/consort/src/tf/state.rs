@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use consort_backend::Kind;
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
-use consort_hcl::{Sources, Value, json};
+use consort_hcl::{Marks, Sources, Value, json};
 use consort_infra::address::{Key, Mode, ProviderSource, ResourceInstance, Target};
 use consort_infra::config::parse_provider_source;
-use consort_infra::provider::schema::{Attribute, Block};
+use consort_infra::engine::Providers as _;
+use consort_infra::provider::schema::{Attribute, Block, Kind as SchemaKind, ResourceSchema};
 use consort_infra::render::{Paths, Text, attributes};
-use consort_infra::state::{MarkError, Object, State, Status};
+use consort_infra::state::{MarkError, Object, PathStep, State, Status};
 
 use super::flags::{Flag, Flags, one, switch};
 use super::place::{Backing, Held, Locking, Place, causes, decode, error, local_paths};
@@ -257,32 +258,26 @@ fn list(flags: &Flags) -> ExitCode {
     finish(&terminal, done, &sources)
 }
 
-/// An object shown without its provider's schema: types come from its JSON, and what the state marks as
-/// sensitive is hidden.
+/// An object as the state holds it, with its type's schema if the provider is at hand. Without one types come from
+/// the JSON, and what the state marks as sensitive is hidden all the same.
 pub(super) fn object_text(
     terminal: &Terminal,
     address: &ResourceInstance,
     object: &Object,
     deposed: Option<&str>,
+    schema: Option<&ResourceSchema>,
 ) -> Result<String, Diagnostics> {
-    let value = json::decode_simple(object.attributes.as_bytes())
-        .map_err(|wrong| error("Invalid object in the state", wrong.to_string()))?;
-    let mut schema = Block::default();
-    let mut marked = std::collections::BTreeMap::new();
-    for (name, part) in value.as_keyed().into_iter().flatten() {
-        let secret = object.sensitive.iter().any(|path| {
-            matches!(path.first(), Some(consort_infra::state::PathStep::Attribute(step)) if step == name)
+    let known = schema
+        .filter(|schema| schema.version.cast_unsigned() == object.schema_version)
+        .and_then(|schema| {
+            let ty = schema.block.implied_type();
+            let value = json::decode(object.attributes.as_bytes(), &ty).ok()?;
+            Some((schema.block.clone(), value))
         });
-        let attribute = Attribute::new(part.ty().clone()).optional();
-        let attribute = if secret {
-            attribute.sensitive()
-        } else {
-            attribute
-        };
-        schema = schema.attribute(name, attribute);
-        marked.insert(std::sync::Arc::clone(name), part.clone());
-    }
-    let value = Value::object(marked);
+    let (schema, value) = match known {
+        Some((block, value)) => (block, hidden(value, object)),
+        None => untyped(object)?,
+    };
     let mode = match address.resource.mode {
         Mode::Managed => "resource",
         Mode::Data => "data",
@@ -307,6 +302,93 @@ pub(super) fn object_text(
         "# {address}:{note}\n{}",
         text.finish().trim_start()
     ))
+}
+
+/// With the attributes the state says are sensitive marked so.
+fn hidden(value: Value, object: &Object) -> Value {
+    let paths: Vec<(consort_hcl::Path, Marks)> = object
+        .sensitive
+        .iter()
+        .map(|steps| {
+            let path = steps
+                .iter()
+                .fold(consort_hcl::Path::root(), |path, step| match step {
+                    PathStep::Attribute(name) => path.attribute(std::sync::Arc::clone(name)),
+                    PathStep::Key(key) => {
+                        path.index(Value::shared_string(std::sync::Arc::clone(key)))
+                    }
+                    PathStep::Index(number) => match consort_hcl::Number::parse(number) {
+                        Some(number) => path.index(Value::number(number)),
+                        None => path,
+                    },
+                });
+            (path, Marks::SENSITIVE)
+        })
+        .collect();
+    value.mark_paths(&paths)
+}
+
+fn untyped(object: &Object) -> Result<(Block, Value), Diagnostics> {
+    let value = json::decode_simple(object.attributes.as_bytes())
+        .map_err(|wrong| error("Invalid object in the state", wrong.to_string()))?;
+    let mut schema = Block::default();
+    for (name, part) in value.as_keyed().into_iter().flatten() {
+        let secret = object
+            .sensitive
+            .iter()
+            .any(|path| matches!(path.first(), Some(PathStep::Attribute(step)) if step == name));
+        let attribute = Attribute::new(part.ty().clone()).optional();
+        let attribute = if secret {
+            attribute.sensitive()
+        } else {
+            attribute
+        };
+        schema = schema.attribute(name, attribute);
+    }
+    Ok((schema, value))
+}
+
+/// The schemas of what the configuration here uses, if it loads and its providers are installed.
+pub(super) async fn schemas(
+    state: &State,
+    sources: &mut Sources,
+) -> std::collections::BTreeMap<
+    (ProviderSource, Mode, std::sync::Arc<str>),
+    std::sync::Arc<ResourceSchema>,
+> {
+    let mut found = std::collections::BTreeMap::new();
+    let place = Place::here();
+    let (Some(tree), _) = super::session::load(&place, None, sources) else {
+        return found;
+    };
+    let used: std::collections::BTreeSet<ProviderSource> = state
+        .resources
+        .values()
+        .map(|resource| resource.provider.provider.clone())
+        .collect();
+    let Ok(installed) = super::session::Installed::new(&place, &tree, used, sources) else {
+        return found;
+    };
+    for (address, resource) in &state.resources {
+        let kind = match address.resource.mode {
+            Mode::Managed => SchemaKind::Managed,
+            Mode::Data => SchemaKind::Data,
+            Mode::Ephemeral => SchemaKind::Ephemeral,
+        };
+        let source = resource.provider.provider.clone();
+        let key = (
+            source,
+            address.resource.mode,
+            std::sync::Arc::clone(&address.resource.kind),
+        );
+        if !found.contains_key(&key)
+            && let Ok(schemas) = installed.schemas(&key.0).await
+            && let Ok(schema) = schemas.resource(kind, &key.2)
+        {
+            found.insert(key, schema);
+        }
+    }
+    found
 }
 
 fn show(flags: &Flags) -> ExitCode {
@@ -342,7 +424,24 @@ fn show(flags: &Flags) -> ExitCode {
                  specific instance.",
             ));
         };
-        object_text(&terminal, &wanted, object, deposed)
+        let known = schemas(&state, &mut sources).await;
+        let schema = state
+            .resources
+            .get(&wanted.abs_resource())
+            .and_then(|resource| {
+                known.get(&(
+                    resource.provider.provider.clone(),
+                    wanted.resource.mode,
+                    std::sync::Arc::clone(&wanted.resource.kind),
+                ))
+            });
+        object_text(
+            &terminal,
+            &wanted,
+            object,
+            deposed,
+            schema.map(|schema| &**schema),
+        )
     });
     finish(&terminal, done, &sources)
 }

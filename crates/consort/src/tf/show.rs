@@ -1,0 +1,121 @@
+//! `show`: the state, or a saved plan.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use consort_hcl::Sources;
+use consort_infra::render::{Text, outputs as output_node};
+use consort_infra::state::State;
+
+use super::flags::{Flags, switch};
+use super::place::{Place, decode, error, local_paths};
+use super::state::{object_text, schemas};
+use super::terminal::Terminal;
+use super::{Command, NO_COLOUR, outputs, wait};
+
+pub(super) const COMMAND: Command = Command {
+    name: "show",
+    usage: "[options] [path]",
+    short: "Show the state or a saved plan",
+    about: "Shows the present state, or the state in a file, as people read it.",
+    flags: &[&[switch("json", "As JSON, for programs.")], NO_COLOUR],
+    run,
+};
+
+fn run(flags: &Flags) -> ExitCode {
+    let terminal = Terminal::new(flags.is("no-color"), false);
+    let mut sources = Sources::new();
+    if flags.rest.len() > 1 {
+        terminal.error(
+            "Too many command line arguments",
+            "Expected at most one positional argument.",
+        );
+        return ExitCode::FAILURE;
+    }
+    if flags.is("json") {
+        terminal.error(
+            "Unsupported option",
+            "show has no -json here yet. \"state pull\" prints the state as it is stored.",
+        );
+        return ExitCode::FAILURE;
+    }
+    let done = wait(async {
+        let state = match flags.rest.first() {
+            None => {
+                Place::here()
+                    .backing(&mut sources, &local_paths(flags))?
+                    .look()
+                    .await?
+            }
+            Some(path) => {
+                let bytes = std::fs::read(path).map_err(|failed| {
+                    error(
+                        "Failed to read the given file as a state or plan file",
+                        format!("State read error: {path}: {failed}."),
+                    )
+                })?;
+                Some(decode(&bytes)?)
+            }
+        };
+        let Some(state) = state.filter(|state| !state.is_empty()) else {
+            return Ok("The state file is empty. No resources are represented.\n".to_owned());
+        };
+        text(&terminal, &state, &mut sources).await
+    });
+    match done {
+        Ok(text) => {
+            crate::output::print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(diagnostics) => {
+            terminal.diagnose(&diagnostics, &sources);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn text(
+    terminal: &Terminal,
+    state: &State,
+    sources: &mut Sources,
+) -> Result<String, consort_hcl::Diagnostics> {
+    let known = schemas(state, sources).await;
+    let mut out = String::new();
+    for (address, resource) in &state.resources {
+        let schema = known
+            .get(&(
+                resource.provider.provider.clone(),
+                address.resource.mode,
+                Arc::clone(&address.resource.kind),
+            ))
+            .map(|schema| &**schema);
+        for (key, instance) in &resource.instances {
+            let address = address.instance(key.clone());
+            if let Some(object) = &instance.current {
+                out.push_str(&object_text(terminal, &address, object, None, schema)?);
+                out.push('\n');
+            }
+            for (deposed, object) in &instance.deposed {
+                out.push_str(&object_text(
+                    terminal,
+                    &address,
+                    object,
+                    Some(deposed),
+                    schema,
+                )?);
+                out.push('\n');
+            }
+        }
+    }
+    if !state.outputs.is_empty() {
+        out.push_str("\nOutputs:\n\n");
+        let mut written = Text::whole(terminal.colours());
+        for (name, output) in &state.outputs {
+            if let Ok(value) = outputs::value(output) {
+                written.named(name, 0, &output_node(Some(&value), Some(&value)));
+            }
+        }
+        out.push_str(&written.finish());
+    }
+    Ok(out)
+}
