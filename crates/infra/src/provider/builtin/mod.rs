@@ -212,3 +212,152 @@ impl Provider for Terraform {
         ready(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::objects::proposed_new;
+
+    fn data(input: Value, triggers: Value) -> Value {
+        Value::object([
+            ("id", Value::null(Type::String)),
+            ("input", input),
+            ("output", Value::null(Type::Dynamic)),
+            ("triggers_replace", triggers),
+        ])
+    }
+
+    async fn step(provider: &Terraform, prior: Value, config: Value) -> (Planned, Value) {
+        let block = terraform_data::schema().block;
+        let planned = provider
+            .plan_resource(Plan {
+                type_name: DATA.into(),
+                proposed: proposed_new(&block, &prior, &config),
+                prior: prior.clone(),
+                config: config.clone(),
+                private: Bytes::new(),
+                provider_meta: None,
+                identity: None,
+                deferral_allowed: false,
+            })
+            .await;
+        let applied = provider
+            .apply_resource(Apply {
+                type_name: DATA.into(),
+                prior,
+                planned: planned.state.clone(),
+                config,
+                private: Bytes::new(),
+                provider_meta: None,
+                identity: None,
+            })
+            .await;
+        (planned, applied.state.unwrap())
+    }
+
+    #[tokio::test]
+    async fn terraform_data_keeps_its_identity_until_a_trigger_changes() {
+        let provider = Terraform::new(None);
+        let none = Value::null(Type::Dynamic);
+        let prior = Value::null(terraform_data::schema().block.implied_type());
+        let (planned, first) = step(&provider, prior, data(Value::string("a"), none.clone())).await;
+        let output = planned.state.attribute("output").unwrap();
+        assert!(!output.is_known() && *output.ty() == Type::String);
+        assert_eq!(first.attribute("output").unwrap().as_str(), Some("a"));
+        let id = first.attribute("id").unwrap();
+        assert_eq!(id.as_str().map(str::len), Some(36));
+
+        let (planned, same) = step(
+            &provider,
+            first.clone(),
+            data(Value::string("a"), none.clone()),
+        )
+        .await;
+        assert!(planned.state.raw_equals(&first) && same.raw_equals(&first));
+
+        let (planned, changed) = step(&provider, first.clone(), data(Value::number(1), none)).await;
+        assert!(planned.requires_replace.is_empty());
+        assert!(changed.attribute("id").unwrap().raw_equals(&id));
+        assert!(
+            changed
+                .attribute("output")
+                .unwrap()
+                .raw_equals(&Value::number(1))
+        );
+
+        let (planned, _) = step(
+            &provider,
+            first,
+            data(Value::string("a"), Value::string("again")),
+        )
+        .await;
+        assert_eq!(planned.requires_replace[0].to_string(), ".triggers_replace");
+        assert!(!planned.state.attribute("id").unwrap().is_known());
+    }
+
+    #[tokio::test]
+    async fn variables_files_are_written_and_read_back() {
+        let provider = Terraform::new(None);
+        let value = Value::object([
+            (
+                "list",
+                Value::tuple(vec![
+                    Value::number(1),
+                    Value::TRUE,
+                    Value::null(Type::Dynamic),
+                ]),
+            ),
+            ("text", Value::string("a \"b\" ${c}\n")),
+            (
+                "nested",
+                Value::object([("not an identifier", Value::string("x"))]),
+            ),
+        ]);
+        let text = provider
+            .call_function("encode_tfvars".into(), vec![value.clone()])
+            .await
+            .unwrap();
+        let back = provider
+            .call_function("decode_tfvars".into(), vec![text])
+            .await
+            .unwrap();
+        assert!(back.raw_equals(&value), "{back:?}");
+        let list = Value::tuple(vec![Value::string("a"), Value::number(2)]);
+        let expr = provider
+            .call_function("encode_expr".into(), vec![list])
+            .await
+            .unwrap();
+        assert_eq!(expr.as_str(), Some("[\"a\", 2]"));
+        let error = provider
+            .call_function("decode_tfvars".into(), vec![Value::string("a =")])
+            .await
+            .unwrap_err();
+        assert!(error.message.contains("on line 1"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_null_resource_can_become_a_terraform_data() {
+        let provider = Terraform::new(None);
+        let moved = provider
+            .move_state(MoveState {
+                source_provider: "registry.terraform.io/hashicorp/null".to_owned(),
+                source_type_name: "null_resource".into(),
+                source_version: 0,
+                source_state: RawState::Json(r#"{"id":"7","triggers":{"a":"b"}}"#.into()),
+                source_private: Bytes::new(),
+                source_identity: None,
+                target_type_name: DATA.into(),
+            })
+            .await;
+        assert!(moved.diagnostics.is_empty(), "{}", moved.diagnostics);
+        assert_eq!(moved.state.attribute("id").unwrap().as_str(), Some("7"));
+        assert!(
+            moved
+                .state
+                .attribute("triggers_replace")
+                .unwrap()
+                .attribute("a")
+                .is_ok()
+        );
+    }
+}

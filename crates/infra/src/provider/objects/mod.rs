@@ -14,6 +14,9 @@ mod plan_valid;
 mod proposed;
 mod show;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use consort_hcl::{Kind, Path, Type, Value};

@@ -32,12 +32,11 @@ impl Identity {
         params
             .distinguished_name
             .push(rcgen::DnType::CommonName, "localhost");
-        // The plugin takes it as a root that signs itself.
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        // The plugin takes it for the one root it trusts. It is no authority all the same: Go accepts a root
+        // that is shown itself, and rustls accepts it only if it is none.
         params.key_usages = vec![
             rcgen::KeyUsagePurpose::DigitalSignature,
             rcgen::KeyUsagePurpose::KeyAgreement,
-            rcgen::KeyUsagePurpose::KeyCertSign,
         ];
         params.extended_key_usages = vec![
             rcgen::ExtendedKeyUsagePurpose::ClientAuth,

@@ -12,6 +12,9 @@ mod references;
 mod schemas;
 
 pub use block::{Attribute, Block, Described, NestedBlock, Nesting, Object};
+#[cfg(test)]
+mod tests;
+
 pub use coerce::CoerceError;
 pub use schemas::{
     Capabilities, Error, Function, IdentityAttribute, IdentitySchema, Kind, Parameter,
