@@ -246,6 +246,11 @@ fn unknown_function(expr: &Expr, call: &Call, frame: &Frame<'_>) -> Diagnostic {
         )
         .at(expr.range());
     }
+    if let Some((summary, detail)) = frame.scope.explain_unknown_function(&call.name) {
+        return Diagnostic::error(summary, detail)
+            .at(call.name_range)
+            .within(expr.range());
+    }
     let names = frame.scope.function_names();
     let detail = match call.name.rfind("::") {
         Some(at) => {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub use collection::{attribute, index};
 pub use function::{Argument, CallError, Deferred, Function, Parameter};
 pub use lazy::{can_function, try_function};
-pub use scope::{Functions, Nothing, Resolution, Scope, Tables};
+pub use scope::{Functions, Nothing, Resolution, Scope, Tables, unknown_provider_function};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Observed};
 use crate::suggest::did_you_mean;

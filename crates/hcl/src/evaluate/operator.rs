@@ -230,8 +230,7 @@ fn short_circuit(
 ) -> Option<(Value, bool)> {
     let deciding = operator == Operator::Or;
     let unknown = || Value::unknown_not_null(Type::Bool);
-    // As in HCL, a null counts as false here.
-    let decides = |value: &Value| value.is_known() && value.as_bool().unwrap_or(false) == deciding;
+    let decides = |value: &Value| value.as_bool() == Some(deciding);
     if !a.is_known() && !b.is_known() {
         return (!left_failed).then(|| (unknown(), true));
     }
@@ -241,10 +240,11 @@ fn short_circuit(
     if decides(b) {
         return Some((Value::bool(deciding), false));
     }
-    if !a.is_known() {
+    // What is null decides nothing: it is refused later.
+    if !a.is_known() && !b.is_null() {
         return Some((unknown(), true));
     }
-    if !b.is_known() {
+    if !b.is_known() && !a.is_null() {
         return Some((unknown(), false));
     }
     None
@@ -287,9 +287,10 @@ fn operate(operator: Operator, a: &Value, b: &Value) -> Result<Value, &'static s
             return Err("can't multiply zero by infinity");
         }
         Operator::Multiply => x.multiply(y),
-        Operator::Modulo if y.is_zero() || x.is_infinite() => {
+        Operator::Modulo if x.is_infinite() || y.is_infinite() => {
             return Err("can't use modulo with zero and infinity");
         }
+        Operator::Modulo if y.is_zero() => x.clone(),
         Operator::Modulo => x.modulo(y),
         _ => match x.divide(y) {
             Some(quotient) => quotient,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Function;
 use crate::diagnostic::Diagnostics;
 use crate::source::Sources;
+use crate::text::quote;
 use crate::traversal::Traversal;
 use crate::value::Value;
 
@@ -52,6 +53,11 @@ pub trait Scope {
         Vec::new()
     }
 
+    /// A summary and a detail of its own for a function it does not know.
+    fn explain_unknown_function(&self, _name: &str) -> Option<(String, String)> {
+        None
+    }
+
     /// Whether references may be used at all.
     fn allows_variables(&self) -> bool {
         true
@@ -66,6 +72,25 @@ pub trait Scope {
     fn sources(&self) -> Option<&Sources> {
         None
     }
+}
+
+/// What Terraform says of a call to an unknown function in a namespace: a summary and a detail. `None` for a name
+/// without namespaces, of which HCL's own words say enough.
+pub fn unknown_provider_function(name: &str) -> Option<(String, String)> {
+    let (namespace, function) = name.rsplit_once("::")?;
+    let detail = match namespace.strip_prefix("provider::") {
+        Some(provider) => format!(
+            "There is no function named {}. Ensure that provider name {} is declared in this module's required_providers block, and that this provider offers a function named {}.",
+            quote(name),
+            quote(provider),
+            quote(function)
+        ),
+        None => format!(
+            "The function namespace {} is not valid. Provider function calls must use the \"provider::\" namespace prefix.",
+            quote(namespace)
+        ),
+    };
+    Some(("Unknown provider function".to_owned(), detail))
 }
 
 /// A scope in which nothing has a meaning: for expressions that must be constant.

@@ -70,6 +70,10 @@ impl Scope for Names<'_> {
         self.run.functions.keys().cloned().collect()
     }
 
+    fn explain_unknown_function(&self, name: &str) -> Option<(String, String)> {
+        consort_hcl::evaluate::unknown_provider_function(name)
+    }
+
     fn sources(&self) -> Option<&consort_hcl::Sources> {
         Some(self.run.input.sources)
     }
