@@ -219,6 +219,19 @@ pub enum DeferredReason {
 }
 
 impl DeferredReason {
+    /// The reason of this word.
+    pub fn from_word(word: &str) -> Option<DeferredReason> {
+        [
+            DeferredReason::InstanceCountUnknown,
+            DeferredReason::ResourceConfigUnknown,
+            DeferredReason::ProviderConfigUnknown,
+            DeferredReason::AbsentPrerequisite,
+            DeferredReason::DeferredPrerequisite,
+        ]
+        .into_iter()
+        .find(|reason| reason.word() == word)
+    }
+
     /// The word of the plan's JSON form.
     pub fn word(self) -> &'static str {
         match self {

@@ -27,5 +27,6 @@ pub use change::{
 };
 pub use checks::{BlockCheck, CheckResults, CheckStatus, Checkable, ObjectCheck};
 pub use events::{Event, Silent, Watcher};
+pub(crate) use objects::known_paths;
 pub use plan::{PlanOptions, plan};
 pub use run::{Input, Providers, Provisioners};

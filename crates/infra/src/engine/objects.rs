@@ -192,3 +192,8 @@ pub(super) fn id_of(value: &Value) -> Option<Arc<str>> {
         id.as_shared_str()
     }
 }
+
+/// The paths of a stored object's sensitive parts.
+pub(crate) fn known_paths(paths: &[Vec<PathStep>]) -> Vec<Path> {
+    paths.iter().map(|path| to_path(path)).collect()
+}

@@ -17,3 +17,4 @@ pub use model::{
     TERRAFORM_VERSION,
 };
 pub use read::ReadError;
+pub(crate) use write::escape_into;

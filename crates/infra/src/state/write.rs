@@ -296,7 +296,7 @@ pub(crate) fn escape_into(out: &mut String, text: &str) {
 
 /// Writes the JSON text `json` indented, with its first line where the text stands. Strings keep their own
 /// escapes, but for those characters that Go escapes always.
-pub(crate) fn indent_into(out: &mut String, json: &str, depth: usize) {
+fn indent_into(out: &mut String, json: &str, depth: usize) {
     let bytes = json.as_bytes();
     let mut depth = depth;
     let mut at = 0;
