@@ -118,7 +118,7 @@ fn possible(from: &Type, to: &Type, lossy: bool) -> bool {
 
 /// The element type that the parts of a tuple or object get where they become a collection of `want`.
 fn structural_element<'t>(
-    parts: impl Iterator<Item = &'t Type> + Clone,
+    mut parts: impl Iterator<Item = &'t Type> + Clone,
     want: &Type,
     lossy: bool,
     sequence: bool,
@@ -128,7 +128,7 @@ fn structural_element<'t>(
     }
     let element = unify::unify_types(parts.clone(), lossy)?.ty;
     let untyped = matches!(element, Type::Dynamic);
-    if sequence && untyped && parts.clone().any(|ty| !matches!(ty, Type::Dynamic)) {
+    if sequence && untyped && parts.any(|ty| !matches!(ty, Type::Dynamic)) {
         return None;
     }
     Some(element)

@@ -196,7 +196,7 @@ fn to_map(types: &[&Type], lossy: bool) -> Option<Unified> {
     checked(types, Type::map(element), lossy)
 }
 
-fn elements<'t>(ty: &'t Type) -> &'t [Type] {
+fn elements(ty: &Type) -> &[Type] {
     match ty {
         Type::Tuple(elements) => elements,
         _ => &[],
@@ -255,6 +255,7 @@ fn preference(types: &[&Type]) -> Vec<usize> {
 }
 
 /// Below zero where `a` is the more general, above zero where `b` is.
+#[allow(clippy::match_same_arms, reason = "the order of the cases is the rule")]
 fn generality(a: &Type, b: &Type) -> i32 {
     let combined = |parts: &mut dyn Iterator<Item = i32>| {
         let (mut a_more, mut b_more) = (false, false);

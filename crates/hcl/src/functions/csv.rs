@@ -1,10 +1,13 @@
 //! Comma-separated values by the rules of RFC 4180, as Go reads them.
 
-/// The records and the line each ends on. Empty lines are left out.
+/// A record and the line it ends on.
+pub(super) type Record = (usize, Vec<String>);
+
+/// The records. Empty lines are left out.
 ///
 /// # Errors
 /// The line, counted from one, and what is wrong on it.
-pub(super) fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>, (usize, &'static str)> {
+pub(super) fn records(text: &str) -> Result<Vec<Record>, (usize, &'static str)> {
     const BARE: &str = "bare \" in non-quoted-field";
     const QUOTE: &str = "extraneous or missing \" in quoted-field";
     let mut records = Vec::new();
@@ -43,7 +46,7 @@ pub(super) fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>, (usize, &
                             quoted = after.to_owned();
                         } else if let Some(after) = after.strip_prefix(',') {
                             fields.push(field);
-                            rest = after.to_owned();
+                            after.clone_into(&mut rest);
                             continue 'fields;
                         } else if after.is_empty() || after == "\n" {
                             fields.push(field);

@@ -192,7 +192,7 @@ impl Time {
             return Err("not a valid RFC3339 timestamp: day out of range".to_owned());
         }
         if !reader.rest.is_empty() {
-            return Err(reader.cannot(reader.rest, "timestamp segment"));
+            return Err(Reader::cannot(reader.rest, "timestamp segment"));
         }
         if short_hour {
             let message = "not a valid RFC3339 timestamp: hour must be between 0 and 23 inclusive";
@@ -200,7 +200,7 @@ impl Time {
             return Err(if hour > 23 { message } else { digits }.to_owned());
         }
         if comma {
-            return Err(reader.cannot(",", "timestamp segment"));
+            return Err(Reader::cannot(",", "timestamp segment"));
         }
         let days = days_from_civil(year, month, day);
         Ok(Time {
@@ -233,7 +233,7 @@ struct Reader<'t> {
 }
 
 impl Reader<'_> {
-    fn cannot(&self, rest: &str, what: &str) -> String {
+    fn cannot(rest: &str, what: &str) -> String {
         let wrong = if rest.is_empty() {
             format!("end of string before {what}")
         } else {
@@ -255,7 +255,7 @@ impl Reader<'_> {
             .get(..count)
             .filter(|s| s.bytes().all(|b| b.is_ascii_digit()));
         let Some(found) = found else {
-            return Err(self.cannot(self.rest, what));
+            return Err(Self::cannot(self.rest, what));
         };
         self.rest = &self.rest[count..];
         Ok(found.parse().unwrap_or(0))
@@ -270,7 +270,7 @@ impl Reader<'_> {
         if fits {
             Ok(())
         } else {
-            Err(self.cannot(self.rest, what))
+            Err(Self::cannot(self.rest, what))
         }
     }
 
@@ -318,16 +318,16 @@ impl Reader<'_> {
         let sign = match bytes.first() {
             Some(b'+') => 1,
             Some(b'-') => -1,
-            _ => return Err(self.cannot(self.rest, "UTC offset")),
+            _ => return Err(Self::cannot(self.rest, "UTC offset")),
         };
         let (Some(hours), Some(b':'), Some(minutes)) = (two(1), bytes.get(3), two(4)) else {
-            return Err(self.cannot(self.rest, "UTC offset"));
+            return Err(Self::cannot(self.rest, "UTC offset"));
         };
         if hours > 24 || minutes > 60 {
-            return Err(self.cannot(&self.rest[6..], "UTC offset"));
+            return Err(Self::cannot(&self.rest[6..], "UTC offset"));
         }
         if hours > 23 || minutes > 59 {
-            return Err(self.cannot(self.rest, "UTC offset"));
+            return Err(Self::cannot(self.rest, "UTC offset"));
         }
         self.rest = &self.rest[6..];
         Ok(sign * (hours * 3600 + minutes * 60))

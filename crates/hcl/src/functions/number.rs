@@ -121,6 +121,7 @@ fn split(x: f64) -> (f64, i64) {
 }
 
 /// Repeated squaring of the fraction for the whole part of the exponent, as Go does it.
+#[allow(clippy::float_cmp, reason = "these exponents have exact results")]
 fn power(x: f64, y: f64) -> f64 {
     if y == 0.0 || x == 1.0 {
         return 1.0;

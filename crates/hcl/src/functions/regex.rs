@@ -149,7 +149,7 @@ fn names(regex: &Regex) -> Vec<Option<&str>> {
         .collect()
 }
 
-fn bad_pattern(message: String) -> CallError {
+fn bad_pattern(message: impl std::fmt::Display) -> CallError {
     CallError::argument(0, format!("invalid regexp pattern: {message}"))
 }
 

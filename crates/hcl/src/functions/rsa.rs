@@ -87,15 +87,10 @@ fn openssh(bytes: &[u8]) -> std::result::Result<RsaPrivateKey, String> {
             .map(BigUint::from_bytes_be)
             .ok_or_else(malformed)
     };
-    let (n, e, d, _, p, q) = (
-        number()?,
-        number()?,
-        number()?,
-        number()?,
-        number()?,
-        number()?,
-    );
-    RsaPrivateKey::from_components(n, e, d, vec![p, q]).map_err(|_| malformed())
+    let (modulus, public, private) = (number()?, number()?, number()?);
+    number()?;
+    let primes = vec![number()?, number()?];
+    RsaPrivateKey::from_components(modulus, public, private, primes).map_err(|_| malformed())
 }
 
 /// Fields that each follow their length.

@@ -8,6 +8,8 @@ use crate::evaluate::{CallError, Function};
 use crate::types::Type;
 use crate::value::Value;
 
+type Test = fn(&str, &str) -> bool;
+
 pub(super) fn add(table: &mut Table) {
     table.add(
         "upper",
@@ -53,7 +55,7 @@ pub(super) fn add(table: &mut Table) {
     table.add("join", join());
     table.add("sort", sort());
     table.add("startswith", starts_with());
-    let tests: [(&str, &str, fn(&str, &str) -> bool); 2] = [
+    let tests: [(&str, &str, Test); 2] = [
         ("endswith", "suffix", |s, suffix| s.ends_with(suffix)),
         ("strcontains", "substr", |s, part| s.contains(part)),
     ];

@@ -90,7 +90,7 @@ fn template_string(functions: Arc<Functions>) -> Function {
         }
         let (value, diagnostics) = template.evaluate();
         if diagnostics.has_errors() {
-            let reason = diagnostics.iter().next().map(|d| d.detail.to_string());
+            let reason = diagnostics.iter().next().map(|d| d.detail.clone());
             return Err(blame(&format!(
                 "invalid template expression: {}",
                 reason.unwrap_or_default()
@@ -141,9 +141,8 @@ fn render(
     functions: &Arc<Functions>,
 ) -> Result<Value, Failure> {
     let blame = Failure::Variables;
-    let variables = match vars.kind() {
-        Kind::Map(values) | Kind::Object(values) => values,
-        _ => return Err(blame("invalid vars value: must be a map".to_owned())),
+    let (Kind::Map(variables) | Kind::Object(variables)) = vars.kind() else {
+        return Err(blame("invalid vars value: must be a map".to_owned()));
     };
     let mut sources = Sources::new();
     let (expr, diagnostics) = parse_template(&mut sources, name, text);

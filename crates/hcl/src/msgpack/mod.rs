@@ -185,7 +185,7 @@ fn write_unknown(ty: &Type, refinement: &Refinement, out: &mut Vec<u8>) {
             let length = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
             if refinement.shortest() > 0 {
                 entry(SHORTEST, &|body| {
-                    write::integer(length(refinement.shortest()), body)
+                    write::integer(length(refinement.shortest()), body);
                 });
             }
             if let Some(longest) = refinement.longest() {

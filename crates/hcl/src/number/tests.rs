@@ -86,6 +86,7 @@ fn arithmetic_goes_beyond_machine_integers() {
 }
 
 #[test]
+#[allow(clippy::float_cmp)]
 fn order_is_by_value() {
     let mut numbers = [
         n("2"),

@@ -42,6 +42,7 @@ impl Value {
     }
 
     /// Whether the two are equal: unknown where that depends on something unknown. The result has the marks of both.
+    #[must_use]
     pub fn equals(&self, other: &Value) -> Value {
         let marks = if self.is_null() == other.is_null() {
             self.deep | other.deep

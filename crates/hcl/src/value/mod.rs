@@ -122,11 +122,19 @@ impl Value {
     }
 
     /// The absent value of type `ty`.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "callers make the type for the value"
+    )]
     pub fn null(ty: Type) -> Value {
         Value::plain(ty.without_optional(), Data::Null)
     }
 
     /// A value of type `ty` that is not known.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "callers make the type for the value"
+    )]
     pub fn unknown(ty: Type) -> Value {
         Value {
             unknown: true,
@@ -135,6 +143,10 @@ impl Value {
     }
 
     /// A value of type `ty` of which only `refinement` is known. Where that leaves one possible value, it is that one.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "callers make the type for the value"
+    )]
     pub fn unknown_with(ty: Type, refinement: Refinement) -> Value {
         let ty = ty.without_optional();
         if matches!(ty, Type::Dynamic) {
@@ -564,6 +576,7 @@ impl Value {
     }
 
     /// Whether a list, tuple or map has the element `key`, with the marks of both.
+    #[must_use]
     pub fn has_index(&self, key: &Value) -> Value {
         let marks = self.marks | key.marks;
         let unknown = || Value::unknown_not_null(Type::Bool);
@@ -572,10 +585,9 @@ impl Value {
             (Type::List(_) | Type::Tuple(_), Type::Number) => match key.kind() {
                 Kind::Unknown(_) => unknown(),
                 Kind::Number(number) => match (number.to_usize(), &self.data, &self.ty) {
-                    (None, _, _) => Value::FALSE,
+                    (None, _, _) | (_, Data::Null, _) => Value::FALSE,
                     (Some(i), _, Type::Tuple(types)) => Value::bool(i < types.len()),
                     (Some(i), Data::Sequence(values), _) => Value::bool(i < values.len()),
-                    (_, Data::Null, _) => Value::FALSE,
                     _ => unknown(),
                 },
                 _ => Value::FALSE,
@@ -606,6 +618,10 @@ fn keyed<K: Into<Arc<str>>>(
         .collect()
 }
 
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "it is given up by the caller"
+)]
 fn common_element<'v>(element: Type, mut values: impl Iterator<Item = &'v Value>) -> Type {
     if !matches!(element, Type::Dynamic) {
         return element.without_optional();
@@ -632,7 +648,7 @@ impl fmt::Debug for Value {
             Kind::Bool(value) => write!(f, "{value}"),
             Kind::Number(value) => write!(f, "{value}"),
             Kind::String(value) => f.write_str(&crate::text::quote(value)),
-            Kind::List(values) if values.is_empty() => write!(f, "[]({:?})", self.ty),
+            Kind::List([]) => write!(f, "[]({:?})", self.ty),
             Kind::Set(values) => {
                 if values.is_empty() {
                     return write!(f, "{{}}({:?})", self.ty);

@@ -90,6 +90,7 @@ fn search(values: &[Value], value: &Value) -> std::ops::Range<usize> {
 
 impl Value {
     /// Whether a set has `element`, with the marks of both: unknown where something unknown in it could be that.
+    #[must_use]
     pub fn has_element(&self, element: &Value) -> Value {
         let marks = self.marks | element.deep;
         let unknown = Value::unknown_not_null(Type::Bool).with_marks(marks);

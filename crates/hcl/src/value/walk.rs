@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Data, Kind, Value};
 use crate::marks::Marks;
+use crate::number::Number;
 use crate::path::{Path, Step};
 use crate::types::Type;
 
@@ -176,13 +177,13 @@ impl Value {
                 continue;
             };
             match (first, self.kind()) {
-                (Step::Index(key), Kind::Set(values)) => {
-                    if super::set::has(values, &key.clone().unmark_deep().0) {
-                        own |= *marks;
-                    }
+                (Step::Index(key), Kind::Set(values))
+                    if super::set::has(values, &key.clone().unmark_deep().0) =>
+                {
+                    own |= *marks;
                 }
                 (Step::Index(key), Kind::List(_) | Kind::Tuple(_)) => {
-                    if let Some(i) = key.as_number().and_then(|n| n.to_usize()) {
+                    if let Some(i) = key.as_number().and_then(Number::to_usize) {
                         by_position.entry(i).or_default().push((rest, *marks));
                     }
                 }

@@ -42,11 +42,10 @@ pub(super) fn document(text: &str) -> Result<Value, String> {
         return Err(at(&span, "unexpected extra content after value"));
     }
     let (event, span) = reader.next()?;
-    match event {
-        Event::StreamEnd => Ok(value),
-        Event::DocumentStart(..) => Err(at(&span, "unexpected extra content after value")),
-        _ => Err(at(&span, "unexpected extra content after value")),
+    if matches!(event, Event::StreamEnd) {
+        return Ok(value);
     }
+    Err(at(&span, "unexpected extra content after value"))
 }
 
 fn at(span: &Span, message: &str) -> String {
