@@ -10,18 +10,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
-use consort_hcl::{Marks, json};
 use consort_plan::{Ended, NodeId, Outcome, WalkOptions, walk};
 use parking_lot::Mutex;
 
 use super::blocks::Block;
 use super::change::{Action, Change, Mode, Plan};
 use super::index::ModuleIx;
-use super::objects::known;
-use super::plan::{PlanOptions, select};
+use super::plan::{PlanOptions, select, store_output};
 use super::run::{Failed, Input, Run};
 use crate::address::{self, ConfigResource, ProviderConfig, ResourceInstance};
-use crate::state::{Entry, Journal, Object, Output, State, TERRAFORM_VERSION};
+use crate::state::{Entry, Journal, Object, State, TERRAFORM_VERSION};
 use order::{Group, Order, Step};
 
 /// How a plan is applied.
@@ -285,26 +283,7 @@ impl Applying<'_> {
                     let Some(value) = outputs.get(name) else {
                         continue;
                     };
-                    let (value, marks) = value.clone().unmark_deep();
-                    if output.ephemeral || marks.intersects(Marks::EPHEMERAL) || value.is_null() {
-                        state.outputs.remove(name);
-                        continue;
-                    }
-                    let value = known(value);
-                    let text = json::encode(&value, value.ty())
-                        .ok()
-                        .and_then(|bytes| String::from_utf8(bytes).ok());
-                    if let Some(text) = text {
-                        let kind = json::type_encode(value.ty());
-                        state.outputs.insert(
-                            name.clone(),
-                            Output {
-                                value: text.into(),
-                                kind: kind.into(),
-                                sensitive: output.sensitive,
-                            },
-                        );
-                    }
+                    store_output(&mut state, name, output, value);
                 }
                 for (name, change) in &plan.outputs {
                     if change.action == Action::Delete {

@@ -7,11 +7,14 @@ use consort_hcl::diagnostic::Diagnostics;
 use consort_hcl::{Marks, Type, Value, json};
 
 use super::{Planning, Results};
+use crate::config;
 use crate::engine::change::{Action, Mode, OutputChange, Plan};
+use crate::engine::index::ModuleIx;
+use crate::engine::objects::known;
 use crate::state::{Output, State};
 
 impl Planning<'_> {
-    pub(super) fn finish(self, previous: &State) -> (Option<Plan>, Diagnostics) {
+    pub(super) fn finish(&self, previous: &State) -> (Option<Plan>, Diagnostics) {
         let Results {
             mut changes,
             mut drift,
@@ -19,7 +22,7 @@ impl Planning<'_> {
             dependencies,
             create_before_destroy,
             ..
-        } = self.results.into_inner();
+        } = std::mem::take(&mut *self.results.lock());
         let by_address = |one: &crate::engine::Change, other: &crate::engine::Change| {
             one.address
                 .cmp(&other.address)
@@ -28,27 +31,38 @@ impl Planning<'_> {
         changes.sort_by(by_address);
         drift.sort_by(by_address);
         deferred.sort_by(|one, other| one.resource.cmp(&other.resource));
-        let diagnostics = self.run.diagnostics.into_inner();
+        let diagnostics = std::mem::take(&mut *self.run.diagnostics.lock());
+        let values = std::mem::take(&mut *self.run.root_outputs.lock());
+        let mut prior_state = std::mem::take(&mut *self.refreshed.lock());
+        if self.options.mode != Mode::Destroy {
+            let declared = &self.run.index.module(ModuleIx::ROOT).outputs;
+            for (name, output) in declared {
+                if let Some(value) = values.get(name) {
+                    store_output(&mut prior_state, name, output, value);
+                }
+            }
+        }
         let outputs = output_changes(
             &self.run.index,
             self.options.mode,
             previous,
-            &self.run.root_outputs.into_inner(),
+            &values,
             !self.options.targets.is_empty()
                 || !self.options.excluded.is_empty()
                 || diagnostics.has_errors(),
         );
+        let relevant = self.relevant(&changes, &outputs);
         let plan = Plan {
             mode: self.options.mode,
             changes,
             drift,
             deferred,
             outputs,
-            checks: self.run.checks.into_inner(),
+            checks: std::mem::take(&mut *self.run.checks.lock()),
             previous_state: previous.clone(),
-            prior_state: self.refreshed.into_inner(),
+            prior_state,
             variables: self.run.input.variables.clone(),
-            relevant: Vec::new(),
+            relevant,
             targets: self.options.targets.clone(),
             excluded: self.options.excluded.clone(),
             dependencies,
@@ -57,6 +71,35 @@ impl Planning<'_> {
             errored: diagnostics.has_errors(),
         };
         (Some(plan), diagnostics)
+    }
+}
+
+/// Keeps the value of an output of the root module; what is not known of it becomes null.
+pub(in crate::engine) fn store_output(
+    state: &mut State,
+    name: &Arc<str>,
+    output: &config::Output,
+    value: &Value,
+) {
+    let (value, marks) = value.clone().unmark_deep();
+    let value = known(value);
+    if output.ephemeral || marks.intersects(Marks::EPHEMERAL) || value.is_null() {
+        state.outputs.remove(name);
+        return;
+    }
+    let text = json::encode(&value, value.ty())
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    if let Some(text) = text {
+        let kind = json::type_encode(value.ty()).into();
+        state.outputs.insert(
+            name.clone(),
+            Output {
+                value: text.into(),
+                kind,
+                sensitive: output.sensitive,
+            },
+        );
     }
 }
 

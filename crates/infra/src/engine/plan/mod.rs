@@ -5,11 +5,13 @@ mod finish;
 mod ignore;
 mod managed;
 mod orphans;
+mod relevant;
 mod resource;
 mod select;
 mod triggers;
 
 pub(super) use data::OpenResource;
+pub(super) use finish::store_output;
 pub(super) use managed::{InstanceOf, Wanted};
 pub(super) use resource::ResourceBlock;
 pub(super) use select::select;
