@@ -163,8 +163,8 @@ impl Documents {
         if let Some(found) = self.v3.lock().iter().find(|kept| kept.hash == hash) {
             return Some(found.clone());
         }
-        let resources: Vec<_> = kinds.iter().map(|kind| resource(kind)).collect();
-        let bytes = openapi::document(Schema::builtin(), group, version, &resources);
+        let resources = kinds.iter().map(|kind| resource(kind));
+        let bytes = openapi::document(Schema::builtin(), group, version, resources);
         let document = Document {
             bytes: bytes.into(),
             hash,
@@ -189,8 +189,8 @@ impl Documents {
         if let Some(found) = found(&self.v2.lock()) {
             return found;
         }
-        let resources: Vec<_> = registry.kinds().iter().map(|kind| resource(kind)).collect();
-        let document = openapi::document_v2(Schema::builtin(), &resources);
+        let resources = registry.kinds().iter().map(|kind| resource(kind));
+        let document = openapi::document_v2(Schema::builtin(), resources);
         let bytes = match form {
             V2::Json => document.to_string().into_bytes(),
             V2::Protobuf => openapi::gnostic::encode(&document),

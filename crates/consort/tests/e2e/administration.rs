@@ -97,6 +97,28 @@ fn nodes(cluster: &Cluster) {
         "kubectl create deployment moves --image={BUSYBOX} -- sh -c 'trap \"exit 0\" TERM; while true; do sleep 0.1; done'"
     ));
     cluster.ok("kubectl rollout status deploy/moves --timeout=60s");
+    let used = cluster.ok("kubectl get --raw /api/v1/nodes/n1/proxy/stats/summary");
+    let used: serde_json::Value = serde_json::from_str(&used).unwrap();
+    assert!(
+        used["node"]["cpu"]["usageNanoCores"].is_u64()
+            && used["node"]["memory"]["usageBytes"].as_u64() > Some(0),
+        "{used}"
+    );
+    let pods = used["pods"].as_array().unwrap();
+    let moves = pods.iter().find(|pod| {
+        pod["podRef"]["name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("moves-"))
+    });
+    let moves = &moves.expect("the pod of the deployment")["containers"][0];
+    assert!(
+        moves["memory"]["workingSetBytes"].as_u64() > Some(0),
+        "{moves}"
+    );
+    assert_eq!(
+        cluster.ok("kubectl get --raw /api/v1/nodes/n1/proxy/healthz"),
+        "ok"
+    );
     cluster.ok("kubectl cordon n1");
     cluster.shows("kubectl get node n1", "SchedulingDisabled");
     let before = cluster.ok("kubectl get pods -l app=moves -o name");

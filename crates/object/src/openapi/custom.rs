@@ -25,9 +25,9 @@ pub struct Custom {
 }
 
 impl Components<'_> {
-    /// Take up the schemas of a custom kind and its lists.
-    pub(super) fn custom(&mut self, resource: &Resource, v2: bool) {
-        let Some(custom) = &resource.custom else {
+    /// Take up the schemas of a custom kind and its lists: its own is taken out of the resource.
+    pub(super) fn custom(&mut self, resource: &mut Resource, v2: bool) {
+        let Some(custom) = &mut resource.custom else {
             return;
         };
         let gvk = &resource.gvk;
@@ -37,7 +37,7 @@ impl Components<'_> {
             .map(|path| json!({"fieldPath": path}))
             .collect();
         let own = |kind: &str| json!({"group": gvk.group, "version": gvk.version, "kind": kind});
-        let mut kind = self.published(&custom.schema, v2);
+        let mut kind = self.published(std::mem::take(&mut custom.schema), v2);
         kind["x-kubernetes-group-version-kind"] = json!([own(&gvk.kind)]);
         let reference = self.reference(&gvk.group, &gvk.version, &gvk.kind);
         let metadata = self.described(&format!("{META}.ListMeta"), LIST_METADATA, v2);
@@ -76,13 +76,12 @@ impl Components<'_> {
     }
 
     /// A schema with what every object has.
-    fn published(&mut self, schema: &Value, v2: bool) -> Value {
+    fn published(&mut self, mut schema: Value, v2: bool) -> Value {
         let keeps = schema["x-kubernetes-preserve-unknown-fields"] == true;
         if !schema.is_object() || (v2 && keeps) {
             // Any property would make clients refuse the others.
             return json!({"type": "object"});
         }
-        let mut schema = schema.clone();
         if v2 {
             simplify(&mut schema);
         }

@@ -52,32 +52,40 @@ pub struct Subresource {
 /// The OpenAPI 3 document of one group and version, as JSON.
 ///
 /// Kinds that the schema does not know (custom resources) are described as free-form objects.
-pub fn document(schema: &Schema, group: &str, version: &str, resources: &[Resource]) -> Vec<u8> {
+pub fn document(
+    schema: &Schema,
+    group: &str,
+    version: &str,
+    resources: impl IntoIterator<Item = Resource>,
+) -> Vec<u8> {
     let mut components = Components::new(schema, "#/components/schemas/", group, version);
     let mut paths = Map::new();
-    for resource in resources {
-        components.custom(resource, false);
+    for mut resource in resources {
+        components.custom(&mut resource, false);
         paths::add(
             &mut paths,
             &mut components,
             group,
             version,
-            resource,
+            &resource,
             paths::Dialect::V3,
         );
     }
     sort(&mut paths);
-    let document = json!({
+    let mut document = json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},
-        "paths": paths,
+        "paths": null,
         "components": {
-            "schemas": components.finish(),
+            "schemas": null,
             "securitySchemes": {
                 "BearerToken": {"type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer Token authentication"},
             },
         },
     });
+    // Put in whole: the macro would copy them.
+    document["paths"] = paths.into();
+    document["components"]["schemas"] = components.finish().into();
     // A value of maps with text keys always serialises.
     serde_json::to_vec(&document).unwrap_or_default()
 }
@@ -99,33 +107,39 @@ pub fn definitions(schema: &Schema, gvk: &Gvk) -> Option<(String, Map<String, Va
 }
 
 /// The OpenAPI 2 document of all that is served. [`gnostic::encode`] gives its protobuf. Tools older than version 3 ask for it.
-pub fn document_v2(schema: &Schema, resources: &[Resource]) -> Value {
+///
+/// The resources may be made one by one: at no time are the schemas of two of them held besides the document.
+pub fn document_v2(schema: &Schema, resources: impl IntoIterator<Item = Resource>) -> Value {
     let mut components = Components::new(schema, "#/definitions/", "", "v1");
     let mut paths = Map::new();
-    for resource in resources {
+    for mut resource in resources {
         let (group, version) = (resource.gvk.group.clone(), resource.gvk.version.clone());
         components.speak_for(&group, &version);
-        components.custom(resource, true);
+        components.custom(&mut resource, true);
         paths::add(
             &mut paths,
             &mut components,
             &group,
             &version,
-            resource,
+            &resource,
             paths::Dialect::V2,
         );
     }
     sort(&mut paths);
-    json!({
+    let mut document = json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},
-        "paths": paths,
-        "definitions": components.finish(),
+        "paths": null,
+        "definitions": null,
         "securityDefinitions": {
             "BearerToken": {"type": "apiKey", "name": "authorization", "in": "header", "description": "Bearer Token authentication"},
         },
         "security": [{"BearerToken": []}],
-    })
+    });
+    // Put in whole: the macro would copy them.
+    document["paths"] = paths.into();
+    document["definitions"] = components.finish().into();
+    document
 }
 
 /// The index of OpenAPI 3 documents: each with its path (`apis/apps/v1`, `api/v1`) and the [`hash`] of its bytes.
@@ -203,8 +217,7 @@ mod tests {
     }
 
     fn apps() -> Value {
-        serde_json::from_slice(&document(Schema::builtin(), "apps", "v1", &[deployments()]))
-            .unwrap()
+        serde_json::from_slice(&document(Schema::builtin(), "apps", "v1", [deployments()])).unwrap()
     }
 
     #[test]
@@ -271,10 +284,10 @@ mod tests {
                 "properties": {"pod": {"type": "object", "x-kubernetes-embedded-resource": true}}}}}),
             selectable: vec!["spec.color".into()],
         });
-        let v2 = document_v2(Schema::builtin(), &[deployments(), custom.clone()]);
+        let v2 = document_v2(Schema::builtin(), [deployments(), custom.clone()]);
         assert!(v2["definitions"]["com.example.v1.Thing"]["properties"]["spec"]["type"].is_null());
         let v3: Value =
-            serde_json::from_slice(&document(Schema::builtin(), "example.com", "v1", &[custom]))
+            serde_json::from_slice(&document(Schema::builtin(), "example.com", "v1", [custom]))
                 .unwrap();
         let thing = &v3["components"]["schemas"]["com.example.v1.Thing"];
         assert_eq!(
@@ -303,10 +316,10 @@ mod tests {
 
     #[test]
     fn the_same_input_gives_the_same_bytes() {
-        let once = document(Schema::builtin(), "apps", "v1", &[deployments()]);
+        let once = document(Schema::builtin(), "apps", "v1", [deployments()]);
         assert_eq!(
             once,
-            document(Schema::builtin(), "apps", "v1", &[deployments()])
+            document(Schema::builtin(), "apps", "v1", [deployments()])
         );
         let hash = hash(&once);
         assert_eq!(hash.len(), 128);
@@ -324,7 +337,7 @@ mod tests {
             Schema::builtin(),
             "example.com",
             "v1",
-            &[resource],
+            [resource],
         ))
         .unwrap();
         let thing = &document["components"]["schemas"]["com.example.v1.Thing"];
