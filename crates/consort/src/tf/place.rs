@@ -438,9 +438,8 @@ impl Backing {
         let snapshots = self.snapshots()?;
         let mut state = read(&*snapshots).await?;
         // What a crash left beside the file is part of the state, whoever asks for it.
-        if let (Some(file), Some(state)) = (snapshots.file(), &mut state) {
-            state::recover(&journal(file), state)
-                .map_err(|failed| error("Failed to load state", causes(&failed)))?;
+        if let Some(file) = snapshots.file() {
+            recover(file, &mut state)?;
         }
         Ok(state)
     }
@@ -459,37 +458,33 @@ impl Backing {
         } else {
             None
         };
-        let loaded = async {
-            let mut found = read(&*snapshots).await?;
-            let read = found.clone();
-            if let (Some(file), Some(state)) = (snapshots.file(), &mut found) {
-                let recovered = state::recover(&journal(file), state)
-                    .map_err(|failed| error("Failed to load state", causes(&failed)))?;
-                if recovered > 0 {
-                    tracing::info!(
-                        changes = recovered,
-                        "took up what an interrupted run had done"
-                    );
-                }
-            }
-            Ok::<_, Diagnostics>((found, read))
-        }
-        .await;
-        match loaded {
-            Ok((found, read)) => Ok(Held {
-                state: found.unwrap_or_else(State::new),
-                read,
-                snapshots,
-                holder,
-            }),
+        let mut held = Held {
+            state: State::default(),
+            read: None,
+            snapshots,
+            holder,
+        };
+        match held.load().await {
+            Ok(()) => Ok(held),
             Err(diagnostics) => {
-                if let Some(holder) = holder {
-                    let _ = holder.release(&*snapshots).await;
-                }
+                // The first failure is the one to tell.
+                let _ = held.release().await;
                 Err(diagnostics)
             }
         }
     }
+}
+
+/// Adds what an interrupted run had done, and gives how many changes that were.
+fn recover(file: &Path, state: &mut Option<State>) -> Result<usize, Diagnostics> {
+    let mut found = state.take().unwrap_or_default();
+    let there = !found.lineage.is_empty();
+    let recovered = state::recover(&journal(file), &mut found)
+        .map_err(|failed| error("Failed to load state", causes(&failed)))?;
+    if there || recovered > 0 {
+        *state = Some(found);
+    }
+    Ok(recovered)
 }
 
 /// Where a walk keeps its changes until the state file itself is written.
@@ -534,6 +529,43 @@ pub(super) fn lock_error(failed: &Error) -> Diagnostics {
 }
 
 impl Held {
+    /// Reads the state. What a crash left in the journal is taken into the state file first, so that a new
+    /// journal can begin.
+    async fn load(&mut self) -> Result<(), Diagnostics> {
+        self.read = read(&*self.snapshots).await?;
+        let mut found = self.read.clone();
+        let path = match self.snapshots.file() {
+            None => None,
+            Some(file) => {
+                let recovered = recover(file, &mut found)?;
+                Some((journal(file), recovered))
+            }
+        };
+        if let Some((path, recovered)) = path {
+            if recovered > 0
+                && let Some(state) = &found
+            {
+                tracing::info!(
+                    changes = recovered,
+                    "took up what an interrupted run had done"
+                );
+                self.save(state).await?;
+                found.clone_from(&self.read);
+            }
+            match std::fs::remove_file(&path) {
+                Err(failed) if failed.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error(
+                        "Failed to load state",
+                        format!("Removing {}: {failed}.", path.display()),
+                    ));
+                }
+                _ => {}
+            }
+        }
+        self.state = found.unwrap_or_else(State::new);
+        Ok(())
+    }
+
     /// Writes the state if it differs from what is stored, with the next serial.
     pub(super) async fn save(&mut self, state: &State) -> Result<(), Diagnostics> {
         let stored = self.read.as_ref();

@@ -15,3 +15,4 @@ mod kills;
 mod objects;
 mod servers;
 mod sessions;
+mod terraform;
