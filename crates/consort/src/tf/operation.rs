@@ -9,6 +9,7 @@ use consort_infra::address::{Key, ResourceInstance, Target};
 use consort_infra::engine::{
     Action, ApplyOptions, Mode, Plan, PlanOptions, apply as carry_out, plan as make_plan,
 };
+use consort_infra::plan_file::{self, PlanFile};
 use consort_infra::state::{State, Status};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -59,10 +60,17 @@ pub(super) const PLAN: Command = Command {
     flags: &[
         PLANNING,
         RUNNING,
-        &[switch(
-            "detailed-exitcode",
-            "Exit with 0 if nothing is to be done, 1 on errors, 2 if something is.",
-        )],
+        &[
+            switch(
+                "detailed-exitcode",
+                "Exit with 0 if nothing is to be done, 1 on errors, 2 if something is.",
+            ),
+            one(
+                "out",
+                "path",
+                "Save the plan, to be applied or shown later.",
+            ),
+        ],
         LOCK,
         LOCAL,
         NO_COLOUR,
@@ -72,9 +80,10 @@ pub(super) const PLAN: Command = Command {
 
 pub(super) const APPLY: Command = Command {
     name: "apply",
-    usage: "[options]",
+    usage: "[options] [PLAN]",
     short: "Do what has to be done",
-    about: "Plans, shows the plan, asks, and carries it out.",
+    about: "Plans, shows the plan, asks, and carries it out; or carries out a saved plan without asking, if \
+            nothing has changed since it was made.",
     flags: &[PLANNING, RUNNING, APPROVE, LOCK, LOCAL, NO_COLOUR],
     run: apply,
 };
@@ -144,13 +153,14 @@ fn mode(flags: &Flags) -> Result<Mode, Diagnostics> {
 }
 
 impl<'f> Run<'f> {
-    fn new(flags: &'f Flags) -> Result<Run<'f>, ExitCode> {
+    /// `words` is how many arguments the command takes at most.
+    fn new(flags: &'f Flags, words: usize) -> Result<Run<'f>, ExitCode> {
         let json = flags.is("json");
         let terminal = Terminal::new(flags.is("no-color") || json, flags.stays("input") && !json)
             .compact(flags.is("compact-warnings"));
         let view = View::new(terminal.clone(), json);
         let found = mode(flags).and_then(|mode| {
-            if flags.rest.is_empty() {
+            if flags.rest.len() <= words {
                 Ok(mode)
             } else {
                 Err(error(
@@ -224,8 +234,8 @@ impl<'f> Run<'f> {
         })
     }
 
-    /// Loads the configuration and all it needs.
-    fn session(&mut self, also: &State) -> Result<Session, Failed> {
+    /// Loads the configuration and all it needs; variables are those of `saved`, if there is a saved plan.
+    fn session(&mut self, also: &State, saved: Option<&Plan>) -> Result<Session, Failed> {
         let mut sources = std::mem::take(&mut self.sources);
         let (tree, mut diagnostics) = session::load(&self.place, None, &mut sources);
         let tree = match tree {
@@ -236,10 +246,14 @@ impl<'f> Run<'f> {
             }
         };
         diagnostics.append(consort_infra::config::check_references(&tree));
-        let (variables, found) = if diagnostics.has_errors() {
-            (std::collections::BTreeMap::new(), Diagnostics::new())
-        } else {
-            session::variables(&self.place, self.flags, &tree, &self.terminal, &mut sources)
+        let (variables, found) = match saved {
+            Some(plan) => (plan.variables.clone(), Diagnostics::new()),
+            None if diagnostics.has_errors() => {
+                (std::collections::BTreeMap::new(), Diagnostics::new())
+            }
+            None => {
+                session::variables(&self.place, self.flags, &tree, &self.terminal, &mut sources)
+            }
         };
         diagnostics.append(found);
         let in_state = also
@@ -434,7 +448,7 @@ fn locking(run: &Run<'_>) -> Result<Locking, Failed> {
 }
 
 fn plan(flags: &Flags) -> ExitCode {
-    let mut run = match Run::new(flags) {
+    let mut run = match Run::new(flags, 0) {
         Ok(run) => run,
         Err(code) => return code,
     };
@@ -443,18 +457,22 @@ fn plan(flags: &Flags) -> ExitCode {
         let held = backing.hold("OperationTypePlan", locking(&run)?).await?;
         let cancel = CancellationToken::new();
         let made = async {
-            let mut session = run.session(&held.state)?;
-            attended(
+            let mut session = run.session(&held.state, None)?;
+            let (plan, _) = attended(
                 &run.view,
                 &run.terminal,
                 &cancel,
                 run.planned(&mut session, &held.state, &cancel),
             )
-            .await
+            .await?;
+            if let Some(path) = run.flags.text("out") {
+                save(&run, &plan, &session.sources, path)?;
+            }
+            Ok::<Plan, Failed>(plan)
         }
         .await;
         held.release().await?;
-        let (plan, _) = made?;
+        let plan = made?;
         Ok::<bool, Failed>(plan.has_changes())
     });
     match done {
@@ -462,6 +480,34 @@ fn plan(flags: &Flags) -> ExitCode {
         Ok(_) => ExitCode::SUCCESS,
         Err(failed) => refuse(&run, &failed),
     }
+}
+
+fn save(run: &Run<'_>, plan: &Plan, sources: &Sources, path: &str) -> Result<(), Failed> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let bytes = plan_file::write(plan, sources)
+        .map_err(|failed| error("Failed to write plan file", causes(&failed)))?;
+    // Values of variables are in it, also sensitive ones.
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(&bytes))
+        .map_err(|failed| {
+            error(
+                "Failed to write plan file",
+                format!("The plan file {path} could not be written: {failed}."),
+            )
+        })?;
+    if !run.view.is_json() {
+        run.terminal.say(&format!(
+            "\nSaved the plan to: {path}\n\nTo perform exactly these actions, run the following command to apply:\n    \
+             terraform apply {path:?}"
+        ));
+    }
+    Ok(())
 }
 
 fn refuse(run: &Run<'_>, failed: &Failed) -> ExitCode {
@@ -484,13 +530,24 @@ fn refresh(flags: &Flags) -> ExitCode {
 }
 
 fn change(flags: &Flags, forced: Option<Mode>, approved: bool) -> ExitCode {
-    let mut run = match Run::new(flags) {
+    let mut run = match Run::new(flags, usize::from(forced.is_none())) {
         Ok(run) => run,
         Err(code) => return code,
     };
     if let Some(mode) = forced {
         run.mode = mode;
     }
+    let saved = match flags.rest.first().map(|path| saved(path)).transpose() {
+        Ok(saved) => saved,
+        Err(diagnostics) => {
+            run.tell(&diagnostics);
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Some(saved) = &saved {
+        run.mode = saved.plan.mode;
+    }
+    let approved = approved || saved.is_some();
     if !approved && (run.view.is_json() || !run.terminal.asks()) {
         run.tell(&error(
             "Plan file or auto-approve required",
@@ -505,7 +562,7 @@ fn change(flags: &Flags, forced: Option<Mode>, approved: bool) -> ExitCode {
         let cancel = CancellationToken::new();
         let worked = {
             let (view, terminal) = (Arc::clone(&run.view), run.terminal.clone());
-            let work = carried_out(&mut run, &mut held, approved, &cancel);
+            let work = carried_out(&mut run, &mut held, saved, approved, &cancel);
             attended(&view, &terminal, &cancel, work).await
         };
         let released = held.release().await;
@@ -518,14 +575,42 @@ fn change(flags: &Flags, forced: Option<Mode>, approved: bool) -> ExitCode {
     }
 }
 
+/// A plan that was saved.
+fn saved(path: &str) -> Result<PlanFile, Diagnostics> {
+    let bytes = std::fs::read(path).map_err(|failed| {
+        error(
+            &format!("Failed to load {path:?} as a plan file"),
+            format!("open {path}: {failed}"),
+        )
+    })?;
+    plan_file::read(&bytes).map_err(|failed| {
+        error(
+            &format!("Failed to load {path:?} as a plan file"),
+            causes(&failed),
+        )
+    })
+}
+
 async fn carried_out(
     run: &mut Run<'_>,
     held: &mut Held,
+    saved: Option<PlanFile>,
     approved: bool,
     cancel: &CancellationToken,
 ) -> Result<(), Failed> {
-    let mut session = run.session(&held.state)?;
-    let (plan, _) = run.planned(&mut session, &held.state, cancel).await?;
+    let mut session = run.session(&held.state, saved.as_ref().map(|saved| &saved.plan))?;
+    let plan = match saved {
+        None => run.planned(&mut session, &held.state, cancel).await?.0,
+        Some(saved) => {
+            saved
+                .check_state(&held.state)
+                .map_err(|failed| error("Saved plan is stale", causes(&failed)))?;
+            saved
+                .check_sources(&session.sources)
+                .map_err(|failed| error("Saved plan is stale", causes(&failed)))?;
+            saved.plan
+        }
+    };
     let nothing = !plan.has_changes();
     if !nothing && !approved && !approve(run) {
         run.terminal.say(match run.mode {

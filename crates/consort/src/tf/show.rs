@@ -4,11 +4,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use consort_hcl::Sources;
+use consort_infra::config::Tree;
+use consort_infra::plan_file::{self, PlanFile};
 use consort_infra::render::{Text, outputs as output_node};
+use consort_infra::render_json::{SchemaSet, plan_json, state_json};
 use consort_infra::state::State;
 
 use super::flags::{Flags, switch};
 use super::place::{Place, decode, error, local_paths};
+use super::plan_text::{self, Types};
+use super::session::{self, Installed};
 use super::state::{object_text, schemas};
 use super::terminal::Terminal;
 use super::{Command, NO_COLOUR, outputs, wait};
@@ -17,7 +22,7 @@ pub(super) const COMMAND: Command = Command {
     name: "show",
     usage: "[options] [path]",
     short: "Show the state or a saved plan",
-    about: "Shows the present state, or the state in a file, as people read it.",
+    about: "Shows the present state, a state file or a saved plan, as people or as programs read it.",
     flags: &[&[switch("json", "As JSON, for programs.")], NO_COLOUR],
     run,
 };
@@ -29,13 +34,6 @@ fn run(flags: &Flags) -> ExitCode {
         terminal.error(
             "Too many command line arguments",
             "Expected at most one positional argument.",
-        );
-        return ExitCode::FAILURE;
-    }
-    if flags.is("json") {
-        terminal.error(
-            "Unsupported option",
-            "show has no -json here yet. \"state pull\" prints the state as it is stored.",
         );
         return ExitCode::FAILURE;
     }
@@ -54,9 +52,26 @@ fn run(flags: &Flags) -> ExitCode {
                         format!("State read error: {path}: {failed}."),
                     )
                 })?;
+                if let Ok(saved) = plan_file::read(&bytes) {
+                    return plan(&terminal, flags, &saved, &mut sources).await;
+                }
                 Some(decode(&bytes)?)
             }
         };
+        if flags.is("json") {
+            let Some(state) = state else {
+                return Ok("{\"format_version\":\"1.0\"}\n".to_owned());
+            };
+            let place = Place::here();
+            let (tree, found) = session::load(&place, None, &mut sources);
+            let Some(tree) = tree else {
+                return Err(found);
+            };
+            let schemas = schema_set(&place, &tree, &state, &mut sources).await?;
+            return state_json(&state, &schemas)
+                .map(|text| format!("{text}\n"))
+                .map_err(|why| error("Failed to marshal state to json", why));
+        }
         let Some(state) = state.filter(|state| !state.is_empty()) else {
             return Ok("The state file is empty. No resources are represented.\n".to_owned());
         };
@@ -72,6 +87,49 @@ fn run(flags: &Flags) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+async fn schema_set(
+    place: &Place,
+    tree: &Tree,
+    state: &State,
+    sources: &mut Sources,
+) -> Result<SchemaSet, consort_hcl::Diagnostics> {
+    let used = state
+        .resources
+        .values()
+        .map(|resource| resource.provider.provider.clone())
+        .collect::<std::collections::BTreeSet<_>>();
+    let installed = Installed::new(place, tree, used, sources)?;
+    SchemaSet::gather(&installed, Some(tree), &[state]).await
+}
+
+async fn plan(
+    terminal: &Terminal,
+    flags: &Flags,
+    saved: &PlanFile,
+    sources: &mut Sources,
+) -> Result<String, consort_hcl::Diagnostics> {
+    let place = Place::here();
+    let (tree, found) = session::load(&place, None, sources);
+    let Some(tree) = tree.filter(|_| !found.has_errors()) else {
+        return Err(found);
+    };
+    if flags.is("json") {
+        let schemas = schema_set(&place, &tree, &saved.plan.prior_state, sources).await?;
+        return plan_json(&saved.plan, &tree, &schemas)
+            .map(|text| format!("{text}\n"))
+            .map_err(|why| error("Failed to marshal plan to json", why));
+    }
+    let used = saved
+        .plan
+        .changes
+        .iter()
+        .map(|change| change.provider.provider.clone())
+        .collect::<std::collections::BTreeSet<_>>();
+    let installed = Installed::new(&place, &tree, used, sources)?;
+    let types = Types::of(&saved.plan, &installed).await?;
+    Ok(plan_text::text(&saved.plan, &types, terminal.colours()))
 }
 
 async fn text(

@@ -149,6 +149,29 @@ fn a_configuration_is_planned_applied_changed_and_destroyed() {
 }
 
 #[test]
+fn a_saved_plan_is_shown_and_applied_only_while_nothing_has_changed() {
+    let directory = configuration();
+    let at = directory.path();
+    done(at, &["init"]);
+    done(at, &["plan", "-out", "saved", "-var", "size=1"]);
+    let shown: Value = serde_json::from_str(&done(at, &["show", "-json", "saved"])).unwrap();
+    assert_eq!(shown["format_version"], "1.2");
+    assert_eq!(shown["variables"]["size"]["value"], 1);
+    assert_eq!(shown["resource_changes"].as_array().unwrap().len(), 3);
+    assert!(done(at, &["show", "saved"]).contains("Plan: 3 to add"));
+    done(at, &["apply", "saved"]);
+    let shown: Value = serde_json::from_str(&done(at, &["show", "-json"])).unwrap();
+    assert_eq!(shown["values"]["outputs"]["names"]["value"][1], "N1");
+    let stale = tf(at, &["apply", "saved"]);
+    assert_eq!(stale.status.code(), Some(1));
+    assert!(
+        text(&stale.stderr).contains("Saved plan is stale"),
+        "{}",
+        text(&stale.stderr)
+    );
+}
+
+#[test]
 fn wrong_input_is_told_with_its_place_and_changes_nothing() {
     let directory = configuration();
     let at = directory.path();
