@@ -283,6 +283,21 @@ fn validate(index: &Index<'_>, statements: &[Statement<'_>]) -> Result<(), Diagn
             );
             continue;
         }
+        if let (Some((from, _)), Some((to, _))) = (parts(&moved.from), parts(&moved.to))
+            && (from.kind != to.kind || from.mode != to.mode)
+        {
+            diagnostics.push(
+                Diagnostic::error(
+                    "Resource type mismatch",
+                    format!(
+                        "This statement declares a move from {} to {}, which is a resource of a different type. Moves between types are not supported by this program: move the object with a \"removed\" block and an \"import\" block instead.",
+                        moved.from, moved.to
+                    ),
+                )
+                .at(moved.range),
+            );
+            continue;
+        }
         if let Some(other) = sources.insert((statement.module.clone(), moved.from.clone()), moved)
             && other.to != moved.to
         {

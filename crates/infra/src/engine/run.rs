@@ -10,8 +10,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::blocks::{Blocks, ProviderIx};
-use super::checks::CheckResults;
+use super::blocks::{Block, Blocks, ProviderIx};
+use super::checks::{CheckResults, Checkable};
 use super::events::{Event, Watcher};
 use super::index::{Index, ModuleIx};
 use super::world::World;
@@ -140,6 +140,10 @@ impl<'a> Run<'a> {
             }
             return Err(diagnostics);
         }
+        let mut checks = CheckResults::default();
+        for (_, block) in blocks.graph.iter() {
+            declare(&index, *block, &mut checks);
+        }
         let providers = blocks.providers.len();
         Ok(Run {
             world: World::new(index.modules.len()),
@@ -150,7 +154,7 @@ impl<'a> Run<'a> {
             conditions_warn: false,
             permits: Semaphore::new(input.parallelism.max(1)),
             diagnostics: Mutex::default(),
-            checks: Mutex::default(),
+            checks: Mutex::new(checks),
             root_outputs: Mutex::default(),
             opened: Mutex::default(),
             started: RwLock::new(vec![None; providers]),
@@ -229,5 +233,42 @@ impl<'a> Run<'a> {
     pub(super) async fn stop_providers(&self) {
         let providers: Vec<_> = self.started.read().iter().flatten().cloned().collect();
         futures::future::join_all(providers.iter().map(|provider| provider.stop())).await;
+    }
+}
+
+/// Every block with conditions is there from the start, whatever is visited.
+fn declare(index: &Index<'_>, block: Block<'_>, checks: &mut CheckResults) {
+    let (ix, kind, any, name) = match block {
+        Block::Resource(ix, resource) => (
+            ix,
+            Checkable::Resource,
+            !resource.preconditions.is_empty() || !resource.postconditions.is_empty(),
+            resource.address.to_string(),
+        ),
+        Block::Output(ix, output) => (
+            ix,
+            Checkable::Output,
+            !output.preconditions.is_empty(),
+            format!("output.{}", output.name),
+        ),
+        Block::Variable(ix, variable) => (
+            ix,
+            Checkable::Variable,
+            !variable.validations.is_empty(),
+            format!("var.{}", variable.name),
+        ),
+        Block::Check(ix, check) => (ix, Checkable::Check, true, format!("check.{}", check.name)),
+        _ => return,
+    };
+    if any {
+        let path = &index.entry(ix).path;
+        checks.declare(
+            kind,
+            if path.is_root() {
+                name
+            } else {
+                format!("{path}.{name}")
+            },
+        );
     }
 }

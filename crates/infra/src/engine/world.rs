@@ -192,14 +192,4 @@ impl World {
     pub(super) fn is_unknown(&self, ix: ModuleIx) -> bool {
         self.unknown.read()[ix.0]
     }
-
-    /// The instance at an address, if the configuration has it.
-    pub(super) fn find(&self, address: &ModuleInstance) -> Option<Arc<ModuleTable>> {
-        let mut at = self.root();
-        for step in address.steps() {
-            let next = at.calls.read().get(&step.name)?.get(&step.key)?.clone();
-            at = next;
-        }
-        Some(at)
-    }
 }

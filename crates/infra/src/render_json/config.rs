@@ -30,7 +30,10 @@ pub(super) fn config_json(tree: &Tree, schemas: &SchemaSet) -> String {
     list_providers(tree, None, schemas, &mut providers);
     let mut out = String::new();
     write::object(&mut out, |fields| {
-        let own: Vec<_> = providers.iter().filter(|(_, listed)| listed.parent.is_none()).collect();
+        let own: Vec<_> = providers
+            .iter()
+            .filter(|(_, listed)| listed.parent.is_none())
+            .collect();
         if !own.is_empty() {
             fields.object("provider_config", |fields| {
                 for (key, listed) in own {
@@ -53,20 +56,35 @@ pub(super) fn config_json(tree: &Tree, schemas: &SchemaSet) -> String {
                 }
             });
         }
-        fields.object("root_module", |fields| write_module(fields, tree, schemas, &providers));
+        fields.object("root_module", |fields| {
+            write_module(fields, tree, schemas, &providers)
+        });
     });
     out
 }
 
 fn key(provider: &str, module: &str) -> String {
-    if module.is_empty() { provider.to_owned() } else { format!("{module}:{provider}") }
+    if module.is_empty() {
+        provider.to_owned()
+    } else {
+        format!("{module}:{provider}")
+    }
 }
 
-fn source_key(start: &str, full_name: &str, providers: &BTreeMap<String, Listed>) -> Option<String> {
+fn source_key(
+    start: &str,
+    full_name: &str,
+    providers: &BTreeMap<String, Listed>,
+) -> Option<String> {
     let mut found = None;
     let mut at = Some(start.to_owned());
     while let Some(key) = at {
-        let Some(listed) = providers.get(&key).filter(|listed| listed.full_name == full_name) else { break };
+        let Some(listed) = providers
+            .get(&key)
+            .filter(|listed| listed.full_name == full_name)
+        else {
+            break;
+        };
         at = listed.parent.clone();
         found = Some(key);
     }
@@ -89,9 +107,10 @@ fn list_providers(
             .map(|version| version.constraints.to_string())
     };
     for (local, config) in &module.provider_configs {
-        let expressions = schemas
-            .get(&config.provider)
-            .map_or_else(|| "{}".to_owned(), |schemas| expressions(&config.config, &schemas.provider));
+        let expressions = schemas.get(&config.provider).map_or_else(
+            || "{}".to_owned(),
+            |schemas| expressions(&config.config, &schemas.provider),
+        );
         providers.insert(
             key(&local.to_string(), &path),
             Listed {
@@ -113,9 +132,12 @@ fn list_providers(
         .values()
         .map(|required| (required.name.to_string(), required.address.to_string()))
         .collect();
-    implied.extend(
-        module.resources.values().map(|resource| (resource.local_provider().name.to_string(), resource.provider.to_string())),
-    );
+    implied.extend(module.resources.values().map(|resource| {
+        (
+            resource.local_provider().name.to_string(),
+            resource.provider.to_string(),
+        )
+    }));
     for (name, full_name) in implied {
         let own = key(&name, &path);
         if providers.contains_key(&own) {
@@ -133,10 +155,15 @@ fn list_providers(
         providers.insert(own, listed);
     }
     for (name, call) in &module.module_calls {
-        let Some(child) = tree.children.get(name) else { continue };
+        let Some(child) = tree.children.get(name) else {
+            continue;
+        };
         let child_path = child.module.path.to_string();
         for passed in &call.providers {
-            let full_name = child.module.provider_for_name(&passed.child.key.name).to_string();
+            let full_name = child
+                .module
+                .provider_for_name(&passed.child.key.name)
+                .to_string();
             let parent_key = key(&passed.parent.key.to_string(), &path);
             let listed = Listed {
                 name: passed.child.key.to_string(),
@@ -153,7 +180,12 @@ fn list_providers(
     }
 }
 
-fn write_module(fields: &mut Object<'_>, tree: &Tree, schemas: &SchemaSet, providers: &BTreeMap<String, Listed>) {
+fn write_module(
+    fields: &mut Object<'_>,
+    tree: &Tree,
+    schemas: &SchemaSet,
+    providers: &BTreeMap<String, Listed>,
+) {
     let module = &tree.module;
     if !module.outputs.is_empty() {
         fields.object("outputs", |fields| {
@@ -165,10 +197,15 @@ fn write_module(fields: &mut Object<'_>, tree: &Tree, schemas: &SchemaSet, provi
                     if output.ephemeral {
                         fields.flag("ephemeral", true);
                     }
-                    let text = output.value.as_ref().map_or_else(|| "{}".to_owned(), expression);
+                    let text = output
+                        .value
+                        .as_ref()
+                        .map_or_else(|| "{}".to_owned(), expression);
                     fields.raw("expression", &text);
                     write_depends_on(fields, &output.depends_on);
-                    if let Some(description) = output.description.as_ref().filter(|text| !text.is_empty()) {
+                    if let Some(description) =
+                        output.description.as_ref().filter(|text| !text.is_empty())
+                    {
                         fields.text("description", description);
                     }
                 });
@@ -184,13 +221,17 @@ fn write_module(fields: &mut Object<'_>, tree: &Tree, schemas: &SchemaSet, provi
     if !resources.is_empty() {
         let path = module.path.to_string();
         fields.list("resources", resources, |out, resource| {
-            write::object(out, |fields| write_resource(fields, resource, &path, schemas, providers));
+            write::object(out, |fields| {
+                write_resource(fields, resource, &path, schemas, providers)
+            });
         });
     }
     if !module.module_calls.is_empty() {
         fields.object("module_calls", |fields| {
             for (name, call) in &module.module_calls {
-                let Some(child) = tree.children.get(name) else { continue };
+                let Some(child) = tree.children.get(name) else {
+                    continue;
+                };
                 fields.object(name, |fields| {
                     if let Some(source) = &call.source {
                         fields.text("source", source);
@@ -209,7 +250,9 @@ fn write_module(fields: &mut Object<'_>, tree: &Tree, schemas: &SchemaSet, provi
                         });
                     }
                     write_repetition(fields, call.count.as_ref(), call.for_each.as_ref());
-                    fields.object("module", |fields| write_module(fields, child, schemas, providers));
+                    fields.object("module", |fields| {
+                        write_module(fields, child, schemas, providers)
+                    });
                     if let Some(version) = &call.version {
                         fields.text("version_constraint", &version.constraints.to_string());
                     }
@@ -224,10 +267,12 @@ fn write_module(fields: &mut Object<'_>, tree: &Tree, schemas: &SchemaSet, provi
                 fields.object(name, |fields| {
                     if let Some(default) = &variable.default {
                         fields.raw("default", &value::plain(default));
-                    } else {
-                        fields.flag("required", true);
                     }
-                    if let Some(description) = variable.description.as_ref().filter(|text| !text.is_empty()) {
+                    if let Some(description) = variable
+                        .description
+                        .as_ref()
+                        .filter(|text| !text.is_empty())
+                    {
                         fields.text("description", description);
                     }
                     if variable.sensitive {
@@ -258,7 +303,10 @@ fn write_depends_on(fields: &mut Object<'_>, depends_on: &[Traversal]) {
         return;
     }
     fields.list("depends_on", depends_on, |out, traversal| {
-        let text = Reference::parse(traversal).map_or_else(|_| traversal.text(), |reference| reference.subject.to_string());
+        let text = Reference::parse(traversal).map_or_else(
+            |_| traversal.text(),
+            |reference| reference.subject.to_string(),
+        );
         write::string(out, &text);
     });
 }
@@ -276,25 +324,32 @@ fn write_resource(
     fields.text("name", &resource.address.name);
     let local: LocalProvider = resource.local_provider();
     let own = key(&local.to_string(), path);
-    let provider = providers.get(&own).and_then(|listed| listed.parent.clone()).unwrap_or(own);
+    let provider = providers
+        .get(&own)
+        .and_then(|listed| listed.parent.clone())
+        .unwrap_or(own);
     fields.text("provider_config_key", &provider);
     if !resource.managed.provisioners.is_empty() {
-        fields.list("provisioners", &resource.managed.provisioners, |out, provisioner| {
-            write::object(out, |fields| {
-                fields.text("type", &provisioner.kind);
-                let mut arguments = BTreeMap::new();
-                for attribute in provisioner.config.attributes() {
-                    arguments.insert(attribute.name.clone(), expression(&attribute.expr));
-                }
-                if !arguments.is_empty() {
-                    fields.object("expressions", |fields| {
-                        for (name, text) in &arguments {
-                            fields.raw(name, text);
-                        }
-                    });
-                }
-            });
-        });
+        fields.list(
+            "provisioners",
+            &resource.managed.provisioners,
+            |out, provisioner| {
+                write::object(out, |fields| {
+                    fields.text("type", &provisioner.kind);
+                    let mut arguments = BTreeMap::new();
+                    for attribute in provisioner.config.attributes() {
+                        arguments.insert(attribute.name.clone(), expression(&attribute.expr));
+                    }
+                    if !arguments.is_empty() {
+                        fields.object("expressions", |fields| {
+                            for (name, text) in &arguments {
+                                fields.raw(name, text);
+                            }
+                        });
+                    }
+                });
+            },
+        );
     }
     if let Some(schema) = schemas.resource(&resource.provider, &resource.address) {
         let text = expressions(&resource.config, &schema.block);
@@ -311,7 +366,11 @@ fn write_resource(
 fn expressions(body: &Body, schema: &Block) -> String {
     let mut wanted = BodySchema::new().optional(schema.attributes.keys().map(|name| &**name));
     for (name, nested) in &schema.blocks {
-        let labels: &[&str] = if matches!(nested.nesting, Nesting::Map) { &["key"] } else { &[] };
+        let labels: &[&str] = if matches!(nested.nesting, Nesting::Map) {
+            &["key"]
+        } else {
+            &[]
+        };
         wanted = wanted.block(name, labels);
     }
     let (content, _, _) = body.partial_content(&wanted);
@@ -338,7 +397,9 @@ fn expressions(body: &Body, schema: &Block) -> String {
                     fields.raw(block.label(0), &expressions(&block.body, &nested.block));
                 }
             }),
-            _ => write::list(&mut text, blocks, |out, block| out.push_str(&expressions(&block.body, &nested.block))),
+            _ => write::list(&mut text, blocks, |out, block| {
+                out.push_str(&expressions(&block.body, &nested.block))
+            }),
         }
         entries.insert(name.to_string(), text);
     }
@@ -356,7 +417,9 @@ fn expression(expr: &Expr) -> String {
     write::object(&mut out, |fields| {
         let (constant, diagnostics) = expr.evaluate_constant();
         if !diagnostics.has_errors() && !matches!(constant.kind(), Kind::Unknown(_)) {
-            let text = json::encode(&constant, constant.ty()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let text = json::encode(&constant, constant.ty())
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok());
             if let Some(text) = text {
                 fields.raw("constant_value", &text);
             }
@@ -366,14 +429,18 @@ fn expression(expr: &Expr) -> String {
             list_reference(&mut references, &traversal);
         }
         if !references.is_empty() {
-            fields.list("references", references, |out, reference| write::string(out, &reference));
+            fields.list("references", references, |out, reference| {
+                write::string(out, &reference)
+            });
         }
     });
     out
 }
 
 fn list_reference(into: &mut Vec<String>, traversal: &Traversal) {
-    let Ok(reference) = Reference::parse(traversal) else { return };
+    let Ok(reference) = Reference::parse(traversal) else {
+        return;
+    };
     let subject = reference.subject.to_string();
     let mut remaining = reference.remaining(traversal);
     while let Some((_, shorter)) = remaining.split_last() {
@@ -398,7 +465,10 @@ fn steps(steps: &[Step]) -> String {
                 text.push_str(name);
             }
             Step::Index { key, .. } => {
-                let key = match (key.as_shared_str(), key.as_number().and_then(consort_hcl::Number::to_i64)) {
+                let key = match (
+                    key.as_shared_str(),
+                    key.as_number().and_then(consort_hcl::Number::to_i64),
+                ) {
                     (Some(name), _) => Key::String(name),
                     (None, Some(index)) => Key::Int(index),
                     (None, None) => continue,

@@ -37,7 +37,8 @@ impl Planning<'_> {
         if self.options.mode != Mode::Destroy {
             let declared = &self.run.index.module(ModuleIx::ROOT).outputs;
             for (name, output) in declared {
-                if let Some(value) = values.get(name) {
+                // What is not known yet stays as it was.
+                if let Some(value) = values.get(name).filter(|value| value.is_wholly_known()) {
                     store_output(&mut prior_state, name, output, value);
                 }
             }
