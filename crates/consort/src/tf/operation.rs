@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use consort_hcl::Sources;
-use consort_hcl::diagnostic::{self, Diagnostics};
+use consort_hcl::diagnostic::{self, Diagnostic, Diagnostics};
 use consort_infra::address::{Key, ResourceInstance, Target};
 use consort_infra::engine::{
     Action, ApplyOptions, Mode, Plan, PlanOptions, apply as carry_out, plan as make_plan,
@@ -325,6 +325,15 @@ impl<'f> Run<'f> {
         if !failed || plan.has_changes() {
             self.show(&plan, &types);
         }
+        let mut diagnostics = diagnostics;
+        if !plan.targets.is_empty() || !plan.excluded.is_empty() {
+            diagnostics.push(Diagnostic::warning(
+                "Resource targeting is in effect",
+                "This plan was made with -target or -exclude: it may leave out changes that the configuration \
+                 asks for. Use these options to recover from something exceptional, not as a matter of \
+                 routine.",
+            ));
+        }
         self.tell(&diagnostics);
         if failed {
             return Err(Failed::Told);
@@ -636,6 +645,14 @@ async fn carried_out(
     {
         // The state is written: a journal that stays is found to be old and taken away next time.
         tracing::warn!(error = %causes(&failed), "removing the journal");
+    }
+    let mut diagnostics = diagnostics;
+    if !plan.targets.is_empty() || !plan.excluded.is_empty() {
+        diagnostics.push(Diagnostic::warning(
+            "Applied changes may be incomplete",
+            "The plan was made with -target or -exclude, so some changes that the configuration asks for may \
+             not have been made, and outputs may be out of date. Run \"plan\" to see what is left.",
+        ));
     }
     let failed = run.tell(&diagnostics);
     saved?;

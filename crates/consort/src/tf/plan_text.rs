@@ -159,7 +159,7 @@ fn title(change: &Change, drift: bool, colours: Colours) -> String {
             (Action::Read, _) => "will be read during apply",
             (Action::Update, _) => "will be updated in-place",
             (Action::DeleteThenCreate | Action::CreateThenDelete, reason) => match reason {
-                Some(Reason::ReplaceBecauseTainted) => "is tainted, so it must be replaced",
+                Some(Reason::ReplaceBecauseTainted) => "is tainted, so must be replaced",
                 Some(Reason::ReplaceByRequest) => "will be replaced, as requested",
                 Some(Reason::ReplaceByTriggers) => {
                     "will be replaced due to changes in replace_triggered_by"

@@ -265,10 +265,7 @@ fn states_are_moved_marked_and_kept_apart_by_workspace() {
     done(at, &["state", "mv", "terraform_data.b", "terraform_data.a"]);
     done(at, &["taint", "terraform_data.a"]);
     let plan = done(at, &["plan"]);
-    assert!(
-        plan.contains("is tainted, so it must be replaced"),
-        "{plan}"
-    );
+    assert!(plan.contains("is tainted, so must be replaced"), "{plan}");
     done(at, &["untaint", "terraform_data.a"]);
     assert!(done(at, &["plan"]).contains("No changes."));
     done(at, &["workspace", "new", "other"]);
