@@ -85,6 +85,7 @@ async fn schema(plugin: &dyn Provider, types: &[&str]) -> Result<()> {
     Ok(())
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn fail(diagnostics: Diagnostics) -> anyhow::Error {
     anyhow::anyhow!("{diagnostics}")
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use consort_hcl::{Type, Value, json};
 
-pub use remote_state::{RemoteStateError, RemoteStates};
+pub use remote_state::{Outputs, RemoteStateError, RemoteStates};
 
 use super::schema::{Block, Capabilities, Function, Kind, Schemas};
 use super::{

@@ -8,6 +8,9 @@ use consort_hcl::{Path, Type, Value};
 use crate::provider::schema::{Attribute, Block, Described, ResourceSchema};
 use crate::provider::{Call, DataRead, Diagnostic, Diagnostics};
 
+/// Values by the names of outputs.
+pub type Outputs = BTreeMap<Arc<str>, Value>;
+
 /// What reads the states other configurations left in their backends.
 pub trait RemoteStates: Send + Sync {
     /// Whether a backend of this type exists and can be configured so.
@@ -21,7 +24,7 @@ pub trait RemoteStates: Send + Sync {
         backend: &'a str,
         config: &'a Value,
         workspace: &'a str,
-    ) -> Call<'a, Result<Option<BTreeMap<Arc<str>, Value>>, RemoteStateError>>;
+    ) -> Call<'a, Result<Option<Outputs>, RemoteStateError>>;
 }
 
 /// Why a state could not be read.

@@ -83,8 +83,7 @@ pub(crate) async fn read_piece(
 ) -> bool {
     loop {
         let (used, complete) = match reader.fill_buf().await {
-            Err(_) => return !line.is_empty(),
-            Ok([]) => return !line.is_empty(),
+            Err(_) | Ok([]) => return !line.is_empty(),
             Ok(buffer) => {
                 let room = MAX_LINE - line.len();
                 let end = buffer

@@ -30,10 +30,12 @@ const DEATH_NOTICE: Duration = Duration::from_millis(500);
 
 /// Schemas by program, shared by all processes of one [`super::Launcher`].
 #[derive(Clone, Debug, Default)]
-pub(super) struct SharedSchemas(Arc<Mutex<HashMap<String, Arc<OnceCell<Arc<Schemas>>>>>>);
+pub(super) struct SharedSchemas(Arc<Mutex<HashMap<String, Slot>>>);
+
+type Slot = Arc<OnceCell<Arc<Schemas>>>;
 
 impl SharedSchemas {
-    fn of(&self, key: &str) -> Arc<OnceCell<Arc<Schemas>>> {
+    fn of(&self, key: &str) -> Slot {
         Arc::clone(self.0.lock().entry(key.to_owned()).or_default())
     }
 }
@@ -281,10 +283,11 @@ impl Plugin {
             })
             .await?;
         // Some providers work only once they were asked, whatever we know already.
-        if !asked && !schemas.capabilities.get_provider_schema_optional {
-            if let Err(status) = self.raw(GET_SCHEMA, &wire::Empty {}).await {
-                return Err(self.failed(GET_SCHEMA, &status, None).into());
-            }
+        if !asked
+            && !schemas.capabilities.get_provider_schema_optional
+            && let Err(status) = self.raw(GET_SCHEMA, &wire::Empty {}).await
+        {
+            return Err(self.failed(GET_SCHEMA, &status, None).into());
         }
         Ok(Arc::clone(schemas))
     }

@@ -122,7 +122,7 @@ impl Expanded {
         };
         let Some(spec) = self.spec(
             dynamic,
-            wanted.kind.clone(),
+            &wanted.kind,
             wanted.labels.len(),
             scope,
             diagnostics,
@@ -206,7 +206,7 @@ impl Expanded {
     fn spec(
         &self,
         dynamic: &Block,
-        kind: Arc<str>,
+        kind: &Arc<str>,
         label_count: usize,
         scope: &dyn Scope,
         diagnostics: &mut Diagnostics,

@@ -242,11 +242,11 @@ fn read(value: Option<wire::DynamicValue>, ty: &Type) -> Value {
     msgpack::decode(&value.unwrap().msgpack, ty).unwrap()
 }
 
-fn written(value: &Value, ty: &Type) -> Option<wire::DynamicValue> {
-    Some(wire::DynamicValue {
+fn written(value: &Value, ty: &Type) -> wire::DynamicValue {
+    wire::DynamicValue {
         msgpack: msgpack::encode(value, ty).unwrap().into(),
         json: Bytes::new(),
-    })
+    }
 }
 
 fn object(id: Value, name: Value, token: Value) -> Value {
@@ -312,7 +312,7 @@ impl Fixture {
                     Value::null(Type::String),
                 );
                 wire::PlanResponse {
-                    state: written(&planned, &ty()),
+                    state: Some(written(&planned, &ty())),
                     ..wire::PlanResponse::default()
                 }
                 .encode_to_vec()
@@ -377,7 +377,7 @@ impl Fixture {
             "inconsistent" => object(id, Value::string("another"), Value::string("leaked")),
             _ => object(id, name, null),
         };
-        response.state = written(&state, &ty());
+        response.state = Some(written(&state, &ty()));
         response
     }
 }
@@ -411,7 +411,7 @@ fn function(request: &wire::CallFunctionRequest) -> wire::CallFunctionResponse {
         written(&numbers[0].add(&numbers[1]), &Type::Number)
     };
     wire::CallFunctionResponse {
-        result,
+        result: Some(result),
         error: None,
     }
 }
