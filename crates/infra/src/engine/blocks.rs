@@ -394,7 +394,7 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// The managed resources a node depends on, directly or not, nearest first, up to a bound; sorted.
+    /// The resources a node depends on, directly or not, nearest first, up to a bound; sorted.
     pub(super) fn dependencies(&self, index: &Index<'a>, start: NodeId) -> Vec<ConfigResource> {
         let mut found = Vec::new();
         let mut seen: BTreeSet<NodeId> = BTreeSet::from([start]);
@@ -402,7 +402,7 @@ impl<'a> Blocks<'a> {
         while let Some(id) = open.pop_front() {
             if id != start
                 && let Block::Resource(ix, resource) = self.graph[id]
-                && resource.address.mode == Mode::Managed
+                && resource.address.mode != Mode::Ephemeral
             {
                 found.push(ConfigResource {
                     module: index.entry(ix).path.clone(),

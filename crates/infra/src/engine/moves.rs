@@ -271,6 +271,7 @@ fn same_instances(one: &Statement<'_>, other: &Statement<'_>) -> bool {
 fn validate(index: &Index<'_>, statements: &[Statement<'_>]) -> Result<(), Diagnostics> {
     let mut diagnostics = Diagnostics::new();
     let mut sources: HashMap<(ModulePath, Target), &Moved> = HashMap::new();
+    let mut destinations: HashMap<(ModulePath, Target), &Moved> = HashMap::new();
     for statement in statements {
         let moved = statement.moved;
         if moved.from == moved.to {
@@ -307,6 +308,25 @@ fn validate(index: &Index<'_>, statements: &[Statement<'_>]) -> Result<(), Diagn
                     format!(
                         "A statement declared that {} moved to {}, but this statement instead declares that it moved to {}.\n\nEach {} can move to only one destination {}.",
                         moved.from, other.to, moved.to, noun(&moved.from), noun(&moved.from)
+                    ),
+                )
+                .at(moved.range),
+            );
+        }
+        if let Some(other) =
+            destinations.insert((statement.module.clone(), moved.to.clone()), moved)
+            && other.from != moved.from
+        {
+            diagnostics.push(
+                Diagnostic::error(
+                    "Ambiguous move statements",
+                    format!(
+                        "A statement declared that {} moved to {}, but this statement instead declares that {} moved there.\n\nEach {} can have moved from only one source {}.",
+                        other.from,
+                        other.to,
+                        moved.from,
+                        noun(&moved.from),
+                        noun(&moved.from)
                     ),
                 )
                 .at(moved.range),

@@ -228,11 +228,12 @@ impl Planning<'_> {
         let module = &instance.address.module;
         let results = self.results.lock();
         let is_pending = |resource: &crate::address::ConfigResource| {
-            results.pending.get(resource).is_some_and(|modules| {
-                modules
-                    .iter()
-                    .any(|changed| changed == module || changed.path() != module.path())
-            })
+            resource.resource.mode == Mode::Managed
+                && results.pending.get(resource).is_some_and(|modules| {
+                    modules
+                        .iter()
+                        .any(|changed| changed == module || changed.path() != module.path())
+                })
         };
         if conditions {
             return run
