@@ -18,12 +18,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
+/// A path, headers and a body.
+type Page = (String, Vec<(&'static str, String)>, Vec<u8>);
+
 type Pages = Arc<BTreeMap<String, (Vec<(&'static str, String)>, Vec<u8>)>>;
 
 /// Serves pages by path until the returned task is dropped.
-async fn serve(
-    pages: impl FnOnce(&str) -> Vec<(String, Vec<(&'static str, String)>, Vec<u8>)>,
-) -> (String, tokio::task::JoinSet<()>) {
+async fn serve(pages: impl FnOnce(&str) -> Vec<Page>) -> (String, tokio::task::JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let pages: Pages = Arc::new(
@@ -63,8 +64,8 @@ async fn serve(
     (base, tasks)
 }
 
-fn json(value: serde_json::Value) -> Vec<u8> {
-    serde_json::to_vec(&value).unwrap()
+fn json(value: &serde_json::Value) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap()
 }
 
 fn kind(value: &str) -> Vec<(&'static str, String)> {
@@ -99,11 +100,7 @@ const SUMS: &[u8] = include_bytes!("testdata/provider-demo_SHA256SUMS");
 const SIGNATURE: &[u8] = include_bytes!("testdata/provider-demo_SHA256SUMS.sig");
 const KEY: &str = include_str!("testdata/provider-demo.asc");
 
-fn provider_pages(
-    base: &str,
-    zip: &[u8],
-    signature: &[u8],
-) -> Vec<(String, Vec<(&'static str, String)>, Vec<u8>)> {
+fn provider_pages(base: &str, zip: &[u8], signature: &[u8]) -> Vec<Page> {
     let platform = Platform::current();
     let name = format!("terraform-provider-demo_1.2.0_{platform}.zip");
     let digest = String::from_utf8_lossy(SUMS)
@@ -121,7 +118,7 @@ fn provider_pages(
         (
             "/providers/acme/demo/versions".to_string(),
             kind("application/json"),
-            json(serde_json::json!({"versions": [
+            json(&serde_json::json!({"versions": [
                 {"version": "1.0.0"}, {"version": "1.2.0"}, {"version": "1.3.0-beta1"}, {"version": "2.0.0"}]})),
         ),
         (
@@ -130,7 +127,7 @@ fn provider_pages(
                 platform.os, platform.arch
             ),
             kind("application/json"),
-            json(download),
+            json(&download),
         ),
         (
             format!("/files/{name}"),
@@ -263,12 +260,12 @@ async fn a_network_mirror_and_a_lock_file_must_agree() {
             (
                 format!("{path}/index.json"),
                 kind("application/json"),
-                json(serde_json::json!({"versions": {"1.2.0": {}}})),
+                json(&serde_json::json!({"versions": {"1.2.0": {}}})),
             ),
             (
                 format!("{path}/1.2.0.json"),
                 kind("application/json"),
-                json(serde_json::json!({"archives": {platform.to_string(): {"url": "demo.zip"}}})),
+                json(&serde_json::json!({"archives": {platform.to_string(): {"url": "demo.zip"}}})),
             ),
             (
                 format!("{path}/demo.zip"),
@@ -357,7 +354,7 @@ async fn modules_come_from_a_registry_archives_git_and_paths() {
             (
                 "/modules/acme/net/cloud/versions".to_string(),
                 kind("application/json"),
-                json(serde_json::json!({"modules": [{"versions": [{"version": "1.0.0"}, {"version": "1.5.0"}, {"version": "2.0.0"}, {"version": "1.6.0-rc1"}]}]})),
+                json(&serde_json::json!({"modules": [{"versions": [{"version": "1.0.0"}, {"version": "1.5.0"}, {"version": "2.0.0"}, {"version": "1.6.0-rc1"}]}]})),
             ),
             (
                 "/modules/acme/net/cloud/1.5.0/download".to_string(),

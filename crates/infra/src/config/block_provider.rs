@@ -192,7 +192,7 @@ impl Decoder<'_> {
                 "version" => {
                     entry.version = self
                         .required_version_of(&value, attribute.range)
-                        .or(entry.version)
+                        .or(entry.version);
                 }
                 "source" => match constant_string(&value) {
                     None => self.error(

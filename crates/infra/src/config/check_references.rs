@@ -185,7 +185,7 @@ impl<'t> Checker<'t> {
                     itself: None,
                     ..place
                 },
-            )
+            );
         });
         if let Some(connection) = &resource.managed.connection {
             self.body(&connection.config, place, &[]);
@@ -394,13 +394,13 @@ impl<'t> Checker<'t> {
                 }
             }
             Subject::Resource(resource, key) => {
-                self.resource_reference(reference, resource, key, traversal, place)
+                self.resource_reference(reference, resource, key, traversal, place);
             }
             Subject::Module(name, _) => {
                 self.module_call(name, at);
             }
             Subject::ModuleOutput(name, key, output) => {
-                self.module_output(reference, name, key, output, traversal)
+                self.module_output(reference, name, key, output, traversal);
             }
             // Only tests have these.
             Subject::Output(_) | Subject::Check(_) | Subject::Run(_) => {}

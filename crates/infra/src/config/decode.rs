@@ -505,9 +505,7 @@ impl<'a> Decoder<'a> {
         {
             self.error(
                 "Invalid combination of \"count\" and \"for_each\"",
-                format!(
-                    "The \"count\" and \"for_each\" meta-arguments are mutually-exclusive, only one should be used to be explicit about the number of resources to be created."
-                ),
+                "The \"count\" and \"for_each\" meta-arguments are mutually-exclusive, only one should be used to be explicit about the number of resources to be created.",
                 for_each.name_range,
             );
         }

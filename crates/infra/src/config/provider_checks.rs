@@ -61,7 +61,7 @@ impl Checker<'_> {
                     call.depends_on_range.map(|_| {
                         call.depends_on
                             .first()
-                            .map_or(call.range, |first| first.range())
+                            .map_or(call.range, consort_hcl::Traversal::range)
                     })
                 });
             self.module(

@@ -357,7 +357,7 @@ fn detect(raw: &str) -> Result<String, Error> {
                 "{name} URLs should be {host}/username/repo"
             )));
         }
-        let end = if repository.ends_with(".git") {
+        let end = if repository.strip_suffix(".git").is_some() {
             ""
         } else {
             ".git"

@@ -483,10 +483,10 @@ impl Variable {
     pub fn marks(&self) -> Marks {
         let mut marks = Marks::NONE;
         if self.sensitive {
-            marks = marks | Marks::SENSITIVE;
+            marks |= Marks::SENSITIVE;
         }
         if self.ephemeral {
-            marks = marks | Marks::EPHEMERAL;
+            marks |= Marks::EPHEMERAL;
         }
         marks
     }

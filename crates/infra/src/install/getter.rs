@@ -364,6 +364,7 @@ async fn check(http: &Http, checksum: &str, url: &Url, file: &Path) -> Result<()
     let (kind, digits) = match wanted.split_once(':') {
         Some((kind, digits)) => (kind, digits),
         None => match wanted.len() {
+            32 => ("md5", wanted.as_str()),
             40 => ("sha1", wanted.as_str()),
             64 => ("sha256", wanted.as_str()),
             128 => ("sha512", wanted.as_str()),
@@ -371,17 +372,21 @@ async fn check(http: &Http, checksum: &str, url: &Url, file: &Path) -> Result<()
         },
     };
     let algorithm = match kind {
-        "sha1" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
-        "sha256" => &digest::SHA256,
-        "sha512" => &digest::SHA512,
+        "md5" => None,
+        "sha1" => Some(&digest::SHA1_FOR_LEGACY_USE_ONLY),
+        "sha256" => Some(&digest::SHA256),
+        "sha512" => Some(&digest::SHA512),
         _ => {
             return Err(Error::other(format!(
-                "unsupported checksum {checksum:?}: sha256, sha512 and sha1 are supported"
+                "unsupported checksum {checksum:?}: md5, sha1, sha256 and sha512 are supported"
             )));
         }
     };
     let content = std::fs::read(file).map_err(Error::io("reading", file))?;
-    let actual = hex(digest::digest(algorithm, &content).as_ref());
+    let actual = match algorithm {
+        Some(algorithm) => hex(digest::digest(algorithm, &content).as_ref()),
+        None => hex(&<md5::Md5 as md5::Digest>::digest(&content)),
+    };
     if actual.eq_ignore_ascii_case(digits) {
         return Ok(());
     }

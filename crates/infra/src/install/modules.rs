@@ -244,7 +244,7 @@ impl Walk<'_, '_> {
         });
         if let Some(record) = recorded {
             let directory = record.directory.clone();
-            let package = self.package_of(&source, next);
+            let package = Self::package_of(&source, next);
             return Some((directory, package));
         }
         self.manifest.remove(path);
@@ -293,10 +293,10 @@ impl Walk<'_, '_> {
             key,
             directory: directory.clone(),
         });
-        Some((directory, self.package_of(&source, next)))
+        Some((directory, Self::package_of(&source, next)))
     }
 
-    fn package_of(&self, source: &ModuleSource, next: &Pending) -> Option<(String, String)> {
+    fn package_of(source: &ModuleSource, next: &Pending) -> Option<(String, String)> {
         match source {
             ModuleSource::Local(local) => next
                 .package

@@ -104,7 +104,7 @@ fn packets(mut data: &[u8]) -> Option<Vec<Packet<'_>>> {
 fn new_length(bytes: &mut Bytes<'_>) -> Option<usize> {
     match bytes.number(1)? {
         short @ 0..192 => Some(short),
-        medium @ 192..224 => Some((medium - 192 << 8) + bytes.number(1)? + 192),
+        medium @ 192..224 => Some(((medium - 192) << 8) + bytes.number(1)? + 192),
         255 => bytes.number(4),
         _ => None,
     }
@@ -347,11 +347,11 @@ impl Made {
             match kind & 0x7f {
                 2 if hashed => self.created = content.number(4)? as u64,
                 3 if hashed => {
-                    self.expires = Some(content.number(4)? as u64).filter(|seconds| *seconds > 0)
+                    self.expires = Some(content.number(4)? as u64).filter(|seconds| *seconds > 0);
                 }
                 9 if hashed => {
                     self.key_expires =
-                        Some(content.number(4)? as u64).filter(|seconds| *seconds > 0)
+                        Some(content.number(4)? as u64).filter(|seconds| *seconds > 0);
                 }
                 16 if self.issuer.is_none() => self.issuer = Some(content.take(8)?.to_vec()),
                 27 if hashed => self.flags = content.0.first().copied(),

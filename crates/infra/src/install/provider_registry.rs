@@ -58,7 +58,8 @@ struct Download {
     os: String,
     arch: String,
     filename: String,
-    download_url: String,
+    #[serde(rename = "download_url")]
+    url: String,
     shasum: String,
     shasums_url: String,
     shasums_signature_url: String,
@@ -185,7 +186,7 @@ pub(super) async fn package(
             download.protocols.join(", ")
         )));
     }
-    let url = relative(&answer, "download URL", &download.download_url)?;
+    let url = relative(&answer, "download URL", &download.url)?;
     let document = file(
         http,
         &relative(&answer, "SHASUMS URL", &download.shasums_url)?,

@@ -172,9 +172,9 @@ impl Installer {
                     }
                     Location::Direct => registry::versions(&self.http, provider).await.map(
                         |(versions, warnings)| {
-                            warnings.into_iter().for_each(|warning| {
-                                events(Event::Warning(provider.clone(), warning))
-                            });
+                            for warning in warnings {
+                                events(Event::Warning(provider.clone(), warning));
+                            }
                             versions
                         },
                     ),

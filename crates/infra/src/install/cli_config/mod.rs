@@ -159,7 +159,9 @@ impl CliConfig {
                         .file_name()
                         .and_then(|name| name.to_str())
                         .unwrap_or_default();
-                    name.ends_with(".tfrc") || name.ends_with(".tfrc.json")
+                    [".tfrc", ".tfrc.json"]
+                        .iter()
+                        .any(|end| name.ends_with(end))
                 })
                 .collect();
             files.sort();
