@@ -25,6 +25,7 @@ pub struct Range {
 
 impl Range {
     /// The span from the start of `self` to the end of `last`.
+    #[must_use]
     pub fn to(self, last: Range) -> Range {
         Range {
             source: self.source,
@@ -34,6 +35,7 @@ impl Range {
     }
 
     /// The empty span where this one starts.
+    #[must_use]
     pub fn at_start(self) -> Range {
         Range {
             end: self.start,
@@ -42,6 +44,7 @@ impl Range {
     }
 
     /// The empty span where this one ends.
+    #[must_use]
     pub fn at_end(self) -> Range {
         Range {
             start: self.end,
@@ -55,6 +58,7 @@ impl Range {
     }
 
     /// The smallest span that covers both; an empty one does not count. Both must lie in one source.
+    #[must_use]
     pub fn over(self, other: Range) -> Range {
         if self.is_empty() {
             return other;

@@ -131,6 +131,8 @@ fn space(lines: &[Line], pieces: &mut [Piece<'_>]) {
 }
 
 /// Whether there is a space between `subject` and `after`; `before` stands before them, if anything does.
+// The order of the rules matters, so those that agree cannot be joined.
+#[allow(clippy::match_same_arms)]
 fn wants_space(before: Option<K>, subject: &Piece<'_>, after: &Piece<'_>) -> bool {
     match (subject.kind, after.kind) {
         (_, K::Newline) => false,

@@ -1,6 +1,6 @@
 //! The JSON syntax: a parser that keeps places, and bodies that need a schema to tell arguments from blocks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use indexmap::IndexMap;
@@ -145,7 +145,7 @@ struct Parser<'s> {
     diagnostics: Diagnostics,
 }
 
-impl<'s> Parser<'s> {
+impl Parser<'_> {
     fn range(&self, token: Token) -> Range {
         Range {
             source: self.source.id(),
@@ -517,7 +517,7 @@ impl<'s> Parser<'s> {
         Some(Expr::literal(value, range))
     }
 
-    fn string(&mut self) -> Option<Text> {
+    fn string(&mut self) -> Option<Unquoted> {
         let token = self.read();
         let inner = &self.text[token.start + 1..token.end];
         let base = token.start as u32 + 1;
@@ -527,7 +527,7 @@ impl<'s> Parser<'s> {
         else {
             return self.escaped_string(token);
         };
-        Some(Text {
+        Some(Unquoted {
             text: Arc::from(inner),
             offsets: Vec::new(),
             base,
@@ -535,7 +535,7 @@ impl<'s> Parser<'s> {
         })
     }
 
-    fn escaped_string(&mut self, token: Token) -> Option<Text> {
+    fn escaped_string(&mut self, token: Token) -> Option<Unquoted> {
         let base = token.start as u32 + 1;
         let inner = &self.text[token.start + 1..token.end];
         let mut text = String::with_capacity(inner.len());
@@ -587,7 +587,7 @@ impl<'s> Parser<'s> {
             );
             return None;
         }
-        Some(Text {
+        Some(Unquoted {
             text: Arc::from(text),
             offsets,
             base,
@@ -597,14 +597,14 @@ impl<'s> Parser<'s> {
 }
 
 /// The characters of a string, and where in the source they come from.
-struct Text {
+struct Unquoted {
     text: Arc<str>,
     offsets: Vec<(u32, u32)>,
     base: u32,
     end: u32,
 }
 
-fn string_expr(source: &Arc<Source>, text: Text, range: Range) -> Expr {
+fn string_expr(source: &Arc<Source>, text: Unquoted, range: Range) -> Expr {
     let mut offsets = text.offsets;
     if !offsets.is_empty() {
         offsets.insert(0, (0, text.base));
@@ -707,10 +707,10 @@ impl JsonBody {
     ) -> (Content, Vec<Arc<str>>, Diagnostics) {
         let mut diagnostics = Diagnostics::new();
         let properties = deep_properties(&self.value, None, &mut diagnostics);
-        let attribute_names: HashMap<&str, ()> = schema
+        let attribute_names: HashSet<&str> = schema
             .attributes
             .iter()
-            .map(|attribute| (&*attribute.name, ()))
+            .map(|attribute| &*attribute.name)
             .collect();
         let block_schemas: HashMap<&str, &super::body::BlockSchema> = schema
             .blocks
@@ -725,7 +725,7 @@ impl JsonBody {
             if hidden(name) {
                 continue;
             }
-            if attribute_names.contains_key(&**name) {
+            if attribute_names.contains(&**name) {
                 if let Some(existing) = attributes.get(name) {
                     let place = self.source.describe(existing.range);
                     diagnostics.push(
@@ -780,16 +780,16 @@ impl JsonBody {
         hidden: &dyn Fn(&str) -> bool,
         diagnostics: &mut Diagnostics,
     ) {
-        let known: HashMap<&str, ()> = schema
+        let known: HashSet<&str> = schema
             .attributes
             .iter()
-            .map(|attribute| (&*attribute.name, ()))
-            .chain(schema.blocks.iter().map(|block| (&*block.kind, ())))
+            .map(|attribute| &*attribute.name)
+            .chain(schema.blocks.iter().map(|block| &*block.kind))
             .collect();
         // Messages about wrong types were given with the content.
         for property in deep_properties(&self.value, None, &mut Diagnostics::new()) {
             let name = &property.name;
-            if &**name == "//" || known.contains_key(&**name) || hidden(name) {
+            if &**name == "//" || known.contains(&**name) || hidden(name) {
                 continue;
             }
             let names = schema

@@ -37,7 +37,7 @@ impl Expr {
     pub fn references(&self) -> Vec<Traversal> {
         let mut found = Vec::new();
         collect(self, &mut Vec::new(), &mut |traversal| {
-            found.push(traversal.clone())
+            found.push(traversal.clone());
         });
         found
     }
@@ -180,6 +180,7 @@ impl Expr {
     }
 
     /// Calls `visit` for the expression and every one in it.
+    #[allow(clippy::needless_for_each, clippy::semicolon_if_nothing_returned)] // One line for each kind.
     pub(crate) fn visit(&self, visit: &mut dyn FnMut(&Expr)) {
         visit(self);
         match self.kind() {
@@ -246,6 +247,7 @@ impl Expr {
 }
 
 /// Collects free references; `local` holds the names that `for` expressions around this one define.
+#[allow(clippy::needless_for_each, clippy::semicolon_if_nothing_returned)] // One line for each kind.
 fn collect<'e>(expr: &'e Expr, local: &mut Vec<&'e str>, found: &mut dyn FnMut(&Traversal)) {
     match expr.kind() {
         Kind::Traversal(traversal) => {

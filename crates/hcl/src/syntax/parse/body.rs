@@ -66,7 +66,7 @@ impl Parser<'_> {
                                 );
                             }
                             TokenKind::Eof => {
-                                self.error_at("Unclosed configuration block", UNCLOSED, start)
+                                self.error_at("Unclosed configuration block", UNCLOSED, start);
                             }
                             _ => {
                                 self.error_at(

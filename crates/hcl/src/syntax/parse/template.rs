@@ -29,6 +29,9 @@ impl Closing {
     }
 }
 
+const UNCLOSED: &str = "Unclosed template interpolation sequence";
+const EXTRA: &str = "Extra characters after interpolation expression";
+
 /// A piece of a template, before directives are matched with their ends.
 enum Piece {
     Literal {
@@ -108,7 +111,7 @@ impl Parser<'_> {
                 TokenKind::StringLit | TokenKind::QuotedLit => {
                     let mut text = self.unescape(next);
                     if trim {
-                        text = text.trim_start().to_owned();
+                        text = String::from(text.trim_start());
                     }
                     pieces.push(Piece::Literal { text, range });
                     can_trim = true;
@@ -168,8 +171,6 @@ impl Parser<'_> {
         }
         if !self.recovery {
             let range = self.range(close);
-            const UNCLOSED: &str = "Unclosed template interpolation sequence";
-            const EXTRA: &str = "Extra characters after interpolation expression";
             match close.kind {
                 TokenKind::Eof => self.error_at(
                     UNCLOSED,
@@ -440,9 +441,9 @@ impl Tree {
                 Some(_) => {
                     let expr = self.expr(parser);
                     if in_else {
-                        no.push(expr)
+                        no.push(expr);
                     } else {
-                        yes.push(expr)
+                        yes.push(expr);
                     }
                 }
             }
