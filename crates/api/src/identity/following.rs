@@ -63,7 +63,7 @@ impl Following {
         let values =
             objects.into_iter().map_while(|(plural, object)| {
                 match serde_json::from_slice(&object.json).map_err(|source| StartError::Damaged {
-                    key: object.head.name.to_string(),
+                    key: object.head.name.clone(),
                     source,
                 }) {
                     Ok(value) => Some((plural, value)),

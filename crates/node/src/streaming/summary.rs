@@ -54,9 +54,9 @@ async fn look(agent: &Agent) -> Look {
         let (whole, containers) = join(whole, join_all(each)).await;
         let containers = containers.into_iter().flatten().collect();
         PodLook {
+            view,
             whole,
             containers,
-            view,
         }
     }))
     .await;
