@@ -9,6 +9,7 @@ use consort_object::proto;
 use consort_object::schema::{self, DecodeError, Gvk, Schema};
 use consort_object::status::Status;
 use serde_json::Value;
+use serde_saphyr::options::DuplicateKeyPolicy;
 
 /// A decoded body and what the client should be warned of.
 pub(crate) struct Decoded {
@@ -17,6 +18,9 @@ pub(crate) struct Decoded {
     /// Unknown and duplicate fields.
     pub warnings: Vec<String>,
 }
+
+/// As many unknown and duplicate fields as an answer tells of.
+const NOTES: usize = 1_000;
 
 /// Parse a body that should be an object of this kind; what it says of its own version and kind must
 /// fit. With it come the fields that are in it twice.
@@ -38,7 +42,11 @@ pub(crate) fn judge(notes: Vec<String>, gvk: &Gvk, mode: FieldValidation) -> Out
 }
 
 /// The same, with a refusal that is not told yet.
-pub(crate) fn weigh(notes: Vec<String>, mode: FieldValidation) -> Result<Vec<String>, DecodeError> {
+pub(crate) fn weigh(
+    mut notes: Vec<String>,
+    mode: FieldValidation,
+) -> Result<Vec<String>, DecodeError> {
+    notes.truncate(NOTES);
     match mode {
         FieldValidation::Strict if !notes.is_empty() => Err(DecodeError::Strict(notes)),
         FieldValidation::Ignore => Ok(Vec::new()),
@@ -65,11 +73,24 @@ pub(crate) fn parse(bytes: &[u8], encoding: Encoding, gvk: &Gvk) -> Outcome<(Val
     }
 }
 
+/// How YAML is read: to as many values as a text of its length can hold without aliases. It nests 64 levels at most,
+/// half of what JSON may: its reader needs more of the stack.
+fn dialect(text: &str, duplicate_keys: DuplicateKeyPolicy) -> serde_saphyr::Options {
+    let values = (text.len() / 2).max(250_000);
+    serde_saphyr::options! {
+        duplicate_keys: duplicate_keys,
+        budget: serde_saphyr::budget! {
+            max_nodes: values,
+            max_events: values * 4,
+        },
+    }
+}
+
 /// Parse YAML (of which JSON is a part).
 pub(crate) fn yaml(bytes: &[u8]) -> Outcome<Value> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| bad_request(format!("the body is not UTF-8: {error}")))?;
-    serde_saphyr::from_str(text)
+    serde_saphyr::from_str_with_options(text, dialect(text, DuplicateKeyPolicy::Error))
         .map_err(|error| bad_request(format!("error converting YAML to JSON: {error}")))
 }
 
@@ -81,12 +102,10 @@ pub(crate) fn loose_yaml(bytes: &[u8]) -> Result<(Value, Option<String>), String
         return Ok((value, told));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
-    match serde_saphyr::from_str(text) {
+    match serde_saphyr::from_str_with_options(text, dialect(text, DuplicateKeyPolicy::Error)) {
         Ok(value) => Ok((value, None)),
         Err(strict) => {
-            let loose = serde_saphyr::options! {
-                duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
-            };
+            let loose = dialect(text, DuplicateKeyPolicy::LastWins);
             serde_saphyr::from_str_with_options(text, loose)
                 .map(|value| (value, Some(told_twice(&strict))))
                 .map_err(|_| strict.to_string())

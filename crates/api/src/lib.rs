@@ -34,6 +34,7 @@
 mod addresses;
 mod admission;
 mod api;
+mod aside;
 pub mod audit;
 mod body;
 mod call;

@@ -131,9 +131,29 @@ pub(crate) fn status(status: &Status, encoding: Encoding) -> Response<Body> {
     response
 }
 
-/// Add warnings to an answer (RFC 7234, code 299). Text that cannot stand in a header is left out.
+/// Characters that all warnings of an answer may have, and each of them when all together have more (as upstream).
+const WARNED: usize = 4 * 1024;
+const WARNED_EACH: usize = 256;
+
+/// Add warnings to an answer (RFC 7234, code 299). Text that cannot stand in a header is left out; where there is too
+/// much, each is cut, and the last ones are left out.
 pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
+    let length = |warning: &String| warning.chars().take(WARNED + 1).count();
+    let cut = warnings.iter().map(length).sum::<usize>() > WARNED;
+    let mut told = 0;
     for warning in warnings {
+        let warning: String = match cut && length(warning) > WARNED_EACH {
+            true => warning
+                .chars()
+                .take(WARNED_EACH - 3)
+                .chain("...".chars())
+                .collect(),
+            false => warning.clone(),
+        };
+        told += length(&warning);
+        if told > WARNED {
+            return;
+        }
         let quoted = warning
             .replace('\n', " ")
             .replace('\\', "\\\\")

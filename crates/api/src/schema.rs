@@ -1,5 +1,6 @@
 //! What a kind's objects look like, and what it takes to read one from a client.
 
+use crate::aside;
 use crate::custom::{Refused, Version};
 use crate::encoding::{self, Decoded};
 use crate::error::{Failure, Outcome, fail, internal};
@@ -57,16 +58,23 @@ impl KindSchema {
         gvk: &Gvk,
         mode: FieldValidation,
     ) -> Outcome<Decoded> {
-        let (mut value, mut notes) = encoding::open(bytes, encoding, gvk)?;
-        let doubles = !notes.is_empty();
-        notes.extend(
-            self.canonical(&mut value, gvk)
-                .map_err(|misfit| misfit.sent(gvk))?,
-        );
-        // Upstream reads built-in kinds in one pass, and custom ones in two.
-        if doubles && matches!((self, encoding), (Self::Builtin(_), Encoding::Json)) {
-            notes = schema::in_document_order(bytes, notes);
-        }
+        let notes = |value: &mut Value, mut notes: Vec<String>| -> Outcome<_> {
+            let doubles = !notes.is_empty();
+            notes.extend(
+                self.canonical(value, gvk)
+                    .map_err(|misfit| misfit.sent(gvk))?,
+            );
+            // Upstream reads built-in kinds in one pass, and custom ones in two.
+            if doubles && matches!((self, encoding), (Self::Builtin(_), Encoding::Json)) {
+                notes = schema::in_document_order(bytes, notes);
+            }
+            Ok(notes)
+        };
+        let (value, notes) = aside::with_body(bytes.len(), || -> Outcome<_> {
+            let (mut value, doubles) = encoding::open(bytes, encoding, gvk)?;
+            let notes = notes(&mut value, doubles)?;
+            Ok((value, notes))
+        })?;
         Ok(Decoded {
             value,
             warnings: encoding::judge(notes, gvk, mode)?,

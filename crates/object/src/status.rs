@@ -124,6 +124,9 @@ fn about(group: &str, kind: &str, name: &str) -> Details {
     }
 }
 
+/// As many errors of one object as an answer tells of.
+const MOST_ERRORS: usize = 2_000;
+
 impl Status {
     /// A failure with any code and reason.
     pub fn failure(code: u16, reason: &str, message: impl Into<String>) -> Self {
@@ -246,8 +249,10 @@ impl Status {
         })
     }
 
-    /// 422: the object is well-formed and wrong. `kind` is the kind, not the resource.
+    /// 422: the object is well-formed and wrong. `kind` is the kind, not the resource. Of very many errors the first
+    /// are told.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
+        let errors = &errors[..errors.len().min(MOST_ERRORS)];
         let mut message = format!("{} {} is invalid", qualified(group, kind), go_quote(name));
         if !errors.is_empty() {
             message.push_str(": ");

@@ -82,6 +82,10 @@ fn read(text: &str, layout: &'static str) -> Result<Timestamp, Error> {
             return Err(wrong(part));
         }
     }
+    // Go knows no leap seconds.
+    if &bytes[17..19] == b"60" {
+        return Err(wrong("05"));
+    }
     let mut rest = &text[19..];
     if let Some(fraction) = rest.strip_prefix('.') {
         let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
@@ -221,6 +225,12 @@ pub(crate) fn format_duration(nanos: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_leap_second_is_no_time() {
+        assert!(parse("2016-12-31T23:59:60Z").is_err());
+        assert!(parse("2016-12-31T23:59:59Z").is_ok());
+    }
 
     #[test]
     fn times_are_stored_in_utc_at_their_precision() {

@@ -1,7 +1,7 @@
 //! A stored definition, read as far as serving it needs. Schemas are parsed when they are first used.
 
 use crate::error::{Outcome, internal};
-use consort_object::structural::{Structural, embedded, prune};
+use consort_object::structural::{Structural, default, embedded, prune};
 use consort_object::{Object, Selectable};
 use serde::Deserialize;
 use serde_json::Value;
@@ -351,6 +351,13 @@ impl Version {
         prune::nulls(value, &parsed.schema);
         unknown.extend(embedded::metadata(value).map_err(Refused::Field)?);
         unknown.extend(embedded::coerce(value, &parsed.schema).map_err(Refused::Field)?);
+        if !default::is_affordable(value, &parsed.schema) {
+            return Err(Refused::Status(Box::new(
+                consort_object::Status::request_entity_too_large(
+                    "the defaults of the object's schema make it too large",
+                ),
+            )));
+        }
         Ok(unknown
             .into_iter()
             .map(|name| format!("unknown field \"{name}\""))

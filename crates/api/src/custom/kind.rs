@@ -60,15 +60,15 @@ impl Strategy for Definitions {
     }
 
     fn validate(&self, object: &Value, _here: &Path<'_>, errors: &mut Errors) {
-        errors.0.extend(check::create(object));
+        errors.extend(check::create(object));
     }
 
     fn validate_update(&self, new: &Value, old: &Value, _here: &Path<'_>, errors: &mut Errors) {
-        errors.0.extend(check::update(new, old));
+        errors.extend(check::update(new, old));
     }
 
     fn validate_status(&self, new: &Value, _old: &Value, _here: &Path<'_>, errors: &mut Errors) {
-        errors.0.extend(check::status(new));
+        errors.extend(check::status(new));
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {

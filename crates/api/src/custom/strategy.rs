@@ -63,10 +63,11 @@ impl Custom {
         errors.extend(embedded::validate(new, schema, &mut |meta, place| {
             let mut errors = Errors::default();
             validation::embedded_metadata(meta, &mut errors);
-            for error in &mut errors.0 {
+            let mut errors = errors.into_list();
+            for error in &mut errors {
                 error.field = error.field.replacen("metadata", place, 1);
             }
-            errors.0
+            errors
         }));
         let was_unique = old.is_none_or(|old| lists::unique(old, schema).is_empty());
         if was_unique {
@@ -180,15 +181,15 @@ impl Strategy for Custom {
     }
 
     fn validate(&self, object: &Value, _at: &Path<'_>, errors: &mut Errors) {
-        errors.0.extend(self.check(object, None, None));
+        errors.extend(self.check(object, None, None));
     }
 
     fn validate_update(&self, new: &Value, old: &Value, _at: &Path<'_>, errors: &mut Errors) {
-        errors.0.extend(self.check(new, Some(old), None));
+        errors.extend(self.check(new, Some(old), None));
     }
 
     fn validate_status(&self, new: &Value, old: &Value, _at: &Path<'_>, errors: &mut Errors) {
-        errors.0.extend(self.check(new, Some(old), Some("status")));
+        errors.extend(self.check(new, Some(old), Some("status")));
     }
 
     fn wants_more(&self, new: &Value, old: &Value) -> bool {

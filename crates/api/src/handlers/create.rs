@@ -3,6 +3,7 @@
 use super::update::{Change, Part};
 use super::write::{self, Committed, Written, WrittenObject};
 use crate::admission::{self, Operation};
+use crate::aside;
 use crate::body::Body;
 use crate::call::Call;
 use crate::custom;
@@ -210,15 +211,17 @@ pub(crate) fn place(kind: &Kind, namespace: Option<&str>, value: &mut Value) -> 
 
 fn check(kind: &Kind, value: &Value) -> Outcome<()> {
     let mut errors = Errors::default();
-    validation::metadata(kind, value, &mut errors);
-    kind.strategy.validate(value, &Path::Root, &mut errors);
-    if errors.0.is_empty() {
+    aside::with_document(value, || {
+        validation::metadata(kind, value, &mut errors);
+        kind.strategy.validate(value, &Path::Root, &mut errors);
+    });
+    if errors.is_empty() {
         return Ok(());
     }
     fail(Status::invalid(
         &kind.group,
         &kind.kind,
         name(value),
-        &errors.0,
+        errors.list(),
     ))
 }

@@ -6,6 +6,7 @@ use super::scale;
 use super::write::{self, Committed, Written, WrittenObject};
 use crate::admission::{self, Notes, Operation, Request};
 use crate::api::Inner;
+use crate::aside;
 use crate::audit::Trail;
 use crate::body::Body;
 use crate::call::Call;
@@ -485,29 +486,33 @@ impl<'a> Change<'a> {
         certificates::update(self.inner, self.user, self.kind, self.part, new, old)
     }
 
-    fn check(&self, new: &Value, old: &Value) -> Outcome<()> {
-        let mut errors = Errors::default();
-        validation::metadata_update(new, old, &mut errors);
+    fn faults(&self, new: &Value, old: &Value, errors: &mut Errors) {
+        validation::metadata_update(new, old, errors);
         let strategy = &self.kind.strategy;
         match self.part {
-            Part::Main => strategy.validate_update(new, old, &Path::Root, &mut errors),
-            Part::Status => strategy.validate_status(new, old, &Path::Root, &mut errors),
-            Part::Finalize => strategy.validate(new, &Path::Root, &mut errors),
+            Part::Main => strategy.validate_update(new, old, &Path::Root, errors),
+            Part::Status => strategy.validate_status(new, old, &Path::Root, errors),
+            Part::Finalize => strategy.validate(new, &Path::Root, errors),
             Part::EphemeralContainers => {
-                validation::ephemeral_containers_update(new, old, &Path::Root, &mut errors);
+                validation::ephemeral_containers_update(new, old, &Path::Root, errors);
             }
             Part::Resize | Part::Approval => {
-                strategy.validate_part(self.part, new, old, &Path::Root, &mut errors);
+                strategy.validate_part(self.part, new, old, &Path::Root, errors);
             }
         }
-        if errors.0.is_empty() {
+    }
+
+    fn check(&self, new: &Value, old: &Value) -> Outcome<()> {
+        let mut errors = Errors::default();
+        aside::with_document(new, || self.faults(new, old, &mut errors));
+        if errors.is_empty() {
             return Ok(());
         }
         fail(Status::invalid(
             &self.kind.group,
             &self.kind.kind,
             self.name,
-            &errors.0,
+            errors.list(),
         ))
     }
 }

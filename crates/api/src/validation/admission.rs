@@ -198,7 +198,7 @@ pub(crate) fn admission_policy(
         validations(spec, &here, errors);
     }
     for (path, expression, why) in faults(object, mutating) {
-        errors.0.push(FieldError::invalid(path, expression, why));
+        errors.push(FieldError::invalid(path, expression, why));
     }
 }
 

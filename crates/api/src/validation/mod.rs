@@ -148,14 +148,72 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// What was found wrong so far.
+/// As many faults of one object as are told, and as many bytes as they may take: an object may have a million of
+/// them, and each may repeat the whole of what it is about.
+const MOST: usize = 2_000;
+const MOST_BYTES: usize = 4 << 20;
+
+/// About the bytes a value takes.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 8,
+        Value::Array(items) => 8 + items.iter().map(weight).sum::<usize>(),
+        Value::Object(map) => {
+            8 + map
+                .iter()
+                .map(|(key, value)| key.len() + weight(value))
+                .sum::<usize>()
+        }
+        _ => 8,
+    }
+}
+
+/// What was found wrong so far; beyond a number of faults no more are taken.
 #[derive(Default)]
-pub(crate) struct Errors(pub Vec<FieldError>);
+pub(crate) struct Errors {
+    found: Vec<FieldError>,
+    bytes: usize,
+}
 
 impl Errors {
+    /// Note a fault.
+    pub(crate) fn push(&mut self, error: FieldError) {
+        if self.is_full() {
+            return;
+        }
+        let value = error.bad_value.as_ref().map_or(0, weight);
+        self.bytes += error.field.len() + error.detail.len() + value;
+        self.found.push(error);
+    }
+
+    /// Note faults.
+    pub(crate) fn extend(&mut self, errors: impl IntoIterator<Item = FieldError>) {
+        errors.into_iter().for_each(|error| self.push(error));
+    }
+
+    /// Whether no more faults are taken: nothing more need be looked for.
+    pub(crate) fn is_full(&self) -> bool {
+        self.found.len() >= MOST || self.bytes >= MOST_BYTES
+    }
+
+    /// Whether nothing is wrong.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// What is wrong, in the order found.
+    pub(crate) fn list(&self) -> &[FieldError] {
+        &self.found
+    }
+
+    /// The same, to keep.
+    pub(crate) fn into_list(self) -> Vec<FieldError> {
+        self.found
+    }
+
     /// A value must be given.
     pub(crate) fn required(&mut self, at: &Path<'_>, detail: &str) {
-        self.0.push(FieldError::required(at.to_string(), detail));
+        self.push(FieldError::required(at.to_string(), detail));
     }
 
     /// The value is malformed or out of bounds.
@@ -165,8 +223,9 @@ impl Errors {
         value: impl Into<Value>,
         detail: impl Into<String>,
     ) {
-        self.0
-            .push(FieldError::invalid(at.to_string(), value, detail));
+        if !self.is_full() {
+            self.push(FieldError::invalid(at.to_string(), value, detail));
+        }
     }
 
     /// The value is not one of those supported.
@@ -176,28 +235,27 @@ impl Errors {
         value: impl Into<Value>,
         supported: &[&str],
     ) {
-        self.0
-            .push(FieldError::not_supported(at.to_string(), value, supported));
+        self.push(FieldError::not_supported(at.to_string(), value, supported));
     }
 
     /// The value must be unique and is not.
     pub(crate) fn duplicate(&mut self, at: &Path<'_>, value: impl Into<Value>) {
-        self.0.push(FieldError::duplicate(at.to_string(), value));
+        self.push(FieldError::duplicate(at.to_string(), value));
     }
 
     /// The value may not be here.
     pub(crate) fn forbidden(&mut self, at: &Path<'_>, detail: impl Into<String>) {
-        self.0.push(FieldError::forbidden(at.to_string(), detail));
+        self.push(FieldError::forbidden(at.to_string(), detail));
     }
 
     /// The value names something that is not there.
     pub(crate) fn not_found(&mut self, at: &Path<'_>, value: impl Into<Value>) {
-        self.0.push(FieldError::not_found(at.to_string(), value));
+        self.push(FieldError::not_found(at.to_string(), value));
     }
 
     /// The value is longer than `limit` bytes.
     pub(crate) fn too_long(&mut self, at: &Path<'_>, limit: usize) {
-        self.0.push(FieldError::too_long(at.to_string(), limit));
+        self.push(FieldError::too_long(at.to_string(), limit));
     }
 
     /// Note what a check of a text said.
@@ -276,8 +334,7 @@ impl Errors {
 
     /// The list is longer than `limit`.
     pub(crate) fn too_many(&mut self, at: &Path<'_>, actual: usize, limit: usize) {
-        self.0
-            .push(FieldError::too_many(at.to_string(), actual, limit));
+        self.push(FieldError::too_many(at.to_string(), actual, limit));
     }
 
     /// Require an address of the internet protocol.

@@ -31,7 +31,7 @@ pub(crate) fn pod_update(new: &Value, old: &Value, here: &Path<'_>, errors: &mut
     }
     tolerations_only_grow(&new_spec, &old_spec, &here.field("tolerations"), errors);
     gates_only_shrink(&new_spec, &old_spec, &here.field("schedulingGates"), errors);
-    if !errors.0.is_empty() {
+    if !errors.is_empty() {
         return;
     }
     for spec in [&mut new_spec, &mut old_spec] {

@@ -171,6 +171,10 @@ pub(crate) fn resource_quota(object: &Value, here: &Path<'_>, errors: &mut Error
 
 fn scopes(spec: &Value, scopes: &[&str], here: &Path<'_>, errors: &mut Errors) {
     for scope in scopes {
+        // Each fault names all scopes.
+        if errors.is_full() {
+            return;
+        }
         if !SCOPES.contains(scope) {
             errors.invalid(here, scopes.to_vec(), "unsupported scope");
         }

@@ -63,7 +63,7 @@ pub(crate) fn service(object: &Value, here: &Path<'_>, errors: &mut Errors) {
     errors.one_of(&here.field("type"), kind, TYPES);
     balancer_only(object, kind, whole, errors);
     policies(spec, kind, &here, errors);
-    if errors.0.is_empty() && kind != "ExternalName" {
+    if errors.is_empty() && kind != "ExternalName" {
         families(spec, &here, errors);
     }
 }
@@ -97,7 +97,7 @@ fn families(spec: &Value, here: &Path<'_>, errors: &mut Errors) {
     }
     let headless = text(spec, &["clusterIP"]) == "None";
     let free = headless && members(spec, &["selector"]).next().is_none();
-    if free || !errors.0.is_empty() {
+    if free || !errors.is_empty() {
         return;
     }
     if policy == "RequireDualStack" {

@@ -14,6 +14,10 @@ const MAX_DEPTH: usize = 120;
 /// As many values as all operations of one patch may look at while they measure depth.
 const MAX_MEASURED: usize = 4_000_000;
 
+/// As many members of lists and objects as all operations of one patch may push aside: what is put into a list moves
+/// all that stands behind it. Enough for the longest patch over a list of ten thousand.
+const MAX_MOVED: usize = 100_000_000;
+
 /// Applies a JSON patch (RFC 6902), with the errors and the negative indices of upstream's implementation.
 pub fn json(document: &mut Value, patch: &Value) -> Result<(), Error> {
     let Value::Array(operations) = patch else {
@@ -56,9 +60,9 @@ fn apply(document: &mut Value, operation: &Value, work: &mut Work) -> Result<(),
         "add" => {
             let value = value();
             work.measure(path, &value)?;
-            add(document, path, value, "add")
+            add(document, path, value, "add", work)
         }
-        "remove" => remove(document, path, "remove").map(drop),
+        "remove" => remove(document, path, "remove", work).map(drop),
         "replace" => {
             let value = value();
             work.measure(path, &value)?;
@@ -66,9 +70,9 @@ fn apply(document: &mut Value, operation: &Value, work: &mut Work) -> Result<(),
         }
         "move" => {
             let from = from()?;
-            let moved = remove(document, from, "move")?;
+            let moved = remove(document, from, "move", work)?;
             work.measure(path, &moved)?;
-            add(document, path, moved, "move")
+            add(document, path, moved, "move", work)
         }
         "copy" => {
             let from = from()?;
@@ -81,7 +85,7 @@ fn apply(document: &mut Value, operation: &Value, work: &mut Work) -> Result<(),
                 .clone();
             work.measure(path, &copy)?;
             work.copy(&copy)?;
-            add(document, path, copy, "copy")
+            add(document, path, copy, "copy", work)
         }
         "test" => {
             let expected = operation.get("value").unwrap_or(&Value::Null);
@@ -103,6 +107,7 @@ fn apply(document: &mut Value, operation: &Value, work: &mut Work) -> Result<(),
 struct Work {
     copied: usize,
     measured: usize,
+    moved: usize,
 }
 
 impl Work {
@@ -145,6 +150,15 @@ impl Work {
             _ => {}
         }
         Ok(true)
+    }
+
+    /// Counts the members that an operation moves.
+    fn shift(&mut self, members: usize) -> Result<(), Error> {
+        self.moved += members;
+        if self.moved > MAX_MOVED {
+            return Err(Error::TooLarge("the JSON patch moves too much".to_owned()));
+        }
+        Ok(())
     }
 
     fn copy(&mut self, value: &Value) -> Result<(), Error> {
@@ -232,7 +246,13 @@ fn find_mut<'d>(document: &'d mut Value, path: &str) -> Option<&'d mut Value> {
     Some(here)
 }
 
-fn add(document: &mut Value, path: &str, value: Value, operation: &str) -> Result<(), Error> {
+fn add(
+    document: &mut Value,
+    path: &str,
+    value: Value,
+    operation: &str,
+    work: &mut Work,
+) -> Result<(), Error> {
     let Some((parent, key)) = split(path) else {
         if path.is_empty() {
             *document = value;
@@ -258,6 +278,7 @@ fn add(document: &mut Value, path: &str, value: Value, operation: &str) -> Resul
                     "error in {operation} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
                 ))
             })?;
+            work.shift(items.len() - place)?;
             items.insert(place, value);
             Ok(())
         }
@@ -267,7 +288,12 @@ fn add(document: &mut Value, path: &str, value: Value, operation: &str) -> Resul
     }
 }
 
-fn remove(document: &mut Value, path: &str, operation: &str) -> Result<Value, Error> {
+fn remove(
+    document: &mut Value,
+    path: &str,
+    operation: &str,
+    work: &mut Work,
+) -> Result<Value, Error> {
     let from = if operation == "move" {
         "from path"
     } else {
@@ -280,14 +306,20 @@ fn remove(document: &mut Value, path: &str, operation: &str) -> Result<Value, Er
     };
     let (parent, key) = split(path).ok_or_else(gone)?;
     match find_mut(document, parent) {
-        Some(Value::Object(map)) => map.shift_remove(&key).ok_or_else(|| {
-            missing(format!(
-                "error in {operation} for path: '{path}': unable to remove nonexistent key: {key}"
-            ))
-        }),
+        Some(Value::Object(map)) => {
+            work.shift(map.len())?;
+            map.shift_remove(&key).ok_or_else(|| {
+                missing(format!(
+                    "error in {operation} for path: '{path}': unable to remove nonexistent key: {key}"
+                ))
+            })
+        }
         Some(Value::Array(items)) => {
             match place(&key, items.len()).filter(|place| *place < items.len()) {
-                Some(place) => Ok(items.remove(place)),
+                Some(place) => {
+                    work.shift(items.len() - place)?;
+                    Ok(items.remove(place))
+                }
                 None => Err(Error::DoesNotApply(format!(
                     "error in {operation} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
                 ))),
@@ -320,6 +352,33 @@ mod tests {
 
     fn why(document: Value, patch: &Value) -> String {
         patched(document, patch).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_patch_that_pushes_millions_aside_again_and_again_is_refused() {
+        for (place, filled) in [
+            ("/x/0", json!(vec![0; 200_000])),
+            (
+                "/x/k",
+                Value::Object(
+                    (0..200_000)
+                        .map(|at| (format!("k{at}"), json!(0)))
+                        .collect(),
+                ),
+            ),
+        ] {
+            let mut operations = vec![json!({"op": "add", "path": "/x", "value": filled})];
+            for _ in 0..4_000 {
+                operations.push(json!({"op": "add", "path": place, "value": 1}));
+                operations.push(json!({"op": "remove", "path": place}));
+            }
+            let error = patched(json!({}), &Value::Array(operations)).unwrap_err();
+            assert!(matches!(error, Error::TooLarge(_)), "{error}");
+        }
+        let long: Vec<Value> = (0..9_999)
+            .map(|_| json!({"op": "add", "path": "/x/0", "value": 1}))
+            .collect();
+        assert!(patched(json!({"x": []}), &Value::Array(long)).is_ok());
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub enum DecodeError {
     /// A value has the wrong type, or a text cannot be read as what it stands for.
     #[error("{0}")]
     Type(String),
+    /// So many items in lists that what each grows to with its defaults is more than one request may take.
+    #[error("the object has more than {MAX_ITEMS} items in its lists")]
+    TooMany,
     /// Unknown or duplicate fields, where they are refused.
     #[error("strict decoding error: {}", .0.join(", "))]
     Strict(Vec<String>),
@@ -67,6 +70,9 @@ impl DecodeError {
         if let Self::Syntax(error) = self {
             return Status::bad_request(format!("the object provided is not valid JSON: {error}"));
         }
+        if matches!(self, Self::TooMany) {
+            return Status::request_entity_too_large(self);
+        }
         let version = crate::text::go_quote(&gvk.version);
         Status::bad_request(format!(
             "{} in version {version} cannot be handled as a {}: {self}",
@@ -74,6 +80,10 @@ impl DecodeError {
         ))
     }
 }
+
+/// As many messages as all lists of one object may hold. Three bytes of JSON are a container, and a thousand when its
+/// defaults are filled in.
+const MAX_ITEMS: usize = 100_000;
 
 /// What [`decode_json`] gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,6 +133,7 @@ pub fn coerce_and_check(
     let mut decoder = Decoder {
         schema,
         unknown: Vec::new(),
+        items: 0,
     };
     let at = At {
         holder: "",
@@ -201,6 +212,8 @@ fn describe(value: &Value) -> &'static str {
 struct Decoder<'a> {
     schema: &'a Schema,
     unknown: Vec<String>,
+    /// Messages in lists so far.
+    items: usize,
 }
 
 impl Decoder<'_> {
@@ -412,6 +425,12 @@ impl Decoder<'_> {
             }
             .wrong(value));
         };
+        if matches!(field.kind, Type::Message(_)) {
+            self.items += items.len();
+            if self.items > MAX_ITEMS {
+                return Err(DecodeError::TooMany);
+            }
+        }
         for (index, item) in items.iter_mut().enumerate() {
             if item.is_null() {
                 *item = self.zero(field);
@@ -548,6 +567,21 @@ mod tests {
             Ok(unknown) => Ok((value, unknown)),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    #[test]
+    fn an_object_with_more_list_items_than_a_request_may_take_is_refused() {
+        let containers = |count: usize| json!({"spec": {"containers": vec![json!({}); count]}});
+        assert!(checked("v1/Pod", containers(MAX_ITEMS)).is_ok());
+        let error = checked("v1/Pod", containers(MAX_ITEMS + 1)).unwrap_err();
+        assert_eq!(error, "the object has more than 100000 items in its lists");
+        assert_eq!(
+            DecodeError::TooMany.status(&Gvk::new("", "v1", "Pod")).code,
+            413
+        );
+        // Items that are no objects stay as small as they came.
+        let args = json!({"spec": {"containers": [{"args": vec![json!("x"); MAX_ITEMS + 1]}]}});
+        assert!(checked("v1/Pod", args).is_ok());
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub fn in_document_order(bytes: &[u8], errors: Vec<String>) -> Vec<String> {
         left: &mut left,
         met: HashSet::new(),
         found: Vec::with_capacity(errors.len()),
+        written: 0,
     };
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let walked = OrderSeed {
@@ -65,12 +66,22 @@ struct Order<'a> {
     /// The fields met so far that stand twice.
     met: HashSet<String>,
     found: Vec<String>,
+    /// Bytes of paths written so far.
+    written: usize,
 }
+
+/// As many bytes of paths are written to find the order: a path may be as long as the document, and so may the list of
+/// those below it. What is not found by then comes last.
+const MAX_WRITTEN: usize = 32 << 20;
 
 impl Order<'_> {
     fn meet(&mut self, path: &Path<'_>) {
+        if self.written > MAX_WRITTEN {
+            return;
+        }
         self.place(format!("unknown field \"{path}\""));
         let twice = format!("duplicate field \"{path}\"");
+        self.written += twice.len();
         if self.left.contains_key(&twice) && !self.met.insert(twice.clone()) {
             self.place(twice);
         }
@@ -246,6 +257,20 @@ impl<'de> Visitor<'de> for Seed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_order_of_faults_below_a_path_as_long_as_the_document_is_not_looked_for_all_day() {
+        let long = "k".repeat(1_000_000);
+        let members: Vec<String> = (0..100_000).map(|at| format!("\"{at}\":1")).collect();
+        let body = format!("{{\"{long}\":{{{}}},\"a\":1,\"a\":2}}", members.join(","));
+        let twice = "duplicate field \"a\"".to_owned();
+        let started = std::time::Instant::now();
+        assert_eq!(
+            in_document_order(body.as_bytes(), vec![twice.clone()]),
+            [twice]
+        );
+        assert!(started.elapsed().as_secs() < 30);
+    }
 
     #[test]
     fn a_key_met_twice_is_reported_with_its_path_and_the_last_holds() {

@@ -12,6 +12,9 @@ use crate::text::go_quote;
 use serde_json::Value;
 use std::cmp::Ordering;
 
+/// As many faults as are looked for: beyond them, further items and members of what is wrong already are passed over.
+const MOST: usize = 2_000;
+
 /// Check a new object. `base` stands before the fields in the errors: `status`, when only that is checked.
 pub fn create(value: &Value, schema: &Structural, base: &str) -> Vec<FieldError> {
     let mut run = Run {
@@ -71,6 +74,13 @@ impl Run<'_> {
             ("", name) => name.into(),
             (base, name) => Place::Base(base).field(name).to_string(),
         }
+    }
+
+    /// Whether no more faults need be looked for. What is being checked has failed then, and so has all that stands
+    /// around it, unless it is let through as unchanged or as one of several alternatives: with it goes what was passed
+    /// over.
+    fn is_full(&self) -> bool {
+        self.errors.len() >= MOST
     }
 
     /// An error that stands at no field.
@@ -155,6 +165,9 @@ impl Run<'_> {
             Value::Array(list) => {
                 if let Some(items) = schema.items.as_deref() {
                     for (index, item) in list.iter().enumerate() {
+                        if self.is_full() {
+                            break;
+                        }
                         let was = was.and_then(|was| was.item(index));
                         count += self.node(item, items, &Name::Index(at, index), was);
                     }
@@ -498,6 +511,9 @@ impl Run<'_> {
             }
         }
         for (name, member) in map {
+            if self.is_full() {
+                break;
+            }
             if let Some(property) = schema.property(name) {
                 // Neither tells of a change: both sides are shown in the same version.
                 let fixed = matches!(at, Name::Root) && (name == "kind" || name == "apiVersion");
@@ -611,6 +627,21 @@ mod tests {
             json!({"type": "object", "properties": {"x": schema}}),
             json!({"x": value}),
         )
+    }
+
+    #[test]
+    fn of_a_million_faults_the_first_are_looked_for() {
+        let props = json!({"type": "object", "properties": {
+            "any": {"type": "array", "items": {"type": "string"}},
+            "list": {"type": "array", "items": {"type": "string"}, "not": {"items": {"maxLength": 1}}}}});
+        let schema = Structural::parse(&props).unwrap();
+        let object = json!({"any": vec![1; 1_000_000], "list": ["ab"]});
+        assert_eq!(create(&object, &schema, "").len(), MOST);
+        // What was so before is let through as ever, with all that was passed over.
+        assert_eq!(update(&object, &object, &schema, "").len(), 0);
+        let mut changed = object.clone();
+        changed["list"] = json!(["a"]);
+        assert_eq!(update(&changed, &object, &schema, "").len(), 1);
     }
 
     #[test]
