@@ -37,6 +37,7 @@ pub(crate) fn scan(text: &str, mode: ScanMode) -> Vec<Token> {
         }],
         braces: 0,
         return_braces: Vec::new(),
+        heredocs: Vec::new(),
     };
     scanner.run();
     scanner.tokens
@@ -51,6 +52,8 @@ struct Scanner<'t> {
     braces: i64,
     /// The brace depths at which a `}` ends a template sequence instead of a block.
     return_braces: Vec<i64>,
+    /// Where in `modes` the heredocs are.
+    heredocs: Vec<usize>,
 }
 
 impl<'t> Scanner<'t> {
@@ -117,6 +120,7 @@ impl<'t> Scanner<'t> {
             b'<' if second == Some(b'<') => match self.heredoc_start() {
                 Some((marker, end)) => {
                     self.emit(K::OpenHeredoc, end);
+                    self.heredocs.push(self.modes.len());
                     self.modes.push(Mode::Heredoc {
                         marker,
                         at_line_start: true,
@@ -254,11 +258,8 @@ impl<'t> Scanner<'t> {
         self.emit(kind, self.at + length);
         self.braces += 1;
         self.return_braces.push(self.braces);
-        if let Some(Mode::Heredoc { at_line_start, .. }) = self
-            .modes
-            .iter_mut()
-            .rev()
-            .find(|mode| matches!(mode, Mode::Heredoc { .. }))
+        if let Some(at) = self.heredocs.last()
+            && let Some(Mode::Heredoc { at_line_start, .. }) = self.modes.get_mut(*at)
         {
             *at_line_start = false;
         }
@@ -358,6 +359,7 @@ impl<'t> Scanner<'t> {
             self.emit(TokenKind::CloseHeredoc, end);
             self.emit(TokenKind::Newline, end + newline);
             self.modes.pop();
+            self.heredocs.pop();
             return;
         }
         *at_line_start = true;
