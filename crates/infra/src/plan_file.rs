@@ -14,7 +14,8 @@ use consort_hcl::{Marks, Path, Sources, Step, Type, Value, msgpack};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{
-    Action, Change, CheckResults, Deferred, DeferredReason, Importing, Mode, OutputChange, Plan, Reason,
+    Action, Change, CheckResults, Deferred, DeferredReason, Importing, Mode, OutputChange, Plan,
+    Reason,
 };
 use crate::state::State;
 
@@ -129,7 +130,9 @@ fn invalid(error: impl std::fmt::Display) -> Error {
 }
 
 fn put_value(value: &Value) -> Result<String, Error> {
-    msgpack::encode(value, &Type::Dynamic).map(|bytes| STANDARD.encode(bytes)).map_err(invalid)
+    msgpack::encode(value, &Type::Dynamic)
+        .map(|bytes| STANDARD.encode(bytes))
+        .map_err(invalid)
 }
 
 fn take_value(text: &str) -> Result<Value, Error> {
@@ -144,7 +147,10 @@ impl FileValue {
             .filter(|(_, marks)| marks.intersects(Marks::SENSITIVE))
             .map(|(path, _)| put_path(path))
             .collect::<Result<_, _>>()?;
-        Ok(FileValue { value: put_value(&plain)?, sensitive })
+        Ok(FileValue {
+            value: put_value(&plain)?,
+            sensitive,
+        })
     }
 
     fn take(&self) -> Result<Value, Error> {
@@ -180,7 +186,11 @@ fn take_path(steps: &FilePath) -> Result<Path, Error> {
 }
 
 fn put_action(action: Action) -> Vec<String> {
-    action.words().iter().map(|word| (*word).to_owned()).collect()
+    action
+        .words()
+        .iter()
+        .map(|word| (*word).to_owned())
+        .collect()
 }
 
 fn take_action(words: &[String]) -> Result<Action, Error> {
@@ -191,16 +201,24 @@ fn take_action(words: &[String]) -> Result<Action, Error> {
 fn put_change(change: &Change) -> Result<FileChange, Error> {
     Ok(FileChange {
         address: change.address.to_string(),
-        previous_address: (change.previous_address != change.address).then(|| change.previous_address.to_string()),
+        previous_address: (change.previous_address != change.address)
+            .then(|| change.previous_address.to_string()),
         deposed: change.deposed.as_ref().map(ToString::to_string),
         provider: change.provider.to_string(),
         actions: put_action(change.action),
         reason: change.reason.map(|reason| reason.word().to_owned()),
         before: FileValue::put(&change.before)?,
         after: FileValue::put(&change.after)?,
-        replace_paths: change.replace_paths.iter().map(put_path).collect::<Result<_, _>>()?,
+        replace_paths: change
+            .replace_paths
+            .iter()
+            .map(put_path)
+            .collect::<Result<_, _>>()?,
         private: STANDARD.encode(&change.private),
-        importing: change.importing.as_ref().map(|importing| importing.id.clone()),
+        importing: change
+            .importing
+            .as_ref()
+            .map(|importing| importing.id.clone()),
         generated_config: change.generated_config.clone(),
     })
 }
@@ -219,7 +237,11 @@ fn take_change(change: FileChange) -> Result<Change, Error> {
         reason: change.reason.as_deref().and_then(Reason::from_word),
         before: change.before.take()?,
         after: change.after.take()?,
-        replace_paths: change.replace_paths.iter().map(take_path).collect::<Result<_, _>>()?,
+        replace_paths: change
+            .replace_paths
+            .iter()
+            .map(take_path)
+            .collect::<Result<_, _>>()?,
         private: Bytes::from(STANDARD.decode(&change.private).map_err(invalid)?),
         importing: change.importing.map(|id| Importing { id }),
         generated_config: change.generated_config,
@@ -231,7 +253,10 @@ fn take_change(change: FileChange) -> Result<Change, Error> {
 /// # Errors
 /// [`Error::Invalid`] when a value of the plan cannot be written.
 pub fn write(plan: &Plan, sources: &Sources) -> Result<Vec<u8>, Error> {
-    let checks = State { check_results: plan.checks.to_state(), ..State::default() };
+    let checks = State {
+        check_results: plan.checks.to_state(),
+        ..State::default()
+    };
     let file = File {
         format: FORMAT.to_owned(),
         version: 1,
@@ -244,12 +269,25 @@ pub fn write(plan: &Plan, sources: &Sources) -> Result<Vec<u8>, Error> {
         errored: plan.errored,
         targets: plan.targets.iter().map(ToString::to_string).collect(),
         excluded: plan.excluded.iter().map(ToString::to_string).collect(),
-        changes: plan.changes.iter().map(put_change).collect::<Result<_, _>>()?,
-        drift: plan.drift.iter().map(put_change).collect::<Result<_, _>>()?,
+        changes: plan
+            .changes
+            .iter()
+            .map(put_change)
+            .collect::<Result<_, _>>()?,
+        drift: plan
+            .drift
+            .iter()
+            .map(put_change)
+            .collect::<Result<_, _>>()?,
         deferred: plan
             .deferred
             .iter()
-            .map(|deferred| (deferred.resource.to_string(), deferred.reason.word().to_owned()))
+            .map(|deferred| {
+                (
+                    deferred.resource.to_string(),
+                    deferred.reason.word().to_owned(),
+                )
+            })
             .collect(),
         outputs: plan
             .outputs
@@ -280,10 +318,22 @@ pub fn write(plan: &Plan, sources: &Sources) -> Result<Vec<u8>, Error> {
         dependencies: plan
             .dependencies
             .iter()
-            .map(|(block, list)| (block.to_string(), list.iter().map(ToString::to_string).collect()))
+            .map(|(block, list)| {
+                (
+                    block.to_string(),
+                    list.iter().map(ToString::to_string).collect(),
+                )
+            })
             .collect(),
-        create_before_destroy: plan.create_before_destroy.iter().map(ToString::to_string).collect(),
-        sources: sources.iter().map(|source| (source.name().to_string(), source.text().to_owned())).collect(),
+        create_before_destroy: plan
+            .create_before_destroy
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        sources: sources
+            .iter()
+            .map(|source| (source.name().to_string(), source.text().to_owned()))
+            .collect(),
     };
     let text = serde_json::to_vec(&file).map_err(invalid)?;
     let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -297,7 +347,10 @@ pub fn write(plan: &Plan, sources: &Sources) -> Result<Vec<u8>, Error> {
 /// [`Error::Invalid`] and [`Error::Version`].
 pub fn read(bytes: &[u8]) -> Result<PlanFile, Error> {
     let mut text = Vec::new();
-    flate2::read::ZlibDecoder::new(bytes).take(MOST_BYTES).read_to_end(&mut text).map_err(invalid)?;
+    flate2::read::ZlibDecoder::new(bytes)
+        .take(MOST_BYTES)
+        .read_to_end(&mut text)
+        .map_err(invalid)?;
     let file: File = serde_json::from_slice(&text).map_err(invalid)?;
     if file.format != FORMAT {
         return Err(Error::Invalid(format!("its format is {:?}", file.format)));
@@ -313,15 +366,26 @@ pub fn read(bytes: &[u8]) -> Result<PlanFile, Error> {
             2 => Mode::RefreshOnly,
             other => return Err(Error::Invalid(format!("an unknown mode {other}"))),
         },
-        changes: file.changes.into_iter().map(take_change).collect::<Result<_, _>>()?,
-        drift: file.drift.into_iter().map(take_change).collect::<Result<_, _>>()?,
+        changes: file
+            .changes
+            .into_iter()
+            .map(take_change)
+            .collect::<Result<_, _>>()?,
+        drift: file
+            .drift
+            .into_iter()
+            .map(take_change)
+            .collect::<Result<_, _>>()?,
         deferred: file
             .deferred
             .into_iter()
             .map(|(resource, reason)| {
                 let reason = DeferredReason::from_word(&reason)
                     .ok_or_else(|| Error::Invalid(format!("an unknown reason {reason:?}")))?;
-                Ok(Deferred { resource: resource.parse().map_err(invalid)?, reason })
+                Ok(Deferred {
+                    resource: resource.parse().map_err(invalid)?,
+                    reason,
+                })
             })
             .collect::<Result<_, Error>>()?,
         outputs: file
@@ -338,7 +402,11 @@ pub fn read(bytes: &[u8]) -> Result<PlanFile, Error> {
             })
             .collect::<Result<_, Error>>()?,
         checks: match &file.checks {
-            Some(text) => state(text)?.check_results.map_or_else(CheckResults::default, |found| CheckResults::from_state(&found)),
+            Some(text) => state(text)?
+                .check_results
+                .map_or_else(CheckResults::default, |found| {
+                    CheckResults::from_state(&found)
+                }),
             None => CheckResults::default(),
         },
         previous_state: state(&file.previous_state)?,
@@ -353,8 +421,16 @@ pub fn read(bytes: &[u8]) -> Result<PlanFile, Error> {
             .into_iter()
             .map(|(address, path)| Ok((address.parse().map_err(invalid)?, take_path(&path)?)))
             .collect::<Result<_, Error>>()?,
-        targets: file.targets.iter().map(|text| text.parse().map_err(invalid)).collect::<Result<_, _>>()?,
-        excluded: file.excluded.iter().map(|text| text.parse().map_err(invalid)).collect::<Result<_, _>>()?,
+        targets: file
+            .targets
+            .iter()
+            .map(|text| text.parse().map_err(invalid))
+            .collect::<Result<_, _>>()?,
+        excluded: file
+            .excluded
+            .iter()
+            .map(|text| text.parse().map_err(invalid))
+            .collect::<Result<_, _>>()?,
         dependencies: file
             .dependencies
             .into_iter()
@@ -374,7 +450,10 @@ pub fn read(bytes: &[u8]) -> Result<PlanFile, Error> {
         timestamp: file.timestamp,
         errored: file.errored,
     };
-    Ok(PlanFile { plan, sources: file.sources })
+    Ok(PlanFile {
+        plan,
+        sources: file.sources,
+    })
 }
 
 impl PlanFile {

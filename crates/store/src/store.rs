@@ -352,22 +352,21 @@ impl Store {
         let mut chosen: Vec<Arc<Version>> = Vec::new();
         let mut more = None;
         let mut passed_over = None;
-        let mut looked_at = 0;
-        for version in visible(&state.index, prefix, after, revision.0) {
+        let all = visible(&state.index, prefix, after, revision.0);
+        for (looked_at, version) in all.enumerate() {
             if chosen.len() >= limit {
                 // Of a first page, and of the present, the number is known without counting.
                 let first = after.is_none() && revision.0 == state.revision;
                 let remaining = first
                     .then(|| self.known(prefix))
                     .flatten()
-                    .map(|all| all.saturating_sub(looked_at));
+                    .map(|known| known.saturating_sub(looked_at));
                 let last = passed_over
                     .or_else(|| chosen.last().map(|version| version.key.clone()))
                     .or_else(|| after.cloned());
                 more = last.map(|next| (next, remaining));
                 break;
             }
-            looked_at += 1;
             let wanted = match &mut filter {
                 Some(filter) => version.selected(source, filter)?,
                 None => true,

@@ -38,12 +38,27 @@ impl SchemaSet {
         let mut sources = std::collections::BTreeSet::new();
         if let Some(tree) = tree {
             tree.visit(&mut |tree| {
-                sources.extend(tree.module.resources.values().map(|resource| resource.provider.clone()));
-                sources.extend(tree.module.provider_configs.values().map(|config| config.provider.clone()));
+                sources.extend(
+                    tree.module
+                        .resources
+                        .values()
+                        .map(|resource| resource.provider.clone()),
+                );
+                sources.extend(
+                    tree.module
+                        .provider_configs
+                        .values()
+                        .map(|config| config.provider.clone()),
+                );
             });
         }
         for state in states {
-            sources.extend(state.resources.values().map(|resource| resource.provider.provider.clone()));
+            sources.extend(
+                state
+                    .resources
+                    .values()
+                    .map(|resource| resource.provider.provider.clone()),
+            );
         }
         let mut set = SchemaSet::default();
         for source in sources {
@@ -58,7 +73,11 @@ impl SchemaSet {
         self.0.get(source)
     }
 
-    pub(crate) fn resource(&self, source: &ProviderSource, resource: &Resource) -> Option<Arc<ResourceSchema>> {
+    pub(crate) fn resource(
+        &self,
+        source: &ProviderSource,
+        resource: &Resource,
+    ) -> Option<Arc<ResourceSchema>> {
         let kind = match resource.mode {
             Mode::Managed => Kind::Managed,
             Mode::Data => Kind::Data,

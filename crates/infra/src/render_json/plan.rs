@@ -23,13 +23,22 @@ pub fn plan_json(plan: &Plan, tree: &Tree, schemas: &SchemaSet) -> Result<String
         fields.text("format_version", "1.2");
         fields.text("terraform_version", TERRAFORM_VERSION);
         write_variables(fields, plan, tree);
-        fields.object("planned_values", |values| write_planned(values, plan, schemas));
-        let drift: Vec<_> =
-            plan.drift.iter().filter(|change| plan.mode == Mode::RefreshOnly || change.action != Action::NoOp).collect();
+        fields.object("planned_values", |values| {
+            write_planned(values, plan, schemas)
+        });
+        let drift: Vec<_> = plan
+            .drift
+            .iter()
+            .filter(|change| plan.mode == Mode::RefreshOnly || change.action != Action::NoOp)
+            .collect();
         if !drift.is_empty() {
             fields.list("resource_drift", drift, write_change);
         }
-        let changes: Vec<_> = plan.changes.iter().filter(|change| is_shown(change)).collect();
+        let changes: Vec<_> = plan
+            .changes
+            .iter()
+            .filter(|change| is_shown(change))
+            .collect();
         if !changes.is_empty() {
             fields.list("resource_changes", changes, write_change);
         }
@@ -50,7 +59,9 @@ pub fn plan_json(plan: &Plan, tree: &Tree, schemas: &SchemaSet) -> Result<String
             fields.object("output_changes", |outputs| {
                 for (name, change) in &plan.outputs {
                     outputs.object(name, |fields| {
-                        fields.list("actions", change.action.words(), |out, word| write::string(out, word));
+                        fields.list("actions", change.action.words(), |out, word| {
+                            write::string(out, word)
+                        });
                         fields.raw("before", &value::plain(&change.before));
                         if let Some(known) = value::known_part(&change.after) {
                             fields.raw("after", &known);
@@ -76,12 +87,16 @@ pub fn plan_json(plan: &Plan, tree: &Tree, schemas: &SchemaSet) -> Result<String
         }
         fields.raw("configuration", &config_json(tree, schemas));
         if !plan.relevant.is_empty() {
-            fields.list("relevant_attributes", &plan.relevant, |out, (address, path)| {
-                write::object(out, |fields| {
-                    fields.text("resource", &address.to_string());
-                    fields.raw("attribute", &value::path(path));
-                });
-            });
+            fields.list(
+                "relevant_attributes",
+                &plan.relevant,
+                |out, (address, path)| {
+                    write::object(out, |fields| {
+                        fields.text("resource", &address.to_string());
+                        fields.raw("attribute", &value::path(path));
+                    });
+                },
+            );
         }
         if !plan.checks.blocks.is_empty() {
             fields.raw("checks", &checks(&plan.checks));
@@ -120,7 +135,11 @@ fn write_variables(fields: &mut Object<'_>, plan: &Plan, tree: &Tree) {
 }
 
 fn write_planned(values: &mut Object<'_>, plan: &Plan, schemas: &SchemaSet) {
-    let outputs: Vec<_> = plan.outputs.iter().filter(|(_, change)| change.action != Action::Delete).collect();
+    let outputs: Vec<_> = plan
+        .outputs
+        .iter()
+        .filter(|(_, change)| change.action != Action::Delete)
+        .collect();
     if !outputs.is_empty() {
         values.object("outputs", |fields| {
             for (name, change) in outputs {
@@ -151,7 +170,9 @@ fn write_planned(values: &mut Object<'_>, plan: &Plan, schemas: &SchemaSet) {
             deposed: None,
         })
         .collect();
-    values.object("root_module", |root| write_module(root, &ModuleInstance::root(), &Modules::new(rows)));
+    values.object("root_module", |root| {
+        write_module(root, &ModuleInstance::root(), &Modules::new(rows))
+    });
 }
 
 fn write_change(out: &mut String, change: &Change) {
@@ -174,7 +195,9 @@ fn write_change(out: &mut String, change: &Change) {
             fields.text("deposed", key);
         }
         fields.object("change", |fields| {
-            fields.list("actions", change.action.words(), |out, word| write::string(out, word));
+            fields.list("actions", change.action.words(), |out, word| {
+                write::string(out, word)
+            });
             fields.raw("before", &value::plain(&change.before));
             if let Some(known) = value::known_part(&change.after) {
                 fields.raw("after", &known);
@@ -188,7 +211,9 @@ fn write_change(out: &mut String, change: &Change) {
             fields.raw("before_sensitive", &value::sensitive_part(&change.before));
             fields.raw("after_sensitive", &value::sensitive_part(&change.after));
             if !change.replace_paths.is_empty() {
-                fields.list("replace_paths", &change.replace_paths, |out, path| out.push_str(&value::path(path)));
+                fields.list("replace_paths", &change.replace_paths, |out, path| {
+                    out.push_str(&value::path(path))
+                });
             }
             if let Some(importing) = &change.importing {
                 fields.object("importing", |fields| fields.text("id", &importing.id));

@@ -33,7 +33,11 @@ pub fn state_json(state: &State, schemas: &SchemaSet) -> Result<String, String> 
     Ok(out)
 }
 
-pub(super) fn write_state(out: &mut String, state: &State, schemas: &SchemaSet) -> Result<(), String> {
+pub(super) fn write_state(
+    out: &mut String,
+    state: &State,
+    schemas: &SchemaSet,
+) -> Result<(), String> {
     let rows = rows(state, schemas)?;
     write::object(out, |fields| {
         fields.text("format_version", "1.0");
@@ -56,10 +60,16 @@ pub(super) fn write_state(out: &mut String, state: &State, schemas: &SchemaSet) 
                         }
                     });
                 }
-                values.object("root_module", |root| write_module(root, &ModuleInstance::root(), &Modules::new(rows)));
+                values.object("root_module", |root| {
+                    write_module(root, &ModuleInstance::root(), &Modules::new(rows))
+                });
             });
         }
-        if let Some(results) = state.check_results.as_ref().filter(|results| !results.is_empty()) {
+        if let Some(results) = state
+            .check_results
+            .as_ref()
+            .filter(|results| !results.is_empty())
+        {
             fields.raw("checks", &checks(&CheckResults::from_state(results)));
         }
     });
@@ -71,15 +81,18 @@ fn rows(state: &State, schemas: &SchemaSet) -> Result<Vec<Row>, String> {
     for (address, resource) in &state.resources {
         let source = &resource.provider.provider;
         let Some(schema) = schemas.resource(source, &address.resource) else {
-            return Err(format!("no schema found for {address} (in provider {source})"));
+            return Err(format!(
+                "no schema found for {address} (in provider {source})"
+            ));
         };
         let ty = schema.block.implied_type();
         for (key, instance) in &resource.instances {
-            let objects = instance
-                .current
-                .iter()
-                .map(|object| (None, object))
-                .chain(instance.deposed.iter().map(|(key, object)| (Some(key.to_string()), object)));
+            let objects = instance.current.iter().map(|object| (None, object)).chain(
+                instance
+                    .deposed
+                    .iter()
+                    .map(|(key, object)| (Some(key.to_string()), object)),
+            );
             for (deposed, object) in objects {
                 let version = u64::try_from(schema.version).unwrap_or_default();
                 if object.schema_version != version {
@@ -90,14 +103,20 @@ fn rows(state: &State, schemas: &SchemaSet) -> Result<Vec<Row>, String> {
                 }
                 let value = json::decode(object.attributes.as_bytes(), &ty)
                     .map_err(|error| format!("the object of {address}{key}: {error}"))?;
-                let marks: Vec<_> =
-                    known_paths(&object.sensitive).into_iter().map(|path| (path, Marks::SENSITIVE)).collect();
+                let marks: Vec<_> = known_paths(&object.sensitive)
+                    .into_iter()
+                    .map(|path| (path, Marks::SENSITIVE))
+                    .collect();
                 rows.push(Row {
                     address: address.instance(key.clone()),
                     provider: source.clone(),
                     schema_version: schema.version,
                     value: schema.block.mark_sensitive(value.mark_paths(&marks)),
-                    depends_on: object.dependencies.iter().map(ToString::to_string).collect(),
+                    depends_on: object
+                        .dependencies
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect(),
                     tainted: object.status == Status::Tainted,
                     deposed,
                 });
@@ -115,7 +134,10 @@ pub(super) struct Modules {
 
 impl Modules {
     pub(super) fn new(rows: Vec<Row>) -> Self {
-        let mut modules = Modules { rows: BTreeMap::new(), children: BTreeMap::new() };
+        let mut modules = Modules {
+            rows: BTreeMap::new(),
+            children: BTreeMap::new(),
+        };
         for row in rows {
             let mut at = row.address.module.clone();
             while let Some((parent, _)) = at.split() {
@@ -125,7 +147,11 @@ impl Modules {
                 }
                 at = parent;
             }
-            modules.rows.entry(row.address.module.clone()).or_default().push((row.address.to_string(), row));
+            modules
+                .rows
+                .entry(row.address.module.clone())
+                .or_default()
+                .push((row.address.to_string(), row));
         }
         for rows in modules.rows.values_mut() {
             rows.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -139,7 +165,9 @@ impl Modules {
 
 pub(super) fn write_module(fields: &mut Object<'_>, module: &ModuleInstance, modules: &Modules) {
     if let Some(rows) = modules.rows.get(module) {
-        fields.list("resources", rows, |out, (text, row)| write::object(out, |fields| write_row(fields, text, row)));
+        fields.list("resources", rows, |out, (text, row)| {
+            write::object(out, |fields| write_row(fields, text, row))
+        });
     }
     if !module.is_root() {
         fields.text("address", &module.to_string());
@@ -174,7 +202,9 @@ fn write_row(fields: &mut Object<'_>, address: &str, row: &Row) {
     }
     fields.raw("sensitive_values", &value::sensitive_part(&row.value));
     if !row.depends_on.is_empty() {
-        fields.list("depends_on", &row.depends_on, |out, address| write::string(out, address));
+        fields.list("depends_on", &row.depends_on, |out, address| {
+            write::string(out, address)
+        });
     }
     if row.tainted {
         fields.flag("tainted", true);
@@ -189,7 +219,9 @@ pub(super) fn checks(results: &CheckResults) -> String {
     let mut out = String::new();
     write::list(&mut out, &results.blocks, |out, ((kind, block), check)| {
         write::object(out, |fields| {
-            fields.object("address", |fields| write_checkable(fields, kind.word(), block));
+            fields.object("address", |fields| {
+                write_checkable(fields, kind.word(), block)
+            });
             fields.text("status", results.status(*kind, block).word());
             if !check.objects.is_empty() {
                 fields.list("instances", &check.objects, |out, (address, object)| {

@@ -31,10 +31,14 @@ pub(super) fn write_known(out: &mut String, value: &Value) {
         Kind::Bool(flag) => out.push_str(if flag { "true" } else { "false" }),
         Kind::String(text) => string(out, text),
         Kind::Number(_) => {
-            let text = json::encode(value, &Type::Number).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let text = json::encode(value, &Type::Number)
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok());
             out.push_str(text.as_deref().unwrap_or("null"));
         }
-        Kind::List(items) | Kind::Set(items) | Kind::Tuple(items) => list(out, items, |out, item| write_known(out, item)),
+        Kind::List(items) | Kind::Set(items) | Kind::Tuple(items) => {
+            list(out, items, |out, item| write_known(out, item))
+        }
         Kind::Map(entries) | Kind::Object(entries) => object(out, |fields| {
             for (name, value) in entries.iter().filter(|(_, value)| value.is_known()) {
                 let mut text = String::new();
@@ -56,7 +60,9 @@ pub(super) fn unknown_part(value: &Value) -> String {
 /// True where the value is sensitive; false and `{}` where it is not.
 pub(super) fn sensitive_part(value: &Value) -> String {
     let mut out = String::new();
-    write_flags(&mut out, value, &|value| value.marks().intersects(Marks::SENSITIVE));
+    write_flags(&mut out, value, &|value| {
+        value.marks().intersects(Marks::SENSITIVE)
+    });
     out
 }
 

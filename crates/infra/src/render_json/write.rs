@@ -61,7 +61,11 @@ pub(super) fn object(out: &mut String, fill: impl FnOnce(&mut Object<'_>)) {
 }
 
 /// Writes a list.
-pub(super) fn list<T>(out: &mut String, items: impl IntoIterator<Item = T>, mut each: impl FnMut(&mut String, T)) {
+pub(super) fn list<T>(
+    out: &mut String,
+    items: impl IntoIterator<Item = T>,
+    mut each: impl FnMut(&mut String, T),
+) {
     out.push('[');
     for (index, item) in items.into_iter().enumerate() {
         if index > 0 {
