@@ -142,13 +142,14 @@ pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
     let cut = warnings.iter().map(length).sum::<usize>() > WARNED;
     let mut told = 0;
     for warning in warnings {
-        let warning: String = match cut && length(warning) > WARNED_EACH {
-            true => warning
+        let warning: String = if cut && length(warning) > WARNED_EACH {
+            warning
                 .chars()
                 .take(WARNED_EACH - 3)
                 .chain("...".chars())
-                .collect(),
-            false => warning.clone(),
+                .collect()
+        } else {
+            warning.clone()
         };
         told += length(&warning);
         if told > WARNED {

@@ -214,7 +214,7 @@ impl StateFile {
         let mut held = self.held.lock();
         if held.lock.is_some() {
             return Err(Error::Held {
-                message: format!("state {:?} already locked", self.shown),
+                message: format!("state {} already locked", self.shown.display()),
                 holder: None,
             });
         }

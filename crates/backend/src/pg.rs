@@ -37,8 +37,8 @@ impl Drop for Session {
     }
 }
 
-fn failed(error: tokio_postgres::Error) -> Error {
-    Error::Remote(format!("pq: {}", chain(&error)))
+fn failed(error: &tokio_postgres::Error) -> Error {
+    Error::Remote(format!("pq: {}", chain(error)))
 }
 
 /// As PostgreSQL quotes names.
@@ -88,7 +88,11 @@ impl Database {
     async fn session(&self) -> Result<tokio::sync::MappedMutexGuard<'_, Client>, Error> {
         let mut session = self.session.lock().await;
         if session.is_none() {
-            let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
+            let (client, connection) = self
+                .config
+                .connect(NoTls)
+                .await
+                .map_err(|error| failed(&error))?;
             let carrier = tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "the database's connection ended");
@@ -113,10 +117,13 @@ impl Database {
                     &[&self.schema],
                 )
                 .await
-                .map_err(failed)?;
+                .map_err(|error| failed(&error))?;
             if found.is_none() {
                 let made = format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(&self.schema));
-                client.batch_execute(&made).await.map_err(failed)?;
+                client
+                    .batch_execute(&made)
+                    .await
+                    .map_err(|error| failed(&error))?;
             }
         }
         if !self.skip_table {
@@ -130,14 +137,20 @@ impl Database {
                  )",
                 self.table()
             );
-            client.batch_execute(&made).await.map_err(failed)?;
+            client
+                .batch_execute(&made)
+                .await
+                .map_err(|error| failed(&error))?;
         }
         if !self.skip_index {
             let made = format!(
                 "CREATE UNIQUE INDEX IF NOT EXISTS states_by_name ON {} (name)",
                 self.table()
             );
-            client.batch_execute(&made).await.map_err(failed)?;
+            client
+                .batch_execute(&made)
+                .await
+                .map_err(|error| failed(&error))?;
         }
         Ok(())
     }
@@ -150,7 +163,7 @@ async fn try_lock(client: &Client, number: i64) -> Result<bool, Error> {
     let row = client
         .query_one("SELECT pg_try_advisory_lock($1)", &[&number])
         .await
-        .map_err(failed)?;
+        .map_err(|error| failed(&error))?;
     Ok(row.get(0))
 }
 
@@ -159,7 +172,7 @@ async fn give_up(client: &Client, number: i64) -> Result<(), Error> {
         .query_one("SELECT pg_advisory_unlock($1)", &[&number])
         .await
         .map(drop)
-        .map_err(failed)
+        .map_err(|error| failed(&error))
 }
 
 impl Backend for Pg {
@@ -170,7 +183,10 @@ impl Backend for Pg {
                 "SELECT name FROM {} WHERE name <> 'default' ORDER BY name",
                 self.0.table()
             );
-            let rows = client.query(&query, &[]).await.map_err(failed)?;
+            let rows = client
+                .query(&query, &[])
+                .await
+                .map_err(|error| failed(&error))?;
             let mut names = vec![DEFAULT_WORKSPACE.to_owned()];
             names.extend(rows.iter().map(|row| row.get::<_, String>(0)));
             Ok(names)
@@ -193,7 +209,7 @@ impl Backend for Pg {
                 .execute(&query, &[&workspace])
                 .await
                 .map(drop)
-                .map_err(failed)
+                .map_err(|error| failed(&error))
         }
         .boxed()
     }
@@ -232,7 +248,7 @@ impl Snapshots for PgSnapshots {
             let row = client
                 .query_opt(&query, &[&self.workspace])
                 .await
-                .map_err(failed)?;
+                .map_err(|error| failed(&error))?;
             Ok(row
                 .and_then(|row| row.get::<_, Option<String>>(0))
                 .filter(|text| !text.is_empty())
@@ -255,7 +271,7 @@ impl Snapshots for PgSnapshots {
                 .execute(&query, &[&self.workspace, &text])
                 .await
                 .map(drop)
-                .map_err(failed)
+                .map_err(|error| failed(&error))
         }
         .boxed()
     }
@@ -271,7 +287,7 @@ impl Snapshots for PgSnapshots {
             let row = client
                 .query_opt(&query, &[&self.workspace])
                 .await
-                .map_err(failed)?;
+                .map_err(|error| failed(&error))?;
             let number = match row {
                 None => {
                     if !try_lock(&client, CREATION).await? {

@@ -71,9 +71,9 @@ fn quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
             c if !printable(c) => {
                 let code = u32::from(c);
                 if code < 0x1_0000 {
-                    write!(f, "\\u{code:04x}")?
+                    write!(f, "\\u{code:04x}")?;
                 } else {
-                    write!(f, "\\U{code:08x}")?
+                    write!(f, "\\U{code:08x}")?;
                 }
             }
             c => f.write_char(c)?,

@@ -65,7 +65,7 @@ impl Run<'_> {
             );
         }
         if kind == RuleKind::Assertion || self.conditions_warn {
-            for diagnostic in diagnostics.iter_mut() {
+            for diagnostic in &mut diagnostics {
                 diagnostic.severity = Severity::Warning;
             }
         }

@@ -319,7 +319,7 @@ impl Text {
                 let _ = writeln!(self.out, "{text}{null}{end}{forces}");
             }
             Shape::Lines { before, after } => {
-                self.lines(before, after, node, manner, &forces, &null, end)
+                self.lines(before, after, node, manner, &forces, &null, end);
             }
             Shape::Json(json) => {
                 let _ = writeln!(self.out, "jsonencode({forces}");

@@ -57,7 +57,7 @@ pub(super) fn config_json(tree: &Tree, schemas: &SchemaSet) -> String {
             });
         }
         fields.object("root_module", |fields| {
-            write_module(fields, tree, schemas, &providers)
+            write_module(fields, tree, schemas, &providers);
         });
     });
     out
@@ -222,7 +222,7 @@ fn write_module(
         let path = module.path.to_string();
         fields.list("resources", resources, |out, resource| {
             write::object(out, |fields| {
-                write_resource(fields, resource, &path, schemas, providers)
+                write_resource(fields, resource, &path, schemas, providers);
             });
         });
     }
@@ -251,7 +251,7 @@ fn write_module(
                     }
                     write_repetition(fields, call.count.as_ref(), call.for_each.as_ref());
                     fields.object("module", |fields| {
-                        write_module(fields, child, schemas, providers)
+                        write_module(fields, child, schemas, providers);
                     });
                     if let Some(version) = &call.version {
                         fields.text("version_constraint", &version.constraints.to_string());
@@ -398,7 +398,7 @@ fn expressions(body: &Body, schema: &Block) -> String {
                 }
             }),
             _ => write::list(&mut text, blocks, |out, block| {
-                out.push_str(&expressions(&block.body, &nested.block))
+                out.push_str(&expressions(&block.body, &nested.block));
             }),
         }
         entries.insert(name.to_string(), text);
@@ -430,7 +430,7 @@ fn expression(expr: &Expr) -> String {
         }
         if !references.is_empty() {
             fields.list("references", references, |out, reference| {
-                write::string(out, &reference)
+                write::string(out, &reference);
             });
         }
     });

@@ -24,7 +24,7 @@ pub fn plan_json(plan: &Plan, tree: &Tree, schemas: &SchemaSet) -> Result<String
         fields.text("terraform_version", TERRAFORM_VERSION);
         write_variables(fields, plan, tree);
         fields.object("planned_values", |values| {
-            write_planned(values, plan, schemas)
+            write_planned(values, plan, schemas);
         });
         let drift: Vec<_> = plan
             .drift
@@ -60,7 +60,7 @@ pub fn plan_json(plan: &Plan, tree: &Tree, schemas: &SchemaSet) -> Result<String
                 for (name, change) in &plan.outputs {
                     outputs.object(name, |fields| {
                         fields.list("actions", change.action.words(), |out, word| {
-                            write::string(out, word)
+                            write::string(out, word);
                         });
                         fields.raw("before", &value::plain(&change.before));
                         if let Some(known) = value::known_part(&change.after) {
@@ -171,7 +171,7 @@ fn write_planned(values: &mut Object<'_>, plan: &Plan, schemas: &SchemaSet) {
         })
         .collect();
     values.object("root_module", |root| {
-        write_module(root, &ModuleInstance::root(), &Modules::new(rows))
+        write_module(root, &ModuleInstance::root(), &Modules::new(rows));
     });
 }
 
@@ -196,7 +196,7 @@ fn write_change(out: &mut String, change: &Change) {
         }
         fields.object("change", |fields| {
             fields.list("actions", change.action.words(), |out, word| {
-                write::string(out, word)
+                write::string(out, word);
             });
             fields.raw("before", &value::plain(&change.before));
             if let Some(known) = value::known_part(&change.after) {
@@ -212,7 +212,7 @@ fn write_change(out: &mut String, change: &Change) {
             fields.raw("after_sensitive", &value::sensitive_part(&change.after));
             if !change.replace_paths.is_empty() {
                 fields.list("replace_paths", &change.replace_paths, |out, path| {
-                    out.push_str(&value::path(path))
+                    out.push_str(&value::path(path));
                 });
             }
             if let Some(importing) = &change.importing {

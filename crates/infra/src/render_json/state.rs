@@ -61,7 +61,7 @@ pub(super) fn write_state(
                     });
                 }
                 values.object("root_module", |root| {
-                    write_module(root, &ModuleInstance::root(), &Modules::new(rows))
+                    write_module(root, &ModuleInstance::root(), &Modules::new(rows));
                 });
             });
         }
@@ -166,7 +166,7 @@ impl Modules {
 pub(super) fn write_module(fields: &mut Object<'_>, module: &ModuleInstance, modules: &Modules) {
     if let Some(rows) = modules.rows.get(module) {
         fields.list("resources", rows, |out, (text, row)| {
-            write::object(out, |fields| write_row(fields, text, row))
+            write::object(out, |fields| write_row(fields, text, row));
         });
     }
     if !module.is_root() {
@@ -203,7 +203,7 @@ fn write_row(fields: &mut Object<'_>, address: &str, row: &Row) {
     fields.raw("sensitive_values", &value::sensitive_part(&row.value));
     if !row.depends_on.is_empty() {
         fields.list("depends_on", &row.depends_on, |out, address| {
-            write::string(out, address)
+            write::string(out, address);
         });
     }
     if row.tainted {
@@ -220,7 +220,7 @@ pub(super) fn checks(results: &CheckResults) -> String {
     write::list(&mut out, &results.blocks, |out, ((kind, block), check)| {
         write::object(out, |fields| {
             fields.object("address", |fields| {
-                write_checkable(fields, kind.word(), block)
+                write_checkable(fields, kind.word(), block);
             });
             fields.text("status", results.status(*kind, block).word());
             if !check.objects.is_empty() {

@@ -37,7 +37,7 @@ pub(super) fn write_known(out: &mut String, value: &Value) {
             out.push_str(text.as_deref().unwrap_or("null"));
         }
         Kind::List(items) | Kind::Set(items) | Kind::Tuple(items) => {
-            list(out, items, |out, item| write_known(out, item))
+            list(out, items, write_known);
         }
         Kind::Map(entries) | Kind::Object(entries) => object(out, |fields| {
             for (name, value) in entries.iter().filter(|(_, value)| value.is_known()) {

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::model::{
-    CheckObject, CheckResult, Instance, Object, Output, PathStep, ResourceState, State, Status,
+    CheckObject, CheckResult, Object, Output, PathStep, ResourceState, State, Status,
 };
 use crate::address::{
     AbsResource, ConfigResource, Key, Mode, ModuleInstance, ParseError, ProviderConfig, Resource,
@@ -275,10 +275,7 @@ fn read_resource(state: &mut State, shared: &mut Shared, raw: Raw<'_>) -> Result
         });
     for raw in instances {
         let (key, deposed, object) = read_instance(raw, shared)?;
-        let instance = resource
-            .instances
-            .entry(key.clone())
-            .or_insert_with(Instance::default);
+        let instance = resource.instances.entry(key.clone()).or_default();
         let twice = match deposed {
             None => instance.current.replace(Arc::new(object)).is_some(),
             Some(deposed) => instance.deposed.insert(deposed, Arc::new(object)).is_some(),
@@ -369,7 +366,7 @@ fn read_instance(
             "dependencies" if is_null(raw) => {}
             "dependencies" => object.dependencies = shared.dependencies(raw)?,
             "create_before_destroy" => {
-                object.create_before_destroy = get("create_before_destroy", raw)?
+                object.create_before_destroy = get("create_before_destroy", raw)?;
             }
             _ => object.extra.push((field.into_owned(), raw.to_owned())),
         }

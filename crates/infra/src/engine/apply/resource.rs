@@ -179,7 +179,7 @@ impl Applying<'_> {
         let value = match self.run.read_data(block, instance, &config).await {
             Ok(value) => value,
             Err(mut diagnostics) if block.config.check.is_some() => {
-                for diagnostic in diagnostics.iter_mut() {
+                for diagnostic in &mut diagnostics {
                     diagnostic.severity = consort_hcl::Severity::Warning;
                 }
                 let _ = self.run.note(diagnostics);

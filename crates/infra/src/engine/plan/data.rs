@@ -147,7 +147,7 @@ impl Planning<'_> {
                     CheckStatus::Fail,
                     vec![message],
                 );
-                for diagnostic in diagnostics.iter_mut() {
+                for diagnostic in &mut diagnostics {
                     diagnostic.severity = Severity::Warning;
                 }
                 let _ = run.note(diagnostics);

@@ -55,7 +55,7 @@ fn steps_of(path: &Traversal) -> Vec<Take> {
             Written::Attribute { name, .. } => steps.push(Take::Name(name.clone())),
             Written::Index { key, .. } => match (
                 key.as_shared_str(),
-                key.as_number().and_then(|number| number.to_usize()),
+                key.as_number().and_then(consort_hcl::Number::to_usize),
             ) {
                 (Some(name), _) => steps.push(Take::Name(name)),
                 (None, Some(index)) => steps.push(Take::Index(index)),

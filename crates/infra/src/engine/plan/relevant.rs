@@ -153,7 +153,7 @@ impl Search<'_> {
                 }
             }
             Subject::ModuleOutput(name, key, output) => {
-                self.follow_output(ix, module, name, key, Some(output))
+                self.follow_output(ix, module, name, key, Some(output));
             }
             Subject::Module(name, key) => self.follow_output(ix, module, name, key, None),
             _ => {}

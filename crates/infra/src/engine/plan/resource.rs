@@ -36,7 +36,7 @@ pub(in crate::engine) struct ResourceBlock<'b> {
     pub(in crate::engine) create_before_destroy: bool,
 }
 
-impl<'a> Run<'a> {
+impl Run<'_> {
     /// Gathers what the instances of a block share.
     pub(in crate::engine) fn resource_block<'b>(
         &self,
