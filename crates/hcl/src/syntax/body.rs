@@ -332,6 +332,12 @@ impl Body {
             .filter(|attribute| !self.hides_attribute(&attribute.name))
     }
 
+    /// All arguments of a body, in whatever syntax; blocks beside them are left out.
+    pub fn arguments(&self) -> impl Iterator<Item = Attribute> + use<> {
+        let (attributes, _) = self.just_attributes();
+        attributes.into_values()
+    }
+
     /// All blocks of a body in the native syntax; none for other bodies, which need a schema.
     pub fn blocks(&self) -> impl Iterator<Item = &Block> {
         let native = match &*self.inner {

@@ -250,7 +250,7 @@ impl<'a> Blocks<'a> {
                     if let Some((parent, call)) = index.entry(ix).call {
                         let references: Vec<_> = call
                             .config
-                            .attributes()
+                            .arguments()
                             .filter(|attribute| attribute.name == variable.name)
                             .flat_map(|attribute| attribute.expr.references())
                             .collect();
@@ -537,7 +537,7 @@ fn resource_references(resource: &config::Resource) -> Vec<Traversal> {
 /// The references in all arguments of a body and of the blocks in it.
 fn all_references(body: &consort_hcl::Body) -> Vec<Traversal> {
     let mut references: Vec<_> = body
-        .attributes()
+        .arguments()
         .flat_map(|attribute| attribute.expr.references())
         .collect();
     for block in body.blocks() {

@@ -7,7 +7,7 @@ use consort_hcl::diagnostic::Diagnostic;
 use consort_hcl::{Marks, Path, Step, Value, json};
 
 use super::run::{Failed, Run};
-use crate::address::{ConfigResource, ResourceInstance};
+use crate::address::{ConfigResource, Mode, ResourceInstance};
 use crate::provider::schema::ResourceSchema;
 use crate::provider::{Provider, RawState, UpgradeState};
 use crate::state::{Object, PathStep, Status};
@@ -58,14 +58,28 @@ impl Run<'_> {
             },
             None => RawState::Json(Bytes::copy_from_slice(object.attributes.as_bytes())),
         };
-        let request = UpgradeState {
-            type_name: address.resource.kind.clone(),
-            version,
-            raw,
+        let mut value = if address.resource.mode == Mode::Data {
+            // Only managed resources have a way to bring old objects up to date. What a data source once
+            // found is of the type it has now, or of no use.
+            match json::decode(object.attributes.as_bytes(), &schema.block.implied_type()) {
+                Ok(value) => value,
+                Err(error) => {
+                    return self.fail(Diagnostic::error(
+                        "Failed to decode resource from state",
+                        format!("The attributes of {address} cannot be read: {error}."),
+                    ));
+                }
+            }
+        } else {
+            let request = UpgradeState {
+                type_name: address.resource.kind.clone(),
+                version,
+                raw,
+            };
+            let upgraded = provider.upgrade_state(request).await;
+            self.note(upgraded.diagnostics.unlocated(&address.to_string()))?;
+            upgraded.state
         };
-        let upgraded = provider.upgrade_state(request).await;
-        self.note(upgraded.diagnostics.unlocated(&address.to_string()))?;
-        let mut value = upgraded.state;
         if !object.sensitive.is_empty() {
             let marks: Vec<_> = object
                 .sensitive

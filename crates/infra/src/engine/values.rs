@@ -119,7 +119,7 @@ impl Run<'_> {
             (Some((_, call)), Some(caller)) => {
                 match call
                     .config
-                    .attributes()
+                    .arguments()
                     .find(|attribute| attribute.name == variable.name)
                 {
                     Some(attribute) => {

@@ -237,7 +237,7 @@ fn write_module(
                         fields.text("source", source);
                     }
                     let mut arguments = BTreeMap::new();
-                    for attribute in call.config.attributes() {
+                    for attribute in call.config.arguments() {
                         if child.module.variables.contains_key(&attribute.name) {
                             arguments.insert(attribute.name.clone(), expression(&attribute.expr));
                         }
@@ -337,7 +337,7 @@ fn write_resource(
                 write::object(out, |fields| {
                     fields.text("type", &provisioner.kind);
                     let mut arguments = BTreeMap::new();
-                    for attribute in provisioner.config.attributes() {
+                    for attribute in provisioner.config.arguments() {
                         arguments.insert(attribute.name.clone(), expression(&attribute.expr));
                     }
                     if !arguments.is_empty() {

@@ -118,7 +118,7 @@ impl Applying<'_> {
         let (config, mut diagnostics) = schema.decode(&provisioner.config, scope);
         let mut connection = std::collections::BTreeMap::new();
         for part in shared.into_iter().chain(&provisioner.connection) {
-            for attribute in part.config.attributes() {
+            for attribute in part.config.arguments() {
                 let (value, found) = attribute.expr.evaluate(scope);
                 diagnostics.append(found);
                 connection.insert(attribute.name.clone(), value);

@@ -118,7 +118,7 @@ impl Search<'_> {
                     Some(name) => {
                         let own: Vec<Traversal> = resource
                             .config
-                            .attributes()
+                            .arguments()
                             .filter(|attribute| attribute.name == *name)
                             .flat_map(|attribute| attribute.expr.references())
                             .collect();
@@ -144,7 +144,7 @@ impl Search<'_> {
                 };
                 let given: Vec<Traversal> = call
                     .config
-                    .attributes()
+                    .arguments()
                     .filter(|attribute| attribute.name == *name)
                     .flat_map(|attribute| attribute.expr.references())
                     .collect();
