@@ -68,7 +68,9 @@ impl RemoteStates for States {
             let state = State::read(&text).map_err(|error| failed(causes(&error)))?;
             let mut values = BTreeMap::new();
             for (name, output) in &state.outputs {
-                values.insert(Arc::clone(name), outputs::value(output).map_err(&failed)?);
+                // As in Terraform, what is sensitive there is not so here: the state says it of the output alone.
+                let (value, _) = outputs::value(output).map_err(&failed)?.unmark_deep();
+                values.insert(Arc::clone(name), value);
             }
             Ok(Some(values))
         })

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
+use consort_hcl::{Range, Sources};
 use consort_plan::{Edge, Graph};
 
 use super::index::{Index, ModuleIx};
@@ -27,7 +28,11 @@ struct Statement<'m> {
 }
 
 /// Carries the moves of a configuration out on a state.
-pub(super) fn apply(index: &Index<'_>, state: &mut State) -> Result<Done, Diagnostics> {
+pub(super) fn apply(
+    index: &Index<'_>,
+    texts: &Sources,
+    state: &mut State,
+) -> Result<Done, Diagnostics> {
     let mut statements: Vec<Statement<'_>> = Vec::new();
     for entry in &index.modules {
         statements.extend(entry.module.moved.iter().map(|moved| Statement {
@@ -39,7 +44,7 @@ pub(super) fn apply(index: &Index<'_>, state: &mut State) -> Result<Done, Diagno
         moved: HashMap::new(),
         diagnostics: Diagnostics::new(),
     };
-    validate(index, &statements)?;
+    validate(index, texts, &statements)?;
     let mut blocked = Vec::new();
     for at in order(&statements)? {
         let statement = &statements[at];
@@ -268,7 +273,11 @@ fn same_instances(one: &Statement<'_>, other: &Statement<'_>) -> bool {
     std::ptr::eq(one.moved, other.moved)
 }
 
-fn validate(index: &Index<'_>, statements: &[Statement<'_>]) -> Result<(), Diagnostics> {
+fn validate(
+    index: &Index<'_>,
+    texts: &Sources,
+    statements: &[Statement<'_>],
+) -> Result<(), Diagnostics> {
     let mut diagnostics = Diagnostics::new();
     let mut sources: HashMap<(ModulePath, Target), &Moved> = HashMap::new();
     let mut destinations: HashMap<(ModulePath, Target), &Moved> = HashMap::new();
@@ -306,8 +315,23 @@ fn validate(index: &Index<'_>, statements: &[Statement<'_>]) -> Result<(), Diagn
                 Diagnostic::error(
                     "Ambiguous move statements",
                     format!(
-                        "A statement declared that {} moved to {}, but this statement instead declares that it moved to {}.\n\nEach {} can move to only one destination {}.",
-                        moved.from, other.to, moved.to, noun(&moved.from), noun(&moved.from)
+                        "A statement at {} declared that {} moved to {}, but this statement instead declares that it moved to {}.\n\nEach {} can move to only one destination {}.",
+                        place(texts, other.range), moved.from, other.to, moved.to, noun(&moved.from), noun(&moved.from)
+                    ),
+                )
+                .at(moved.range),
+            );
+        }
+        if let Some(other) =
+            destinations.insert((statement.module.clone(), moved.to.clone()), moved)
+            && other.from != moved.from
+        {
+            diagnostics.push(
+                Diagnostic::error(
+                    "Ambiguous move statements",
+                    format!(
+                        "A statement at {} declared that {} moved to {}, but this statement instead declares that {} moved there.\n\nEach {} can have moved from only one source {}.",
+                        place(texts, other.range), other.from, other.to, moved.from, noun(&moved.from), noun(&moved.from)
                     ),
                 )
                 .at(moved.range),
@@ -373,8 +397,8 @@ fn validate(index: &Index<'_>, statements: &[Statement<'_>]) -> Result<(), Diagn
                 Diagnostic::error(
                     "Moved object still exists",
                     format!(
-                        "This statement declares a move from {}, but that {} is still declared.\n\nChange your configuration so that this {} will be declared as {} instead.",
-                        moved.from, noun(&moved.from), noun(&moved.from), moved.to
+                        "This statement declares a move from {}, but that {} is still declared at {}.\n\nChange your configuration so that this {} will be declared as {} instead.",
+                        moved.from, noun(&moved.from), place(texts, range), noun(&moved.from), moved.to
                     ),
                 )
                 .at(moved.range)
@@ -386,6 +410,15 @@ fn validate(index: &Index<'_>, statements: &[Statement<'_>]) -> Result<(), Diagn
         Err(diagnostics)
     } else {
         Ok(())
+    }
+}
+
+/// `file:line,column`, where a range begins.
+fn place(texts: &Sources, range: Range) -> String {
+    let text = texts.describe(range);
+    match text.rsplit_once('-') {
+        Some((start, _)) => start.to_owned(),
+        None => text,
     }
 }
 

@@ -143,7 +143,7 @@ pub async fn plan(
     };
     run.conditions_warn = options.mode == Mode::Destroy;
     let mut moved_state = state.clone();
-    let moved = match moves::apply(&run.index, &mut moved_state) {
+    let moved = match moves::apply(&run.index, run.input.sources, &mut moved_state) {
         Ok(moves::Done { moved, diagnostics }) => {
             run.diagnostics.lock().append(diagnostics);
             moved

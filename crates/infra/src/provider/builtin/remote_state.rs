@@ -18,7 +18,7 @@ pub trait RemoteStates: Send + Sync {
     /// `config` is an object, wholly known.
     fn validate(&self, backend: &str, config: &Value) -> Result<(), RemoteStateError>;
 
-    /// The root module's outputs in a workspace, sensitive ones marked; `None` if there is no state.
+    /// The root module's outputs in a workspace; `None` if there is no state.
     fn outputs<'a>(
         &'a self,
         backend: &'a str,
