@@ -269,9 +269,7 @@ async fn providers(
         Mode::Locked
     };
     let mut say = |event: Event| {
-        if let Some(text) = announced(event) {
-            crate::output::print(&format!("{text}\n"));
-        }
+        crate::output::print(&format!("{}\n", announced(event)));
     };
     let target = place.data.join("providers");
     let (next, failures) = installer
@@ -323,9 +321,9 @@ async fn providers(
     Ok(())
 }
 
-fn announced(event: Event) -> Option<String> {
-    Some(match event {
-        Event::BuiltIn(source) => format!("- {} is built in to Terraform", source),
+fn announced(event: Event) -> String {
+    match event {
+        Event::BuiltIn(source) => format!("- {source} is built in to Terraform"),
         Event::Finding {
             provider,
             constraints,
@@ -379,7 +377,7 @@ fn announced(event: Event) -> Option<String> {
                 provider.for_display()
             )
         }
-    })
+    }
 }
 
 /// The arguments that `-backend-config` adds.
@@ -401,7 +399,10 @@ fn backend_config(flags: &Flags, sources: &mut Sources) -> Result<Map<String, Va
                 format!("The file {text:?} could not be read: {failed}."),
             )
         })?;
-        let (body, mut found) = if text.ends_with(".json") {
+        let (body, mut found) = if Path::new(text)
+            .extension()
+            .is_some_and(|kind| kind == "json")
+        {
             consort_hcl::parse_json(sources, text.as_str(), &bytes)
         } else {
             consort_hcl::parse(sources, text.as_str(), &bytes)

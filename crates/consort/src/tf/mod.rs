@@ -125,7 +125,7 @@ pub(crate) fn main(words: impl IntoIterator<Item = String>) -> ExitCode {
     };
     match first.as_str() {
         "-v" | "-version" | "--version" => {
-            words[0] = "version".to_owned();
+            "version".clone_into(&mut words[0]);
         }
         "-h" | "-help" | "--help" => {
             crate::output::print(&overview());

@@ -428,7 +428,7 @@ async fn interrupted(cancel: CancellationToken, terminal: Terminal) {
         );
         std::process::exit(1);
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Runs `work` with reminders and interrupts beside it.

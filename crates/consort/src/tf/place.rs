@@ -562,7 +562,10 @@ impl Held {
                 _ => {}
             }
         }
-        self.state = found.unwrap_or_else(State::new);
+        self.state = found.unwrap_or_default();
+        if self.state.lineage.is_empty() {
+            self.state = State::new();
+        }
         Ok(())
     }
 

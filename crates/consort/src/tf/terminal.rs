@@ -56,11 +56,13 @@ impl Terminal {
     }
 
     /// A line, or several, on standard output.
+    #[expect(clippy::unused_self, reason = "who has a terminal may speak")]
     pub(super) fn say(&self, text: &str) {
         crate::output::print(&format!("{text}\n"));
     }
 
     /// A line on standard error.
+    #[expect(clippy::unused_self, reason = "who has a terminal may speak")]
     pub(super) fn complain(&self, text: &str) {
         // Nobody is left to be told when standard error is gone.
         let _ = writeln!(std::io::stderr().lock(), "{text}");

@@ -60,19 +60,17 @@ fn run(flags: &Flags) -> ExitCode {
     let valid = !diagnostics.has_errors();
     if json {
         as_json(&diagnostics, &sources, valid);
-    } else {
-        if valid {
-            let warned = if diagnostics.is_empty() {
-                "The configuration is valid."
-            } else {
-                "The configuration is valid, but there were some validation warnings as shown above."
-            };
-            terminal.diagnose(&diagnostics, &sources);
-            let success = terminal.green("Success!");
-            terminal.say(&format!("{success} {warned}\n"));
+    } else if valid {
+        let warned = if diagnostics.is_empty() {
+            "The configuration is valid."
         } else {
-            terminal.diagnose(&diagnostics, &sources);
-        }
+            "The configuration is valid, but there were some validation warnings as shown above."
+        };
+        terminal.diagnose(&diagnostics, &sources);
+        let success = terminal.green("Success!");
+        terminal.say(&format!("{success} {warned}\n"));
+    } else {
+        terminal.diagnose(&diagnostics, &sources);
     }
     if valid {
         ExitCode::SUCCESS

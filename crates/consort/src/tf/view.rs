@@ -64,6 +64,7 @@ impl View {
     }
 
     /// One line of the machine-readable form.
+    #[expect(clippy::unused_self, reason = "who has a view may speak")]
     pub(super) fn emit(&self, level: &str, message: &str, kind: &str, more: Value) {
         let mut line = json!({
             "@level": level,

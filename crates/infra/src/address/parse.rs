@@ -195,7 +195,6 @@ impl FromStr for Target {
         let mode = match &*first.name {
             "data" => Mode::Data,
             "ephemeral" => Mode::Ephemeral,
-            "resource" => Mode::Managed,
             _ => Mode::Managed,
         };
         if matches!(&*first.name, "data" | "ephemeral" | "resource") {

@@ -49,17 +49,14 @@ impl Planning<'_> {
                         .at(import.to.range()),
                     );
                 };
-                let address = match address_of(&traversal) {
-                    Some(address) => address,
-                    None => {
-                        return self.run.fail(
-                            Diagnostic::error(
-                                "Invalid import address",
-                                "The address must be one of a resource instance.",
-                            )
-                            .at(import.to.range()),
-                        );
-                    }
+                let Some(address) = address_of(&traversal) else {
+                    return self.run.fail(
+                        Diagnostic::error(
+                            "Invalid import address",
+                            "The address must be one of a resource instance.",
+                        )
+                        .at(import.to.range()),
+                    );
                 };
                 let scope = Names::repeated(&self.run, &table, &repetition);
                 let Some(expr) = &import.id else {

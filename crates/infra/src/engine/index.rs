@@ -33,14 +33,14 @@ impl<'a> Index<'a> {
             modules: Vec::new(),
             by_path: HashMap::new(),
         };
-        index.add(tree, ModulePath::root(), None);
+        index.add(tree, &ModulePath::root(), None);
         index
     }
 
     fn add(
         &mut self,
         tree: &'a Tree,
-        path: ModulePath,
+        path: &ModulePath,
         call: Option<(ModuleIx, &'a ModuleCall)>,
     ) -> ModuleIx {
         let ix = ModuleIx(self.modules.len());
@@ -55,7 +55,7 @@ impl<'a> Index<'a> {
             let Some(call) = tree.module.module_calls.get(name) else {
                 continue;
             };
-            let child = self.add(child, path.child(name.clone()), Some((ix, call)));
+            let child = self.add(child, &path.child(name.clone()), Some((ix, call)));
             self.modules[ix.0].children.insert(name.clone(), child);
         }
         ix

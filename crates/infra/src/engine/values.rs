@@ -137,7 +137,7 @@ impl Run<'_> {
                 true,
             ),
         };
-        let value = self.variable_value(table, variable, given, range, from_outside)?;
+        let value = self.variable_value(table, variable, given.as_ref(), range, from_outside)?;
         table.variables.write().insert(variable.name.clone(), value);
         if !variable.validations.is_empty() {
             let scope = Names::of_module(self, table);
@@ -163,7 +163,7 @@ impl Run<'_> {
         &self,
         table: &ModuleTable,
         variable: &config::Variable,
-        given: Option<Value>,
+        given: Option<&Value>,
         range: Range,
         from_outside: bool,
     ) -> Result<Value, Failed> {
@@ -171,7 +171,7 @@ impl Run<'_> {
         let declared = || self.input.sources.describe(variable.range);
         let invalid =
             |summary: &str, detail: String| self.fail(Diagnostic::error(summary, detail).at(range));
-        let value = match (variable.accept(given.as_ref()), &given) {
+        let value = match (variable.accept(given), given) {
             (Ok(value), _) => value,
             (Err(Some(problem)), _) if from_outside => {
                 return invalid(

@@ -58,9 +58,12 @@ pub(super) enum Shape {
     /// The content of a block.
     Block {
         attributes: Vec<(Arc<str>, Node)>,
-        blocks: Vec<(Arc<str>, Option<Arc<str>>, Node)>,
+        blocks: Vec<Child>,
     },
 }
+
+/// A nested block: its kind, its label if it has one, and what happens to it.
+pub(super) type Child = (Arc<str>, Option<Arc<str>>, Node);
 
 /// The places that force a replacement, seen from where one stands.
 #[derive(Clone, Debug, Default)]
@@ -256,7 +259,7 @@ fn children(
     schema: &Block,
     nesting: Nesting,
     paths: &Paths<'_>,
-    out: &mut Vec<(Arc<str>, Option<Arc<str>>, Node)>,
+    out: &mut Vec<Child>,
 ) {
     let mut add = |label: Option<Arc<str>>, node: Node| out.push((Arc::clone(name), label, node));
     if secret(before, after) {

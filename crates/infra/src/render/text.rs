@@ -6,7 +6,7 @@ use std::sync::Arc;
 use consort_hcl::{Kind, Marks, Type, Value};
 use similar::{Algorithm, ChangeTag, TextDiff};
 
-use super::diff::{Action, Node, Shape};
+use super::diff::{Action, Child, Node, Shape};
 
 /// Whether the text carries colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +192,7 @@ impl Text {
         self.hidden(manner.level, hide.len(), what);
     }
 
-    fn blocks(&mut self, blocks: &[(Arc<str>, Option<Arc<str>>, Node)], manner: Manner) {
+    fn blocks(&mut self, blocks: &[Child], manner: Manner) {
         let mut hidden = 0;
         let mut kind_before = None;
         for (kind, label, node) in blocks {
@@ -319,7 +319,7 @@ impl Text {
                 let _ = writeln!(self.out, "{text}{null}{end}{forces}");
             }
             Shape::Lines { before, after } => {
-                self.lines(before, after, node, manner, &forces, &null, end);
+                self.lines(before, after, node, manner, &null, end);
             }
             Shape::Json(json) => {
                 let _ = writeln!(self.out, "jsonencode({forces}");
@@ -400,10 +400,10 @@ impl Text {
         after: &str,
         node: &Node,
         manner: Manner,
-        forces: &str,
         null: &str,
         end: &str,
     ) {
+        let forces = self.forces(node);
         let _ = writeln!(self.out, "<<-EOT{forces}");
         let inner = Manner {
             level: manner.level + 1,

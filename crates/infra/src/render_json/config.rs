@@ -85,7 +85,7 @@ fn source_key(
         else {
             break;
         };
-        at = listed.parent.clone();
+        at.clone_from(&listed.parent);
         found = Some(key);
     }
     found

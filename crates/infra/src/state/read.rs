@@ -179,10 +179,10 @@ impl State {
         for (name, raw) in fields {
             match &*name {
                 "version" => {}
+                "outputs" | "resources" | "check_results" if is_null(raw) => {}
                 "terraform_version" => state.terraform_version = get(&name, raw)?,
                 "serial" => state.serial = get(&name, raw)?,
                 "lineage" => state.lineage = get(&name, raw)?,
-                "outputs" if is_null(raw) => {}
                 "outputs" => {
                     for (output, raw) in get::<Fields<'_>>(&name, raw)?.0 {
                         state
@@ -190,13 +190,11 @@ impl State {
                             .insert(output.as_ref().into(), read_output(&output, raw)?);
                     }
                 }
-                "resources" if is_null(raw) => {}
                 "resources" => {
                     for raw in get::<Vec<Raw<'_>>>(&name, raw)? {
                         read_resource(&mut state, &mut shared, raw)?;
                     }
                 }
-                "check_results" if is_null(raw) => {}
                 "check_results" => state.check_results = Some(read_checks(raw)?),
                 _ => state.extra.push((name.into_owned(), raw.to_owned())),
             }
@@ -347,13 +345,11 @@ fn read_instance(
                 }
             }
             "schema_version" => object.schema_version = get("schema_version", raw)?,
-            "attributes" if is_null(raw) => {}
+            "attributes" | "attributes_flat" | "sensitive_attributes" | "private"
+                if is_null(raw) => {}
             "attributes" => object.attributes = compact(raw.get()).into(),
-            "attributes_flat" if is_null(raw) => {}
             "attributes_flat" => object.attributes_flat = Some(compact(raw.get()).into()),
-            "sensitive_attributes" if is_null(raw) => {}
             "sensitive_attributes" => object.sensitive = read_paths(raw)?,
-            "private" if is_null(raw) => {}
             "private" => {
                 let text = get::<Cow<'_, str>>("private", raw)?;
                 object.private = base64::engine::general_purpose::STANDARD

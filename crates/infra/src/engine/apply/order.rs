@@ -48,14 +48,14 @@ fn creates(action: Action) -> bool {
 pub(super) fn order<'a>(run: &Run<'a>, plan: &'a Plan) -> Result<Order<'a>, Diagnostics> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     let mut by_key: HashMap<(ConfigResource, bool), usize> = HashMap::new();
-    let mut creators: BTreeMap<ConfigResource, ()> = BTreeMap::new();
+    let mut creators: BTreeSet<ConfigResource> = BTreeSet::new();
     for change in &plan.changes {
         if change.address.resource.mode != Mode::Managed {
             continue;
         }
         let block = change.address.config();
         if creates(change.action) {
-            creators.insert(block.clone(), ());
+            creators.insert(block.clone());
         }
         let after = match change.action {
             Action::CreateThenDelete => true,
@@ -115,7 +115,7 @@ fn build<'a>(
     run: &Run<'a>,
     plan: &Plan,
     groups: &[Group<'a>],
-    creators: &BTreeMap<ConfigResource, ()>,
+    creators: &BTreeSet<ConfigResource>,
     across: bool,
 ) -> Graph<Step<'a>> {
     let mut graph = Graph::new();

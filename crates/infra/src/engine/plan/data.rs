@@ -117,7 +117,7 @@ impl Planning<'_> {
         let known = config.is_wholly_known();
         let pending = !self.only_looks() && self.dependencies_pending(block, instance);
         if !known || pending {
-            let value = self.unread(block, &config);
+            let value = unread(block, &config);
             if self.only_looks() {
                 return Ok(value);
             }
@@ -151,7 +151,7 @@ impl Planning<'_> {
                     diagnostic.severity = Severity::Warning;
                 }
                 let _ = run.note(diagnostics);
-                self.unread(block, &config)
+                unread(block, &config)
             }
             (Err(diagnostics), None) => {
                 let _ = run.note(diagnostics);
@@ -178,12 +178,6 @@ impl Planning<'_> {
         }
         run.postconditions(block, instance, &value)?;
         Ok(value)
-    }
-
-    fn unread(&self, block: &ResourceBlock<'_>, config: &Value) -> Value {
-        let (plain, marks) = config.unmark_deep_with_paths();
-        let value = planned_unknown(&block.schema.block, &plain).mark_paths(&marks);
-        block.schema.block.mark_sensitive(value)
     }
 
     fn add_read(
@@ -335,4 +329,10 @@ impl Run<'_> {
             let _ = self.note(diagnostics.unlocated(&resource.name));
         }
     }
+}
+
+fn unread(block: &ResourceBlock<'_>, config: &Value) -> Value {
+    let (plain, marks) = config.unmark_deep_with_paths();
+    let value = planned_unknown(&block.schema.block, &plain).mark_paths(&marks);
+    block.schema.block.mark_sensitive(value)
 }

@@ -569,7 +569,7 @@ impl Planning<'_> {
                 )
                 .await?;
             if seen.dependencies != block.dependencies {
-                seen.dependencies = self.merged(&seen.dependencies, &block.dependencies);
+                seen.dependencies = merged(&seen.dependencies, &block.dependencies);
             }
             self.note_drift(
                 address,
@@ -588,24 +588,6 @@ impl Planning<'_> {
         let object = run.store_object(&block.schema, address, &seen)?;
         self.keep(address, block, Some(object));
         Ok(Some(seen))
-    }
-
-    fn merged(
-        &self,
-        one: &Arc<[Arc<crate::address::ConfigResource>]>,
-        other: &Arc<[Arc<crate::address::ConfigResource>]>,
-    ) -> Arc<[Arc<crate::address::ConfigResource>]> {
-        let all: BTreeSet<_> = one
-            .iter()
-            .chain(other.iter())
-            .map(|resource| (resource.to_string(), resource))
-            .collect();
-        if all.len() == other.len() {
-            return other.clone();
-        }
-        all.into_iter()
-            .map(|(_, resource)| resource.clone())
-            .collect()
     }
 
     fn keep(
@@ -783,4 +765,21 @@ impl Planning<'_> {
             .at(block.config.range),
         )
     }
+}
+
+fn merged(
+    one: &Arc<[Arc<crate::address::ConfigResource>]>,
+    other: &Arc<[Arc<crate::address::ConfigResource>]>,
+) -> Arc<[Arc<crate::address::ConfigResource>]> {
+    let all: BTreeSet<_> = one
+        .iter()
+        .chain(other.iter())
+        .map(|resource| (resource.to_string(), resource))
+        .collect();
+    if all.len() == other.len() {
+        return other.clone();
+    }
+    all.into_iter()
+        .map(|(_, resource)| resource.clone())
+        .collect()
 }

@@ -63,9 +63,8 @@ impl Run<'_> {
             );
         };
         let schemas = &self.blocks.providers[provider_ix.0].schemas;
-        let schema = match schemas.resource(kind(config.address.mode), &config.address.kind) {
-            Ok(schema) => schema,
-            Err(_) => return self.fail(unsupported(config)),
+        let Ok(schema) = schemas.resource(kind(config.address.mode), &config.address.kind) else {
+            return self.fail(unsupported(config));
         };
         Ok(ResourceBlock {
             node,

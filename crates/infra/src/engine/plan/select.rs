@@ -50,7 +50,7 @@ pub(in crate::engine) fn select(run: &Run<'_>, options: &PlanOptions) -> Vec<boo
 }
 
 /// Outputs of which all resources are covered are covered too.
-fn keep_outputs(run: &Run<'_>, selected: &mut Vec<bool>) {
+fn keep_outputs(run: &Run<'_>, selected: &mut [bool]) {
     let graph = &run.blocks.graph;
     let outputs: Vec<NodeId> = graph
         .iter()
