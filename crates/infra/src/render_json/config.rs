@@ -85,8 +85,9 @@ fn source_key(
         else {
             break;
         };
-        at.clone_from(&listed.parent);
+        let parent = listed.parent.clone();
         found = Some(key);
+        at = parent;
     }
     found
 }

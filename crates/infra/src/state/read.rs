@@ -345,7 +345,11 @@ fn read_instance(
                 }
             }
             "schema_version" => object.schema_version = get("schema_version", raw)?,
-            "attributes" | "attributes_flat" | "sensitive_attributes" | "private"
+            "attributes"
+            | "attributes_flat"
+            | "sensitive_attributes"
+            | "private"
+            | "dependencies"
                 if is_null(raw) => {}
             "attributes" => object.attributes = compact(raw.get()).into(),
             "attributes_flat" => object.attributes_flat = Some(compact(raw.get()).into()),
@@ -359,7 +363,6 @@ fn read_instance(
                     })?
                     .into();
             }
-            "dependencies" if is_null(raw) => {}
             "dependencies" => object.dependencies = shared.dependencies(raw)?,
             "create_before_destroy" => {
                 object.create_before_destroy = get("create_before_destroy", raw)?;

@@ -4,7 +4,7 @@
 //! it replaces, and of those it depended on. Where the new object is made first, these turn around. The
 //! rules are those of OpenTofu's destroy edges.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
