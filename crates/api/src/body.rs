@@ -89,10 +89,6 @@ pub(crate) enum ReadError {
 
 /// Read a body to its end, refusing more than `limit` bytes.
 pub(crate) async fn read(mut body: Body, limit: usize) -> Result<Bytes, ReadError> {
-    // What says that it is too large need not be waited for.
-    if http_body::Body::size_hint(&body).lower() > limit as u64 {
-        return Err(ReadError::TooLarge { limit });
-    }
     let mut first: Option<Bytes> = None;
     let mut joined: Option<BytesMut> = None;
     let mut length = 0usize;
