@@ -9,7 +9,7 @@ use consort_hcl::evaluate::{Function, Functions, Resolution, Scope};
 use consort_hcl::traversal::Step;
 use consort_hcl::{Expr, Traversal, Type, Value};
 
-use crate::address::{Mode, ProviderSource};
+use crate::address::{self, Mode, ProviderSource};
 use crate::config::{Module, Resource, Tree};
 use crate::engine::Providers;
 use crate::provider::schema::{Kind, Schemas};
@@ -87,11 +87,12 @@ struct Blank<'a> {
 impl Blank<'_> {
     /// The type a reference to a resource has.
     fn resource(&self, mode: Mode, kind: &str, name: &str) -> Option<Value> {
-        let resource = self.module.resources.values().find(|resource| {
-            resource.address.mode == mode
-                && &*resource.address.kind == kind
-                && &*resource.address.name == name
-        })?;
+        let address = address::Resource {
+            mode,
+            kind: kind.into(),
+            name: name.into(),
+        };
+        let resource = self.module.resources.get(&address)?;
         if resource.count.is_some() || resource.for_each.is_some() {
             // A list or a map of objects; which, the keys alone tell.
             return Some(Value::unknown(Type::Dynamic));

@@ -301,16 +301,12 @@ pub(super) fn outputs(changes: &BTreeMap<Arc<str>, OutputChange>, colours: Colou
 pub(super) fn text(plan: &Plan, types: &Types, colours: Colours) -> String {
     let mut out = String::new();
     let refresh_only = plan.mode == Mode::RefreshOnly;
+    let relevant: std::collections::HashSet<_> =
+        plan.relevant.iter().map(|(address, _)| address).collect();
     let drift: Vec<&Change> = plan
         .drift
         .iter()
-        .filter(|change| {
-            refresh_only
-                || plan
-                    .relevant
-                    .iter()
-                    .any(|(address, _)| *address == change.address)
-        })
+        .filter(|change| refresh_only || relevant.contains(&change.address))
         .filter(|change| change.action != Action::NoOp)
         .collect();
     if !drift.is_empty() {
