@@ -1,5 +1,6 @@
 //! `plan`, `apply`, `destroy` and `refresh`.
 
+use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use super::view::{self, View};
 use super::{Command, LOCAL, LOCK, NO_COLOUR, outputs, wait};
 
 /// What a plan is to be.
-pub(super) const PLANNING: &[Flag] = &[
+pub(super) const PLANNING: [Flag; 8] = [
     switch("destroy", "Plan to destroy everything."),
     switch(
         "refresh-only",
@@ -58,7 +59,7 @@ pub(super) const PLAN: Command = Command {
     about: "Compares what is there with what the configuration wants, and shows what would be done. Nothing \
             is changed.",
     flags: &[
-        PLANNING,
+        &PLANNING,
         RUNNING,
         &[
             switch(
@@ -84,7 +85,7 @@ pub(super) const APPLY: Command = Command {
     short: "Do what has to be done",
     about: "Plans, shows the plan, asks, and carries it out; or carries out a saved plan without asking, if \
             nothing has changed since it was made.",
-    flags: &[PLANNING, RUNNING, APPROVE, LOCK, LOCAL, NO_COLOUR],
+    flags: &[&PLANNING, RUNNING, APPROVE, LOCK, LOCAL, NO_COLOUR],
     run: apply,
 };
 
@@ -93,7 +94,7 @@ pub(super) const DESTROY: Command = Command {
     usage: "[options]",
     short: "Destroy what was made",
     about: "As \"apply -destroy\".",
-    flags: &[PLANNING, RUNNING, APPROVE, LOCK, LOCAL, NO_COLOUR],
+    flags: &[&PLANNING, RUNNING, APPROVE, LOCK, LOCAL, NO_COLOUR],
     run: destroy,
 };
 
@@ -102,7 +103,7 @@ pub(super) const REFRESH: Command = Command {
     usage: "[options]",
     short: "Take over what changed outside",
     about: "As \"apply -refresh-only -auto-approve\".",
-    flags: &[PLANNING, RUNNING, LOCK, LOCAL, NO_COLOUR],
+    flags: &[&PLANNING, RUNNING, LOCK, LOCAL, NO_COLOUR],
     run: refresh,
 };
 
@@ -413,7 +414,7 @@ fn tell(view: &View, terminal: &Terminal, diagnostics: &Diagnostics, sources: &S
 }
 
 /// Ends the walk when asked to; a second time ends the process.
-async fn interrupted(cancel: CancellationToken, terminal: Terminal) {
+async fn interrupted(cancel: CancellationToken, terminal: Terminal) -> Infallible {
     if tokio::signal::ctrl_c().await.is_err() {
         return std::future::pending().await;
     }
@@ -428,7 +429,7 @@ async fn interrupted(cancel: CancellationToken, terminal: Terminal) {
         );
         std::process::exit(1);
     }
-    std::future::pending::<()>().await;
+    std::future::pending().await
 }
 
 /// Runs `work` with reminders and interrupts beside it.
@@ -440,8 +441,8 @@ async fn attended<T>(
 ) -> T {
     tokio::select! {
         done = work => done,
-        () = Arc::clone(view).remind() => unreachable!("reminders never end"),
-        () = interrupted(cancel.clone(), terminal.clone()) => unreachable!("it waits on"),
+        never = Arc::clone(view).remind() => match never {},
+        never = interrupted(cancel.clone(), terminal.clone()) => match never {},
     }
 }
 
@@ -569,10 +570,14 @@ fn change(flags: &Flags, forced: Option<Mode>, approved: bool) -> ExitCode {
         let backing = backing(&mut run)?;
         let mut held = backing.hold("OperationTypeApply", locking(&run)?).await?;
         let cancel = CancellationToken::new();
-        let worked = {
-            let (view, terminal) = (Arc::clone(&run.view), run.terminal.clone());
-            let work = carried_out(&mut run, &mut held, saved, approved, &cancel);
-            attended(&view, &terminal, &cancel, work).await
+        // Values of variables are asked for here, where an interrupt still ends the process.
+        let worked = match run.session(&held.state, saved.as_ref().map(|saved| &saved.plan)) {
+            Ok(session) => {
+                let (view, terminal) = (Arc::clone(&run.view), run.terminal.clone());
+                let work = carried_out(&run, session, &mut held, saved, approved, &cancel);
+                attended(&view, &terminal, &cancel, work).await
+            }
+            Err(failed) => Err(failed),
         };
         let released = held.release().await;
         worked?;
@@ -601,13 +606,13 @@ fn saved(path: &str) -> Result<PlanFile, Diagnostics> {
 }
 
 async fn carried_out(
-    run: &mut Run<'_>,
+    run: &Run<'_>,
+    mut session: Session,
     held: &mut Held,
     saved: Option<PlanFile>,
     approved: bool,
     cancel: &CancellationToken,
 ) -> Result<(), Failed> {
-    let mut session = run.session(&held.state, saved.as_ref().map(|saved| &saved.plan))?;
     let plan = match saved {
         None => run.planned(&mut session, &held.state, cancel).await?.0,
         Some(saved) => {
@@ -621,7 +626,7 @@ async fn carried_out(
         }
     };
     let nothing = !plan.has_changes();
-    if !nothing && !approved && !approve(run) {
+    if !nothing && !approved && !approve(run, cancel).await {
         run.terminal.say(match run.mode {
             Mode::Destroy => "\nDestroy cancelled.",
             _ => "\nApply cancelled.",
@@ -739,7 +744,8 @@ async fn carried_out(
     Ok(())
 }
 
-fn approve(run: &Run<'_>) -> bool {
+/// Asks beside the reactor, so that an interrupt is heard while nobody answers.
+async fn approve(run: &Run<'_>, cancel: &CancellationToken) -> bool {
     let (workspace, _) = run.place.workspace();
     let place = if workspace == "default" {
         String::new()
@@ -764,8 +770,12 @@ fn approve(run: &Run<'_>) -> bool {
             "Terraform will perform the actions described above.\nOnly 'yes' will be accepted to approve.",
         ),
     };
-    run.terminal
-        .ask(&question, description, "Enter a value:")
-        .as_deref()
-        == Some("yes")
+    let (terminal, description) = (run.terminal.clone(), description.to_owned());
+    let asked = tokio::task::spawn_blocking(move || {
+        terminal.ask(&question, &description, "Enter a value:")
+    });
+    tokio::select! {
+        answer = asked => matches!(answer, Ok(Some(text)) if text == "yes"),
+        () = cancel.cancelled() => false,
+    }
 }

@@ -85,7 +85,7 @@ impl View {
     }
 
     /// Tells of changes that take long, until it is dropped.
-    pub(super) async fn remind(self: Arc<View>) {
+    pub(super) async fn remind(self: Arc<View>) -> std::convert::Infallible {
         let mut tick = tokio::time::interval(STILL);
         tick.tick().await;
         loop {

@@ -249,6 +249,41 @@ fn a_run_that_is_killed_loses_nothing_it_made() {
 }
 
 #[test]
+fn an_interrupt_at_the_question_ends_the_run_and_gives_the_lock_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    std::fs::write(at.join("main.tf"), "resource \"terraform_data\" \"a\" {}\n").unwrap();
+    done(at, &["init"]);
+    let mut running = command(at, &["apply"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut out = running.stdout.take().unwrap();
+    let mut told = String::new();
+    while !told.contains("Enter a value:") {
+        let mut part = [0; 4096];
+        let count = std::io::Read::read(&mut out, &mut part).unwrap();
+        assert_ne!(count, 0, "{told}");
+        told.push_str(&text(&part[..count]));
+    }
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(running.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = running.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(1));
+    assert!(!at.join(".terraform.tfstate.lock.info").exists());
+    assert!(!at.join("terraform.tfstate").exists());
+}
+
+#[test]
 fn states_are_moved_marked_and_kept_apart_by_workspace() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
