@@ -545,7 +545,26 @@ fn change(flags: &Flags, forced: Option<Mode>, approved: bool) -> ExitCode {
         Err(code) => return code,
     };
     if let Some(mode) = forced {
+        if run.mode != Mode::Normal && run.mode != mode {
+            run.tell(&error(
+                "Incompatible plan mode options",
+                "This command decides by itself what kind of plan is made: leave out -destroy and -refresh-only.",
+            ));
+            return ExitCode::FAILURE;
+        }
         run.mode = mode;
+    }
+    if let (Some(path), Some((name, _))) = (
+        flags.rest.first(),
+        flags.in_order(&PLANNING.map(|flag| flag.name)).next(),
+    ) {
+        run.tell(&error(
+            "Options that customize a plan cannot be used with a saved one",
+            format!(
+                "-{name} was given, and {path:?} was planned already: make a new plan with it."
+            ),
+        ));
+        return ExitCode::FAILURE;
     }
     let saved = match flags.rest.first().map(|path| saved(path)).transpose() {
         Ok(saved) => saved,

@@ -162,6 +162,13 @@ fn a_saved_plan_is_shown_and_applied_only_while_nothing_has_changed() {
     done(at, &["apply", "saved"]);
     let shown: Value = serde_json::from_str(&done(at, &["show", "-json"])).unwrap();
     assert_eq!(shown["values"]["outputs"]["names"]["value"][1], "N1");
+    let dropped = tf(at, &["apply", "-var", "size=2", "saved"]);
+    assert_eq!(dropped.status.code(), Some(1));
+    assert!(
+        text(&dropped.stderr).contains("-var was given"),
+        "{}",
+        text(&dropped.stderr)
+    );
     let stale = tf(at, &["apply", "saved"]);
     assert_eq!(stale.status.code(), Some(1));
     assert!(
