@@ -1,0 +1,411 @@
+//! `plan`, `apply`, `destroy` and `refresh`: what they have in common, which is a plan that is made and shown.
+
+mod apply;
+mod plan;
+
+use std::convert::Infallible;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use consort_hcl::Sources;
+use consort_hcl::diagnostic::{self, Diagnostic, Diagnostics};
+use consort_infra::address::{Key, ResourceInstance, Target};
+use consort_infra::engine::{Action, Mode, Plan, PlanOptions, plan as make_plan};
+use consort_infra::state::State;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::flags::{Flag, Flags, many, on, one, switch};
+use super::place::{Backing, Locking, Place, causes, error, local_paths};
+use super::plan_text::{self, Counts, Types};
+use super::session::{self, Installed, Session};
+use super::terminal::Terminal;
+use super::view::{self, View};
+
+pub(super) use apply::{APPLY, DESTROY, REFRESH};
+pub(super) use plan::PLAN;
+
+/// What a plan is to be.
+pub(in crate::tf) const PLANNING: [Flag; 8] = [
+    switch("destroy", "Plan to destroy everything."),
+    switch(
+        "refresh-only",
+        "Only look whether objects changed outside, and take that over.",
+    ),
+    on("refresh", "Do not look whether objects changed outside."),
+    many(
+        "replace",
+        "resource",
+        "Replace this instance also if nothing asks for it.",
+    ),
+    many("target", "resource", "Only this and what it depends on."),
+    many("exclude", "resource", "Not this, nor what depends on it."),
+    many("var", "'name=value'", "Set a variable of the root module."),
+    many("var-file", "file", "Set variables as a file says."),
+];
+
+const RUNNING: &[Flag] = &[
+    switch(
+        "compact-warnings",
+        "Tell warnings in one line each where there is no error.",
+    ),
+    on("input", "Do not ask for anything."),
+    switch("json", "Progress as lines of JSON; asks for nothing."),
+    one("parallelism", "n", "How many things are done at once (10)."),
+];
+
+/// What happened to a run: whether there is something to do, or why it failed.
+enum Failed {
+    /// Errors that are not told yet.
+    Problems(Diagnostics),
+    /// Everything is told already.
+    Told,
+}
+
+impl From<Diagnostics> for Failed {
+    fn from(diagnostics: Diagnostics) -> Failed {
+        Failed::Problems(diagnostics)
+    }
+}
+
+/// One run of a command.
+struct Run<'f> {
+    pub(super) flags: &'f Flags,
+    pub(super) terminal: Terminal,
+    pub(super) view: Arc<View>,
+    pub(super) place: Place,
+    pub(super) mode: Mode,
+    pub(super) sources: Sources,
+}
+
+fn mode(flags: &Flags) -> Result<Mode, Diagnostics> {
+    match (flags.is("destroy"), flags.is("refresh-only")) {
+        (true, true) => Err(error(
+            "Incompatible plan mode options",
+            "The -destroy and -refresh-only options are mutually-exclusive.",
+        )),
+        (true, false) => Ok(Mode::Destroy),
+        (false, true) if !flags.stays("refresh") => Err(error(
+            "Incompatible refresh options",
+            "It doesn't make sense to use -refresh-only at the same time as -refresh=false, because Terraform \
+             would have nothing to do.",
+        )),
+        (false, true) => Ok(Mode::RefreshOnly),
+        (false, false) => Ok(Mode::Normal),
+    }
+}
+
+impl<'f> Run<'f> {
+    /// `words` is how many arguments the command takes at most.
+    pub(super) fn new(flags: &'f Flags, words: usize) -> Result<Run<'f>, ExitCode> {
+        let json = flags.is("json");
+        let terminal = Terminal::new(flags.is("no-color") || json, flags.stays("input") && !json)
+            .compact(flags.is("compact-warnings"));
+        let view = View::new(terminal.clone(), json);
+        let found = mode(flags).and_then(|mode| {
+            if flags.rest.len() <= words {
+                Ok(mode)
+            } else {
+                Err(error(
+                    "Too many command line arguments",
+                    "To specify a working directory for the plan, use the global -chdir flag.",
+                ))
+            }
+        });
+        let mut run = Run {
+            flags,
+            terminal,
+            view,
+            place: Place::here(),
+            mode: Mode::Normal,
+            sources: Sources::new(),
+        };
+        match found {
+            Ok(mode) => {
+                run.mode = mode;
+                Ok(run)
+            }
+            Err(diagnostics) => {
+                run.tell(&diagnostics);
+                Err(ExitCode::FAILURE)
+            }
+        }
+    }
+
+    /// Tells what is wrong; gives whether there is an error.
+    pub(super) fn tell(&self, diagnostics: &Diagnostics) -> bool {
+        tell(&self.view, &self.terminal, diagnostics, &self.sources)
+    }
+
+    pub(super) fn options(&self, timestamp: &str) -> Result<PlanOptions, Diagnostics> {
+        let targets = |name: &str| -> Result<Vec<Target>, Diagnostics> {
+            self.flags
+                .all(name)
+                .iter()
+                .map(|text| {
+                    text.parse().map_err(|wrong| {
+                        error(
+                            &format!("Invalid {name} {text:?}"),
+                            format!("{}.", causes(&wrong)),
+                        )
+                    })
+                })
+                .collect()
+        };
+        let mut replace = Vec::new();
+        for target in targets("replace")? {
+            replace.push(match target {
+                Target::Instance(instance) => instance,
+                Target::Resource(resource) => resource.instance(Key::None),
+                Target::Module(module) => {
+                    return Err(error(
+                        "Invalid force-replace address",
+                        format!("{module} is a module: only resource instances can be replaced."),
+                    ));
+                }
+            });
+        }
+        let replace: Vec<ResourceInstance> = replace;
+        Ok(PlanOptions {
+            mode: self.mode,
+            refresh: self.flags.stays("refresh"),
+            targets: targets("target")?,
+            excluded: targets("exclude")?,
+            replace,
+            generate_config: false,
+            timestamp: timestamp.to_owned(),
+        })
+    }
+
+    /// Loads the configuration and all it needs; variables are those of `saved`, if there is a saved plan.
+    pub(super) fn session(
+        &mut self,
+        also: &State,
+        saved: Option<&Plan>,
+    ) -> Result<Session, Failed> {
+        let mut sources = std::mem::take(&mut self.sources);
+        let (tree, mut diagnostics) = session::load(&self.place, None, &mut sources);
+        let tree = match tree {
+            Some(tree) if !diagnostics.has_errors() => tree,
+            _ => {
+                self.sources = sources;
+                return Err(diagnostics.into());
+            }
+        };
+        diagnostics.append(consort_infra::config::check_references(&tree));
+        let (variables, found) = match saved {
+            Some(plan) => (plan.variables.clone(), Diagnostics::new()),
+            None if diagnostics.has_errors() => {
+                (std::collections::BTreeMap::new(), Diagnostics::new())
+            }
+            None => {
+                session::variables(&self.place, self.flags, &tree, &self.terminal, &mut sources)
+            }
+        };
+        diagnostics.append(found);
+        let in_state = also
+            .resources
+            .values()
+            .map(|resource| resource.provider.provider.clone())
+            .collect::<std::collections::BTreeSet<_>>();
+        let installed = if diagnostics.has_errors() {
+            None
+        } else {
+            match Installed::new(&self.place, &tree, in_state, &mut sources) {
+                Ok(installed) => Some(installed),
+                Err(found) => {
+                    diagnostics.append(found);
+                    None
+                }
+            }
+        };
+        self.sources = sources;
+        let parallelism = match self.flags.number("parallelism") {
+            Ok(number) => number.unwrap_or(10).max(1) as usize,
+            Err(wrong) => {
+                diagnostics.append(error(
+                    "Failed to parse command-line flags",
+                    wrong.to_string(),
+                ));
+                10
+            }
+        };
+        match installed {
+            Some(providers) if !diagnostics.has_errors() => {
+                self.tell(&diagnostics);
+                Ok(Session {
+                    tree,
+                    sources: self.sources.clone(),
+                    providers,
+                    provisioners: super::provision::Local,
+                    functions: session::language(true, ""),
+                    variables,
+                    workspace: self.place.workspace().0,
+                    parallelism,
+                })
+            }
+            _ => Err(diagnostics.into()),
+        }
+    }
+
+    pub(super) async fn planned(
+        &self,
+        session: &mut Session,
+        state: &State,
+        cancel: &CancellationToken,
+    ) -> Result<(Plan, Types), Failed> {
+        let timestamp = jiff::Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string();
+        session.set_functions(true, &timestamp);
+        let options = self.options(&timestamp)?;
+        let (plan, diagnostics) = {
+            let input = session.input(&*self.view, cancel.clone());
+            make_plan(&input, &options, state).await
+        };
+        let failed = diagnostics.has_errors();
+        let Some(plan) = plan else {
+            self.tell(&diagnostics);
+            return Err(Failed::Told);
+        };
+        let types = Types::of(&plan, &session.providers).await?;
+        if !failed || plan.has_changes() {
+            self.show(&plan, &types);
+        }
+        let mut diagnostics = diagnostics;
+        if !plan.targets.is_empty() || !plan.excluded.is_empty() {
+            diagnostics.push(Diagnostic::warning(
+                "Resource targeting is in effect",
+                "This plan was made with -target or -exclude: it may leave out changes that the configuration \
+                 asks for. Use these options to recover from something exceptional, not as a matter of \
+                 routine.",
+            ));
+        }
+        self.tell(&diagnostics);
+        if failed {
+            return Err(Failed::Told);
+        }
+        Ok((plan, types))
+    }
+
+    pub(super) fn show(&self, plan: &Plan, types: &Types) {
+        if !self.view.is_json() {
+            crate::output::print(&plan_text::text(plan, types, self.terminal.colours()));
+            return;
+        }
+        for (changes, kind) in [
+            (&plan.drift, "resource_drift"),
+            (&plan.changes, "planned_change"),
+        ] {
+            for change in changes {
+                if change.action == Action::NoOp
+                    && change.importing.is_none()
+                    && change.address == change.previous_address
+                {
+                    continue;
+                }
+                let mut told = json!({
+                    "resource": view::resource(&change.address),
+                    "action": view::word(change.action),
+                });
+                if let Some(reason) = change.reason {
+                    told["reason"] = reason
+                        .word()
+                        .trim_start_matches("replace_because_")
+                        .trim_start_matches("replace_")
+                        .into();
+                }
+                let message = format!("{}: Plan to {}", change.address, view::word(change.action));
+                self.view
+                    .emit("info", &message, kind, json!({"change": told}));
+            }
+        }
+        let counts = Counts::of(plan);
+        self.view.emit(
+            "info",
+            &format!("Plan: {}", counts.text()),
+            "change_summary",
+            json!({"changes": {
+                "add": counts.add, "change": counts.change, "import": counts.import,
+                "remove": counts.destroy, "operation": "plan",
+            }}),
+        );
+    }
+}
+
+/// Tells what is wrong in the form that was asked for.
+fn tell(view: &View, terminal: &Terminal, diagnostics: &Diagnostics, sources: &Sources) -> bool {
+    if !view.is_json() {
+        return terminal.diagnose(diagnostics, sources);
+    }
+    for diagnostic in diagnostics {
+        let level = if diagnostic.is_error() {
+            "error"
+        } else {
+            "warn"
+        };
+        let kind = if diagnostic.is_error() {
+            "Error"
+        } else {
+            "Warning"
+        };
+        view.emit(
+            level,
+            &format!("{kind}: {}", diagnostic.summary),
+            "diagnostic",
+            json!({"diagnostic": diagnostic::json(diagnostic, sources)}),
+        );
+    }
+    diagnostics.has_errors()
+}
+
+/// Ends the walk when asked to; a second time ends the process.
+async fn interrupted(cancel: CancellationToken, terminal: Terminal) -> Infallible {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return std::future::pending().await;
+    }
+    terminal.say(
+        "\nInterrupt received.\nPlease wait for Terraform to exit or data loss may occur.\nGracefully shutting \
+         down...\n",
+    );
+    cancel.cancel();
+    if tokio::signal::ctrl_c().await.is_ok() {
+        terminal.complain(
+            "Two interrupts received. Exiting immediately. Note that data loss may have occurred.",
+        );
+        std::process::exit(1);
+    }
+    std::future::pending().await
+}
+
+/// Runs `work` with reminders and interrupts beside it.
+async fn attended<T>(
+    view: &Arc<View>,
+    terminal: &Terminal,
+    cancel: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> T {
+    tokio::select! {
+        done = work => done,
+        never = Arc::clone(view).remind() => match never {},
+        never = interrupted(cancel.clone(), terminal.clone()) => match never {},
+    }
+}
+
+fn backing(run: &mut Run<'_>) -> Result<Backing, Failed> {
+    let paths = local_paths(run.flags);
+    let found = run.place.backing(&mut run.sources, &paths);
+    Ok(found?)
+}
+
+fn locking(run: &Run<'_>) -> Result<Locking, Failed> {
+    Locking::of(run.flags)
+        .map_err(|wrong| error("Failed to parse command-line flags", wrong.to_string()).into())
+}
+
+fn refuse(run: &Run<'_>, failed: &Failed) -> ExitCode {
+    if let Failed::Problems(diagnostics) = failed {
+        run.tell(diagnostics);
+    }
+    ExitCode::FAILURE
+}

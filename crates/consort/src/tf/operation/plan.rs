@@ -1,0 +1,103 @@
+//! `plan`.
+
+use std::process::ExitCode;
+
+use consort_hcl::Sources;
+use consort_infra::engine::Plan;
+use consort_infra::plan_file;
+use tokio_util::sync::CancellationToken;
+
+use super::{Failed, PLANNING, RUNNING, Run, attended, backing, locking, refuse};
+use crate::tf::flags::{Flags, one, switch};
+use crate::tf::place::{causes, error};
+use crate::tf::{Command, LOCAL, LOCK, NO_COLOUR, wait};
+
+pub(in crate::tf) const PLAN: Command = Command {
+    name: "plan",
+    usage: "[options]",
+    short: "Show what has to be done",
+    about: "Compares what is there with what the configuration wants, and shows what would be done. Nothing \
+            is changed.",
+    flags: &[
+        &PLANNING,
+        RUNNING,
+        &[
+            switch(
+                "detailed-exitcode",
+                "Exit with 0 if nothing is to be done, 1 on errors, 2 if something is.",
+            ),
+            one(
+                "out",
+                "path",
+                "Save the plan, to be applied or shown later.",
+            ),
+        ],
+        LOCK,
+        LOCAL,
+        NO_COLOUR,
+    ],
+    run: plan,
+};
+
+fn plan(flags: &Flags) -> ExitCode {
+    let mut run = match Run::new(flags, 0) {
+        Ok(run) => run,
+        Err(code) => return code,
+    };
+    let done = wait(async {
+        let backing = backing(&mut run)?;
+        let held = backing.hold("OperationTypePlan", locking(&run)?).await?;
+        let cancel = CancellationToken::new();
+        let made = async {
+            let mut session = run.session(&held.state, None)?;
+            let (plan, _) = attended(
+                &run.view,
+                &run.terminal,
+                &cancel,
+                run.planned(&mut session, &held.state, &cancel),
+            )
+            .await?;
+            if let Some(path) = run.flags.text("out") {
+                save(&run, &plan, &session.sources, path)?;
+            }
+            Ok::<Plan, Failed>(plan)
+        }
+        .await;
+        held.release().await?;
+        let plan = made?;
+        Ok::<bool, Failed>(plan.has_changes())
+    });
+    match done {
+        Ok(true) if flags.is("detailed-exitcode") => ExitCode::from(2),
+        Ok(_) => ExitCode::SUCCESS,
+        Err(failed) => refuse(&run, &failed),
+    }
+}
+
+fn save(run: &Run<'_>, plan: &Plan, sources: &Sources, path: &str) -> Result<(), Failed> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let bytes = plan_file::write(plan, sources)
+        .map_err(|failed| error("Failed to write plan file", causes(&failed)))?;
+    // Values of variables are in it, also sensitive ones.
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(&bytes))
+        .map_err(|failed| {
+            error(
+                "Failed to write plan file",
+                format!("The plan file {path} could not be written: {failed}."),
+            )
+        })?;
+    if !run.view.is_json() {
+        run.terminal.say(&format!(
+            "\nSaved the plan to: {path}\n\nTo perform exactly these actions, run the following command to apply:\n    \
+             terraform apply {path:?}"
+        ));
+    }
+    Ok(())
+}
