@@ -11,7 +11,7 @@ use consort_hcl::{Expr, Traversal, Type, Value};
 
 use crate::address::{self, Mode, ProviderSource};
 use crate::config::{Module, Resource, Tree};
-use crate::engine::Providers;
+use crate::engine::{ProviderFunctions, Providers};
 use crate::provider::schema::{Kind, Schemas};
 use crate::provider::{Provider, Validate};
 
@@ -48,16 +48,19 @@ pub async fn validate(
             Err(found) => diagnostics.append(found),
         }
     }
+    let provider_functions = ProviderFunctions::new(providers);
     if !diagnostics.has_errors() {
         for tree in modules {
             let scope = Blank {
                 module: &tree.module,
                 schemas: &known,
                 functions,
+                provider_functions: &provider_functions,
             };
             module(&scope, &running, &mut diagnostics).await;
         }
     }
+    provider_functions.close().await;
     for provider in running.into_values() {
         provider.close().await;
     }
@@ -82,6 +85,7 @@ struct Blank<'a> {
     module: &'a Module,
     schemas: &'a BTreeMap<ProviderSource, Arc<Schemas>>,
     functions: &'a Arc<Functions>,
+    provider_functions: &'a ProviderFunctions<'a>,
 }
 
 impl Blank<'_> {
@@ -128,7 +132,14 @@ impl Scope for Blank<'_> {
     }
 
     fn function(&self, name: &str) -> Option<Arc<Function>> {
+        if name.starts_with("provider::") {
+            return self.provider_functions.get(self.module, name);
+        }
         self.functions.get(name).cloned()
+    }
+
+    fn explain_unknown_function(&self, name: &str) -> Option<(String, String)> {
+        self.provider_functions.explain(self.module, name)
     }
 
     fn function_names(&self) -> Vec<Arc<str>> {

@@ -77,7 +77,8 @@ impl<'a> Calling<'a> {
         if out.has_errors() {
             return None;
         }
-        self.finish(self.function.call(&values), &args, out)
+        let result = self.function.call_in(&values, self.frame.scope);
+        self.finish(result, &args, out)
     }
 
     fn run_lazy(&self, args: &[Given<'_>], out: &mut Diagnostics) -> Option<Value> {

@@ -149,7 +149,7 @@ pub enum Argument<'a> {
 }
 
 type TypeFn = dyn Fn(&[Value]) -> Result<Type, CallError> + Send + Sync;
-type CallFn = dyn Fn(&[Value], &Type) -> Result<Value, CallError> + Send + Sync;
+type CallFn = dyn Fn(&[Value], &Type, &dyn Scope) -> Result<Value, CallError> + Send + Sync;
 type LazyFn = dyn Fn(&[Argument<'_>]) -> Result<Value, CallError> + Send + Sync;
 
 enum Body {
@@ -182,6 +182,16 @@ impl Function {
         variadic: Option<Parameter>,
         ty: impl Fn(&[Value]) -> Result<Type, CallError> + Send + Sync + 'static,
         call: impl Fn(&[Value], &Type) -> Result<Value, CallError> + Send + Sync + 'static,
+    ) -> Self {
+        Self::scoped(params, variadic, ty, move |args, ty, _| call(args, ty))
+    }
+
+    /// A function that evaluates something itself, with what names mean where it is called.
+    pub fn scoped(
+        params: Vec<Parameter>,
+        variadic: Option<Parameter>,
+        ty: impl Fn(&[Value]) -> Result<Type, CallError> + Send + Sync + 'static,
+        call: impl Fn(&[Value], &Type, &dyn Scope) -> Result<Value, CallError> + Send + Sync + 'static,
     ) -> Self {
         let body = Body::Eager {
             ty: Box::new(ty),
@@ -298,6 +308,11 @@ impl Function {
     /// Calls the function with values that already have the parameters' types, by the rules of go-cty's
     /// `function.Call`: null and unknown arguments and marks are handled here unless a parameter takes them.
     pub fn call(&self, args: &[Value]) -> Result<Value, CallError> {
+        self.call_in(args, &super::Nothing)
+    }
+
+    /// As [`Function::call`], with the scope the call is made in.
+    pub fn call_in(&self, args: &[Value], scope: &dyn Scope) -> Result<Value, CallError> {
         let Body::Eager { ty, call } = &self.body else {
             let args: Vec<_> = args
                 .iter()
@@ -334,7 +349,7 @@ impl Function {
         let value = if unknown {
             Value::unknown(result)
         } else {
-            call(&plain, &result)?
+            call(&plain, &result, scope)?
         };
         let value = if self.not_null && !value.is_known() && !matches!(value.ty(), Type::Dynamic) {
             value.refined_not_null()

@@ -79,6 +79,10 @@ pub trait Scope {
 pub fn unknown_provider_function(name: &str) -> Option<(String, String)> {
     let (namespace, function) = name.rsplit_once("::")?;
     let detail = match namespace.strip_prefix("provider::") {
+        _ if namespace == "provider" => {
+            "The function call must include the provider name after the \"provider::\" prefix."
+                .to_owned()
+        }
         Some(provider) => format!(
             "There is no function named {}. Ensure that provider name {} is declared in this module's required_providers block, and that this provider offers a function named {}.",
             quote(name),

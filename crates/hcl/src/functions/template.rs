@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::arguments::parameter;
 use super::{Options, Table, file};
 use crate::diagnostic::Diagnostics;
-use crate::evaluate::{Argument, CallError, Function, Functions, Parameter, Tables};
+use crate::evaluate::{Argument, CallError, Function, Functions, Parameter, Scope, Tables};
 use crate::marks::Marks;
 use crate::source::Sources;
 use crate::syntax::{is_identifier, parse_template};
@@ -46,14 +46,15 @@ fn template_file(base_dir: &Path, functions: Arc<Functions>) -> Function {
         parameter("path", Type::String).marked(),
         parameter("vars", Type::Dynamic),
     ];
-    Function::returning(Type::Dynamic, parameters, None, move |args| {
+    let call = move |args: &[Value], _: &Type, scope: &dyn Scope| {
         let path = args[0].as_str().unwrap_or_default();
         let marks = args[0].marks();
         let bytes = file::read(&base_dir, path, marks)?;
         let text = file::utf8(bytes, path, marks)?;
-        let value = render(path, &text, &args[1], &functions)?;
+        let value = render(path, &text, &args[1], &functions, scope)?;
         Ok(value.with_marks(marks))
-    })
+    };
+    Function::scoped(parameters, None, |_| Ok(Type::Dynamic), call)
 }
 
 fn template_string(functions: Arc<Functions>) -> Function {
@@ -108,12 +109,18 @@ fn template_string(functions: Arc<Functions>) -> Function {
         if vars.is_null() {
             return Err(CallError::argument(1, "argument must not be null"));
         }
-        render("<templatestring argument>", text, &vars, &functions)
-            .map(|value| value.with_marks(marks))
-            .map_err(|e| match e {
-                Failure::Syntax(e) => blame(&format!("invalid template: {e}")),
-                other => other.into(),
-            })
+        render(
+            "<templatestring argument>",
+            text,
+            &vars,
+            &functions,
+            template.scope(),
+        )
+        .map(|value| value.with_marks(marks))
+        .map_err(|e| match e {
+            Failure::Syntax(e) => blame(&format!("invalid template: {e}")),
+            other => other.into(),
+        })
     })
 }
 
@@ -139,6 +146,7 @@ fn render(
     text: &str,
     vars: &Value,
     functions: &Arc<Functions>,
+    caller: &dyn Scope,
 ) -> Result<Value, Failure> {
     let blame = Failure::Variables;
     let (Kind::Map(variables) | Kind::Object(variables)) = vars.kind() else {
@@ -165,7 +173,9 @@ fn render(
             )));
         }
     }
+    let outside = ProvidersOf(caller);
     let mut scope = Tables::new(functions.clone());
+    scope.parent = Some(&outside);
     scope.variables = variables
         .iter()
         .map(|(k, v)| (k.clone(), v.clone()))
@@ -176,6 +186,21 @@ fn render(
     }
     debug_assert!(vars.marks() == Marks::NONE);
     Ok(value)
+}
+
+/// What a template sees of where it is rendered: the functions of providers.
+struct ProvidersOf<'c>(&'c dyn Scope);
+
+impl Scope for ProvidersOf<'_> {
+    fn variable(&self, _root: &str) -> Option<Value> {
+        None
+    }
+
+    fn function(&self, name: &str) -> Option<Arc<Function>> {
+        name.starts_with("provider::")
+            .then(|| self.0.function(name))
+            .flatten()
+    }
 }
 
 /// The first error with its place, and how many others there are.

@@ -11,6 +11,7 @@ mod checks;
 mod conditions;
 mod events;
 mod expand;
+mod functions;
 mod imports;
 mod index;
 mod moves;
@@ -27,6 +28,7 @@ pub use change::{
 };
 pub use checks::{BlockCheck, CheckResults, CheckStatus, Checkable, ObjectCheck};
 pub use events::{Event, Silent, Watcher};
+pub use functions::ProviderFunctions;
 pub(crate) use objects::known_paths;
 pub use plan::{PlanOptions, plan};
 pub use run::{Input, Providers, Provisioners};

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::blocks::{Block, Blocks, ProviderIx};
 use super::checks::{CheckResults, Checkable};
 use super::events::{Event, Watcher};
+use super::functions::ProviderFunctions;
 use super::index::{Index, ModuleIx};
 use super::world::World;
 use crate::address::{ProviderConfig, ProviderSource};
@@ -87,6 +88,7 @@ pub(super) struct Run<'a> {
     pub(super) blocks: Blocks<'a>,
     pub(super) world: World,
     pub(super) functions: Arc<Functions>,
+    provider_functions: ProviderFunctions<'a>,
     pub(super) applying: bool,
     /// Whether conditions that do not hold are errors; before a destroy they are only told.
     pub(super) conditions_warn: bool,
@@ -150,6 +152,7 @@ impl<'a> Run<'a> {
             index,
             blocks,
             functions: input.functions.clone(),
+            provider_functions: ProviderFunctions::new(input.providers),
             applying,
             conditions_warn: false,
             permits: Semaphore::new(input.parallelism.max(1)),
@@ -183,7 +186,19 @@ impl<'a> Run<'a> {
         Err(Failed)
     }
 
-    pub(super) fn function(&self, _module: ModuleIx, name: &str) -> Option<Arc<Function>> {
+    pub(super) fn explain_function(
+        &self,
+        module: ModuleIx,
+        name: &str,
+    ) -> Option<(String, String)> {
+        self.provider_functions
+            .explain(self.index.module(module), name)
+    }
+
+    pub(super) fn function(&self, module: ModuleIx, name: &str) -> Option<Arc<Function>> {
+        if name.starts_with("provider::") {
+            return self.provider_functions.get(self.index.module(module), name);
+        }
         self.functions.get(name).cloned()
     }
 
@@ -227,6 +242,7 @@ impl<'a> Run<'a> {
     pub(super) async fn close_providers(&self) {
         let providers: Vec<_> = self.started.write().drain(..).flatten().collect();
         futures::future::join_all(providers.iter().map(|provider| provider.close())).await;
+        self.provider_functions.close().await;
     }
 
     /// Asks running calls to end soon.

@@ -71,7 +71,7 @@ impl Scope for Names<'_> {
     }
 
     fn explain_unknown_function(&self, name: &str) -> Option<(String, String)> {
-        consort_hcl::evaluate::unknown_provider_function(name)
+        self.run.explain_function(self.table.ix, name)
     }
 
     fn sources(&self) -> Option<&consort_hcl::Sources> {
