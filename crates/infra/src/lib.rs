@@ -9,5 +9,4 @@ pub mod provider;
 pub mod render;
 pub mod render_json;
 pub mod state;
-pub mod validate;
 pub mod version;

@@ -14,6 +14,7 @@ use super::reference::{Reference, Subject};
 use super::resource::Resource;
 use super::tree::Tree;
 use crate::address::{self, Key, Mode};
+use crate::provider::schema::ResourceSchema;
 
 /// How many messages come with a suggestion: looking for one goes through all names.
 const SUGGESTIONS: usize = 64;
@@ -24,9 +25,11 @@ pub fn check_references(root: &Tree) -> Diagnostics {
     let mut suggestions = SUGGESTIONS;
     root.visit(&mut |tree| {
         let mut checker = Checker {
-            tree,
+            tree: Some(tree),
             module: &tree.module,
+            schema_of: None,
             diagnostics: Diagnostics::new(),
+            late: None,
             suggestions,
         };
         checker.module();
@@ -38,27 +41,78 @@ pub fn check_references(root: &Tree) -> Diagnostics {
 
 /// What an expression may use, by where it stands.
 #[derive(Clone, Copy, Default)]
-struct Place<'t> {
-    count: bool,
-    each: bool,
+pub(crate) struct Place<'t> {
+    pub(crate) count: bool,
+    pub(crate) each: bool,
     /// The resource that `self` is.
-    itself: Option<&'t Resource>,
+    pub(crate) itself: Option<&'t Resource>,
     /// The resource whose own arguments these are, which may not refer to it.
-    owner: Option<&'t Resource>,
+    pub(crate) owner: Option<&'t Resource>,
     /// The check block around it.
-    check: Option<&'t str>,
+    pub(crate) check: Option<&'t str>,
+}
+
+/// Looks up the schema of a resource; none if the provider has no such type.
+pub(crate) type SchemaOf<'s> = dyn Fn(&Resource) -> Option<Arc<ResourceSchema>> + 's;
+
+/// Checks references made in one place of a module, against the schemas of what they refer to as well.
+///
+/// As in Terraform, what is wrong with references to resources and modules is told first and, if there is
+/// something, alone. `suggestions` is how many more messages may come with one.
+pub(crate) fn check_in_place<'t>(
+    module: &'t Module,
+    references: &[Traversal],
+    place: Place<'t>,
+    schema_of: &SchemaOf<'_>,
+    suggestions: &mut usize,
+) -> Diagnostics {
+    let mut checker = Checker {
+        tree: None,
+        module,
+        schema_of: Some(schema_of),
+        diagnostics: Diagnostics::new(),
+        late: Some(Diagnostics::new()),
+        suggestions: *suggestions,
+    };
+    let mut found = Diagnostics::new();
+    for traversal in references {
+        match Reference::parse(traversal) {
+            Err(diagnostic) => found.push(*diagnostic),
+            Ok(reference) => checker.reference(&reference, traversal, place),
+        }
+    }
+    *suggestions = checker.suggestions;
+    let late = checker.late.unwrap_or_default();
+    found.append(if checker.diagnostics.has_errors() {
+        checker.diagnostics
+    } else {
+        late
+    });
+    found
 }
 
 struct Checker<'t> {
-    tree: &'t Tree,
+    /// What is below the module, for the outputs there.
+    tree: Option<&'t Tree>,
     module: &'t Module,
+    schema_of: Option<&'t SchemaOf<'t>>,
     diagnostics: Diagnostics,
+    /// Where what only evaluating tells is kept apart.
+    late: Option<Diagnostics>,
     suggestions: usize,
 }
 
 impl<'t> Checker<'t> {
     fn error(&mut self, summary: impl Into<String>, detail: impl Into<String>, at: Range) {
         self.diagnostics
+            .push(Diagnostic::error(summary, detail).at(at));
+    }
+
+    /// What Terraform finds only when it evaluates.
+    fn late(&mut self, summary: impl Into<String>, detail: impl Into<String>, at: Range) {
+        self.late
+            .as_mut()
+            .unwrap_or(&mut self.diagnostics)
             .push(Diagnostic::error(summary, detail).at(at));
     }
 
@@ -217,7 +271,7 @@ impl<'t> Checker<'t> {
         };
         self.body(&call.config, place, &[]);
         self.depends_on(&call.depends_on, plain);
-        if let Some(child) = self.tree.children.get(&call.name) {
+        if let Some(child) = self.tree.and_then(|tree| tree.children.get(&call.name)) {
             let mut schema = BodySchema::new();
             for variable in child.module.variables.values() {
                 let name = [&*variable.name];
@@ -328,9 +382,9 @@ impl<'t> Checker<'t> {
                     let detail = format!(
                         "The \"count\" object does not have an attribute named {name:?}. The only supported attribute is count.index, which is the index of each instance of a resource block that has the \"count\" argument set."
                     );
-                    self.error("Invalid \"count\" attribute", detail, at);
+                    self.late("Invalid \"count\" attribute", detail, at);
                 } else if !place.count {
-                    self.error(
+                    self.late(
                         "Reference to \"count\" in non-counted context",
                         "The \"count\" object can only be used in \"module\", \"resource\", and \"data\" blocks, and only when the \"count\" argument is set.",
                         at,
@@ -342,9 +396,9 @@ impl<'t> Checker<'t> {
                     let detail = format!(
                         "The \"each\" object does not have an attribute named {name:?}. The supported attributes are each.key and each.value, the current key and value pair of the \"for_each\" attribute set."
                     );
-                    self.error("Invalid \"each\" attribute", detail, at);
+                    self.late("Invalid \"each\" attribute", detail, at);
                 } else if !place.each {
-                    self.error(
+                    self.late(
                         "Reference to \"each\" in context without for_each",
                         "The \"each\" object can be used only in \"module\" or \"resource\" blocks, and only when the \"for_each\" argument is set.",
                         at,
@@ -362,7 +416,7 @@ impl<'t> Checker<'t> {
                     let detail = format!(
                         "An input variable with the name {name:?} has not been declared.{suggestion}"
                     );
-                    self.error("Reference to undeclared input variable", detail, at);
+                    self.late("Reference to undeclared input variable", detail, at);
                 }
             }
             Subject::Local(name) => {
@@ -371,7 +425,7 @@ impl<'t> Checker<'t> {
                     let detail = format!(
                         "A local value with the name {name:?} has not been declared.{suggestion}"
                     );
-                    self.error("Reference to undeclared local value", detail, at);
+                    self.late("Reference to undeclared local value", detail, at);
                 }
             }
             Subject::Path(name) => {
@@ -380,19 +434,24 @@ impl<'t> Checker<'t> {
                     let detail = format!(
                         "The \"path\" object does not have an attribute named {name:?}.{suggestion}"
                     );
-                    self.error("Invalid \"path\" attribute", detail, at);
+                    self.late("Invalid \"path\" attribute", detail, at);
                 }
             }
             Subject::Terraform(name) => self.terraform_attribute(name, at),
-            Subject::Itself => {
-                if place.itself.is_none() {
-                    self.error(
-                        "Invalid \"self\" reference",
-                        "The \"self\" object is not available in this context. This object can be used only in resource provisioner, connection, and postcondition blocks.",
-                        at,
-                    );
+            Subject::Itself => match (place.itself, self.schema_of) {
+                (None, _) => self.error(
+                    "Invalid \"self\" reference",
+                    "The \"self\" object is not available in this context. This object can be used only in resource provisioner, connection, and postcondition blocks.",
+                    at,
+                ),
+                (Some(itself), Some(schema_of)) => {
+                    if let Some(schema) = schema_of(itself) {
+                        let steps = reference.remaining(traversal);
+                        self.diagnostics.append(schema.block.check_steps(steps));
+                    }
                 }
-            }
+                (Some(_), None) => {}
+            },
             Subject::Resource(resource, key) => {
                 self.resource_reference(reference, resource, key, traversal, place);
             }
@@ -411,14 +470,14 @@ impl<'t> Checker<'t> {
         const SUMMARY: &str = "Invalid \"terraform\" attribute";
         match name {
             "workspace" | "applying" => {}
-            "env" => self.error(
+            "env" => self.late(
                 SUMMARY,
                 "The terraform.env attribute was deprecated in v0.10 and removed in v0.12. The \"state environment\" concept was renamed to \"workspace\" in v0.12, and so the workspace name can now be accessed using the terraform.workspace attribute.",
                 at,
             ),
             _ => {
                 let detail = format!("The \"terraform\" object does not have an attribute named {name:?}. The only supported attributes are terraform.workspace, the name of the currently-selected workspace, and terraform.applying, a boolean which is true only during apply.");
-                self.error(SUMMARY, detail, at);
+                self.late(SUMMARY, detail, at);
             }
         }
     }
@@ -434,25 +493,15 @@ impl<'t> Checker<'t> {
         let at = reference.range;
         let module = self.module;
         let Some(resource) = module.resources.get(address) else {
-            let other = match address.mode {
-                Mode::Managed => Some(Mode::Data),
-                Mode::Data => Some(Mode::Managed),
-                Mode::Ephemeral => None,
-            };
-            let other = other.map(|mode| address::Resource {
-                mode,
+            let data = address::Resource {
+                mode: Mode::Data,
                 ..address.clone()
-            });
-            let suggestion = match other.filter(|other| module.resources.contains_key(other)) {
-                Some(other) => {
-                    let word = if other.mode == Mode::Data {
-                        "data"
-                    } else {
-                        "managed"
-                    };
-                    format!("\n\nDid you mean the {word} resource {other}?")
-                }
-                None => String::new(),
+            };
+            let suggestion = if address.mode == Mode::Managed && module.resources.contains_key(&data)
+            {
+                format!("\n\nDid you mean the data resource {data}?")
+            } else {
+                String::new()
             };
             let adjective = match address.mode {
                 Mode::Managed => "A managed",
@@ -504,6 +553,48 @@ impl<'t> Checker<'t> {
             );
             self.error("Reference to scoped resource", detail, at);
         }
+        self.attributes(reference, resource, traversal);
+    }
+
+    /// Whether the attributes that a reference goes on to are in the resource's schema.
+    fn attributes(&mut self, reference: &Reference, resource: &Resource, traversal: &Traversal) {
+        let Some(schema_of) = self.schema_of else {
+            return;
+        };
+        let at = reference.range;
+        let address = &resource.address;
+        let Some(schema) = schema_of(resource) else {
+            let adjective = match address.mode {
+                Mode::Managed => "managed",
+                Mode::Data => "data",
+                Mode::Ephemeral => "ephemeral",
+            };
+            let detail = format!(
+                "The {adjective} resource type {:?} is not supported by provider \"{}\".",
+                &*address.kind, resource.provider
+            );
+            self.error("Invalid resource type", detail, at);
+            return;
+        };
+        let steps = reference.remaining(traversal);
+        if let Some(Step::Attribute { name, .. }) = steps.first()
+            && &**name == "count"
+        {
+            let detail = format!(
+                "The special \"count\" attribute is no longer supported after Terraform v0.12. Instead, use length({address}) to count resource instances."
+            );
+            self.error("Invalid resource count attribute", detail, at);
+            return;
+        }
+        if resource.count.is_some() || resource.for_each.is_some() {
+            // Without a key in the reference the steps are taken from all instances together.
+            if let Subject::Resource(_, Key::None) = &reference.subject
+                && !matches!(steps.first(), Some(Step::Attribute { .. }))
+            {
+                return;
+            }
+        }
+        self.diagnostics.append(schema.block.check_steps(steps));
     }
 
     fn module_call(&mut self, name: &str, at: Range) -> bool {
@@ -539,7 +630,7 @@ impl<'t> Checker<'t> {
         if repeated == key.is_none() {
             return;
         }
-        if let Some(child) = self.tree.children.get(name)
+        if let Some(child) = self.tree.and_then(|tree| tree.children.get(name))
             && !child.module.outputs.contains_key(output)
         {
             let at = traversal

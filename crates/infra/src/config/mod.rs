@@ -27,6 +27,7 @@ mod variables;
 
 pub use block_refactor::target;
 pub use check_references::check_references;
+pub(crate) use check_references::{Place, check_in_place};
 pub use load::{TEST_DIRECTORY, is_module_directory, load_module};
 pub use module::{
     Backend, Check, CheckRule, Connection, Import, Local, LocalProvider, Module, ModuleCall, Moved,

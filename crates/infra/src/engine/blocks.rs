@@ -334,7 +334,7 @@ impl<'a> Blocks<'a> {
             for node in self.referred(index, ix, traversal) {
                 // A block may look at itself in conditions; a reference in its arguments is refused when
                 // those are read.
-                if node != from || matches!(self.graph[from], Block::Local(..)) {
+                if node != from {
                     self.graph.connect(from, node, edge);
                 }
             }

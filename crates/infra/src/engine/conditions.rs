@@ -149,7 +149,8 @@ impl Run<'_> {
     }
 }
 
-fn error_message(expr: &Expr, scope: &dyn Scope) -> (Option<String>, Diagnostics) {
+/// What the message of a rule says; nothing where that is not known, or may not be shown.
+pub(super) fn error_message(expr: &Expr, scope: &dyn Scope) -> (Option<String>, Diagnostics) {
     let (value, mut diagnostics) = expr.evaluate(scope);
     if diagnostics.has_errors() {
         return (None, diagnostics);

@@ -40,6 +40,16 @@ fn expand_count(expr: &Expr, scope: &dyn Scope) -> Result<Keys, Diagnostics> {
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
+    let value = convert(&value, &Type::Number).map_err(|error| {
+        Diagnostics::from(
+            Diagnostic::error(
+                "Incorrect value type",
+                format!("Invalid expression value: {error}."),
+            )
+            .at(expr.range())
+            .with_expression(expr, scope),
+        )
+    })?;
     let (value, marks) = value.unmark();
     if marks.intersects(Marks::EPHEMERAL) {
         return Err(fail(
@@ -52,18 +62,13 @@ fn expand_count(expr: &Expr, scope: &dyn Scope) -> Result<Keys, Diagnostics> {
             "The given \"count\" argument value is null. An integer is required.".to_owned(),
         ));
     }
-    let value = convert(&value, &Type::Number).map_err(|error| {
-        fail(format!(
-            "The given \"count\" argument value is unsuitable: {error}."
-        ))
-    })?;
     if !value.is_known() {
         return Ok(Keys::Unknown);
     }
     let number = value.as_number();
     match number.and_then(consort_hcl::Number::to_i64) {
         None => {
-            Err(fail("The given \"count\" argument value is unsuitable: a whole number is required.".to_owned()))
+            Err(fail("The given \"count\" argument value is unsuitable: value must be a whole number, between -9223372036854775808 and 9223372036854775807.".to_owned()))
         }
         Some(count) => usize::try_from(count).map(Keys::Count).map_err(|_| {
             fail("The given \"count\" argument value is unsuitable: must be greater than or equal to zero.".to_owned())

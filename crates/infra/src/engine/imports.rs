@@ -70,7 +70,10 @@ impl Planning<'_> {
                 };
                 let (value, diagnostics) = expr.evaluate(&scope);
                 self.run.note(diagnostics)?;
-                let id = self.import_id(&value, expr.range())?;
+                let id = match import_id(&value, expr.range()) {
+                    Ok(id) => id,
+                    Err(wrong) => return self.run.fail(*wrong),
+                };
                 self.imports.lock().insert(
                     address,
                     Import::Id {
@@ -81,38 +84,6 @@ impl Planning<'_> {
             }
         }
         Ok(())
-    }
-
-    fn import_id(&self, value: &Value, range: Range) -> Result<Arc<str>, Failed> {
-        let fail = |detail: &str| {
-            self.run
-                .fail(Diagnostic::error("Invalid import id argument", detail).at(range))
-        };
-        let (value, marks) = value.clone().unmark();
-        if marks.intersects(Marks::SENSITIVE) {
-            return fail("The import ID cannot be sensitive.");
-        }
-        if marks.intersects(Marks::EPHEMERAL) {
-            return fail("The import ID cannot be ephemeral.");
-        }
-        if value.is_null() {
-            return fail("The import ID cannot be null.");
-        }
-        if !value.is_known() {
-            return fail(
-                "The import block \"id\" argument depends on resource attributes that cannot be determined until apply, so Terraform cannot plan to import this resource.",
-            );
-        }
-        match convert(&value, &Type::String)
-            .ok()
-            .and_then(|value| value.as_shared_str())
-        {
-            Some(id) if id.is_empty() => fail(
-                "The import ID value evaluates to an empty string, please provide a non-empty value.",
-            ),
-            Some(id) => Ok(id),
-            None => fail("The import ID value is unsuitable: a string is required."),
-        }
     }
 
     /// Finds an object by its id, and keeps it as the state's.
@@ -210,6 +181,40 @@ impl Planning<'_> {
                 );
             }
         }
+    }
+}
+
+/// The id that the value of an import block's `id` is.
+pub(super) fn import_id(value: &Value, range: Range) -> Result<Arc<str>, Box<Diagnostic>> {
+    let fail = |detail: &str| {
+        Err(Box::new(
+            Diagnostic::error("Invalid import id argument", detail).at(range),
+        ))
+    };
+    let (value, marks) = value.clone().unmark();
+    if marks.intersects(Marks::SENSITIVE) {
+        return fail("The import ID cannot be sensitive.");
+    }
+    if marks.intersects(Marks::EPHEMERAL) {
+        return fail("The import ID cannot be ephemeral.");
+    }
+    if value.is_null() {
+        return fail("The import ID cannot be null.");
+    }
+    if !value.is_known() {
+        return fail(
+            "The import block \"id\" argument depends on resource attributes that cannot be determined until apply, so Terraform cannot plan to import this resource.",
+        );
+    }
+    match convert(&value, &Type::String)
+        .ok()
+        .and_then(|value| value.as_shared_str())
+    {
+        Some(id) if id.is_empty() => fail(
+            "The import ID value evaluates to an empty string, please provide a non-empty value.",
+        ),
+        Some(id) => Ok(id),
+        None => fail("The import ID value is unsuitable: a string is required."),
     }
 }
 

@@ -19,6 +19,7 @@ mod objects;
 mod plan;
 mod run;
 mod scope;
+mod validate;
 mod values;
 mod world;
 
@@ -32,3 +33,4 @@ pub use functions::ProviderFunctions;
 pub(crate) use objects::known_paths;
 pub use plan::{PlanOptions, plan};
 pub use run::{Input, Providers, Provisioners};
+pub use validate::validate;

@@ -41,6 +41,11 @@ pub trait Provisioners: Send + Sync {
     /// The schema of a provisioner's arguments; none if there is no such provisioner.
     fn schema(&self, kind: &str) -> Option<Arc<crate::provider::schema::Block>>;
 
+    /// What is wrong with the arguments of a provisioner beyond its schema; some may be unknown.
+    fn validate(&self, _kind: &str, _config: &Value) -> Diagnostics {
+        Diagnostics::new()
+    }
+
     /// Runs one. `output` is given each line it says.
     ///
     /// # Errors
@@ -89,6 +94,8 @@ pub(super) struct Run<'a> {
     pub(super) world: World,
     pub(super) functions: Arc<Functions>,
     provider_functions: ProviderFunctions<'a>,
+    /// Of the providers in use.
+    pub(super) schemas: BTreeMap<ProviderSource, Arc<Schemas>>,
     pub(super) applying: bool,
     /// Whether conditions that do not hold are errors; before a destroy they are only told.
     pub(super) conditions_warn: bool,
@@ -153,6 +160,7 @@ impl<'a> Run<'a> {
             blocks,
             functions: input.functions.clone(),
             provider_functions: ProviderFunctions::new(input.providers),
+            schemas,
             applying,
             conditions_warn: false,
             permits: Semaphore::new(input.parallelism.max(1)),

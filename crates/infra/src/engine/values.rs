@@ -11,6 +11,7 @@ use super::expand::expand;
 use super::index::ModuleIx;
 use super::run::{Failed, Run};
 use super::scope::Names;
+use super::validate::refers_to_itself;
 use super::world::{Calls, Keys, ModuleTable};
 use crate::address::ModuleInstance;
 use crate::config;
@@ -83,6 +84,9 @@ impl Run<'_> {
     }
 
     pub(super) fn visit_local(&self, ix: ModuleIx, local: &config::Local) -> Result<(), Failed> {
+        if let Some(wrong) = refers_to_itself(local) {
+            return self.fail(wrong);
+        }
         for table in self.world.instances(ix) {
             let (value, diagnostics) = local.expr.evaluate(&Names::of_module(self, &table));
             self.note(diagnostics)?;
@@ -109,7 +113,7 @@ impl Run<'_> {
         if failed { Err(Failed) } else { Ok(()) }
     }
 
-    fn set_variable(
+    pub(super) fn set_variable(
         &self,
         table: &ModuleTable,
         variable: &config::Variable,
@@ -126,6 +130,15 @@ impl Run<'_> {
                         let scope = Names::repeated(self, caller, &table.repetition);
                         let (value, diagnostics) = attribute.expr.evaluate(&scope);
                         self.note(diagnostics)?;
+                        if value.deep_marks().intersects(Marks::EPHEMERAL) && !variable.ephemeral {
+                            return self.fail(
+                                Diagnostic::error(
+                                    "Ephemeral value not allowed",
+                                    "This input variable is not declared as accepting a ephemeral values, so it cannot be set to a result derived from an ephemeral value.",
+                                )
+                                .at(attribute.expr.range()),
+                            );
+                        }
                         (Some(value), attribute.expr.range(), false)
                     }
                     None => (None, variable.range, false),
@@ -139,22 +152,33 @@ impl Run<'_> {
         };
         let value = self.variable_value(table, variable, given.as_ref(), range, from_outside)?;
         table.variables.write().insert(variable.name.clone(), value);
-        if !variable.validations.is_empty() {
-            let scope = Names::of_module(self, table);
-            let object = within(&table.address, format!("var.{}", variable.name));
-            let checked = Checked {
-                kind: Checkable::Variable,
-                block,
-                object: &object,
-            };
-            self.check_rules(
-                RuleKind::Validation(range),
-                &variable.validations,
-                &scope,
-                &checked,
-            )?;
+        self.validate_variable(table, variable, block, range)
+    }
+
+    /// Holds a variable's value, which is there already, against the rules for it; `range` is where it was given.
+    pub(super) fn validate_variable(
+        &self,
+        table: &ModuleTable,
+        variable: &config::Variable,
+        block: &str,
+        range: Range,
+    ) -> Result<(), Failed> {
+        if variable.validations.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let scope = Names::of_module(self, table);
+        let object = within(&table.address, format!("var.{}", variable.name));
+        let checked = Checked {
+            kind: Checkable::Variable,
+            block,
+            object: &object,
+        };
+        self.check_rules(
+            RuleKind::Validation(range),
+            &variable.validations,
+            &scope,
+            &checked,
+        )
     }
 
     /// The value a variable has when it is given this: the default where there is none, of the declared type,
@@ -258,6 +282,15 @@ impl Run<'_> {
         output: &config::Output,
         block: &str,
     ) -> Result<Value, Failed> {
+        if output.ephemeral && table.address.is_root() {
+            return self.fail(
+                Diagnostic::error(
+                    "Ephemeral output not allowed",
+                    "Ephemeral outputs are not allowed in context of a root module",
+                )
+                .at(output.range),
+            );
+        }
         let scope = Names::of_module(self, table);
         if !output.preconditions.is_empty() {
             let object = within(&table.address, format!("output.{}", output.name));

@@ -67,6 +67,8 @@ pub(super) enum Calls {
     Single(Arc<ModuleTable>),
     Count(Vec<Arc<ModuleTable>>),
     Each(BTreeMap<Arc<str>, Arc<ModuleTable>>),
+    /// Only what the call gives is known, as a value.
+    Typed(Value),
     Unknown,
 }
 
@@ -135,6 +137,7 @@ impl ModuleTable {
         }
         let value = match self.calls.read().get(name) {
             None | Some(Calls::Unknown) => return Value::DYNAMIC,
+            Some(Calls::Typed(value)) => return value.clone(),
             Some(Calls::Single(table)) => table.as_value(),
             Some(Calls::Count(tables)) => {
                 Value::tuple(tables.iter().map(|table| table.as_value()).collect())

@@ -19,6 +19,7 @@ use crate::engine::imports::Import;
 use crate::engine::objects::{Present, id_of};
 use crate::engine::run::{Failed, Run};
 use crate::engine::scope::Names;
+use crate::engine::validate::forbidden_ephemeral;
 use crate::engine::world::{ModuleTable, Repetition};
 use crate::provider::objects::{normalize_legacy, plan_problems, proposed_new};
 use crate::provider::{self, Read, Validate};
@@ -134,34 +135,8 @@ impl Run<'_> {
         let (value, mut diagnostics) = block.schema.block.decode(&block.config.config, &scope);
         diagnostics.set_address(&instance.name);
         self.note(diagnostics)?;
-        if block.address.resource.mode != Mode::Ephemeral
-            && value.deep_marks().intersects(Marks::EPHEMERAL)
-        {
-            for (path, marks) in value.unmark_deep_with_paths().1 {
-                if !marks.intersects(Marks::EPHEMERAL) {
-                    continue;
-                }
-                if block
-                    .schema
-                    .block
-                    .attribute_at(&path)
-                    .is_some_and(|attribute| attribute.write_only)
-                {
-                    continue;
-                }
-                let path = path.to_string();
-                return self.fail(
-                    Diagnostic::error(
-                        "Invalid use of ephemeral value",
-                        format!(
-                            "Ephemeral values are not valid for \"{}\", because it is not a write-only attribute and must be persisted to state.",
-                            path.trim_start_matches('.')
-                        ),
-                    )
-                    .at(block.config.range)
-                    .with_address(instance.name.clone()),
-                );
-            }
+        for wrong in forbidden_ephemeral(&block.schema.block, &value) {
+            self.note(wrong.locate(&block.config.config, &instance.name))?;
         }
         Ok(value)
     }

@@ -17,6 +17,7 @@ use crate::engine::expand::expand;
 use crate::engine::index::ModuleIx;
 use crate::engine::run::{Failed, Run};
 use crate::engine::scope::Names;
+use crate::engine::validate::unsupported;
 use crate::engine::world::{Keys, ModuleTable};
 use crate::provider::Provider;
 use crate::provider::schema::ResourceSchema;
@@ -64,7 +65,7 @@ impl Run<'_> {
         };
         let schemas = &self.blocks.providers[provider_ix.0].schemas;
         let Ok(schema) = schemas.resource(kind(config.address.mode), &config.address.kind) else {
-            return self.fail(unsupported(config));
+            return self.fail(unsupported(config, schemas));
         };
         Ok(ResourceBlock {
             node,
@@ -79,23 +80,6 @@ impl Run<'_> {
             create_before_destroy: self.blocks.is_create_before_destroy(node),
         })
     }
-}
-
-fn unsupported(config: &config::Resource) -> Diagnostic {
-    let (summary, what) = match config.address.mode {
-        Mode::Managed => ("Invalid resource type", "resource type"),
-        Mode::Data => ("Invalid data source", "data source"),
-        Mode::Ephemeral => ("Invalid ephemeral resource", "ephemeral resource"),
-    };
-    Diagnostic::error(
-        summary,
-        format!(
-            "The provider {} does not support {what} \"{}\".",
-            config.provider.for_display(),
-            config.address.kind
-        ),
-    )
-    .at(config.kind_range)
 }
 
 impl Planning<'_> {

@@ -10,6 +10,7 @@ mod locate;
 mod paths;
 mod references;
 mod schemas;
+mod static_traversal;
 
 pub use block::{Attribute, Block, Described, NestedBlock, Nesting, Object};
 #[cfg(test)]
