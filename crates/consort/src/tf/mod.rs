@@ -13,6 +13,7 @@ mod place;
 mod plan_text;
 mod provision;
 mod remote_state;
+mod selections;
 mod session;
 mod show;
 mod state;

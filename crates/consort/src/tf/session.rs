@@ -21,6 +21,7 @@ use super::flags::Flags;
 use super::place::{Place, causes, error};
 use super::provision::Local;
 use super::remote_state::States;
+use super::selections::Purpose;
 use super::terminal::Terminal;
 
 /// The environment of this process.
@@ -52,6 +53,15 @@ pub(super) fn load(
             );
         }
     };
+    config::load(&place.directory, &manifest, tests, sources)
+}
+
+/// As [`load`], where without any configuration nothing can be done.
+pub(super) fn load_some(
+    place: &Place,
+    tests: Option<&str>,
+    sources: &mut Sources,
+) -> (Option<Tree>, Diagnostics) {
     if !config::is_module_directory(place.root()) {
         return (
             None,
@@ -64,7 +74,7 @@ pub(super) fn load(
             ),
         );
     }
-    config::load(&place.directory, &manifest, tests, sources)
+    load(place, tests, sources)
 }
 
 /// The providers a configuration uses, installed here.
@@ -84,6 +94,17 @@ impl Installed {
         also: impl IntoIterator<Item = ProviderSource>,
         sources: &mut Sources,
     ) -> Result<Installed, Diagnostics> {
+        Self::new_for(Purpose::Run, place, tree, also, sources)
+    }
+
+    /// As [`Installed::new`], with the messages that fit what is going to be done.
+    pub(super) fn new_for(
+        purpose: Purpose,
+        place: &Place,
+        tree: &Tree,
+        also: impl IntoIterator<Item = ProviderSource>,
+        sources: &mut Sources,
+    ) -> Result<Installed, Diagnostics> {
         let config = cli_config()?;
         let (locks, diagnostics) = Locks::read(&place.root().join(LOCK_FILE), sources);
         if diagnostics.has_errors() {
@@ -95,24 +116,14 @@ impl Installed {
             requirements.entry(source).or_default();
         }
         requirements.retain(|source, _| !attached.contains_key(source) && !source.is_builtin());
+        purpose.check(&requirements, &locks, &config)?;
         let found = executables(
             &requirements,
             &locks,
             &config,
             &place.data.join("providers"),
         );
-        let executables = found.map_err(|failure| {
-            error(
-                "Required plugins are not installed",
-                format!(
-                    "The installed provider plugins are not consistent with the packages selected in the \
-                     dependency lock file:\n  - {}: {}\n\nTo install what the configuration needs, run:\n  \
-                     terraform init",
-                    failure.provider,
-                    causes(&failure.error)
-                ),
-            )
-        })?;
+        let executables = found.map_err(|failures| purpose.not_installed(&failures))?;
         let mut launcher = Launcher::default();
         launcher.schema_cache = schema_cache();
         Ok(Installed {

@@ -5,10 +5,13 @@ use std::process::ExitCode;
 use consort_hcl::Sources;
 use consort_hcl::diagnostic::{self, Diagnostics};
 use consort_infra::config;
+use consort_infra::engine::{Input, Silent, validate};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::flags::{Flags, one, switch};
 use super::place::Place;
+use super::selections::Purpose;
 use super::session::{self, Installed};
 use super::terminal::Terminal;
 use super::{Command, NO_COLOUR, wait};
@@ -46,15 +49,25 @@ fn run(flags: &Flags) -> ExitCode {
         let Some(tree) = tree.filter(|_| !diagnostics.has_errors()) else {
             return diagnostics;
         };
-        diagnostics.append(config::check_references(&tree));
-        match Installed::new(&place, &tree, [], &mut sources) {
+        match Installed::new_for(Purpose::Validate, &place, &tree, [], &mut sources) {
             Ok(installed) => {
-                let functions = session::language(true, "");
-                let found = consort_infra::validate::validate(&tree, &installed, &functions).await;
-                diagnostics.append(found);
+                let input = Input {
+                    tree: &tree,
+                    sources: &sources,
+                    functions: session::language(true, ""),
+                    providers: &installed,
+                    provisioners: &super::provision::Local,
+                    variables: std::collections::BTreeMap::new(),
+                    workspace: &place.workspace().0,
+                    watcher: &Silent,
+                    parallelism: 10,
+                    cancel: CancellationToken::new(),
+                };
+                diagnostics.append(validate(&input, true).await);
             }
             Err(found) => diagnostics.append(found),
         }
+        diagnostics.sort(&sources);
         diagnostics
     });
     let valid = !diagnostics.has_errors();

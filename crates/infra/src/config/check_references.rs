@@ -497,12 +497,12 @@ impl<'t> Checker<'t> {
                 mode: Mode::Data,
                 ..address.clone()
             };
-            let suggestion = if address.mode == Mode::Managed && module.resources.contains_key(&data)
-            {
-                format!("\n\nDid you mean the data resource {data}?")
-            } else {
-                String::new()
-            };
+            let suggestion =
+                if address.mode == Mode::Managed && module.resources.contains_key(&data) {
+                    format!("\n\nDid you mean the data resource {data}?")
+                } else {
+                    String::new()
+                };
             let adjective = match address.mode {
                 Mode::Managed => "A managed",
                 Mode::Data => "A data",

@@ -101,9 +101,14 @@ fn expand_each(expr: &Expr, scope: &dyn Scope) -> Result<Keys, Diagnostics> {
         ));
     }
     if marks.intersects(Marks::EPHEMERAL) {
-        return Err(fail(
-            "Invalid for_each argument",
-            "The given \"for_each\" value is derived from an ephemeral value, which means that Terraform cannot persist it between plan/apply rounds. Use only non-ephemeral values to specify a resource's instance keys.".to_owned(),
+        return Err(Diagnostics::from(
+            Diagnostic::error(
+                "Invalid for_each argument",
+                "The given \"for_each\" value is derived from an ephemeral value, which means that Terraform cannot persist it between plan/apply rounds. Use only non-ephemeral values to specify a resource's instance keys.",
+            )
+            .at(expr.range())
+            .with_expression(expr, scope)
+            .because_confidential(),
         ));
     }
     if value.is_null() {

@@ -841,66 +841,84 @@ fn link(source: &Path, place: &Path) -> Result<(), Error> {
 /// that are not installed, or whose package does not fit the lock, are errors.
 ///
 /// # Errors
-/// For a provider that has to be installed (again).
+/// For each provider that has to be installed (again).
 pub fn executables(
     requirements: &Requirements,
     locks: &Locks,
     config: &CliConfig,
     target: &Path,
-) -> Result<BTreeMap<ProviderSource, PathBuf>, Failure> {
+) -> Result<BTreeMap<ProviderSource, PathBuf>, Vec<Failure>> {
     let mut executables = BTreeMap::new();
+    let mut failures = Vec::new();
     for provider in requirements
         .keys()
         .filter(|provider| !provider.is_builtin())
     {
-        let failed = |text: String| Failure {
-            provider: provider.clone(),
-            querying: false,
-            error: Error::other(text),
-        };
-        let directory = match (config.dev_overrides.get(provider), locks.0.get(provider)) {
-            (Some(directory), _) => directory.clone(),
-            (None, None) => {
+        match executable(provider, locks, config, target) {
+            Ok(path) => {
+                executables.insert(provider.clone(), path);
+            }
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if failures.is_empty() {
+        Ok(executables)
+    } else {
+        Err(failures)
+    }
+}
+
+fn executable(
+    provider: &ProviderSource,
+    locks: &Locks,
+    config: &CliConfig,
+    target: &Path,
+) -> Result<PathBuf, Failure> {
+    let failed = |text: String| Failure {
+        provider: provider.clone(),
+        querying: false,
+        error: Error::other(text),
+    };
+    let directory = match (config.dev_overrides.get(provider), locks.0.get(provider)) {
+        (Some(directory), _) => directory.clone(),
+        (None, None) => {
+            return Err(failed(format!(
+                "required by this configuration but no version is selected"
+            )));
+        }
+        (None, Some(lock)) => {
+            let directory =
+                mirror::unpacked_path(target, provider, &lock.version, &Platform::current());
+            if !directory.is_dir() {
                 return Err(failed(format!(
-                    "required by this configuration but no version is selected: {provider}"
+                    "there is no package for {provider} {} cached in {}",
+                    lock.version,
+                    target.display()
                 )));
             }
-            (None, Some(lock)) => {
-                let directory =
-                    mirror::unpacked_path(target, provider, &lock.version, &Platform::current());
-                if !directory.is_dir() {
-                    return Err(failed(format!(
-                        "there is no package for {provider} {} cached in {}",
-                        lock.version,
-                        target.display()
-                    )));
-                }
-                let known = lock.known_hashes();
-                let fits = known.is_empty()
-                    || hash::matches_any(Package::Directory(&directory), &known).map_err(
-                        |error| Failure {
-                            provider: provider.clone(),
-                            querying: false,
-                            error,
-                        },
-                    )?;
-                if !fits {
-                    return Err(failed(format!(
-                        "the cached package for {provider} {} (in {}) does not match any of the checksums recorded in the dependency lock file",
-                        lock.version,
-                        target.display()
-                    )));
-                }
-                directory
+            let known = lock.known_hashes();
+            let fits = known.is_empty()
+                || hash::matches_any(Package::Directory(&directory), &known).map_err(|error| {
+                    Failure {
+                        provider: provider.clone(),
+                        querying: false,
+                        error,
+                    }
+                })?;
+            if !fits {
+                return Err(failed(format!(
+                    "the cached package for {provider} {} (in {}) does not match any of the checksums recorded in the dependency lock file",
+                    lock.version,
+                    target.display()
+                )));
             }
-        };
-        let executable = mirror::executable(&directory, provider).ok_or_else(|| {
-            failed(format!(
-                "there is no executable of {provider} in {}",
-                directory.display()
-            ))
-        })?;
-        executables.insert(provider.clone(), executable);
-    }
-    Ok(executables)
+            directory
+        }
+    };
+    mirror::executable(&directory, provider).ok_or_else(|| {
+        failed(format!(
+            "there is no executable of {provider} in {}",
+            directory.display()
+        ))
+    })
 }

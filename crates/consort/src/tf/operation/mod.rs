@@ -10,7 +10,7 @@ use std::sync::Arc;
 use consort_hcl::Sources;
 use consort_hcl::diagnostic::{self, Diagnostic, Diagnostics};
 use consort_infra::address::{Key, ResourceInstance, Target};
-use consort_infra::engine::{Action, Mode, Plan, PlanOptions, plan as make_plan};
+use consort_infra::engine::{Action, Mode, Plan, PlanOptions, plan as make_plan, validate};
 use consort_infra::state::State;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -184,7 +184,7 @@ impl<'f> Run<'f> {
         saved: Option<&Plan>,
     ) -> Result<Session, Failed> {
         let mut sources = std::mem::take(&mut self.sources);
-        let (tree, mut diagnostics) = session::load(&self.place, None, &mut sources);
+        let (tree, mut diagnostics) = session::load_some(&self.place, None, &mut sources);
         let tree = match tree {
             Some(tree) if !diagnostics.has_errors() => tree,
             _ => {
@@ -192,12 +192,8 @@ impl<'f> Run<'f> {
                 return Err(diagnostics.into());
             }
         };
-        diagnostics.append(consort_infra::config::check_references(&tree));
         let (variables, found) = match saved {
             Some(plan) => (plan.variables.clone(), Diagnostics::new()),
-            None if diagnostics.has_errors() => {
-                (std::collections::BTreeMap::new(), Diagnostics::new())
-            }
             None => {
                 session::variables(&self.place, self.flags, &tree, &self.terminal, &mut sources)
             }
@@ -259,6 +255,15 @@ impl<'f> Run<'f> {
             .to_string();
         session.set_functions(true, &timestamp);
         let options = self.options(&timestamp)?;
+        // Whether it is valid for all values of its variables and any state comes first.
+        let found = {
+            let input = session.input(&*self.view, cancel.clone());
+            validate(&input, false).await
+        };
+        if found.has_errors() {
+            self.tell(&found);
+            return Err(Failed::Told);
+        }
         let (plan, diagnostics) = {
             let input = session.input(&*self.view, cancel.clone());
             make_plan(&input, &options, state).await
@@ -273,6 +278,7 @@ impl<'f> Run<'f> {
             self.show(&plan, &types);
         }
         let mut diagnostics = diagnostics;
+        diagnostics.append(unsaid(found, &diagnostics));
         if !plan.targets.is_empty() || !plan.excluded.is_empty() {
             diagnostics.push(Diagnostic::warning(
                 "Resource targeting is in effect",
@@ -408,4 +414,17 @@ fn refuse(run: &Run<'_>, failed: &Failed) -> ExitCode {
         run.tell(diagnostics);
     }
     ExitCode::FAILURE
+}
+
+/// Those that are not among `said`.
+fn unsaid(found: Diagnostics, said: &Diagnostics) -> Diagnostics {
+    found
+        .into_iter()
+        .filter(|one| {
+            !said.into_iter().any(|other| {
+                (&one.summary, &one.detail, one.subject)
+                    == (&other.summary, &other.detail, other.subject)
+            })
+        })
+        .collect()
 }

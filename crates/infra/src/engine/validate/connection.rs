@@ -34,7 +34,8 @@ pub(super) fn connection() -> &'static Block {
             "bastion_certificate",
             "cacert",
         ];
-        let mut schema = Block::default().attribute("host", Attribute::new(Type::String).required());
+        let mut schema =
+            Block::default().attribute("host", Attribute::new(Type::String).required());
         for name in texts {
             schema = schema.attribute(name, Attribute::new(Type::String).optional());
         }

@@ -36,11 +36,7 @@ pub(super) fn targets(_input: &Input<'_>, index: &Index<'_>) -> Diagnostics {
 
 impl Validating<'_> {
     /// The ids of the blocks that import into a resource.
-    pub(super) fn import_ids(
-        &self,
-        ix: ModuleIx,
-        config: &Resource,
-    ) -> Result<(), Failed> {
+    pub(super) fn import_ids(&self, ix: ModuleIx, config: &Resource) -> Result<(), Failed> {
         let run = &self.run;
         if self.imports.is_empty() {
             return Ok(());

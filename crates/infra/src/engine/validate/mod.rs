@@ -17,7 +17,7 @@ use std::sync::Arc;
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
 use consort_hcl::evaluate::Tables;
 use consort_hcl::syntax::BodySchema;
-use consort_hcl::{Expr, Marks, Traversal, Type, Value};
+use consort_hcl::{Expr, Traversal, Type, Value};
 use consort_plan::{NodeId, Outcome, WalkOptions, walk};
 use parking_lot::Mutex;
 
@@ -58,7 +58,10 @@ pub async fn validate(input: &Input<'_>, ask_providers: bool) -> Diagnostics {
     };
     let mut imports: HashMap<ConfigResource, Vec<&config::Import>> = HashMap::new();
     for import in &run.index.module(ModuleIx::ROOT).imports {
-        imports.entry(import.target.clone()).or_default().push(import);
+        imports
+            .entry(import.target.clone())
+            .or_default()
+            .push(import);
     }
     let validating = Validating {
         run,
@@ -125,7 +128,12 @@ impl Validating<'_> {
 
     /// The one instance of a module.
     fn table(&self, ix: ModuleIx) -> Result<Arc<ModuleTable>, Failed> {
-        self.run.world.instances(ix).into_iter().next().ok_or(Failed)
+        self.run
+            .world
+            .instances(ix)
+            .into_iter()
+            .next()
+            .ok_or(Failed)
     }
 
     /// The schema of a resource's type.
@@ -265,26 +273,15 @@ impl Validating<'_> {
             unknown_repetition(true, true),
             Some(table.clone()),
         ));
-        let outputs = &run.index.module(ix).outputs;
-        let value = if call.count.is_some() || call.for_each.is_some() {
-            let object = Type::object(outputs.keys().map(|name| (name.clone(), Type::Dynamic)));
-            Value::unknown(if call.count.is_some() {
-                Type::list(object)
-            } else {
-                Type::map(object)
-            })
+        let outputs = run.index.module(ix).outputs.keys();
+        let object = Type::object(outputs.map(|name| (name.clone(), Type::Dynamic)));
+        let value = Value::unknown(if call.count.is_some() {
+            Type::list(object)
+        } else if call.for_each.is_some() {
+            Type::map(object)
         } else {
-            Value::object(outputs.iter().map(|(name, output)| {
-                let mut marks = Marks::NONE;
-                if output.sensitive {
-                    marks |= Marks::SENSITIVE;
-                }
-                if output.ephemeral {
-                    marks |= Marks::EPHEMERAL;
-                }
-                (name.clone(), Value::DYNAMIC.with_marks(marks))
-            }))
-        };
+            object
+        });
         table
             .calls
             .write()
@@ -296,8 +293,7 @@ impl Validating<'_> {
         let run = &self.run;
         let table = self.table(ix)?;
         let block = run.block_address(ix, format!("var.{}", variable.name));
-        let unknown =
-            Value::unknown(variable.ty.without_optional()).with_marks(variable.marks());
+        let unknown = Value::unknown(variable.ty.without_optional()).with_marks(variable.marks());
         let rules: Vec<Traversal> = variable
             .validations
             .iter()

@@ -206,13 +206,14 @@ impl Validating<'_> {
         itself: &Value,
     ) -> Result<(), Failed> {
         let config = looked.config;
-        let value = self.body(looked, &provisioner.config, schema, itself)?;
-        let said = self
-            .run
-            .input
-            .provisioners
-            .validate(&provisioner.kind, &value.unmark_deep().0);
-        let valid = self.run.note(said);
+        let valid = self
+            .body(looked, &provisioner.config, schema, itself)
+            .and_then(|value| {
+                let (value, _) = value.unmark_deep();
+                let provisioners = self.run.input.provisioners;
+                self.run
+                    .note(provisioners.validate(&provisioner.kind, &value))
+            });
         let shared = config.managed.connection.as_ref();
         let body = match (shared, &provisioner.connection) {
             (None, None) => return valid,
