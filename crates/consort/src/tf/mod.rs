@@ -6,11 +6,16 @@
 
 mod flags;
 mod fmt;
+mod graph;
 mod init;
+mod metadata;
+mod modules;
 mod operation;
 mod outputs;
 mod place;
 mod plan_text;
+mod providers;
+mod providers_lock;
 mod provision;
 mod remote_state;
 mod selections;
@@ -18,6 +23,7 @@ mod session;
 mod show;
 mod state;
 mod terminal;
+mod tree_text;
 mod validate;
 mod version;
 mod view;
@@ -53,6 +59,13 @@ const COMMANDS: &[Command] = &[
     operation::DESTROY,
     operation::REFRESH,
     fmt::COMMAND,
+    graph::COMMAND,
+    metadata::FUNCTIONS,
+    modules::COMMAND,
+    providers::TREE,
+    providers::SCHEMA,
+    providers_lock::LOCK,
+    providers_lock::MIRROR,
     outputs::COMMAND,
     show::COMMAND,
     state::LIST,
@@ -255,7 +268,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// A command line that cannot be read.
 fn misuse(command: &str, problem: &str) -> ExitCode {
-    terminal::Terminal::new(true, false).error("Failed to parse command-line flags", problem);
+    terminal::Terminal::new(false, false).error("Failed to parse command-line flags", problem);
     eprintln!("For more help on using this command, run:\n  terraform {command} -help");
     ExitCode::FAILURE
 }

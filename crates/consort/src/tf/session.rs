@@ -77,6 +77,22 @@ pub(super) fn load_some(
     load(place, tests, sources)
 }
 
+/// As [`load`]; a directory without configuration is one that declares nothing.
+pub(super) fn load_any(
+    place: &Place,
+    tests: Option<&str>,
+    sources: &mut Sources,
+) -> (Option<Tree>, Diagnostics) {
+    if config::is_module_directory(place.root()) {
+        load(place, tests, sources)
+    } else {
+        (
+            Some(Tree::empty(place.directory.clone())),
+            Diagnostics::new(),
+        )
+    }
+}
+
 /// The providers a configuration uses, installed here.
 pub(super) struct Installed {
     launcher: Launcher,

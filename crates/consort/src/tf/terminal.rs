@@ -10,6 +10,8 @@ use consort_infra::render::Colours;
 #[derive(Clone, Debug)]
 pub(super) struct Terminal {
     colours: bool,
+    /// Whether diagnostics stand in boxes, as they do unless `-no-color` is said.
+    boxed: bool,
     /// Columns, where standard error is a terminal.
     width: usize,
     /// Whether anybody can be asked.
@@ -26,6 +28,7 @@ impl Terminal {
         let asked_not_to = std::env::var("TF_INPUT")
             .is_ok_and(|value| matches!(value.as_str(), "0" | "false" | "FALSE" | "False"));
         Terminal {
+            boxed: !no_colour,
             colours: !no_colour && !refused && std::io::stdout().is_terminal(),
             width: terminal_size::terminal_size_of(std::io::stderr())
                 .map_or(78, |(terminal_size::Width(width), _)| width.into()),
@@ -80,7 +83,7 @@ impl Terminal {
             return false;
         }
         let style = Style {
-            boxed: true,
+            boxed: self.boxed,
             color: self.colours,
             width: self.width,
         };

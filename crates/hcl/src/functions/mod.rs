@@ -7,6 +7,7 @@ mod conversion;
 mod crypto;
 mod csv;
 mod date;
+mod describe;
 mod duration;
 mod encoding;
 mod file;
@@ -29,6 +30,8 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+
+pub use describe::{describe, describe_parameter};
 
 use crate::evaluate::{Function, Functions, can_function, try_function};
 

@@ -38,6 +38,17 @@ pub struct Tree {
 pub type Requirements = BTreeMap<ProviderSource, Constraints>;
 
 impl Tree {
+    /// A configuration that declares nothing, as that of a directory without files.
+    pub fn empty(directory: PathBuf) -> Self {
+        Tree {
+            module: Arc::new(Module::empty(ModulePath::root(), directory)),
+            source: None,
+            version: None,
+            call_range: None,
+            children: BTreeMap::new(),
+        }
+    }
+
     /// The module a path leads to.
     pub fn at(&self, path: &ModulePath) -> Option<&Tree> {
         path.names()
@@ -56,43 +67,52 @@ impl Tree {
     /// What every module asks of providers: by `required_providers`, by `provider` blocks and by the types of resources.
     pub fn requirements(&self) -> Requirements {
         let mut requirements = Requirements::new();
-        self.visit(&mut |tree| {
-            let module = &tree.module;
-            for required in module.required_providers.values() {
-                let constraints = requirements.entry(required.address.clone()).or_default();
-                constraints.0.extend(
-                    required
-                        .version
-                        .iter()
-                        .flat_map(|version| version.constraints.0.clone()),
-                );
-            }
-            for config in module.provider_configs.values() {
-                let constraints = requirements.entry(config.provider.clone()).or_default();
-                constraints.0.extend(
-                    config
-                        .version
-                        .iter()
-                        .flat_map(|version| version.constraints.0.clone()),
-                );
-            }
-            for resource in module.resources.values() {
-                requirements.entry(resource.provider.clone()).or_default();
-            }
-            for import in &module.imports {
+        self.visit(&mut |tree| tree.require(&mut requirements));
+        requirements
+    }
+
+    /// What this module alone asks of providers.
+    pub fn own_requirements(&self) -> Requirements {
+        let mut requirements = Requirements::new();
+        self.require(&mut requirements);
+        requirements
+    }
+
+    fn require(&self, requirements: &mut Requirements) {
+        let module = &self.module;
+        for required in module.required_providers.values() {
+            let constraints = requirements.entry(required.address.clone()).or_default();
+            constraints.0.extend(
+                required
+                    .version
+                    .iter()
+                    .flat_map(|version| version.constraints.0.clone()),
+            );
+        }
+        for config in module.provider_configs.values() {
+            let constraints = requirements.entry(config.provider.clone()).or_default();
+            constraints.0.extend(
+                config
+                    .version
+                    .iter()
+                    .flat_map(|version| version.constraints.0.clone()),
+            );
+        }
+        for resource in module.resources.values() {
+            requirements.entry(resource.provider.clone()).or_default();
+        }
+        for import in &module.imports {
+            requirements
+                .entry(import.provider_address.clone())
+                .or_default();
+        }
+        for test in module.tests.values() {
+            for provider in test.providers.values() {
                 requirements
-                    .entry(import.provider_address.clone())
+                    .entry(module.provider_for_name(&provider.key.name))
                     .or_default();
             }
-            for test in module.tests.values() {
-                for provider in test.providers.values() {
-                    requirements
-                        .entry(module.provider_for_name(&provider.key.name))
-                        .or_default();
-                }
-            }
-        });
-        requirements
+        }
     }
 
     /// The provider configuration that a name in a module stands for, followed upwards through what callers pass.

@@ -9,6 +9,7 @@ mod blocks;
 mod change;
 mod checks;
 mod conditions;
+mod drawing;
 mod events;
 mod expand;
 mod functions;
@@ -28,6 +29,7 @@ pub use change::{
     Action, Change, Deferred, DeferredReason, Importing, Mode, OutputChange, Plan, Reason,
 };
 pub use checks::{BlockCheck, CheckResults, CheckStatus, Checkable, ObjectCheck};
+pub use drawing::{Drawing, DrawingKind, Drawn, Shape};
 pub use events::{Event, Silent, Watcher};
 pub use functions::ProviderFunctions;
 pub(crate) use objects::known_paths;

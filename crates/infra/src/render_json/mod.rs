@@ -3,6 +3,7 @@
 
 mod config;
 mod plan;
+mod schemas;
 mod state;
 mod value;
 mod write;
@@ -19,6 +20,7 @@ use crate::provider::schema::{Kind, ResourceSchema, Schemas};
 use crate::state::State;
 
 pub use plan::plan_json;
+pub use schemas::schemas_json;
 pub use state::state_json;
 
 /// The schemas of all providers that a configuration and a state use.

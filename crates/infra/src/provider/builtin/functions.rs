@@ -31,7 +31,7 @@ pub(super) fn all() -> BTreeMap<Arc<str>, Function> {
         deprecation_message: "".into(),
     };
     let mut expr = function(
-        ("expr", Type::Dynamic, "The value to write"),
+        ("value", Type::Dynamic, "The value to write"),
         Type::String,
         "Writes a value as an expression that gives it",
     );
