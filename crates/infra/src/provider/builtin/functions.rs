@@ -30,14 +30,11 @@ pub(super) fn all() -> BTreeMap<Arc<str>, Function> {
         },
         deprecation_message: "".into(),
     };
-    let mut expr = function(
+    let expr = function(
         ("value", Type::Dynamic, "The value to write"),
         Type::String,
         "Writes a value as an expression that gives it",
     );
-    for parameter in &mut expr.parameters {
-        parameter.allow_null = true;
-    }
     BTreeMap::from([
         (
             "decode_tfvars".into(),
