@@ -15,7 +15,7 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 CONSORT = os.environ.get("CONSORT", str(TARGET / "release" / "consort"))
 TOOLS = {"tf": [os.environ.get("TERRAFORM", "terraform")], "co": [CONSORT, "tf"]}
 TMP = pathlib.Path(os.environ.get("COMPARE_DIR") or tempfile.mkdtemp(prefix="consort-compare-"))
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.I)
 NUM = re.compile(r"\b\d{17,20}\b")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 DEP = re.compile(r"deposed object [0-9a-f]{8}")
@@ -71,6 +71,8 @@ def boxes(out):
             if insnip and (l.startswith("├") or l.startswith("│") or re.match(r"^\d+:", l)): continue
             det.append(l)
         d = " ".join(" ".join(det).split())
+        # Terraform names the nodes of a cycle in any order.
+        if head.startswith("Error: Cycle: "): head = "Error: Cycle: " + ", ".join(sorted(head[14:].split(", ")))
         got.append((norm(head), on, norm(d)))
     return sorted(got)
 WILL = re.compile(r"^\s*# (.*?(will be|must be|has been|has changed|has moved|will no longer|is tainted|due to|\(imported|has been deleted|read).*)$")
@@ -95,7 +97,10 @@ def state(d, path="terraform.tfstate"):
         try: s = json.loads(p.read_text())
         except Exception as x: return {"unreadable": str(x)}
         s.pop("lineage", None); s.pop("serial", None); s.pop("terraform_version", None)
-        if s.get("check_results"): s["check_results"].sort(key=lambda c: c["config_addr"])
+        if s.get("check_results"):
+            s["check_results"].sort(key=lambda c: c["config_addr"])
+            for c in s["check_results"]:
+                if c.get("objects"): c["objects"].sort(key=lambda o: o["object_addr"])
         for r in s.get("resources", []):
             for i in r.get("instances", []):
                 if i.get("sensitive_attributes"): i["sensitive_attributes"].sort(key=json.dumps)
@@ -131,12 +136,26 @@ def default_steps(files):
     s = ["init", "validate", "plan", "apply", "plan"]
     for i in range(2, n + 1): s += [f"stage {i}", "init", "plan", "apply", "plan"]
     return s + ["hand", "destroy"]
+def keyless(j):
+    """Without what is random or in no order: keys of deposed objects, the order of checks and modules."""
+    if isinstance(j, list):
+        for x in j: keyless(x)
+    elif isinstance(j, dict):
+        for k in ("deposed", "deposed_key"):
+            if k in j: j[k] = "<key>"
+        if isinstance(j.get("child_modules"), list): j["child_modules"].sort(key=lambda m: m.get("address", ""))
+        if isinstance(j.get("checks"), list):
+            j["checks"].sort(key=lambda c: c["address"]["to_display"])
+            for c in j["checks"]:
+                if c.get("instances"): c["instances"].sort(key=lambda i: i["address"]["to_display"])
+        for x in j.values(): keyless(x)
 def planjson(j):
     for k in ("timestamp", "terraform_version", "relevant_attributes"): 
         if k != "relevant_attributes": j.pop(k, None)
     if "prior_state" in j: j["prior_state"].pop("terraform_version", None)
     if "resource_drift" in j: pass
     for r in j.get("relevant_attributes", []): pass
+    keyless(j)
     if "relevant_attributes" in j: j["relevant_attributes"] = sorted(j["relevant_attributes"], key=lambda r: json.dumps(r))
     return json.loads(norm(json.dumps(j)))
 def one(name, verbose=False):
@@ -208,7 +227,7 @@ def one(name, verbose=False):
                 a = list(w) + ["-out=p.out"]
                 r = run(t, dirs[t], a, env); r = run(t, dirs[t], ["show", "-json", "p.out"], env)
                 try: js[t] = planjson(json.loads(r[1]))
-                except Exception as x: js[t] = {"bad": str(x), "err": r[2][:300]}
+                except Exception as x: js[t] = {"bad": str(x), "err": [l.rstrip() for l in r[2].splitlines()[:5]]}
             (dirs["co"].parent / f"plan{i}.json").write_text(json.dumps(js, indent=1))
             checks["plan json"] += 1
             before = len(probs)
@@ -218,7 +237,7 @@ def one(name, verbose=False):
             js = {}
             for t in TOOLS:
                 r = run(t, dirs[t], ["show", "-json"], env)
-                try: j = json.loads(r[1]); j.pop("terraform_version", None); js[t] = json.loads(norm(json.dumps(j)))
+                try: j = json.loads(r[1]); j.pop("terraform_version", None); keyless(j); js[t] = json.loads(norm(json.dumps(j)))
                 except Exception as x: js[t] = {"bad": str(x), "err": r[2][:300]}
             checks["state json"] += 1
             cmp_json(js["tf"], js["co"], lab + "SJ", probs)

@@ -73,6 +73,8 @@ struct File {
     previous_state: String,
     prior_state: String,
     variables: BTreeMap<String, FileValue>,
+    #[serde(default)]
+    given: BTreeMap<String, FileValue>,
     relevant: Vec<(String, FilePath)>,
     dependencies: BTreeMap<String, Vec<String>>,
     create_before_destroy: Vec<String>,
@@ -310,6 +312,11 @@ pub fn write(plan: &Plan, sources: &Sources) -> Result<Vec<u8>, Error> {
             .iter()
             .map(|(name, value)| Ok((name.to_string(), FileValue::put(value)?)))
             .collect::<Result<_, Error>>()?,
+        given: plan
+            .given
+            .iter()
+            .map(|(name, value)| Ok((name.to_string(), FileValue::put(value)?)))
+            .collect::<Result<_, Error>>()?,
         relevant: plan
             .relevant
             .iter()
@@ -413,6 +420,11 @@ pub fn read(bytes: &[u8]) -> Result<PlanFile, Error> {
         prior_state: state(&file.prior_state)?,
         variables: file
             .variables
+            .into_iter()
+            .map(|(name, value)| Ok((Arc::from(name), value.take()?)))
+            .collect::<Result<_, Error>>()?,
+        given: file
+            .given
             .into_iter()
             .map(|(name, value)| Ok((Arc::from(name), value.take()?)))
             .collect::<Result<_, Error>>()?,

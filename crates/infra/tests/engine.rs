@@ -113,6 +113,7 @@ impl Place {
             providers: &BuiltIn,
             provisioners: &BuiltIn,
             variables: BTreeMap::new(),
+            given: BTreeMap::new(),
             workspace: "default",
             watcher,
             parallelism: 10,

@@ -113,6 +113,7 @@ async fn drawn(flags: &Flags, sources: &mut Sources) -> Result<String, Diagnosti
         provisioners: super::provision::Local,
         functions: session::language(true, ""),
         variables: BTreeMap::new(),
+        given: BTreeMap::new(),
         workspace: place.workspace().0,
         parallelism: 10,
     };

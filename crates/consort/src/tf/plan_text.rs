@@ -62,7 +62,6 @@ pub(super) struct Counts {
     pub(super) add: usize,
     pub(super) change: usize,
     pub(super) destroy: usize,
-    pub(super) forget: usize,
 }
 
 impl Counts {
@@ -83,8 +82,7 @@ impl Counts {
                     counts.add += 1;
                     counts.destroy += 1;
                 }
-                Action::Forget => counts.forget += 1,
-                Action::NoOp | Action::Read => {}
+                Action::NoOp | Action::Read | Action::Forget => {}
             }
         }
         counts
@@ -100,9 +98,6 @@ impl Counts {
             "{} to add, {} to change, {} to destroy",
             self.add, self.change, self.destroy
         ));
-        if self.forget > 0 {
-            text.push_str(&format!(", {} to forget", self.forget));
-        }
         text.push('.');
         text
     }

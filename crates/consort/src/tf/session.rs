@@ -9,7 +9,7 @@ use consort_hcl::evaluate::Functions;
 use consort_hcl::{Sources, Value, functions};
 use consort_infra::address::ProviderSource;
 use consort_infra::config::{self, GivenValues, Tree, Variable, VariableOption};
-use consort_infra::engine::{Providers, Watcher};
+use consort_infra::engine::{Given, Providers, Watcher};
 use consort_infra::install::{CliConfig, LOCK_FILE, Locks, Manifest, executables};
 use consort_infra::provider::builtin::Terraform;
 use consort_infra::provider::plugin::{Attach, Launcher};
@@ -252,6 +252,7 @@ pub(super) struct Session {
     pub(super) provisioners: Local,
     pub(super) functions: Arc<Functions>,
     pub(super) variables: BTreeMap<Arc<str>, Value>,
+    pub(super) given: BTreeMap<Arc<str>, Given>,
     pub(super) workspace: String,
     pub(super) parallelism: usize,
 }
@@ -270,6 +271,7 @@ impl Session {
             providers: &self.providers,
             provisioners: &self.provisioners,
             variables: self.variables.clone(),
+            given: self.given.clone(),
             workspace: &self.workspace,
             watcher,
             parallelism: self.parallelism,
@@ -307,6 +309,35 @@ pub(super) fn variable_options(flags: &Flags) -> Vec<VariableOption> {
         .collect()
 }
 
+/// The root module's variables.
+#[derive(Default)]
+pub(super) struct Variables {
+    /// Of their types and marked.
+    pub(super) values: BTreeMap<Arc<str>, Value>,
+    /// How they were given.
+    pub(super) given: BTreeMap<Arc<str>, Given>,
+}
+
+impl Variables {
+    /// Those a plan was made with.
+    pub(super) fn of(plan: &consort_infra::engine::Plan) -> Variables {
+        Variables {
+            values: plan.variables.clone(),
+            given: plan
+                .given
+                .iter()
+                .map(|(name, value)| {
+                    let given = Given {
+                        value: value.clone(),
+                        range: None,
+                    };
+                    (Arc::clone(name), given)
+                })
+                .collect(),
+        }
+    }
+}
+
 /// The root module's variables, asked for where that is possible.
 pub(super) fn variables(
     place: &Place,
@@ -314,12 +345,12 @@ pub(super) fn variables(
     tree: &Tree,
     terminal: &Terminal,
     sources: &mut Sources,
-) -> (BTreeMap<Arc<str>, Value>, Diagnostics) {
+) -> (Variables, Diagnostics) {
     let options = variable_options(flags);
     let (given, mut diagnostics) =
         GivenValues::collect(place.root(), environment(), &options, sources);
     if diagnostics.has_errors() {
-        return (BTreeMap::new(), diagnostics);
+        return (Variables::default(), diagnostics);
     }
     let mut ask = |variable: &Variable| {
         let description = variable
@@ -340,12 +371,15 @@ pub(super) fn variables(
         given.resolve(declared, None, sources)
     };
     diagnostics.append(found);
-    let values = resolved
-        .into_iter()
-        .map(|(name, value)| {
-            let marks = declared.get(&name).map(Variable::marks).unwrap_or_default();
-            (name, value.value.with_marks(marks))
-        })
-        .collect();
-    (values, diagnostics)
+    let mut variables = Variables::default();
+    for (name, value) in resolved {
+        let marks = declared.get(&name).map(Variable::marks).unwrap_or_default();
+        let given = Given {
+            value: value.given,
+            range: value.range,
+        };
+        variables.given.insert(Arc::clone(&name), given);
+        variables.values.insert(name, value.value.with_marks(marks));
+    }
+    (variables, diagnostics)
 }

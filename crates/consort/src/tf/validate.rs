@@ -58,6 +58,7 @@ fn run(flags: &Flags) -> ExitCode {
                     providers: &installed,
                     provisioners: &super::provision::Local,
                     variables: std::collections::BTreeMap::new(),
+                    given: std::collections::BTreeMap::new(),
                     workspace: &place.workspace().0,
                     watcher: &Silent,
                     parallelism: 10,

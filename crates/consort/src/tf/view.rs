@@ -79,7 +79,7 @@ impl View {
         crate::output::print(&format!("{line}\n"));
     }
 
-    fn tell(&self, address: &ResourceInstance, text: &str) {
+    fn tell(&self, address: &str, text: &str) {
         let line = self.terminal.bold(&format!("{address}: {text}"));
         crate::output::print(&format!("{line}\n"));
     }
@@ -134,6 +134,14 @@ pub(super) fn timestamp() -> String {
         .to_string()
 }
 
+/// What an object is called in progress.
+fn named(address: &ResourceInstance, deposed: Option<&str>) -> String {
+    match deposed {
+        Some(key) => format!("{address} (deposed object {key})"),
+        None => address.to_string(),
+    }
+}
+
 fn bracketed(id: Option<&str>) -> String {
     id.map(|id| format!(" [id={id}]")).unwrap_or_default()
 }
@@ -175,14 +183,23 @@ pub(super) fn resource(address: &ResourceInstance) -> Value {
 
 impl Watcher for View {
     fn event(&self, event: &Event<'_>) {
+        let mut of_deposed = None;
         let (address, text, kind, more) = match event {
-            Event::RefreshStart { address, id } => (
-                *address,
-                format!("Refreshing state...{}", bracketed(*id)),
-                "refresh_start",
-                json!({"id_key": id.map(|_| "id"), "id_value": id}),
-            ),
-            Event::RefreshDone { address } => {
+            Event::RefreshStart {
+                address,
+                deposed,
+                id,
+            } => {
+                of_deposed = *deposed;
+                (
+                    *address,
+                    format!("Refreshing state...{}", bracketed(*id)),
+                    "refresh_start",
+                    json!({"id_key": id.map(|_| "id"), "id_value": id}),
+                )
+            }
+            Event::RefreshDone { address, deposed } => {
+                of_deposed = *deposed;
                 if self.json {
                     (
                         *address,
@@ -206,6 +223,12 @@ impl Watcher for View {
                 "apply_complete",
                 json!({"action": "read", "id_value": id, "elapsed_seconds": took.as_secs()}),
             ),
+            Event::ImportPlanned { address, id } => (
+                *address,
+                format!("Preparing import... [id={id}]"),
+                "import_start",
+                json!({"action": "import", "id_value": id}),
+            ),
             Event::ImportStart { address, id } => (
                 *address,
                 format!("Importing... [id={id}]"),
@@ -223,11 +246,13 @@ impl Watcher for View {
             }
             Event::ApplyStart {
                 address,
+                deposed,
                 action,
                 id,
             } => {
+                of_deposed = *deposed;
                 self.running.lock().since.insert(
-                    address.to_string(),
+                    named(address, *deposed),
                     (Instant::now(), *action, id.map(str::to_owned)),
                 );
                 let verb = match action {
@@ -245,13 +270,15 @@ impl Watcher for View {
             }
             Event::ApplyDone {
                 address,
+                deposed,
                 action,
                 id,
                 took,
             } => {
+                of_deposed = *deposed;
                 {
                     let mut running = self.running.lock();
-                    running.since.remove(&address.to_string());
+                    running.since.remove(&named(address, *deposed));
                     match action {
                         Action::Create => running.done.added += 1,
                         Action::Delete => running.done.destroyed += 1,
@@ -275,10 +302,12 @@ impl Watcher for View {
             }
             Event::ApplyFailed {
                 address,
+                deposed,
                 action,
                 took,
             } => {
-                self.running.lock().since.remove(&address.to_string());
+                of_deposed = *deposed;
+                self.running.lock().since.remove(&named(address, *deposed));
                 if !self.json {
                     return;
                 }
@@ -340,12 +369,12 @@ impl Watcher for View {
             }
             self.emit(
                 "info",
-                &format!("{address}: {text}"),
+                &format!("{}: {text}", named(address, of_deposed)),
                 kind,
                 json!({"hook": hook}),
             );
         } else {
-            self.tell(address, &text);
+            self.tell(&named(address, of_deposed), &text);
         }
     }
 }

@@ -63,6 +63,8 @@ pub struct GivenValues(BTreeMap<Arc<str>, Given>);
 pub struct VariableValue {
     /// The value, of the variable's type.
     pub value: Value,
+    /// The value as it was given, before it was converted; the default where nothing was given.
+    pub given: Value,
     /// Where it was given.
     pub origin: Origin,
     /// Where it stands, when that is in a file.
@@ -365,6 +367,7 @@ fn read(
         Raw::Text(text) if is_literal(variable) => {
             return Ok(VariableValue {
                 value: Value::string(text),
+                given: Value::string(text),
                 origin,
                 range: None,
             });
@@ -385,6 +388,7 @@ fn read(
     }
     let range = matches!(given.raw, Raw::Expr(_)).then(|| expr.range());
     Ok(VariableValue {
+        given: value.clone(),
         value,
         origin,
         range,
@@ -402,6 +406,7 @@ fn finish(
     let Some(given) = given else {
         let value = default.unwrap_or_else(|| Value::null(Type::Dynamic));
         return Ok(VariableValue {
+            given: value.clone(),
             value,
             origin: Origin::Default,
             range: Some(variable.range),

@@ -1,13 +1,13 @@
 //! The graph of a configuration: one node for each block, whatever it expands to.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use consort_hcl::Traversal;
 use consort_plan::{Edge, Graph, NodeId, Reach};
 
 use super::index::{Index, ModuleIx};
-use crate::address::{self, ConfigResource, Mode, ProviderConfig};
+use crate::address::{self, ConfigResource, Key, Mode, ProviderConfig};
 use crate::config::{self, CheckRule};
 use crate::config::{Reference, Subject};
 use crate::provider::schema::{Kind, Schemas};
@@ -48,6 +48,10 @@ pub(super) struct Blocks<'a> {
     names: Vec<Names>,
     /// By node: whether replacements are made before the old object goes.
     create_before_destroy: Vec<bool>,
+    /// The keys of edges all of whose references name one instance; other edges stand for all instances.
+    keyed: HashMap<(NodeId, NodeId), Vec<Key>>,
+    /// What the node in work refers to as a whole.
+    whole: (Option<NodeId>, HashSet<NodeId>),
 }
 
 #[derive(Default)]
@@ -78,6 +82,8 @@ impl<'a> Blocks<'a> {
             provider_of: HashMap::new(),
             names: Vec::new(),
             create_before_destroy: Vec::new(),
+            keyed: HashMap::new(),
+            whole: (None, HashSet::new()),
         };
         for (at, entry) in index.modules.iter().enumerate() {
             blocks.add_module(ModuleIx(at), entry.module, index, schemas);
@@ -330,8 +336,33 @@ impl<'a> Blocks<'a> {
         references: &[Traversal],
         edge: Edge,
     ) {
+        if self.whole.0 != Some(from) {
+            self.whole = (Some(from), HashSet::new());
+        }
         for traversal in references {
+            let key = match Reference::parse(traversal) {
+                Ok(Reference {
+                    subject: Subject::Resource(_, key),
+                    ..
+                }) if !key.is_none() => Some(key),
+                _ => None,
+            };
             for node in self.referred(index, ix, traversal) {
+                match &key {
+                    None => {
+                        self.whole.1.insert(node);
+                        if !self.keyed.is_empty() {
+                            self.keyed.remove(&(from, node));
+                        }
+                    }
+                    Some(key) if !self.whole.1.contains(&node) => {
+                        let keys = self.keyed.entry((from, node)).or_default();
+                        if !keys.contains(key) {
+                            keys.push(key.clone());
+                        }
+                    }
+                    Some(_) => {}
+                }
                 // A block may look at itself in conditions; a reference in its arguments is refused when
                 // those are read.
                 if node != from {
@@ -339,6 +370,11 @@ impl<'a> Blocks<'a> {
                 }
             }
         }
+    }
+
+    /// The instances a node needs of another, if it names each of them; none if it needs all.
+    pub(super) fn keys_of_edge(&self, from: NodeId, to: NodeId) -> Option<&[Key]> {
+        self.keyed.get(&(from, to)).map(Vec::as_slice)
     }
 
     /// The nodes a reference made in a module leads to.

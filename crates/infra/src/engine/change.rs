@@ -284,8 +284,10 @@ pub struct Plan {
     pub previous_state: State,
     /// The state as it is in the world now, moved objects at their new addresses.
     pub prior_state: State,
-    /// The root module's variables as they were given.
+    /// The root module's variables, of their types and marked.
     pub variables: BTreeMap<Arc<str>, Value>,
+    /// The same as they were given, before they were converted.
+    pub given: BTreeMap<Arc<str>, Value>,
     /// The attributes that changed outside and had a part in the changes.
     pub relevant: Vec<(ResourceInstance, Path)>,
     /// What the plan was limited to.

@@ -120,6 +120,8 @@ pub struct CheckResults {
     pub blocks: BTreeMap<(Checkable, String), BlockCheck>,
     /// Blocks that expanded to nothing: they pass.
     pub(super) expanded: std::collections::BTreeSet<(Checkable, String)>,
+    /// Objects of which the plan says that there is something to check, and of which nothing was said yet.
+    expected: std::collections::BTreeSet<(Checkable, String, String)>,
 }
 
 impl CheckResults {
@@ -133,6 +135,26 @@ impl CheckResults {
         self.expanded.insert((kind, block.to_owned()));
     }
 
+    /// Takes over what there is to check from a plan: it stays unknown until something is said of it.
+    pub(super) fn expect_objects(&mut self, planned: &CheckResults) {
+        for ((kind, block), check) in &planned.blocks {
+            for object in check.objects.keys() {
+                self.expected.insert((*kind, block.clone(), object.clone()));
+                self.blocks
+                    .entry((*kind, block.clone()))
+                    .or_default()
+                    .objects
+                    .insert(
+                        object.clone(),
+                        ObjectCheck {
+                            status: CheckStatus::Unknown,
+                            messages: Vec::new(),
+                        },
+                    );
+            }
+        }
+    }
+
     /// Adds what the conditions said of one object.
     pub(super) fn report(
         &mut self,
@@ -142,7 +164,14 @@ impl CheckResults {
         status: CheckStatus,
         messages: Vec<String>,
     ) {
+        let expected = !self.expected.is_empty()
+            && self
+                .expected
+                .remove(&(kind, block.to_owned(), object.clone()));
         let block = self.blocks.entry((kind, block.to_owned())).or_default();
+        if expected {
+            block.objects.remove(&object);
+        }
         let known = block.objects.entry(object).or_insert(ObjectCheck {
             status: CheckStatus::Pass,
             messages: Vec::new(),

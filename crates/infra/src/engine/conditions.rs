@@ -46,6 +46,10 @@ impl Run<'_> {
         scope: &dyn Scope,
         checked: &Checked<'_>,
     ) -> Result<(), Failed> {
+        // What is about to be destroyed is bound by no condition, and nothing is kept of those of variables.
+        if self.before_destroy && !matches!(kind, RuleKind::Validation(_)) {
+            return Ok(());
+        }
         let mut worst = CheckStatus::Pass;
         let mut failures = Vec::new();
         let mut diagnostics = Diagnostics::new();
@@ -55,7 +59,7 @@ impl Run<'_> {
             failures.extend(message);
             diagnostics.append(found);
         }
-        if !rules.is_empty() {
+        if !rules.is_empty() && !self.before_destroy {
             self.checks.lock().report(
                 checked.kind,
                 checked.block,
@@ -64,7 +68,7 @@ impl Run<'_> {
                 failures,
             );
         }
-        if kind == RuleKind::Assertion || self.conditions_warn {
+        if kind == RuleKind::Assertion {
             for diagnostic in &mut diagnostics {
                 diagnostic.severity = Severity::Warning;
             }
@@ -111,6 +115,16 @@ impl Run<'_> {
             );
         }
         if !value.is_known() {
+            if kind == RuleKind::Assertion {
+                diagnostics.push(
+                    Diagnostic::warning(
+                        "Check block assertion known after apply",
+                        "The condition could not be evaluated at this time, a result will be known when this plan is applied.",
+                    )
+                    .at(condition.range())
+                    .with_expression(condition, scope),
+                );
+            }
             return (CheckStatus::Unknown, None, diagnostics);
         }
         let holds = match convert(&value, &Type::Bool) {

@@ -12,6 +12,8 @@ pub enum Event<'a> {
     RefreshStart {
         /// Which instance.
         address: &'a ResourceInstance,
+        /// The key of the object, if it is one that was replaced and is not gone yet.
+        deposed: Option<&'a str>,
         /// The object's id, if its type has one.
         id: Option<&'a str>,
     },
@@ -19,6 +21,8 @@ pub enum Event<'a> {
     RefreshDone {
         /// Which instance.
         address: &'a ResourceInstance,
+        /// The key of the object, if it is one that was replaced and is not gone yet.
+        deposed: Option<&'a str>,
     },
     /// A data source is being read.
     ReadStart {
@@ -35,13 +39,20 @@ pub enum Event<'a> {
         id: Option<&'a str>,
     },
     /// An object is looked for, to be imported.
+    ImportPlanned {
+        /// Which instance.
+        address: &'a ResourceInstance,
+        /// What it is known by.
+        id: &'a str,
+    },
+    /// An object that was found is taken over.
     ImportStart {
         /// Which instance.
         address: &'a ResourceInstance,
         /// What it is known by.
         id: &'a str,
     },
-    /// It was found.
+    /// It was taken over.
     ImportDone {
         /// Which instance.
         address: &'a ResourceInstance,
@@ -52,6 +63,8 @@ pub enum Event<'a> {
     ApplyStart {
         /// Which instance.
         address: &'a ResourceInstance,
+        /// The key of the object, if it is one that was replaced and goes now.
+        deposed: Option<&'a str>,
         /// The part of the change that begins: a replacement is a deletion and a creation.
         action: Action,
         /// The object's id, if it has one already.
@@ -61,6 +74,8 @@ pub enum Event<'a> {
     ApplyDone {
         /// Which instance.
         address: &'a ResourceInstance,
+        /// The key of the object, if it is one that was replaced and goes now.
+        deposed: Option<&'a str>,
         /// What was done.
         action: Action,
         /// The object's id, if it has one.
@@ -72,6 +87,8 @@ pub enum Event<'a> {
     ApplyFailed {
         /// Which instance.
         address: &'a ResourceInstance,
+        /// The key of the object, if it is one that was replaced and goes now.
+        deposed: Option<&'a str>,
         /// What was tried.
         action: Action,
         /// How long it took.

@@ -96,7 +96,7 @@ impl Planning<'_> {
     ) -> Result<Present, Failed> {
         let run = &self.run;
         let address = &instance.address;
-        run.event(&Event::ImportStart { address, id });
+        run.event(&Event::ImportPlanned { address, id });
         let request = Request {
             type_name: address.resource.kind.clone(),
             target: ImportTarget::Id(id.to_owned()),
@@ -125,7 +125,6 @@ impl Planning<'_> {
                 .at(range),
             );
         }
-        run.event(&Event::ImportDone { address, id });
         let imported = Present {
             value: block.schema.block.mark_sensitive(resource.state),
             private: resource.private,
@@ -143,6 +142,7 @@ impl Planning<'_> {
                 Some(&block.config.config),
                 meta,
                 &imported,
+                None,
             )
             .await?;
         if seen.value.is_null() {

@@ -34,5 +34,5 @@ pub use events::{Event, Silent, Watcher};
 pub use functions::ProviderFunctions;
 pub(crate) use objects::known_paths;
 pub use plan::{PlanOptions, plan};
-pub use run::{Input, Providers, Provisioners};
+pub use run::{Given, Input, Providers, Provisioners};
 pub use validate::validate;

@@ -46,7 +46,7 @@ pub(super) fn apply(
     };
     validate(index, texts, &statements)?;
     let mut blocked = Vec::new();
-    for at in order(&statements)? {
+    for at in order(&statements, texts)? {
         let statement = &statements[at];
         let matching: Vec<(ResourceInstance, ResourceInstance)> = state
             .resources
@@ -182,7 +182,7 @@ fn parts(target: &Target) -> Option<(&Resource, &Key)> {
 }
 
 /// The order in which chained moves are made: a move into a place before the move out of it.
-fn order(statements: &[Statement<'_>]) -> Result<Vec<usize>, Diagnostics> {
+fn order(statements: &[Statement<'_>], texts: &Sources) -> Result<Vec<usize>, Diagnostics> {
     let mut graph = Graph::new();
     let ids: Vec<_> = (0..statements.len()).map(|at| graph.add(at)).collect();
     // Only moves whose places share a name can touch.
@@ -246,26 +246,49 @@ fn order(statements: &[Statement<'_>]) -> Result<Vec<usize>, Diagnostics> {
         Err(cycles) => {
             let mut diagnostics = Diagnostics::new();
             for cycle in &cycles.0 {
-                let list: String = cycle
+                let mut list: Vec<String> = cycle
                     .iter()
                     .map(|id| {
                         let statement = &statements[graph[*id]];
-                        format!("\n  - {} → {}", statement.moved.from, statement.moved.to)
+                        let place = texts.describe(statement.moved.range);
+                        format!(
+                            "\n  - {}: {} → {}",
+                            place.rsplit_once('-').map_or(&*place, |(start, _)| start),
+                            endpoint(statement, &statement.moved.from),
+                            endpoint(statement, &statement.moved.to)
+                        )
                     })
                     .collect();
+                list.sort();
+                let list = list.concat();
                 diagnostics.push(
                     Diagnostic::error(
                         "Cyclic dependency in move statements",
                         format!(
                             "The following chained move statements form a cycle, and so there is no final location to move objects to:{list}\n\nA chain of move statements must end with an address that doesn't appear in any other statements, and which typically also refers to an object still declared in the configuration."
                         ),
-                    )
-                    .at(statements[graph[cycle[0]]].moved.range),
+                    ),
                 );
             }
             Err(diagnostics)
         }
     }
+}
+
+/// An end of a move as messages write it: what has no key stands for all of its kind.
+fn endpoint(statement: &Statement<'_>, target: &Target) -> String {
+    let mut text = String::new();
+    for name in statement.module.names() {
+        text.push_str(&format!("module.{name}[*]."));
+    }
+    text.push_str(&target.to_string());
+    if matches!(target, Target::Resource(_))
+        || matches!(target, Target::Module(module) if module.steps().last().is_some_and(|step| step.key.is_none()))
+        || matches!(target, Target::Instance(instance) if instance.key.is_none())
+    {
+        text.push_str("[*]");
+    }
+    text
 }
 
 /// Moves between instances of one block, as from no key to a key, meet themselves.

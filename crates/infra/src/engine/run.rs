@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
 use consort_hcl::evaluate::{Function, Functions};
-use consort_hcl::{Sources, Value};
+use consort_hcl::{Range, Sources, Value};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,15 @@ pub trait Provisioners: Send + Sync {
     ) -> Call<'a, Result<(), String>>;
 }
 
+/// How a variable of the root module was given.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The value before it was converted to the variable's type, unmarked.
+    pub value: Value,
+    /// Where it stands, if that is in a file.
+    pub range: Option<Range>,
+}
+
 /// What a run works on.
 pub struct Input<'a> {
     /// The configuration.
@@ -73,6 +82,8 @@ pub struct Input<'a> {
     pub provisioners: &'a dyn Provisioners,
     /// The root module's variables, as far as they were given.
     pub variables: BTreeMap<Arc<str>, Value>,
+    /// How those were given, where that is known: for messages and for the plan as JSON.
+    pub given: BTreeMap<Arc<str>, Given>,
     /// The name of the workspace.
     pub workspace: &'a str,
     /// Who is told what happens.
@@ -97,8 +108,8 @@ pub(super) struct Run<'a> {
     /// Of the providers in use.
     pub(super) schemas: BTreeMap<ProviderSource, Arc<Schemas>>,
     pub(super) applying: bool,
-    /// Whether conditions that do not hold are errors; before a destroy they are only told.
-    pub(super) conditions_warn: bool,
+    /// Whether everything is about to be destroyed: conditions are not looked at then, but for those of variables.
+    pub(super) before_destroy: bool,
     pub(super) permits: Semaphore,
     pub(super) diagnostics: Mutex<Diagnostics>,
     pub(super) checks: Mutex<CheckResults>,
@@ -162,7 +173,7 @@ impl<'a> Run<'a> {
             provider_functions: ProviderFunctions::new(input.providers),
             schemas,
             applying,
-            conditions_warn: false,
+            before_destroy: false,
             permits: Semaphore::new(input.parallelism.max(1)),
             diagnostics: Mutex::default(),
             checks: Mutex::new(checks),

@@ -146,7 +146,11 @@ impl Run<'_> {
             }
             _ => (
                 self.input.variables.get(&variable.name).cloned(),
-                variable.range,
+                self.input
+                    .given
+                    .get(&variable.name)
+                    .and_then(|given| given.range)
+                    .unwrap_or(variable.range),
                 true,
             ),
         };
@@ -254,7 +258,9 @@ impl Run<'_> {
         if any {
             let mut checks = self.checks.lock();
             checks.declare(kind, block.to_owned());
-            checks.expand(kind, block);
+            if !self.before_destroy {
+                checks.expand(kind, block);
+            }
         }
     }
 
@@ -265,12 +271,14 @@ impl Run<'_> {
         for table in self.world.instances(ix) {
             let value = self.output_value(&table, output, &block);
             failed |= value.is_err();
-            let value = value.unwrap_or(Value::DYNAMIC);
-            if table.address.is_root() {
+            if let Ok(value) = &value
+                && table.address.is_root()
+            {
                 self.root_outputs
                     .lock()
                     .insert(output.name.clone(), value.clone());
             }
+            let value = value.unwrap_or(Value::DYNAMIC);
             table.outputs.write().insert(output.name.clone(), value);
         }
         if failed { Err(Failed) } else { Ok(()) }

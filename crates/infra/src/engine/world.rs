@@ -184,6 +184,11 @@ impl World {
         self.tables.read()[ix.0].clone()
     }
 
+    /// The instances of all modules, callers before the called.
+    pub(super) fn all(&self) -> Vec<Arc<ModuleTable>> {
+        self.tables.read().iter().flatten().cloned().collect()
+    }
+
     pub(super) fn add(&self, table: Arc<ModuleTable>) {
         self.tables.write()[table.ix.0].push(table);
     }

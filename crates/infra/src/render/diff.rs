@@ -135,7 +135,25 @@ pub fn attributes(before: &Value, after: &Value, schema: &Block, paths: &Paths<'
 
 /// The change of a value without a schema, such as an output; absent where it does not exist.
 pub fn outputs(before: Option<&Value>, after: Option<&Value>) -> Node {
-    value(before, after, None, &Paths::default())
+    let (before, after) = (before.map(untyped), after.map(untyped));
+    value(before.as_ref(), after.as_ref(), None, &Paths::default())
+}
+
+/// A value as JSON tells it: what has no type of its own is compared and written so, as Terraform does.
+fn untyped(value: &Value) -> Value {
+    let (plain, marks) = value.clone().unmark();
+    let told = match plain.kind() {
+        Kind::Map(parts) | Kind::Object(parts) => Value::object(
+            parts
+                .iter()
+                .map(|(key, part)| (Arc::clone(key), untyped(part))),
+        ),
+        Kind::List(parts) | Kind::Set(parts) | Kind::Tuple(parts) => {
+            Value::tuple(parts.iter().map(untyped).collect())
+        }
+        _ => return value.clone(),
+    };
+    told.with_marks(marks)
 }
 
 fn present(value: Option<&Value>) -> Option<&Value> {
@@ -244,6 +262,9 @@ fn members(
         let below = paths.attribute(name);
         let node = if attribute.sensitive {
             Node::new(plain(old, new), &below, Shape::Sensitive)
+        } else if attribute.ty == Type::Dynamic && attribute.nested.is_none() {
+            let (old, new) = (old.map(untyped), new.map(untyped));
+            value(old.as_ref(), new.as_ref(), Some(attribute), &below)
         } else {
             value(old, new, Some(attribute), &below)
         };
@@ -587,6 +608,18 @@ fn changed(old: &Value, new: &Value, paths: &Paths<'_>) -> Node {
                 .collect();
             Shape::Sequence {
                 set: true,
+                elements,
+            }
+        }
+        (Kind::Tuple(before), Kind::Tuple(after)) if before.len() == after.len() => {
+            let elements = before
+                .iter()
+                .zip(after)
+                .enumerate()
+                .map(|(at, (old, new))| value(Some(old), Some(new), None, &paths.element(at)))
+                .collect();
+            Shape::Sequence {
+                set: false,
                 elements,
             }
         }

@@ -120,7 +120,14 @@ fn write_variables(fields: &mut Object<'_>, plan: &Plan, tree: &Tree) {
     let values: Vec<_> = declared
         .iter()
         .filter_map(|(name, variable)| {
-            let value = plan.variables.get(name).or(variable.default.as_ref())?;
+            if variable.ephemeral {
+                return None;
+            }
+            let value = plan
+                .given
+                .get(name)
+                .or(plan.variables.get(name))
+                .or(variable.default.as_ref())?;
             Some((name, value))
         })
         .collect();

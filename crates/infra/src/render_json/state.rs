@@ -197,7 +197,9 @@ fn write_row(fields: &mut Object<'_>, address: &str, row: &Row) {
     }
     fields.text("provider_name", &row.provider.to_string());
     fields.raw("schema_version", &row.schema_version.to_string());
-    if let Some(known) = value::known_part(&row.value).filter(|known| known != "null") {
+    if let Some(known) =
+        value::known_part(&row.value).filter(|known| known != "null" && known != "{}")
+    {
         fields.raw("values", &known);
     }
     fields.raw("sensitive_values", &value::sensitive_part(&row.value));

@@ -10,7 +10,7 @@ use consort_infra::state::Status;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failed, PLANNING, RUNNING, Run, attended, backing, locking, refuse};
+use super::{Failed, PLANNING, RUNNING, Run, attended, backing, locking, partial, refuse};
 use crate::tf::flags::{Flag, Flags, switch};
 use crate::tf::outputs;
 use crate::tf::place::{Held, causes, error, journal};
@@ -76,6 +76,7 @@ fn change(flags: &Flags, forced: Option<Mode>, approved: bool) -> ExitCode {
             return ExitCode::FAILURE;
         }
         run.mode = mode;
+        run.quiet = mode == Mode::RefreshOnly;
     }
     if let (Some(path), Some((name, _))) = (
         flags.rest.first(),
@@ -194,11 +195,17 @@ async fn carried_out(
         tracing::warn!(error = %causes(&failed), "removing the journal");
     }
     let mut diagnostics = diagnostics;
-    if !plan.targets.is_empty() || !plan.excluded.is_empty() {
+    if let Some(options) = partial(&plan) {
+        let (option, are) = match options {
+            "the -exclude option" => ("-exclude option", "is"),
+            "the -target option" => ("-target option", "is"),
+            _ => ("-target and -exclude options", "are"),
+        };
         diagnostics.push(Diagnostic::warning(
             "Applied changes may be incomplete",
-            "The plan was made with -target or -exclude, so some changes that the configuration asks for may \
-             not have been made, and outputs may be out of date. Run \"plan\" to see what is left.",
+            format!(
+                "The plan was created with {options} in effect, so some changes requested in the configuration may have been ignored and the output values may not be fully updated. Run the following command to verify that no other changes are pending:\n    terraform plan\n\nNote that the {option} {are} not suitable for routine use, and {are} provided only for exceptional situations such as recovering from errors or mistakes, or when Terraform specifically suggests to use it as part of an error message."
+            ),
         ));
     }
     let failed = run.tell(&diagnostics);
@@ -214,6 +221,7 @@ async fn carried_out(
         done.imported,
     );
     let mut text = match run.mode {
+        _ if run.quiet => String::new(),
         Mode::Destroy => format!("Destroy complete! Resources: {destroyed} destroyed."),
         _ => {
             let imported = if imported > 0 {
@@ -259,7 +267,9 @@ async fn carried_out(
         );
         return Ok(());
     }
-    text = format!("\n{}", run.terminal.green(&text));
+    if !run.quiet {
+        text = format!("\n{}", run.terminal.green(&text));
+    }
     if run.mode != Mode::Destroy && !applied.state.outputs.is_empty() {
         text.push_str(&format!(
             "\n\n{}\n\n{}",
@@ -267,7 +277,9 @@ async fn carried_out(
             outputs::listing(&applied.state.outputs).trim_end()
         ));
     }
-    run.terminal.say(&text);
+    if !text.is_empty() {
+        run.terminal.say(text.trim_start_matches("\n\n"));
+    }
     let tainted = applied
         .state
         .resources

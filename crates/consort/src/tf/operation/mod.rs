@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::flags::{Flag, Flags, many, on, one, switch};
 use super::place::{Backing, Locking, Place, causes, error, local_paths};
 use super::plan_text::{self, Counts, Types};
-use super::session::{self, Installed, Session};
+use super::session::{self, Installed, Session, Variables};
 use super::terminal::Terminal;
 use super::view::{self, View};
 
@@ -75,6 +75,8 @@ struct Run<'f> {
     pub(super) view: Arc<View>,
     pub(super) place: Place,
     pub(super) mode: Mode,
+    /// Tells neither the plan nor the end: only what happens and the outputs.
+    pub(super) quiet: bool,
     pub(super) sources: Sources,
 }
 
@@ -118,6 +120,7 @@ impl<'f> Run<'f> {
             view,
             place: Place::here(),
             mode: Mode::Normal,
+            quiet: false,
             sources: Sources::new(),
         };
         match found {
@@ -193,10 +196,19 @@ impl<'f> Run<'f> {
             }
         };
         let (variables, found) = match saved {
-            Some(plan) => (plan.variables.clone(), Diagnostics::new()),
+            Some(plan) => (Variables::of(plan), Diagnostics::new()),
             None => {
                 session::variables(&self.place, self.flags, &tree, &self.terminal, &mut sources)
             }
+        };
+        let found = if self.mode == Mode::Destroy && also.is_empty() {
+            // Nothing is evaluated where nothing is to be destroyed, so no value is unsuitable.
+            found
+                .into_iter()
+                .filter(|diagnostic| diagnostic.summary != "Invalid value for input variable")
+                .collect()
+        } else {
+            found
         };
         diagnostics.append(found);
         let in_state = also
@@ -235,7 +247,8 @@ impl<'f> Run<'f> {
                     providers,
                     provisioners: super::provision::Local,
                     functions: session::language(true, ""),
-                    variables,
+                    variables: variables.values,
+                    given: variables.given,
                     workspace: self.place.workspace().0,
                     parallelism,
                 })
@@ -274,19 +287,26 @@ impl<'f> Run<'f> {
             return Err(Failed::Told);
         };
         let types = Types::of(&plan, &session.providers).await?;
-        if !failed || plan.has_changes() {
+        if !self.quiet && (!failed || plan.has_changes()) {
             self.show(&plan, &types);
         }
         let mut diagnostics = diagnostics;
         diagnostics.append(unsaid(found, &diagnostics));
-        if !plan.targets.is_empty() || !plan.excluded.is_empty() {
-            diagnostics.push(Diagnostic::warning(
+        let mut told = Diagnostics::new();
+        if let Some(options) = partial(&plan) {
+            told.push(Diagnostic::warning(
                 "Resource targeting is in effect",
-                "This plan was made with -target or -exclude: it may leave out changes that the configuration \
-                 asks for. Use these options to recover from something exceptional, not as a matter of \
-                 routine.",
+                format!(
+                    "You are creating a plan with {options}, which means that the result of this plan may not represent all of the changes requested by the current configuration.\n\n{} for routine use, and is provided only for exceptional situations such as recovering from errors or mistakes, or when Terraform specifically suggests to use it as part of an error message.",
+                    routine(&plan),
+                ),
             ));
         }
+        told.append(diagnostics);
+        if let Some(forgotten) = forgotten(&plan) {
+            told.push(forgotten);
+        }
+        let diagnostics = told;
         self.tell(&diagnostics);
         if failed {
             return Err(Failed::Told);
@@ -337,6 +357,44 @@ impl<'f> Run<'f> {
             }}),
         );
     }
+}
+
+/// The options that leave a part of the configuration out of a plan, if there are any.
+pub(super) fn partial(plan: &Plan) -> Option<&'static str> {
+    match (plan.targets.is_empty(), plan.excluded.is_empty()) {
+        (true, true) => None,
+        (false, true) => Some("the -target option"),
+        (true, false) => Some("the -exclude option"),
+        (false, false) => Some("the -target and -exclude options"),
+    }
+}
+
+fn routine(plan: &Plan) -> &'static str {
+    match (plan.targets.is_empty(), plan.excluded.is_empty()) {
+        (true, false) => "The -exclude option is not",
+        _ => "The -target option is not",
+    }
+}
+
+/// Says which objects a plan only forgets.
+fn forgotten(plan: &Plan) -> Option<Diagnostic> {
+    let list: String = plan
+        .changes
+        .iter()
+        .filter(|change| change.action == Action::Forget)
+        .map(|change| match &change.deposed {
+            Some(key) => format!("\n - {} (deposed object {key})", change.address),
+            None => format!("\n - {}", change.address),
+        })
+        .collect();
+    (!list.is_empty()).then(|| {
+        Diagnostic::warning(
+            "Some objects will no longer be managed by Terraform",
+            format!(
+                "If you apply this plan, Terraform will discard its tracking information for the following objects, but it will not delete them:{list}\n\nAfter applying this plan, Terraform will no longer manage these objects. You will need to import them into Terraform to manage them again."
+            ),
+        )
+    })
 }
 
 /// Tells what is wrong in the form that was asked for.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use consort_hcl::Value;
 use consort_hcl::diagnostic::Diagnostic;
+use consort_plan::NodeId;
 use futures::StreamExt;
 
 use super::Applying;
@@ -17,19 +18,19 @@ use crate::provider;
 use crate::state::Status;
 
 impl Applying<'_> {
-    pub(super) async fn visit_group(&self, group: usize) -> Result<(), Failed> {
+    pub(super) async fn visit_group(&self, id: NodeId, group: usize) {
         let mut steps = futures::stream::iter(
             self.groups[group]
                 .changes
                 .iter()
-                .map(|change| self.destroy(change)),
+                .map(|change| async move { (change, self.destroy(change).await) }),
         )
         .buffer_unordered(self.run.input.parallelism.max(1));
-        let mut failed = false;
-        while let Some(done) = steps.next().await {
-            failed |= done.is_err();
+        while let Some((change, done)) = steps.next().await {
+            if done.is_err() {
+                self.failures.lock().instance(id, change.address.clone());
+            }
         }
-        if failed { Err(Failed) } else { Ok(()) }
     }
 
     async fn destroy(&self, change: &Change) -> Result<(), Failed> {
@@ -93,6 +94,7 @@ impl Applying<'_> {
         let id = id_of(&present.value);
         run.event(&Event::ApplyStart {
             address,
+            deposed: deposed.as_deref(),
             action: Action::Delete,
             id: id.as_deref(),
         });
@@ -100,6 +102,7 @@ impl Applying<'_> {
         let failed = |failed: Failed| {
             run.event(&Event::ApplyFailed {
                 address,
+                deposed: deposed.as_deref(),
                 action: Action::Delete,
                 took: start.elapsed(),
             });
@@ -138,6 +141,7 @@ impl Applying<'_> {
             self.keep(address, deposed.as_ref(), &change.provider, None)?;
             run.event(&Event::ApplyDone {
                 address,
+                deposed: deposed.as_deref(),
                 action: Action::Delete,
                 id: id.as_deref(),
                 took: start.elapsed(),

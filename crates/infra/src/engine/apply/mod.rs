@@ -1,6 +1,7 @@
 //! Applying: carries the changes of a plan out, in the order of their dependencies.
 
 mod destroy;
+mod failures;
 mod order;
 mod provision;
 mod resource;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
-use consort_plan::{Ended, NodeId, Outcome, WalkOptions, walk};
+use consort_plan::{Ended, Graph, NodeId, Outcome, WalkOptions, walk};
 use parking_lot::Mutex;
 
 use super::blocks::Block;
@@ -20,6 +21,7 @@ use super::plan::{PlanOptions, select, store_output};
 use super::run::{Failed, Input, Run};
 use crate::address::{self, ConfigResource, ProviderConfig, ResourceInstance};
 use crate::state::{Entry, Journal, Object, State, TERRAFORM_VERSION};
+use failures::Failures;
 use order::{Group, Order, Step};
 
 /// How a plan is applied.
@@ -48,6 +50,8 @@ pub(super) struct Applying<'a> {
     pub(super) state: Mutex<State>,
     pub(super) journal: Option<Journal>,
     pub(super) groups: Vec<Group<'a>>,
+    graph: Graph<Step<'a>>,
+    failures: Mutex<Failures>,
     /// The keys under which replaced objects wait to be deleted.
     pub(super) deposed: Mutex<HashMap<ResourceInstance, Arc<str>>>,
     selected: Vec<bool>,
@@ -73,10 +77,12 @@ pub async fn apply(
         .map(|resource| resource.provider.clone())
         .collect();
     used.extend(plan.changes.iter().map(|change| change.provider.clone()));
-    let run = match Run::new(input, &used, true).await {
+    let mut run = match Run::new(input, &used, true).await {
         Ok(run) => run,
         Err(diagnostics) => return (unchanged(plan.previous_state.clone()), diagnostics),
     };
+    run.before_destroy = plan.mode == Mode::Destroy;
+    run.checks.get_mut().expect_objects(&plan.checks);
     let journal = match &options.journal {
         None => None,
         Some(path) => match Journal::begin(path, &plan.previous_state) {
@@ -122,6 +128,8 @@ pub async fn apply(
         state: Mutex::new(state),
         journal,
         groups,
+        graph,
+        failures: Mutex::default(),
         deposed: Mutex::default(),
         selected,
         run,
@@ -132,7 +140,9 @@ pub async fn apply(
         cancel: input.cancel.clone(),
     };
     let report = {
-        let walking = walk(&graph, &walk_options, |id| applying.visit(id, graph[id]));
+        let walking = walk(&applying.graph, &walk_options, |id| {
+            applying.visit(id, applying.graph[id])
+        });
         let stopping = async {
             input.cancel.cancelled().await;
             applying.run.stop_providers().await;
@@ -157,7 +167,7 @@ pub async fn apply(
             .lock()
             .push(Diagnostic::error("execution halted", ""));
     }
-    applying.finish(&report.ended)
+    applying.finish()
 }
 
 /// By node of the blocks' graph: whether it is visited.
@@ -174,10 +184,12 @@ fn select_blocks(run: &Run<'_>, plan: &Plan) -> Vec<bool> {
         }
         // Only what providers need to be set up.
         Mode::Destroy => {
-            let providers = graph
+            let providers = plan
+                .changes
                 .iter()
-                .filter(|(_, block)| matches!(block, Block::Provider(_)))
-                .map(|(id, _)| id);
+                .filter(|change| change.action == Action::Delete)
+                .filter_map(|change| Some(run.blocks.provider_of.get(&change.provider)?.1))
+                .collect::<BTreeSet<_>>();
             graph.reach(providers, consort_plan::Reach::Dependencies)
         }
         // All values are in the plan already.
@@ -188,8 +200,16 @@ fn select_blocks(run: &Run<'_>, plan: &Plan) -> Vec<bool> {
 impl Applying<'_> {
     async fn visit(&self, id: NodeId, step: Step<'_>) -> Outcome<Failed> {
         let run = &self.run;
+        // Failures are told from step to step by what they concern: to the walk every step is done.
+        if self.is_stopped(id) {
+            self.failures.lock().all(id);
+            return Outcome::Done;
+        }
         let done = match step {
-            Step::Destroy(group) => self.visit_group(group).await,
+            Step::Destroy(group) => {
+                self.visit_group(id, group).await;
+                Ok(())
+            }
             Step::Block(_) if !self.selected[id.index()] => Ok(()),
             Step::Block(block) => match block {
                 Block::Call(ix) => run.visit_call(ix),
@@ -202,10 +222,10 @@ impl Applying<'_> {
                 Block::Resource(ix, resource) => self.visit_resource(id, ix, resource).await,
             },
         };
-        match done {
-            Ok(()) => Outcome::Done,
-            Err(failed) => Outcome::Failed(failed),
+        if done.is_err() {
+            self.failures.lock().all(id);
         }
+        Outcome::Done
     }
 
     /// Keeps what became of an object: in the journal first, then in the state.
@@ -248,7 +268,7 @@ impl Applying<'_> {
             .unwrap_or_else(|| Arc::new([]))
     }
 
-    fn finish(self, ended: &[Ended<Failed>]) -> (Applied, Diagnostics) {
+    fn finish(self) -> (Applied, Diagnostics) {
         let plan = self.plan;
         let mut state = self.state.into_inner();
         let outputs = match plan.mode {
@@ -260,11 +280,10 @@ impl Applying<'_> {
             _ => self.run.root_outputs.into_inner(),
         };
         let diagnostics = self.run.diagnostics.into_inner();
-        let complete = ended.iter().all(|ended| matches!(ended, Ended::Done));
         match plan.mode {
             Mode::Destroy => {
                 for (name, change) in &plan.outputs {
-                    if change.action == Action::Delete && complete {
+                    if change.action == Action::Delete {
                         state.outputs.remove(name);
                     }
                 }
@@ -273,9 +292,8 @@ impl Applying<'_> {
                         .resources
                         .retain(|address, _| address.resource.mode != address::Mode::Data);
                 }
-                if complete && state.is_empty() {
-                    state.check_results = None;
-                }
+                // Nothing was checked.
+                state.check_results = self.run.checks.into_inner().to_state();
             }
             Mode::Normal | Mode::RefreshOnly => {
                 let declared = &self.run.index.module(ModuleIx::ROOT).outputs;

@@ -29,6 +29,8 @@ pub(in crate::engine) struct Group<'a> {
     pub(in crate::engine) changes: Vec<&'a Change>,
     block: ConfigResource,
     provider: ProviderConfig,
+    /// The node of the block itself, if there is one.
+    pub(in crate::engine) own: Option<NodeId>,
     /// Deleted after their replacements and what depends on those.
     after: bool,
 }
@@ -70,6 +72,10 @@ pub(super) fn order<'a>(run: &Run<'a>, plan: &'a Plan) -> Result<Order<'a>, Diag
         let group = *by_key.entry((block.clone(), after)).or_insert_with(|| {
             groups.push(Group {
                 changes: Vec::new(),
+                own: run
+                    .index
+                    .find(&block.module)
+                    .and_then(|ix| run.blocks.resource_node(ix, &block.resource)),
                 block,
                 provider: change.provider.clone(),
                 after,

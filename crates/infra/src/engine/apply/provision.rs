@@ -1,7 +1,7 @@
 //! Provisioners: what runs once an object is made, or before it goes.
 
 use consort_hcl::diagnostic::Diagnostic;
-use consort_hcl::{Marks, Severity, Value};
+use consort_hcl::{Marks, Value};
 
 use super::Applying;
 use crate::address::ResourceInstance;
@@ -160,12 +160,13 @@ impl Applying<'_> {
             failed: done.is_err(),
         });
         let Err(problem) = done else { return Ok(()) };
-        let mut diagnostic = Diagnostic::error(format!("{kind} provisioner error"), problem)
+        if provisioner.on_failure_continue {
+            tracing::warn!(%address, kind, problem, "a provisioner failed and is told to go on");
+            return Ok(());
+        }
+        let diagnostic = Diagnostic::error(format!("{kind} provisioner error"), problem)
             .at(provisioner.range)
             .with_address(address.to_string());
-        if provisioner.on_failure_continue {
-            diagnostic.severity = Severity::Warning;
-        }
         run.note(diagnostic)
     }
 }

@@ -68,7 +68,6 @@ impl Applying<'_> {
         };
         let instances = keys.instances();
         let mut values = Vec::with_capacity(instances.len());
-        let mut failed = false;
         {
             let mut steps = futures::stream::iter(
                 instances
@@ -77,7 +76,14 @@ impl Applying<'_> {
             )
             .buffered(self.run.input.parallelism.max(1));
             while let Some(value) = steps.next().await {
-                failed |= value.is_err();
+                if value.is_err() {
+                    let address = crate::address::ResourceInstance {
+                        module: table.address.clone(),
+                        resource: block.address.resource.clone(),
+                        key: instances[values.len()].0.clone(),
+                    };
+                    self.failures.lock().instance(block.node, address);
+                }
                 values.push(value.unwrap_or(Value::DYNAMIC));
             }
         }
@@ -91,7 +97,7 @@ impl Applying<'_> {
             .resources
             .write()
             .insert(block.address.resource.clone(), whole);
-        if failed { Err(Failed) } else { Ok(()) }
+        Ok(())
     }
 
     async fn apply_instance(
@@ -120,6 +126,7 @@ impl Applying<'_> {
         };
         match change.action {
             Action::NoOp => {
+                self.told_as_imported(change);
                 self.run.preconditions(block, &instance)?;
                 self.run.postconditions(block, &instance, &change.after)?;
                 Ok(change.after.clone())
@@ -215,6 +222,7 @@ impl Applying<'_> {
     ) -> Result<Value, Failed> {
         let run = &self.run;
         let address = &instance.address;
+        self.told_as_imported(change);
         run.preconditions(block, instance)?;
         let provider_address = run.blocks.providers[block.provider_ix.0].address.clone();
         let stored = self
@@ -229,6 +237,10 @@ impl Applying<'_> {
             ),
             _ => None,
         };
+        if change.action == Action::DeleteThenCreate && stored.is_some() {
+            // Its deletion failed, or was not tried: nothing can take its place.
+            return Err(Failed);
+        }
         let mut old_key = None;
         if change.action == Action::CreateThenDelete
             && let Some(object) = &stored
@@ -259,6 +271,16 @@ impl Applying<'_> {
         let value = made?;
         run.postconditions(block, instance, &value)?;
         Ok(value)
+    }
+
+    /// An object that planning found by its id is in the state already: only who watches is to be told.
+    fn told_as_imported(&self, change: &Change) {
+        let address = &change.address;
+        if let Some(importing) = &change.importing {
+            let id = &*importing.id;
+            self.run.event(&Event::ImportStart { address, id });
+            self.run.event(&Event::ImportDone { address, id });
+        }
     }
 
     /// Decides again with all values known, holds the provider to what it planned, and lets it act.
@@ -316,6 +338,7 @@ impl Applying<'_> {
         let id = present.and_then(|present| id_of(&present.value));
         run.event(&Event::ApplyStart {
             address,
+            deposed: None,
             action: part,
             id: id.as_deref(),
         });
@@ -409,10 +432,18 @@ impl Applying<'_> {
         } else {
             block.schema.block.mark_sensitive(result.mark_paths(&marks))
         };
+        let provisioned = part == Action::Create
+            && block
+                .config
+                .managed
+                .provisioners
+                .iter()
+                .any(|provisioner| !provisioner.when_destroy);
         let mut made = Present {
             value: value.clone(),
             private: answer.private,
-            status: if failed && part == Action::Create {
+            // Until its provisioners are done a new object is as good as failed: a crash must not hide that.
+            status: if part == Action::Create && (failed || provisioned) {
                 Status::Tainted
             } else {
                 Status::Ready
@@ -425,13 +456,13 @@ impl Applying<'_> {
             let object = run.store_object(&block.schema, address, &made)?;
             self.keep(address, None, provider_address, Some(object))?;
         }
-        if !failed && part == Action::Create {
+        if !failed && provisioned {
             failed = self
                 .provision(block, instance, &value, false)
                 .await
                 .is_err();
-            if failed {
-                made.status = Status::Tainted;
+            if !failed {
+                made.status = Status::Ready;
                 made.stored = None;
                 let object = run.store_object(&block.schema, address, &made)?;
                 self.keep(address, None, provider_address, Some(object))?;
@@ -440,6 +471,7 @@ impl Applying<'_> {
         if failed {
             run.event(&Event::ApplyFailed {
                 address,
+                deposed: None,
                 action: part,
                 took: start.elapsed(),
             });
@@ -447,6 +479,7 @@ impl Applying<'_> {
         }
         run.event(&Event::ApplyDone {
             address,
+            deposed: None,
             action: part,
             id: id_of(&value).as_deref(),
             took: start.elapsed(),

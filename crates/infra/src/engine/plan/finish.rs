@@ -63,6 +63,7 @@ impl Planning<'_> {
             previous_state: previous.clone(),
             prior_state,
             variables: self.run.input.variables.clone(),
+            given: given(self.run.input),
             relevant,
             targets: self.options.targets.clone(),
             excluded: self.options.excluded.clone(),
@@ -73,6 +74,14 @@ impl Planning<'_> {
         };
         (Some(plan), diagnostics)
     }
+}
+
+fn given(input: &crate::engine::Input<'_>) -> BTreeMap<Arc<str>, Value> {
+    input
+        .given
+        .iter()
+        .map(|(name, given)| (name.clone(), given.value.clone()))
+        .collect()
 }
 
 /// Keeps the value of an output of the root module; what is not known of it becomes null.

@@ -1,6 +1,5 @@
 //! `ignore_changes`: parts of the configuration that give way to what is there.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use consort_hcl::traversal::Step as Written;
@@ -43,21 +42,23 @@ pub(super) fn ignore_changes(
     }
 }
 
+/// A step of a path that is to be ignored.
 enum Take {
-    Name(Arc<str>),
+    Attribute(Arc<str>),
+    Key(Arc<str>),
     Index(usize),
 }
 
 fn steps_of(path: &Traversal) -> Vec<Take> {
-    let mut steps = vec![Take::Name(path.root.clone())];
+    let mut steps = vec![Take::Attribute(path.root.clone())];
     for step in &path.steps {
         match step {
-            Written::Attribute { name, .. } => steps.push(Take::Name(name.clone())),
+            Written::Attribute { name, .. } => steps.push(Take::Attribute(name.clone())),
             Written::Index { key, .. } => match (
                 key.as_shared_str(),
                 key.as_number().and_then(consort_hcl::Number::to_usize),
             ) {
-                (Some(name), _) => steps.push(Take::Name(name)),
+                (Some(name), _) => steps.push(Take::Key(name)),
                 (None, Some(index)) => steps.push(Take::Index(index)),
                 (None, None) => break,
             },
@@ -67,43 +68,39 @@ fn steps_of(path: &Traversal) -> Vec<Take> {
     steps
 }
 
+/// `config` with what stands at `steps` taken from `prior`. Only maps are taken apart by a key at the end: of
+/// anything else it stands for the whole, as in Terraform.
 fn replace(config: &Value, prior: &Value, steps: &[Take]) -> Value {
     let Some((step, rest)) = steps.split_first() else {
         return prior.clone();
     };
     let (plain, marks) = config.clone().unmark();
+    if let (Take::Key(name), []) = (step, rest) {
+        return match plain.ty() {
+            Type::Map(_) if !plain.is_known() => config.clone(),
+            Type::Map(element) => replace_key(&plain, prior, name, element).with_marks(marks),
+            _ => prior.clone(),
+        };
+    }
     let (prior, _) = prior.clone().unmark();
     let result = match (step, plain.kind()) {
-        (Take::Name(name), Kind::Object(attributes)) => {
+        (Take::Attribute(name), Kind::Object(attributes)) => {
             let Some((own, old)) = attributes.get(name).zip(prior.attribute(name).ok()) else {
                 return config.clone();
             };
-            let mut attributes = attributes.clone();
             let new = replace(own, &old, rest);
+            let mut attributes = attributes.clone();
             attributes.insert(name.clone(), new);
             Value::object(attributes)
         }
-        (Take::Name(name), Kind::Map(_) | Kind::Null) if matches!(plain.ty(), Type::Map(_)) => {
-            let empty = BTreeMap::new();
-            let own = plain.as_keyed().unwrap_or(&empty);
-            let mut entries = own.clone();
-            match prior.as_keyed().and_then(|old| old.get(name)) {
-                Some(old) => {
-                    let new = match own.get(name) {
-                        Some(own) => replace(own, old, rest),
-                        None => old.clone(),
-                    };
-                    entries.insert(name.clone(), new);
-                }
-                None => {
-                    if entries.remove(name).is_none() {
-                        return config.clone();
-                    }
-                    if prior.is_null() && entries.is_empty() {
-                        return Value::null(plain.ty().clone()).with_marks(marks);
-                    }
-                }
-            }
+        (Take::Key(name), Kind::Map(entries)) => {
+            let old = prior.as_keyed().and_then(|old| old.get(name));
+            let Some((own, old)) = entries.get(name).zip(old) else {
+                return config.clone();
+            };
+            let new = replace(own, old, rest);
+            let mut entries = entries.clone();
+            entries.insert(name.clone(), new);
             Value::map(
                 plain.ty().element().cloned().unwrap_or(Type::Dynamic),
                 entries,
@@ -127,4 +124,24 @@ fn replace(config: &Value, prior: &Value, steps: &[Take]) -> Value {
         _ => return config.clone(),
     };
     result.with_marks(marks)
+}
+
+/// A map with one entry as it was before: also one that was not there, or is not there any more.
+fn replace_key(config: &Value, prior: &Value, name: &Arc<str>, element: &Type) -> Value {
+    let (prior, _) = prior.clone().unmark();
+    let mut entries = config.as_keyed().cloned().unwrap_or_default();
+    match prior.as_keyed().and_then(|old| old.get(name)) {
+        Some(old) => {
+            entries.insert(name.clone(), old.clone());
+        }
+        None => {
+            if entries.remove(name).is_none() {
+                return config.clone();
+            }
+            if prior.is_null() && entries.is_empty() {
+                return Value::null(config.ty().clone());
+            }
+        }
+    }
+    Value::map(element.clone(), entries)
 }

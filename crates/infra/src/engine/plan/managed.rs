@@ -173,10 +173,12 @@ impl Run<'_> {
         body: Option<&consort_hcl::Body>,
         meta: Option<Value>,
         present: &Present,
+        deposed: Option<&Arc<str>>,
     ) -> Result<Present, Failed> {
         let id = id_of(&present.value);
         self.event(&Event::RefreshStart {
             address,
+            deposed: deposed.map(|key| &**key),
             id: id.as_deref(),
         });
         let (prior, marks) = present.value.unmark_deep_with_paths();
@@ -203,7 +205,10 @@ impl Run<'_> {
             ));
         }
         let state = normalize_legacy(&schema.block, &answer.state);
-        self.event(&Event::RefreshDone { address });
+        self.event(&Event::RefreshDone {
+            address,
+            deposed: deposed.map(|key| &**key),
+        });
         if present.stored.is_some() && answer.private == present.private && state.raw_equals(&prior)
         {
             return Ok(present.clone());
@@ -541,6 +546,7 @@ impl Planning<'_> {
                     Some(&block.config.config),
                     meta,
                     &stored,
+                    None,
                 )
                 .await?;
             if seen.dependencies != block.dependencies {

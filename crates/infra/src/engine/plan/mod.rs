@@ -141,15 +141,24 @@ pub async fn plan(
         Ok(run) => run,
         Err(diagnostics) => return (None, diagnostics),
     };
-    run.conditions_warn = options.mode == Mode::Destroy;
+    run.before_destroy = options.mode == Mode::Destroy;
+    // Where nothing is to be destroyed nothing is evaluated, as in Terraform.
+    let nothing = options.mode == Mode::Destroy && state.is_empty();
     let mut moved_state = state.clone();
-    let moved = match moves::apply(&run.index, run.input.sources, &mut moved_state) {
-        Ok(moves::Done { moved, diagnostics }) => {
-            run.diagnostics.lock().append(diagnostics);
-            moved
+    let mut moved = HashMap::new();
+    if !nothing {
+        match moves::apply(&run.index, run.input.sources, &mut moved_state) {
+            Ok(done) => {
+                run.diagnostics.lock().append(done.diagnostics);
+                moved = done.moved;
+            }
+            Err(diagnostics) => return (None, diagnostics),
         }
-        Err(diagnostics) => return (None, diagnostics),
-    };
+        let missing = missing_providers(&run, &moved_state);
+        if missing.has_errors() {
+            return (None, missing);
+        }
+    }
     let mut by_block: HashMap<ConfigResource, Vec<AbsResource>> = HashMap::new();
     for address in moved_state.resources.keys() {
         by_block
@@ -157,7 +166,11 @@ pub async fn plan(
             .or_default()
             .push(address.clone());
     }
-    let selected = select(&run, options);
+    let selected = if nothing {
+        vec![false; run.blocks.graph.len()]
+    } else {
+        select(&run, options)
+    };
     let nodes = run.blocks.graph.len();
     let planning = Planning {
         options,
@@ -172,7 +185,9 @@ pub async fn plan(
         interned: Mutex::default(),
         run,
     };
-    planning.collect_imports();
+    if !nothing {
+        planning.collect_imports();
+    }
     let walk_options = WalkOptions {
         parallelism: input.parallelism.max(1),
         step_deadline: None,
@@ -196,6 +211,37 @@ pub async fn plan(
         ));
     }
     planning.finish(state)
+}
+
+/// Objects without a block whose provider configuration is gone as well.
+fn missing_providers(run: &Run<'_>, state: &State) -> Diagnostics {
+    let mut diagnostics = Diagnostics::new();
+    for (address, resource) in &state.resources {
+        if address.resource.mode != crate::address::Mode::Managed
+            || run.index.resource(&address.config()).is_some()
+        {
+            continue;
+        }
+        let provider = &resource.provider;
+        let found = match run.blocks.provider_of.get(provider) {
+            Some((ix, _)) => {
+                let entry = &run.blocks.providers[ix.0];
+                entry.block.is_some()
+                    || entry.address.alias.is_none() && entry.address.module.is_root()
+            }
+            None => false,
+        };
+        if found {
+            continue;
+        }
+        for key in resource.instances.keys() {
+            diagnostics.push(orphans::provider_missing(
+                &address.instance(key.clone()),
+                provider,
+            ));
+        }
+    }
+    diagnostics
 }
 
 impl Planning<'_> {

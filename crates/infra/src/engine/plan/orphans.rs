@@ -18,6 +18,19 @@ use crate::provider::schema::ResourceSchema;
 use crate::provider::{self, Provider};
 use crate::state::{Instance, Object};
 
+/// Says that nothing can serve an object without a block.
+pub(super) fn provider_missing(
+    address: &ResourceInstance,
+    provider: &ProviderConfig,
+) -> Diagnostic {
+    Diagnostic::error(
+        "Provider configuration not present",
+        format!(
+            "To work with {address} its original provider configuration at {provider} is required, but it has been removed. This occurs when a provider configuration is removed while objects created by that provider still exist in the state. Re-add the provider configuration to destroy {address}, after which you can remove the provider configuration again."
+        ),
+    )
+}
+
 /// What serves an object without a block.
 struct Served {
     provider: Arc<dyn Provider>,
@@ -34,11 +47,7 @@ impl Planning<'_> {
             if self.run.index.resource(block).is_some() {
                 continue;
             }
-            let reason = if self.run.index.find(&block.module).is_none() {
-                Reason::DeleteBecauseNoModule
-            } else {
-                Reason::DeleteBecauseNoResourceConfig
-            };
+            let reason = Reason::DeleteBecauseNoResourceConfig;
             for resource in resources {
                 if self
                     .state
@@ -85,26 +94,18 @@ impl Planning<'_> {
                 schema: block.schema.clone(),
             });
         }
-        let missing = |provider: &ProviderConfig| {
-            Diagnostic::error(
-                "Provider configuration not present",
-                format!(
-                    "To work with {address} its original provider configuration at {provider} is required, but it has been removed. This occurs when a provider configuration is removed while objects created by that provider still exist in the state. Re-add the provider configuration to destroy {address}, after which you can remove the provider configuration again."
-                ),
-            )
-        };
         let Some(state) = self.state.resources.get(&address.abs_resource()) else {
             return Err(Failed);
         };
         let provider = &state.provider;
         let Some((ix, _)) = run.blocks.provider_of.get(provider) else {
-            return run.fail(missing(provider));
+            return run.fail(provider_missing(address, provider));
         };
         let entry = &run.blocks.providers[ix.0];
         if entry.block.is_none()
             && (entry.address.alias.is_some() || !entry.address.module.is_root())
         {
-            return run.fail(missing(provider));
+            return run.fail(provider_missing(address, provider));
         }
         let Ok(schema) = entry
             .schemas
@@ -155,31 +156,40 @@ impl Planning<'_> {
         let Some(object) = &instance.current else {
             return Ok(());
         };
+        let reason = match self.options.mode {
+            PlanMode::Destroy => None,
+            _ if block.is_none() && self.moved.contains_key(address) => {
+                Some(Reason::DeleteBecauseNoMoveTarget)
+            }
+            _ => Some(reason),
+        };
+        let forgotten = self.options.mode == PlanMode::Normal
+            && self
+                .removed(address)
+                .is_some_and(|removed| !removed.destroy);
+        if forgotten {
+            // Nobody asks how an object is that is only let go.
+            let present = self
+                .run
+                .read_object(&*served.provider, &served.schema, address, object)
+                .await?;
+            self.add(
+                address,
+                None,
+                &served.address,
+                Action::Forget,
+                reason,
+                &present,
+                Bytes::new(),
+            );
+            return Ok(());
+        }
         let Some(present) = self.look_at(address, None, object, &served).await? else {
             return Ok(());
         };
         if self.options.mode == PlanMode::RefreshOnly {
             return Ok(());
         }
-        let removed = self.removed(address);
-        if let Some(removed) = removed.filter(|removed| !removed.destroy) {
-            let _ = removed;
-            self.add(
-                address,
-                None,
-                &served.address,
-                Action::Forget,
-                None,
-                &present,
-                Bytes::new(),
-            );
-            return Ok(());
-        }
-        let reason = if self.options.mode == PlanMode::Destroy {
-            None
-        } else {
-            Some(reason)
-        };
         self.plan_destroy(
             address,
             None,
@@ -242,6 +252,7 @@ impl Planning<'_> {
                 None,
                 None,
                 &stored,
+                deposed,
             )
             .await?;
         if deposed.is_none() {
@@ -361,6 +372,9 @@ impl Planning<'_> {
                 ),
             ));
         }
+        if let Some(block) = block.filter(|_| deposed.is_none()) {
+            self.prevent_destroy(block, &address.to_string())?;
+        }
         self.add(
             address,
             deposed,
@@ -370,9 +384,6 @@ impl Planning<'_> {
             present,
             answer.private,
         );
-        match block {
-            Some(block) if deposed.is_none() => self.prevent_destroy(block, &address.to_string()),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }

@@ -60,6 +60,20 @@ impl Planning<'_> {
                 search.push_expr(&ModuleInstance::root(), output.value.as_ref());
             }
         }
+        // Outputs of modules are not kept in the state: as Terraform sees it they come anew with every plan.
+        for table in self.run.world.all() {
+            if table.address.is_root() {
+                continue;
+            }
+            let declared = &index.module(table.ix).outputs;
+            for (name, value) in &*table.outputs.read() {
+                if !value.is_null()
+                    && let Some(output) = declared.get(name)
+                {
+                    search.push_expr(&table.address, output.value.as_ref());
+                }
+            }
+        }
         while let Some((module, traversal)) = search.open.pop() {
             search.follow(self, &module, &traversal);
         }

@@ -175,6 +175,7 @@ impl Planning<'_> {
             return Ok(());
         }
         let instances = keys.instances();
+        self.warn_of_keyless_replacements(block, table, &keys, &instances);
         let mut failed = false;
         let mut values: Vec<Value> = Vec::with_capacity(instances.len());
         {
@@ -201,6 +202,52 @@ impl Planning<'_> {
             .insert(block.address.resource.clone(), whole);
         failed |= self.plan_surplus(block, table, &keys).await.is_err();
         if failed { Err(Failed) } else { Ok(()) }
+    }
+
+    /// A request to replace `a.b` means none of the instances of `a.b`.
+    fn warn_of_keyless_replacements(
+        &self,
+        block: &ResourceBlock<'_>,
+        table: &ModuleTable,
+        keys: &Keys,
+        instances: &[(Key, crate::engine::world::Repetition)],
+    ) {
+        if self.options.replace.is_empty() || matches!(keys, Keys::Single) {
+            return;
+        }
+        let resource = block.address.resource.within(&table.address);
+        for wanted in &self.options.replace {
+            if !wanted.key.is_none() || wanted.abs_resource() != resource {
+                continue;
+            }
+            let why = match instances {
+                [] => "this resource doesn't have any instances.".to_owned(),
+                [(key, _)] => format!(
+                    "it lacks an instance key.\n\nTo force replacement of the single declared instance, use the following option instead:\n  -replace={:?}",
+                    resource.instance(key.clone()).to_string()
+                ),
+                _ => {
+                    let options: String = instances
+                        .iter()
+                        .map(|(key, _)| {
+                            format!(
+                                "\n  -replace={:?}",
+                                resource.instance(key.clone()).to_string()
+                            )
+                        })
+                        .collect();
+                    format!(
+                        "it lacks an instance key.\n\nTo force replacement of particular instances, use one or more of the following options instead:{options}"
+                    )
+                }
+            };
+            self.run.diagnostics.lock().push(Diagnostic::warning(
+                "Incompletely-matched force-replace resource instance",
+                format!(
+                    "Your force-replace request for {wanted} doesn't match any resource instances because {why}"
+                ),
+            ));
+        }
     }
 
     /// Deletes the instances of the state that the block does not expand to any more.
