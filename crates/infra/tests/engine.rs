@@ -267,9 +267,9 @@ async fn a_saved_plan_is_the_plan_and_refuses_a_state_that_has_moved() {
     let place = Place::new(CHAIN);
     let bytes = place
         .with(
-            async |input, sources| {
+            async |input, _| {
                 let (plan, _) = engine::plan(input, &PlanOptions::default(), &place.state).await;
-                plan_file::write(&plan.unwrap(), sources).unwrap()
+                plan_file::write(&plan.unwrap(), &plan_file::Origin::default()).unwrap()
             },
             &engine::Silent,
         )

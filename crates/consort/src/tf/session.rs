@@ -23,6 +23,7 @@ use super::provision::Local;
 use super::remote_state::States;
 use super::selections::Purpose;
 use super::terminal::Terminal;
+use consort_infra::plan_file::PlanFile;
 
 /// The environment of this process.
 pub(super) fn environment() -> HashMap<String, String> {
@@ -121,24 +122,30 @@ impl Installed {
         also: impl IntoIterator<Item = ProviderSource>,
         sources: &mut Sources,
     ) -> Result<Installed, Diagnostics> {
-        let config = cli_config()?;
-        let (locks, diagnostics) = Locks::read(&place.root().join(LOCK_FILE), sources);
+        let (locks, diagnostics) = locks(place, sources);
         if diagnostics.has_errors() {
             return Err(diagnostics);
         }
+        Self::locked(purpose, place, tree, also, &locks)
+    }
+
+    /// As [`Installed::new`], with these locks.
+    pub(super) fn locked(
+        purpose: Purpose,
+        place: &Place,
+        tree: &Tree,
+        also: impl IntoIterator<Item = ProviderSource>,
+        locks: &Locks,
+    ) -> Result<Installed, Diagnostics> {
+        let config = cli_config()?;
         let attached = attached()?;
         let mut requirements = tree.requirements();
         for source in also {
             requirements.entry(source).or_default();
         }
         requirements.retain(|source, _| !attached.contains_key(source) && !source.is_builtin());
-        purpose.check(&requirements, &locks, &config)?;
-        let found = executables(
-            &requirements,
-            &locks,
-            &config,
-            &place.data.join("providers"),
-        );
+        purpose.check(&requirements, locks, &config)?;
+        let found = executables(&requirements, locks, &config, &place.data.join("providers"));
         let executables = found.map_err(|failures| purpose.not_installed(&failures))?;
         let mut launcher = Launcher::default();
         launcher.schema_cache = schema_cache();
@@ -150,6 +157,11 @@ impl Installed {
             known: Mutex::default(),
         })
     }
+}
+
+/// Which providers are selected in a directory.
+pub(super) fn locks(place: &Place, sources: &mut Sources) -> (Locks, Diagnostics) {
+    Locks::read(&place.root().join(LOCK_FILE), sources)
 }
 
 /// Where schemas are kept between runs.
@@ -336,6 +348,99 @@ impl Variables {
                 .collect(),
         }
     }
+}
+
+/// The ephemeral variables that somebody gave a value.
+pub(super) fn ephemeral(
+    tree: &Tree,
+    variables: &BTreeMap<Arc<str>, Value>,
+) -> std::collections::BTreeSet<Arc<str>> {
+    variables
+        .iter()
+        .filter(|(name, value)| {
+            tree.module
+                .variables
+                .get(*name)
+                .is_some_and(|variable| variable.ephemeral && !is_default(variable, value))
+        })
+        .map(|(name, _)| Arc::clone(name))
+        .collect()
+}
+
+fn is_default(variable: &Variable, value: &Value) -> bool {
+    let (value, _) = value.clone().unmark_deep();
+    match &variable.default {
+        Some(default) => default.clone().unmark_deep().0.raw_equals(&value),
+        None => false,
+    }
+}
+
+/// The variables of a saved plan: as they were, and the ephemeral ones as they are given now.
+pub(super) fn saved_variables(
+    place: &Place,
+    flags: &Flags,
+    tree: &Tree,
+    saved: &PlanFile,
+    sources: &mut Sources,
+) -> (Variables, Diagnostics) {
+    let mut variables = Variables::of(&saved.plan);
+    let options = variable_options(flags);
+    let (mut given, mut diagnostics) =
+        GivenValues::collect(place.root(), environment(), &options, sources);
+    let declared = &tree.module.variables;
+    given.retain(|name, origin| match declared.get(name) {
+        Some(variable) if variable.ephemeral => true,
+        Some(_) => {
+            if origin == config::Origin::Option {
+                diagnostics.append(error(
+                    "Can't change variable when applying a saved plan",
+                    format!(
+                        "The variable {name:?} was given by -var, but a saved plan includes the values that \
+                         variables had when it was made. Make a new plan to use another value. Only \
+                         variables that are declared with \"ephemeral = true\" are given again."
+                    ),
+                ));
+            }
+            false
+        }
+        None => origin == config::Origin::Option,
+    });
+    let mut wanted = BTreeMap::new();
+    for (name, variable) in declared.iter().filter(|(_, variable)| variable.ephemeral) {
+        let planned = saved.origin.ephemeral.contains(name);
+        match (planned, given.contains(name)) {
+            (_, true) => {
+                wanted.insert(Arc::clone(name), variable.clone());
+            }
+            (true, false) => diagnostics.append(error(
+                "No value for required variable",
+                format!(
+                    "The ephemeral input variable \"{name}\" was set during the plan phase, and so must also be set \
+                     during the apply phase."
+                ),
+            )),
+            (false, false) => {}
+        }
+    }
+    let (resolved, found) = given.resolve(&wanted, None, sources);
+    diagnostics.append(found);
+    for (name, value) in resolved {
+        let Some(variable) = declared.get(&name) else {
+            continue;
+        };
+        if !saved.origin.ephemeral.contains(&name) && !is_default(variable, &value.value) {
+            diagnostics.append(error(
+                "Ephemeral variable was not set during planning",
+                format!(
+                    "The ephemeral input variable \"{name}\" was not set during the planning phase, and so must \
+                     remain unset during the apply phase."
+                ),
+            ));
+        }
+        let value = value.value.with_marks(variable.marks());
+        variables.values.insert(name, value);
+    }
+    (variables, diagnostics)
 }
 
 /// The root module's variables, asked for where that is possible.

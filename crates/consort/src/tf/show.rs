@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use consort_hcl::Sources;
-use consort_infra::config::Tree;
+use consort_infra::config::{self, Tree};
 use consort_infra::plan_file::{self, PlanFile};
 use consort_infra::render::{Text, outputs as output_node};
 use consort_infra::render_json::{SchemaSet, plan_json, state_json};
@@ -13,6 +13,7 @@ use consort_infra::state::State;
 use super::flags::{Flags, switch};
 use super::place::{Place, decode, error, local_paths};
 use super::plan_text::{self, Types};
+use super::selections::Purpose;
 use super::session::{self, Installed};
 use super::state::{object_text, schemas};
 use super::terminal::Terminal;
@@ -111,23 +112,32 @@ async fn plan(
     sources: &mut Sources,
 ) -> Result<String, consort_hcl::Diagnostics> {
     let place = Place::here();
-    let (tree, found) = session::load(&place, None, sources);
+    let (tree, found) = config::load_snapshot(&saved.origin.snapshot, sources);
     let Some(tree) = tree.filter(|_| !found.has_errors()) else {
         return Err(found);
     };
-    if flags.is("json") {
-        let schemas = schema_set(&place, &tree, &saved.plan.prior_state, sources).await?;
-        return plan_json(&saved.plan, &tree, &schemas)
-            .map(|text| format!("{text}\n"))
-            .map_err(|why| error("Failed to marshal plan to json", why));
-    }
     let used = saved
         .plan
         .changes
         .iter()
         .map(|change| change.provider.provider.clone())
+        .chain(
+            saved
+                .plan
+                .prior_state
+                .resources
+                .values()
+                .map(|resource| resource.provider.provider.clone()),
+        )
         .collect::<std::collections::BTreeSet<_>>();
-    let installed = Installed::new(&place, &tree, used, sources)?;
+    let installed = Installed::locked(Purpose::Run, &place, &tree, used, &saved.locks())?;
+    if flags.is("json") {
+        let schemas =
+            SchemaSet::gather(&installed, Some(&tree), &[&saved.plan.prior_state]).await?;
+        return plan_json(&saved.plan, &tree, &schemas)
+            .map(|text| format!("{text}\n"))
+            .map_err(|why| error("Failed to marshal plan to json", why));
+    }
     let types = Types::of(&saved.plan, &installed).await?;
     Ok(plan_text::text(&saved.plan, &types, terminal.colours()))
 }

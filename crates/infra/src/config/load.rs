@@ -9,6 +9,7 @@ use consort_hcl::syntax::{Body, parse, parse_json};
 use super::file::{self, File};
 use super::merge;
 use super::module::Module;
+use super::snapshot::Texts;
 use super::source::clean_path;
 use super::test_file::{self, MockProvider};
 use crate::address::ModulePath;
@@ -43,31 +44,12 @@ fn extension(name: &str) -> Option<&'static str> {
         .find(|extension| name.ends_with(extension))
 }
 
-/// The names of the plain files of a directory, sorted.
-fn names(directory: &Path) -> std::io::Result<Vec<String>> {
-    let directory = if directory.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        directory
-    };
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            continue;
-        }
-        names.extend(entry.file_name().into_string());
-    }
-    names.sort();
-    Ok(names)
-}
-
-fn files(directory: &Path, tests: Option<&str>) -> Result<Files, Diagnostics> {
+fn files(texts: Texts<'_>, directory: &Path, tests: Option<&str>) -> Result<Files, Diagnostics> {
     let mut files = Files::default();
     let mut diagnostics = Diagnostics::new();
     if let Some(tests) = tests {
         let directory = join(directory, tests);
-        match names(&directory) {
+        match texts.names(&directory) {
             Ok(names) => {
                 let wanted =
                     |name: &&String| !is_ignored(name) && extension(name).is_some_and(is_test);
@@ -101,7 +83,7 @@ fn files(directory: &Path, tests: Option<&str>) -> Result<Files, Diagnostics> {
             }
         }
     }
-    let Ok(names) = names(directory) else {
+    let Ok(names) = texts.names(directory) else {
         diagnostics.push(Diagnostic::error(
             "Failed to read module directory",
             format!(
@@ -136,14 +118,14 @@ fn is_test(extension: &str) -> bool {
 
 /// Whether a directory holds any configuration files.
 pub fn is_module_directory(directory: &Path) -> bool {
-    files(directory, None)
+    files(Texts::Disk, directory, None)
         .is_ok_and(|files| !files.primary.is_empty() || !files.overrides.is_empty())
 }
 
 /// Reads and parses a file of either syntax; nothing when it cannot be read.
-pub(super) fn parse_file(path: &Path, sources: &mut Sources) -> (Option<Body>, Diagnostics) {
+fn parse_file(texts: Texts<'_>, path: &Path, sources: &mut Sources) -> (Option<Body>, Diagnostics) {
     let name = path.to_string_lossy();
-    match std::fs::read(path) {
+    match texts.read(path) {
         Err(_) => {
             let detail = format!("The file {name:?} could not be read.");
             (
@@ -163,6 +145,7 @@ pub(super) fn parse_file(path: &Path, sources: &mut Sources) -> (Option<Body>, D
 }
 
 fn decode_all(
+    texts: Texts<'_>,
     paths: &[PathBuf],
     overriding: bool,
     sources: &mut Sources,
@@ -170,7 +153,7 @@ fn decode_all(
 ) -> Vec<File> {
     let mut decoded = Vec::with_capacity(paths.len());
     for path in paths {
-        let (body, found) = parse_file(path, sources);
+        let (body, found) = parse_file(texts, path, sources);
         diagnostics.append(found);
         if let Some(body) = body {
             let (file, found) = file::decode(&body, sources, overriding);
@@ -189,16 +172,27 @@ pub fn load_module(
     tests: Option<&str>,
     sources: &mut Sources,
 ) -> (Option<Module>, Diagnostics) {
-    let files = match files(directory, tests) {
+    load_module_of(Texts::Disk, directory, path, tests, sources)
+}
+
+/// As [`load_module`], from wherever its files are.
+pub(super) fn load_module_of(
+    texts: Texts<'_>,
+    directory: &Path,
+    path: &ModulePath,
+    tests: Option<&str>,
+    sources: &mut Sources,
+) -> (Option<Module>, Diagnostics) {
+    let files = match files(texts, directory, tests) {
         Ok(files) => files,
         Err(diagnostics) => return (None, diagnostics),
     };
     let mut diagnostics = Diagnostics::new();
-    let primary = decode_all(&files.primary, false, sources, &mut diagnostics);
-    let overrides = decode_all(&files.overrides, true, sources, &mut diagnostics);
+    let primary = decode_all(texts, &files.primary, false, sources, &mut diagnostics);
+    let overrides = decode_all(texts, &files.overrides, true, sources, &mut diagnostics);
     let mut tests = Vec::new();
     for file in &files.tests {
-        let (body, found) = parse_file(file, sources);
+        let (body, found) = parse_file(texts, file, sources);
         diagnostics.append(found);
         if let Some(body) = body {
             let (mut test, found) = test_file::decode(&body, sources);
@@ -237,7 +231,7 @@ fn load_mocks(
         return;
     };
     let directory = join(module, &clean_path(&source));
-    let Ok(names) = names(&directory) else {
+    let Ok(names) = Texts::Disk.names(&directory) else {
         let detail = format!(
             "Mock data directory {} does not exist or cannot be read.",
             directory.display()
@@ -249,7 +243,7 @@ fn load_mocks(
         if !name.ends_with(".tfmock.hcl") && !name.ends_with(".tfmock.json") {
             continue;
         }
-        let (body, found) = parse_file(&join(&directory, name), sources);
+        let (body, found) = parse_file(Texts::Disk, &join(&directory, name), sources);
         diagnostics.append(found);
         if let Some(body) = body {
             diagnostics.append(test_file::decode_mocks(&body, sources, provider));

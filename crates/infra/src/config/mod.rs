@@ -20,6 +20,7 @@ mod provider_checks;
 mod provider_source;
 mod reference;
 mod resource;
+mod snapshot;
 pub(crate) mod source;
 mod test_file;
 mod tree;
@@ -37,9 +38,10 @@ pub use module::{
 pub use provider_source::{InvalidAddress, parse_hostname, parse_part, parse_provider_source};
 pub use reference::{Reference, Subject};
 pub use resource::{IgnoreChanges, Managed, Resource};
+pub use snapshot::Snapshot;
 pub use source::{Error as SourceError, ModuleSource, RegistryModule};
 pub use test_file::{
     Mock, MockProvider, Override, OverrideKind, PlanOptions, Run, RunModule, TestFile,
 };
-pub use tree::{Requirements, Tree, load};
+pub use tree::{Requirements, Tree, load, load_snapshot};
 pub use variables::{Ask, GivenValues, Origin, VariableOption, VariableValue, VariableValues};

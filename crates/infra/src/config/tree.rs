@@ -8,9 +8,10 @@ use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
 use consort_hcl::source::{Range, Sources};
 
 use super::file::check_core_versions;
-use super::load::load_module;
+use super::load::load_module_of;
 use super::module::{LocalProvider, Module, ModuleCall};
 use super::provider_checks;
+use super::snapshot::{Snapshot, Texts};
 use super::source::ModuleSource;
 use crate::address::{self, ModulePath, ProviderSource};
 use crate::install::Manifest;
@@ -153,6 +154,7 @@ impl Tree {
 }
 
 struct Loader<'a> {
+    texts: Texts<'a>,
     manifest: &'a Manifest,
     sources: &'a mut Sources,
     diagnostics: Diagnostics,
@@ -167,7 +169,29 @@ pub fn load(
     tests: Option<&str>,
     sources: &mut Sources,
 ) -> (Option<Tree>, Diagnostics) {
-    let (module, mut diagnostics) = load_module(root, &ModulePath::root(), tests, sources);
+    load_of(Texts::Disk, root, manifest, tests, sources)
+}
+
+/// As [`load`], from the files that a snapshot keeps.
+pub fn load_snapshot(snapshot: &Snapshot, sources: &mut Sources) -> (Option<Tree>, Diagnostics) {
+    load_of(
+        Texts::Kept(snapshot),
+        &snapshot.root,
+        &snapshot.manifest,
+        None,
+        sources,
+    )
+}
+
+fn load_of(
+    texts: Texts<'_>,
+    root: &Path,
+    manifest: &Manifest,
+    tests: Option<&str>,
+    sources: &mut Sources,
+) -> (Option<Tree>, Diagnostics) {
+    let (module, mut diagnostics) =
+        load_module_of(texts, root, &ModulePath::root(), tests, sources);
     let Some(module) = module else {
         return (None, diagnostics);
     };
@@ -178,6 +202,7 @@ pub fn load(
         }
     }
     let mut loader = Loader {
+        texts,
         manifest,
         sources,
         diagnostics: std::mem::take(&mut diagnostics),
@@ -268,7 +293,8 @@ impl Loader<'_> {
             );
             return None;
         }
-        let (module, diagnostics) = load_module(&record.directory, &path, None, self.sources);
+        let (module, diagnostics) =
+            load_module_of(self.texts, &record.directory, &path, None, self.sources);
         let Some(module) = module else {
             let detail = format!(
                 "This module's local cache directory {} could not be read. Run \"terraform init\" to install all modules required by this configuration.",

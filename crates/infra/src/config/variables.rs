@@ -223,6 +223,11 @@ impl GivenValues {
         diagnostics
     }
 
+    /// Forgets all values but some.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, Origin) -> bool) {
+        self.0.retain(|name, given| keep(name, given.origin));
+    }
+
     /// Whether a value was given for a variable.
     pub fn contains(&self, name: &str) -> bool {
         self.0.contains_key(name)

@@ -157,8 +157,19 @@ impl Reason {
 /// What an object to be imported is known by.
 #[derive(Clone, Debug)]
 pub struct Importing {
-    /// The provider's id for it.
+    /// The provider's id for it; empty when it is known by its identity.
     pub id: String,
+    /// The identity it was asked for by.
+    pub identity: Option<Value>,
+}
+
+/// What tells an object from all others, as its provider sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Identities {
+    /// Before the change.
+    pub before: Option<Value>,
+    /// Afterwards, as far as that is known.
+    pub after: Option<Value>,
 }
 
 /// A planned change of one object.
@@ -188,6 +199,8 @@ pub struct Change {
     pub importing: Option<Importing>,
     /// Configuration that was generated for it.
     pub generated_config: Option<String>,
+    /// What the provider knows the object by.
+    pub identity: Identities,
 }
 
 /// A planned change of an output of the root module.
@@ -244,13 +257,15 @@ impl DeferredReason {
     }
 }
 
-/// A block whose changes are put off to a later plan.
+/// What is put off to a later plan: a block, or one instance of it.
 #[derive(Clone, Debug)]
 pub struct Deferred {
     /// The block, in the module instance as far as that is known.
     pub resource: AbsResource,
     /// Why.
     pub reason: DeferredReason,
+    /// What would become of an instance, if it is known which instances there are.
+    pub change: Option<Box<Change>>,
 }
 
 /// What kind of plan it is.

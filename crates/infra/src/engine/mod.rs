@@ -26,7 +26,8 @@ mod world;
 
 pub use apply::{Applied, ApplyOptions, apply};
 pub use change::{
-    Action, Change, Deferred, DeferredReason, Importing, Mode, OutputChange, Plan, Reason,
+    Action, Change, Deferred, DeferredReason, Identities, Importing, Mode, OutputChange, Plan,
+    Reason,
 };
 pub use checks::{BlockCheck, CheckResults, CheckStatus, Checkable, ObjectCheck};
 pub use drawing::{Drawing, DrawingKind, Drawn, Shape};

@@ -74,10 +74,18 @@ impl Manifest {
         if text.is_empty() {
             return Ok(Self::default());
         }
+        Self::parse(&text, &path)
+    }
+
+    /// Reads the text of a manifest; `path` is where it is said to be.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn parse(text: &[u8], path: &Path) -> Result<Self, Error> {
         let damaged =
             |why: String| Error::other(format!("error unmarshalling {}: {why}", path.display()));
         let file: File =
-            serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+            serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
         let mut manifest = Self::default();
         for line in file.modules.unwrap_or_default() {
             let version = match line.version.filter(|version| !version.is_empty()) {
@@ -109,6 +117,14 @@ impl Manifest {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, modules: &Path) -> Result<(), Error> {
+        super::write_atomically(&modules.join(FILE), self.text()?.as_bytes())
+    }
+
+    /// The manifest's text.
+    ///
+    /// # Errors
+    /// When a name in it cannot be written as JSON.
+    pub fn text(&self) -> Result<String, Error> {
         let lines = self.records.iter().map(|(key, record)| Line {
             key: key.clone(),
             source: record.source.clone(),
@@ -120,11 +136,10 @@ impl Manifest {
         };
         let text = serde_json::to_string(&file).map_err(|error| Error::other(error.to_string()))?;
         // As Go's encoder has it.
-        let text = text
+        Ok(text
             .replace('&', "\\u0026")
             .replace('<', "\\u003c")
-            .replace('>', "\\u003e");
-        super::write_atomically(&modules.join(FILE), text.as_bytes())
+            .replace('>', "\\u003e"))
     }
 
     /// The record of a module.

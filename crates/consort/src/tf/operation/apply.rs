@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Failed, PLANNING, RUNNING, Run, attended, backing, locking, partial, refuse};
 use crate::tf::flags::{Flag, Flags, switch};
 use crate::tf::outputs;
-use crate::tf::place::{Held, causes, error, journal};
+use crate::tf::place::{Held, causes, error, journal, local_paths, settings};
 use crate::tf::session::Session;
 use crate::tf::{Command, LOCAL, LOCK, NO_COLOUR, wait};
 
@@ -78,10 +78,12 @@ fn change(flags: &Flags, forced: Option<Mode>, approved: bool) -> ExitCode {
         run.mode = mode;
         run.quiet = mode == Mode::RefreshOnly;
     }
-    if let (Some(path), Some((name, _))) = (
-        flags.rest.first(),
-        flags.in_order(&PLANNING.map(|flag| flag.name)).next(),
-    ) {
+    // Variables may be given again if they are ephemeral, which is seen later.
+    let names = PLANNING.map(|flag| flag.name);
+    let mut planning = flags
+        .in_order(&names)
+        .filter(|(name, _)| !matches!(*name, "var" | "var-file"));
+    if let (Some(path), Some((name, _))) = (flags.rest.first(), planning.next()) {
         run.tell(&error(
             "Options that customize a plan cannot be used with a saved one",
             format!(
@@ -110,11 +112,20 @@ fn change(flags: &Flags, forced: Option<Mode>, approved: bool) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let done = wait(async {
-        let backing = backing(&mut run)?;
+        let backing = match &saved {
+            Some(saved) => {
+                let backend = &saved.origin.backend;
+                let settings = settings(&backend.kind, &backend.arguments, None)?;
+                let mut backing = run.place.open(settings, &local_paths(flags))?;
+                backing.workspace.clone_from(&backend.workspace);
+                backing
+            }
+            None => backing(&mut run)?,
+        };
         let mut held = backing.hold("OperationTypeApply", locking(&run)?).await?;
         let cancel = CancellationToken::new();
         // Values of variables are asked for here, where an interrupt still ends the process.
-        let worked = match run.session(&held.state, saved.as_ref().map(|saved| &saved.plan)) {
+        let worked = match run.session(&held.state, saved.as_ref()) {
             Ok(session) => {
                 let (view, terminal) = (Arc::clone(&run.view), run.terminal.clone());
                 let work = carried_out(&run, session, &mut held, saved, approved, &cancel);
@@ -140,11 +151,15 @@ fn saved(path: &str) -> Result<PlanFile, Diagnostics> {
             format!("open {path}: {failed}"),
         )
     })?;
-    plan_file::read(&bytes).map_err(|failed| {
-        error(
+    plan_file::read(&bytes).map_err(|failed| match failed {
+        plan_file::Error::Invalid(_) => error(
             &format!("Failed to load {path:?} as a plan file"),
             causes(&failed),
-        )
+        ),
+        _ => error(
+            failed.summary(),
+            format!("Failed to read plan from plan file: {failed}."),
+        ),
     })
 }
 
@@ -161,10 +176,7 @@ async fn carried_out(
         Some(saved) => {
             saved
                 .check_state(&held.state)
-                .map_err(|failed| error("Saved plan is stale", causes(&failed)))?;
-            saved
-                .check_sources(&session.sources)
-                .map_err(|failed| error("Saved plan is stale", causes(&failed)))?;
+                .map_err(|failed| error(failed.summary(), causes(&failed)))?;
             saved.plan
         }
     };

@@ -11,6 +11,7 @@ use consort_hcl::Sources;
 use consort_hcl::diagnostic::{self, Diagnostic, Diagnostics};
 use consort_infra::address::{Key, ResourceInstance, Target};
 use consort_infra::engine::{Action, Mode, Plan, PlanOptions, plan as make_plan, validate};
+use consort_infra::plan_file::PlanFile;
 use consort_infra::state::State;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -180,14 +181,26 @@ impl<'f> Run<'f> {
         })
     }
 
-    /// Loads the configuration and all it needs; variables are those of `saved`, if there is a saved plan.
+    /// Loads the configuration and all it needs; or takes them from a saved plan.
     pub(super) fn session(
         &mut self,
         also: &State,
-        saved: Option<&Plan>,
+        saved: Option<&PlanFile>,
     ) -> Result<Session, Failed> {
         let mut sources = std::mem::take(&mut self.sources);
-        let (tree, mut diagnostics) = session::load_some(&self.place, None, &mut sources);
+        let (tree, mut diagnostics) = match saved {
+            Some(saved) => {
+                consort_infra::config::load_snapshot(&saved.origin.snapshot, &mut sources)
+            }
+            None => session::load_some(&self.place, None, &mut sources),
+        };
+        if let Some(saved) = saved {
+            let (locks, found) = session::locks(&self.place, &mut sources);
+            diagnostics.append(found);
+            if let Err(other) = saved.check_locks(&locks) {
+                diagnostics.append(error(other.summary(), other.to_string()));
+            }
+        }
         let tree = match tree {
             Some(tree) if !diagnostics.has_errors() => tree,
             _ => {
@@ -196,7 +209,9 @@ impl<'f> Run<'f> {
             }
         };
         let (variables, found) = match saved {
-            Some(plan) => (Variables::of(plan), Diagnostics::new()),
+            Some(saved) => {
+                session::saved_variables(&self.place, self.flags, &tree, saved, &mut sources)
+            }
             None => {
                 session::variables(&self.place, self.flags, &tree, &self.terminal, &mut sources)
             }
@@ -249,7 +264,10 @@ impl<'f> Run<'f> {
                     functions: session::language(true, ""),
                     variables: variables.values,
                     given: variables.given,
-                    workspace: self.place.workspace().0,
+                    workspace: match saved {
+                        Some(saved) => saved.origin.backend.workspace.clone(),
+                        None => self.place.workspace().0,
+                    },
                     parallelism,
                 })
             }

@@ -2,14 +2,17 @@
 
 use std::process::ExitCode;
 
-use consort_hcl::Sources;
+use consort_hcl::diagnostic::Diagnostics;
+use consort_infra::config::Snapshot;
 use consort_infra::engine::Plan;
-use consort_infra::plan_file;
+use consort_infra::install::{LOCK_FILE, Manifest};
+use consort_infra::plan_file::{self, Origin};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failed, PLANNING, RUNNING, Run, attended, backing, locking, refuse};
 use crate::tf::flags::{Flags, one, switch};
-use crate::tf::place::{causes, error};
+use crate::tf::place::{Backing, causes, error};
+use crate::tf::session::{self, Session};
 use crate::tf::{Command, LOCAL, LOCK, NO_COLOUR, wait};
 
 pub(in crate::tf) const PLAN: Command = Command {
@@ -58,7 +61,7 @@ fn plan(flags: &Flags) -> ExitCode {
             )
             .await?;
             if let Some(path) = run.flags.text("out") {
-                save(&run, &plan, &session.sources, path)?;
+                save(&run, &plan, &session, &backing, path)?;
             }
             Ok::<Plan, Failed>(plan)
         }
@@ -74,10 +77,42 @@ fn plan(flags: &Flags) -> ExitCode {
     }
 }
 
-fn save(run: &Run<'_>, plan: &Plan, sources: &Sources, path: &str) -> Result<(), Failed> {
+/// Where a plan is made, for the file it is saved in.
+fn origin(run: &Run<'_>, session: &Session, backing: &Backing) -> Result<Origin, Diagnostics> {
+    let manifest = Manifest::read(&run.place.modules())
+        .map_err(|failed| error("Failed to read module manifest", causes(&failed)))?;
+    let locks = match std::fs::read_to_string(run.place.root().join(LOCK_FILE)) {
+        Ok(text) => text,
+        Err(failed) if failed.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(failed) => {
+            return Err(error(
+                "Failed to read dependency lock file",
+                failed.to_string(),
+            ));
+        }
+    };
+    Ok(Origin {
+        snapshot: Snapshot::of(&session.tree, &manifest, &session.sources),
+        locks,
+        backend: plan_file::Backend {
+            kind: backing.settings.kind().name().to_owned(),
+            arguments: backing.settings.given().clone(),
+            workspace: backing.workspace.clone(),
+        },
+        ephemeral: session::ephemeral(&session.tree, &session.variables),
+    })
+}
+
+fn save(
+    run: &Run<'_>,
+    plan: &Plan,
+    session: &Session,
+    backing: &Backing,
+    path: &str,
+) -> Result<(), Failed> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
-    let bytes = plan_file::write(plan, sources)
+    let bytes = plan_file::write(plan, &origin(run, session, backing)?)
         .map_err(|failed| error("Failed to write plan file", causes(&failed)))?;
     // Values of variables are in it, also sensitive ones.
     std::fs::OpenOptions::new()

@@ -11,7 +11,7 @@ use super::managed::InstanceOf;
 use super::resource::ResourceBlock;
 use crate::address::Mode;
 use crate::engine::blocks::Block;
-use crate::engine::change::{Action, Change, Reason};
+use crate::engine::change::{Action, Change, Identities, Reason};
 use crate::engine::checks::{CheckStatus, Checkable};
 use crate::engine::events::Event;
 use crate::engine::objects::{Present, id_of};
@@ -207,6 +207,7 @@ impl Planning<'_> {
             private: Bytes::new(),
             importing: None,
             generated_config: None,
+            identity: Identities::default(),
         });
     }
 

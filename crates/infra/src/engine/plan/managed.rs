@@ -11,7 +11,7 @@ use super::Planning;
 use super::ignore::ignore_changes;
 use super::resource::ResourceBlock;
 use crate::address::{Key, Mode, ResourceInstance};
-use crate::engine::change::{Action, Change, Importing, Mode as PlanMode, Reason};
+use crate::engine::change::{Action, Change, Identities, Importing, Mode as PlanMode, Reason};
 use crate::engine::checks::Checkable;
 use crate::engine::conditions::{Checked, RuleKind};
 use crate::engine::events::Event;
@@ -615,6 +615,7 @@ impl Planning<'_> {
             private: Bytes::new(),
             importing: None,
             generated_config: None,
+            identity: Identities::default(),
         });
     }
 
@@ -635,7 +636,10 @@ impl Planning<'_> {
         let present = match (state.and_then(|state| state.current.as_ref()), import) {
             (Some(object), _) => self.look(block, instance, object).await?,
             (None, Some(Import::Id { id, range })) => {
-                importing = Some(Importing { id: id.to_string() });
+                importing = Some(Importing {
+                    id: id.to_string(),
+                    identity: None,
+                });
                 Some(self.import(block, instance, &id, range).await?)
             }
             (None, None) => None,
@@ -687,6 +691,7 @@ impl Planning<'_> {
             private: decision.private,
             importing,
             generated_config: None,
+            identity: Identities::default(),
         });
         if action.is_replace() {
             self.prevent_destroy(block, &instance.name)?;

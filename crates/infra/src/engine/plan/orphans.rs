@@ -11,7 +11,7 @@ use super::resource::ResourceBlock;
 use crate::address::{AbsResource, Mode, ProviderConfig, ResourceInstance, Target};
 use crate::config::Removed;
 use crate::engine::blocks::{ProviderIx, kind};
-use crate::engine::change::{Action, Change, Mode as PlanMode, Reason};
+use crate::engine::change::{Action, Change, Identities, Mode as PlanMode, Reason};
 use crate::engine::objects::Present;
 use crate::engine::run::Failed;
 use crate::provider::schema::ResourceSchema;
@@ -334,6 +334,7 @@ impl Planning<'_> {
             private,
             importing: None,
             generated_config: None,
+            identity: Identities::default(),
         });
     }
 

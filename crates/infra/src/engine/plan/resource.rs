@@ -138,10 +138,11 @@ impl Planning<'_> {
             module: table.address.clone(),
             resource: block.address.resource.clone(),
         };
-        self.results
-            .lock()
-            .deferred
-            .push(Deferred { resource, reason });
+        self.results.lock().deferred.push(Deferred {
+            resource,
+            reason,
+            change: None,
+        });
         table
             .resources
             .write()

@@ -1,0 +1,102 @@
+//! The files of a configuration, kept: what a saved plan is applied from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use consort_hcl::source::Sources;
+
+use super::tree::Tree;
+use crate::install::Manifest;
+
+/// The configuration files of all modules of a configuration, and where each module was installed.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The directory of the root module.
+    pub root: PathBuf,
+    /// The texts by path, as messages show paths.
+    pub files: BTreeMap<PathBuf, Arc<str>>,
+    /// Which module call is in which directory.
+    pub manifest: Manifest,
+}
+
+impl Snapshot {
+    /// Keeps what a tree was loaded from. `sources` are those it was loaded with.
+    pub fn of(tree: &Tree, manifest: &Manifest, sources: &Sources) -> Self {
+        let mut directories = std::collections::BTreeSet::new();
+        tree.visit(&mut |tree| {
+            directories.insert(plain(&tree.module.source_dir).to_owned());
+        });
+        let files = sources
+            .iter()
+            .filter_map(|source| {
+                let path = PathBuf::from(&**source.name());
+                let name = path.file_name()?.to_str()?;
+                let counts = name.ends_with(".tf") || name.ends_with(".tf.json");
+                let within = directories.contains(plain(path.parent()?));
+                (counts && within).then(|| (path, Arc::from(source.text())))
+            })
+            .collect();
+        Snapshot {
+            root: tree.module.source_dir.clone(),
+            files,
+            manifest: manifest.clone(),
+        }
+    }
+}
+
+/// `.` and no directory at all are the same.
+fn plain(directory: &Path) -> &Path {
+    directory.strip_prefix(".").unwrap_or(directory)
+}
+
+/// Where the files of modules are read from.
+#[derive(Clone, Copy)]
+pub(super) enum Texts<'a> {
+    Disk,
+    Kept(&'a Snapshot),
+}
+
+impl Texts<'_> {
+    /// The names of the plain files of a directory, sorted.
+    pub(super) fn names(self, directory: &Path) -> std::io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        match self {
+            Texts::Disk => {
+                let directory = if directory.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    directory
+                };
+                for entry in std::fs::read_dir(directory)? {
+                    let entry = entry?;
+                    if entry.file_type()?.is_dir() {
+                        continue;
+                    }
+                    names.extend(entry.file_name().into_string());
+                }
+            }
+            Texts::Kept(snapshot) => {
+                names.extend(snapshot.files.keys().filter_map(|path| {
+                    (plain(path.parent()?) == plain(directory))
+                        .then(|| Some(path.file_name()?.to_str()?.to_owned()))
+                        .flatten()
+                }));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The contents of a file.
+    pub(super) fn read(self, path: &Path) -> std::io::Result<Vec<u8>> {
+        match self {
+            Texts::Disk => std::fs::read(path),
+            Texts::Kept(snapshot) => snapshot
+                .files
+                .get(path)
+                .map(|text| text.as_bytes().to_vec())
+                .ok_or_else(|| std::io::ErrorKind::NotFound.into()),
+        }
+    }
+}
