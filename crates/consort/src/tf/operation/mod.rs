@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::flags::{Flag, Flags, many, on, one, switch};
 use super::place::{Backing, Locking, Place, causes, error, local_paths};
 use super::plan_text::{self, Counts, Types};
-use super::session::{self, Installed, Session, Variables};
+use super::session::{self, Installed, Session};
 use super::terminal::Terminal;
 use super::view::{self, View};
 
