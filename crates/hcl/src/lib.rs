@@ -51,6 +51,7 @@ pub use syntax::{
     StaticCall, is_identifier, parse, parse_expression, parse_json, parse_json_expression,
     parse_partial_traversal, parse_template, parse_traversal,
 };
+pub use text::quote;
 pub use traversal::Traversal;
 pub use type_expr::{Defaults, exact_type, type_constraint, type_expr};
 pub use types::{ObjectType, Type};

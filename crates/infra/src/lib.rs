@@ -6,6 +6,7 @@ pub mod engine;
 pub mod install;
 pub mod plan_file;
 pub mod provider;
+pub mod provisioner;
 pub mod render;
 pub mod render_json;
 pub mod state;

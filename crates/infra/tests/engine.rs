@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use consort_hcl::{Diagnostics, Sources, Value, functions};
+use consort_hcl::{Diagnostics, Sources, functions};
 use consort_infra::address::ProviderSource;
 use consort_infra::config;
 use consort_infra::engine::{
     self, Action, ApplyOptions, DeferredReason, Event, Input, Mode, Plan, PlanOptions, Providers,
-    Provisioners, Reason, Watcher,
+    Reason, Watcher,
 };
 use consort_infra::install::Manifest;
 use consort_infra::plan_file;
 use consort_infra::provider::builtin::Terraform;
-use consort_infra::provider::schema::{Block, Schemas};
+use consort_infra::provider::schema::Schemas;
 use consort_infra::provider::{Call, Provider};
 use consort_infra::state::{State, recover};
 
@@ -35,22 +35,6 @@ impl Providers for BuiltIn {
         _: &'a ProviderSource,
     ) -> Call<'a, Result<Arc<dyn Provider>, Diagnostics>> {
         Box::pin(async { Ok(Arc::new(Terraform::new(None)) as Arc<dyn Provider>) })
-    }
-}
-
-impl Provisioners for BuiltIn {
-    fn schema(&self, _: &str) -> Option<Arc<Block>> {
-        None
-    }
-
-    fn run<'a>(
-        &'a self,
-        _: &'a str,
-        _: Value,
-        _: Value,
-        _: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Call<'a, Result<(), String>> {
-        Box::pin(async { Err("there are none here".to_owned()) })
     }
 }
 
@@ -111,7 +95,7 @@ impl Place {
                 ..functions::Options::default()
             })),
             providers: &BuiltIn,
-            provisioners: &BuiltIn,
+            provisioners: &consort_infra::provisioner::Builtin,
             variables: BTreeMap::new(),
             given: BTreeMap::new(),
             workspace: "default",

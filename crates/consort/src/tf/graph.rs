@@ -110,7 +110,7 @@ async fn drawn(flags: &Flags, sources: &mut Sources) -> Result<String, Diagnosti
         tree,
         sources: sources.clone(),
         providers,
-        provisioners: super::provision::Local,
+        provisioners: consort_infra::provisioner::Builtin,
         functions: session::language(true, ""),
         variables: BTreeMap::new(),
         given: BTreeMap::new(),

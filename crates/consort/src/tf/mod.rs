@@ -16,7 +16,6 @@ mod place;
 mod plan_text;
 mod providers;
 mod providers_lock;
-mod provision;
 mod remote_state;
 mod selections;
 mod session;

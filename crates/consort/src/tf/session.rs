@@ -15,11 +15,11 @@ use consort_infra::provider::builtin::Terraform;
 use consort_infra::provider::plugin::{Attach, Launcher};
 use consort_infra::provider::schema::Schemas;
 use consort_infra::provider::{Call, Provider};
+use consort_infra::provisioner::Builtin;
 use parking_lot::Mutex;
 
 use super::flags::Flags;
 use super::place::{Place, causes, error};
-use super::provision::Local;
 use super::remote_state::States;
 use super::selections::Purpose;
 use super::terminal::Terminal;
@@ -261,7 +261,7 @@ pub(super) struct Session {
     pub(super) tree: Tree,
     pub(super) sources: Sources,
     pub(super) providers: Installed,
-    pub(super) provisioners: Local,
+    pub(super) provisioners: Builtin,
     pub(super) functions: Arc<Functions>,
     pub(super) variables: BTreeMap<Arc<str>, Value>,
     pub(super) given: BTreeMap<Arc<str>, Given>,

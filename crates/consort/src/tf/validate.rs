@@ -56,7 +56,7 @@ fn run(flags: &Flags) -> ExitCode {
                     sources: &sources,
                     functions: session::language(true, ""),
                     providers: &installed,
-                    provisioners: &super::provision::Local,
+                    provisioners: &consort_infra::provisioner::Builtin,
                     variables: std::collections::BTreeMap::new(),
                     given: std::collections::BTreeMap::new(),
                     workspace: &place.workspace().0,

@@ -331,7 +331,11 @@ impl Watcher for View {
             } => {
                 if !self.json {
                     let head = self.terminal.bold(&format!("{address} ({kind}):"));
-                    crate::output::print(&format!("{head} {line}\n"));
+                    for line in line.lines().map(str::trim_end) {
+                        if !line.is_empty() {
+                            crate::output::print(&format!("{head} {line}\n"));
+                        }
+                    }
                     return;
                 }
                 (

@@ -8,7 +8,7 @@ mod crypto;
 mod csv;
 mod date;
 mod describe;
-mod duration;
+pub mod duration;
 mod encoding;
 mod file;
 mod format;

@@ -35,5 +35,5 @@ pub use events::{Event, Silent, Watcher};
 pub use functions::ProviderFunctions;
 pub(crate) use objects::known_paths;
 pub use plan::{PlanOptions, plan};
-pub use run::{Given, Input, Providers, Provisioners};
+pub use run::{Given, Input, Providers, Provision, Provisioners};
 pub use validate::validate;

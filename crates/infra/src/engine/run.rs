@@ -41,22 +41,31 @@ pub trait Provisioners: Send + Sync {
     /// The schema of a provisioner's arguments; none if there is no such provisioner.
     fn schema(&self, kind: &str) -> Option<Arc<crate::provider::schema::Block>>;
 
-    /// What is wrong with the arguments of a provisioner beyond its schema; some may be unknown.
-    fn validate(&self, _kind: &str, _config: &Value) -> Diagnostics {
-        Diagnostics::new()
-    }
+    /// What is wrong with the arguments of a provisioner beyond its schema; some may be unknown. What is found
+    /// has no place yet.
+    fn validate(&self, kind: &str, config: &Value) -> Diagnostics;
 
-    /// Runs one. `output` is given each line it says.
+    /// Runs one.
     ///
     /// # Errors
     /// What went wrong, in a sentence.
-    fn run<'a>(
-        &'a self,
-        kind: &'a str,
-        config: Value,
-        connection: Value,
-        output: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> Call<'a, Result<(), String>>;
+    fn run<'a>(&'a self, provision: Provision<'a>) -> Call<'a, Result<(), String>>;
+}
+
+/// What a provisioner is to do.
+pub struct Provision<'a> {
+    /// Which provisioner.
+    pub kind: &'a str,
+    /// Its arguments, an object of its schema without marks.
+    pub config: Value,
+    /// How to reach the machine, an object of what `connection` blocks may say, without marks; null if nothing says so.
+    pub connection: Value,
+    /// Whether the arguments hold what must not be shown: then errors do not show them.
+    pub hidden: bool,
+    /// Is given what the provisioner says, as it says it.
+    pub output: &'a (dyn Fn(&str) + Send + Sync),
+    /// Ends the work early; what is under way is broken off.
+    pub cancel: &'a CancellationToken,
 }
 
 /// How a variable of the root module was given.

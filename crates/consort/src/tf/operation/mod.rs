@@ -260,7 +260,7 @@ impl<'f> Run<'f> {
                     tree,
                     sources: self.sources.clone(),
                     providers,
-                    provisioners: super::provision::Local,
+                    provisioners: consort_infra::provisioner::Builtin,
                     functions: session::language(true, ""),
                     variables: variables.values,
                     given: variables.given,

@@ -1,15 +1,16 @@
 //! Provisioners: what runs once an object is made, or before it goes.
 
 use consort_hcl::diagnostic::Diagnostic;
-use consort_hcl::{Marks, Value};
+use consort_hcl::{Body, Marks, Type, Value};
 
 use super::Applying;
 use crate::address::ResourceInstance;
 use crate::config::{Connection, Provisioner};
 use crate::engine::events::Event;
 use crate::engine::plan::{InstanceOf, ResourceBlock};
-use crate::engine::run::Failed;
+use crate::engine::run::{Failed, Provision};
 use crate::engine::scope::Names;
+use crate::engine::validate::connection as connection_schema;
 use crate::engine::world::Repetition;
 
 impl Applying<'_> {
@@ -116,43 +117,58 @@ impl Applying<'_> {
             );
         };
         let (config, mut diagnostics) = schema.decode(&provisioner.config, scope);
-        let mut connection = std::collections::BTreeMap::new();
-        for part in shared.into_iter().chain(&provisioner.connection) {
-            for attribute in part.config.arguments() {
-                let (value, found) = attribute.expr.evaluate(scope);
+        // What the provisioner says of the connection goes before what the resource says for all of them.
+        let connection = match (shared, &provisioner.connection) {
+            (Some(shared), Some(own)) => {
+                Some(Body::overridden(shared.config.clone(), own.config.clone()))
+            }
+            (Some(only), None) | (None, Some(only)) => Some(only.config.clone()),
+            (None, None) => None,
+        };
+        let connection = match connection {
+            None => Value::null(Type::Dynamic),
+            Some(body) => {
+                let (value, found) = connection_schema().decode(&body, scope);
                 diagnostics.append(found);
-                connection.insert(attribute.name.clone(), value);
+                value
+            }
+        };
+        let kind = &*provisioner.kind;
+        if !diagnostics.has_errors() {
+            let known = config.clone().unmark_deep().0;
+            for mut problem in run.input.provisioners.validate(kind, &known) {
+                problem.subject.get_or_insert(provisioner.range);
+                diagnostics.push(problem);
             }
         }
         diagnostics.set_address(&address.to_string());
         run.note(diagnostics)?;
-        let connection = Value::object(connection);
         let (config, marks) = config.unmark_deep();
-        let (connection, more) = connection.unmark_deep();
-        let hidden = (marks | more).intersects(Marks::SENSITIVE | Marks::EPHEMERAL);
-        let kind = &*provisioner.kind;
+        let hidden = marks.intersects(Marks::SENSITIVE | Marks::EPHEMERAL);
+        let suppressed = if marks.intersects(Marks::SENSITIVE) {
+            "(output suppressed due to sensitive value in config)"
+        } else {
+            "(output suppressed due to ephemeral value in config)"
+        };
         run.event(&Event::ProvisionStart { address, kind });
         let output = |line: &str| {
-            if !hidden {
-                run.event(&Event::ProvisionOutput {
-                    address,
-                    kind,
-                    line,
-                });
-            }
-        };
-        if hidden {
-            let line = "(output suppressed due to sensitive value in config)";
             run.event(&Event::ProvisionOutput {
                 address,
                 kind,
-                line,
+                line: if hidden { suppressed } else { line },
             });
-        }
+        };
         let done = run
             .input
             .provisioners
-            .run(kind, config, connection, &output)
+            .run(Provision {
+                kind,
+                config,
+                connection: connection.unmark_deep().0,
+                hidden,
+                output: &output,
+                cancel: &run.input.cancel,
+            })
             .await;
         run.event(&Event::ProvisionDone {
             address,

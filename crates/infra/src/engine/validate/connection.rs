@@ -8,7 +8,7 @@ use crate::provider::schema::{Attribute, Block};
 
 /// The arguments of all types of connections together: which are meant depends on the type, which is known only
 /// when a connection is made.
-pub(super) fn connection() -> &'static Block {
+pub(in crate::engine) fn connection() -> &'static Block {
     static SCHEMA: OnceLock<Block> = OnceLock::new();
     SCHEMA.get_or_init(|| {
         let texts = [

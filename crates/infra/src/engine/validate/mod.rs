@@ -11,6 +11,8 @@ mod resource;
 
 pub(super) use resource::{forbidden_ephemeral, unsupported};
 
+pub(super) use connection::connection;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 

@@ -211,8 +211,11 @@ impl Validating<'_> {
             .and_then(|value| {
                 let (value, _) = value.unmark_deep();
                 let provisioners = self.run.input.provisioners;
-                self.run
-                    .note(provisioners.validate(&provisioner.kind, &value))
+                let mut found = provisioners.validate(&provisioner.kind, &value);
+                for diagnostic in &mut found {
+                    diagnostic.subject.get_or_insert(provisioner.range);
+                }
+                self.run.note(found)
             });
         let shared = config.managed.connection.as_ref();
         let body = match (shared, &provisioner.connection) {
