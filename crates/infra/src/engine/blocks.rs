@@ -1,11 +1,12 @@
 //! The graph of a configuration: one node for each block, whatever it expands to.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use consort_hcl::Traversal;
 use consort_plan::{Edge, Graph, NodeId, Reach};
 
+use super::dependencies::Dependencies;
 use super::index::{Index, ModuleIx};
 use crate::address::{self, ConfigResource, Key, Mode, ProviderConfig};
 use crate::config::{self, CheckRule};
@@ -46,6 +47,7 @@ pub(super) struct Blocks<'a> {
     pub(super) providers: Vec<ProviderEntry<'a>>,
     pub(super) provider_of: HashMap<ProviderConfig, (ProviderIx, NodeId)>,
     names: Vec<Names>,
+    dependencies: OnceLock<Dependencies>,
     /// By node: whether replacements are made before the old object goes.
     create_before_destroy: Vec<bool>,
     /// The keys of edges all of whose references name one instance; other edges stand for all instances.
@@ -64,11 +66,6 @@ struct Names {
     resources: HashMap<address::Resource, NodeId>,
 }
 
-/// How many resources an instance lists in the state as those it depends on. Terraform has no bound, and
-/// writes a state that grows with the square of a chain's length; what is dropped here is what is farthest
-/// away, and is still ordered by the ones between.
-const MOST_DEPENDENCIES: usize = 256;
-
 impl<'a> Blocks<'a> {
     /// Builds the graph. `used` are the provider configurations of the state.
     pub(super) fn new(
@@ -78,6 +75,7 @@ impl<'a> Blocks<'a> {
     ) -> Self {
         let mut blocks = Blocks {
             graph: Graph::new(),
+            dependencies: OnceLock::new(),
             providers: Vec::new(),
             provider_of: HashMap::new(),
             names: Vec::new(),
@@ -430,32 +428,28 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// The resources a node depends on, directly or not, nearest first, up to a bound; sorted.
-    pub(super) fn dependencies(&self, index: &Index<'a>, start: NodeId) -> Vec<ConfigResource> {
-        let mut found = Vec::new();
-        let mut seen: BTreeSet<NodeId> = BTreeSet::from([start]);
-        let mut open = std::collections::VecDeque::from([start]);
-        while let Some(id) = open.pop_front() {
-            if id != start
-                && let Block::Resource(ix, resource) = self.graph[id]
-                && resource.address.mode != Mode::Ephemeral
-            {
-                found.push(ConfigResource {
-                    module: index.entry(ix).path.clone(),
-                    resource: resource.address.clone(),
-                });
-                if found.len() == MOST_DEPENDENCIES {
-                    break;
-                }
-            }
-            for (next, _) in self.graph.dependencies(id) {
-                if seen.insert(*next) {
-                    open.push_back(*next);
-                }
-            }
-        }
-        found.sort_by_cached_key(ToString::to_string);
-        found
+    /// The resources a node depends on, directly or not, as its instances record them.
+    pub(super) fn dependencies(
+        &self,
+        index: &Index<'a>,
+        start: NodeId,
+    ) -> Arc<[Arc<ConfigResource>]> {
+        self.all_dependencies(index).of(&self.graph, start)
+    }
+
+    /// Whether something that a node depends on, directly or not, is such a resource.
+    pub(super) fn depends_on(
+        &self,
+        index: &Index<'a>,
+        start: NodeId,
+        is: impl Fn(&ConfigResource) -> bool,
+    ) -> bool {
+        self.all_dependencies(index).any(&self.graph, start, is)
+    }
+
+    fn all_dependencies(&self, index: &Index<'a>) -> &Dependencies {
+        self.dependencies
+            .get_or_init(|| Dependencies::new(&self.graph, index))
     }
 
     /// The resources that a block's `depends_on`, and that of the module calls around it, name: those

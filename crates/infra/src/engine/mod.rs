@@ -9,6 +9,7 @@ mod blocks;
 mod change;
 mod checks;
 mod conditions;
+mod dependencies;
 mod drawing;
 mod events;
 mod expand;

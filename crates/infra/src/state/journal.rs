@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::model::{Object, State};
+use super::pointers::{ByPointer, place};
 use super::read::{ReadError, read_instance_text};
-use super::write::object_text;
-use crate::address::{ParseError, ProviderConfig, ResourceInstance};
+use super::write::{escape_into, write_line};
+use crate::address::{ConfigResource, ParseError, ProviderConfig, ResourceInstance};
 
 /// What can go wrong with a journal.
 #[derive(Debug, thiserror::Error)]
@@ -69,14 +70,137 @@ struct Head {
     serial: u64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Line<'a> {
     address: String,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default)]
     deposed: Option<String>,
     provider: String,
+    #[serde(default)]
+    needs: Option<Needs>,
     #[serde(borrow)]
     object: Option<&'a RawValue>,
+}
+
+/// The dependencies of an object: those of an earlier one by the number of their list, counted from zero, or
+/// a list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Needs {
+    Again(usize),
+    List(Vec<Need>),
+}
+
+/// A resource by its name, or by the number of a name that was written before.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Need {
+    Again(usize),
+    Name(String),
+}
+
+type List = Arc<[Arc<ConfigResource>]>;
+
+/// What was written so far of dependencies, so that a name and a list are written once.
+#[derive(Debug, Default)]
+struct Written {
+    lists: ByPointer<(List, usize)>,
+    names: ByPointer<(Arc<ConfigResource>, usize)>,
+    line: String,
+}
+
+impl Written {
+    fn needs(&mut self, list: &List) {
+        use std::fmt::Write as _;
+        self.line.push_str(",\"needs\":");
+        let count = self.lists.len();
+        match self.lists.entry(place(list)) {
+            std::collections::hash_map::Entry::Occupied(known) => {
+                let _ = write!(self.line, "{}", known.get().1);
+                return;
+            }
+            std::collections::hash_map::Entry::Vacant(new) => {
+                new.insert((list.clone(), count));
+            }
+        }
+        self.line.push('[');
+        for (at, name) in list.iter().enumerate() {
+            if at > 0 {
+                self.line.push(',');
+            }
+            let count = self.names.len();
+            if let Some((_, number)) = self.names.get(&place(name)) {
+                let _ = write!(self.line, "{number}");
+            } else {
+                quoted(&mut self.line, &name.to_string());
+                self.names.insert(place(name), (name.clone(), count));
+            }
+        }
+        self.line.push(']');
+    }
+
+    /// The line of an entry.
+    fn line(&mut self, entry: &Entry) -> &str {
+        self.line.clear();
+        self.line.push_str("{\"address\":");
+        quoted(&mut self.line, &entry.address.to_string());
+        if let Some(deposed) = &entry.deposed {
+            self.line.push_str(",\"deposed\":");
+            quoted(&mut self.line, deposed);
+        }
+        self.line.push_str(",\"provider\":");
+        quoted(&mut self.line, &entry.provider.to_string());
+        match &entry.object {
+            None => self.line.push_str(",\"object\":null"),
+            Some(object) => {
+                if !object.dependencies.is_empty() {
+                    self.needs(&object.dependencies);
+                }
+                self.line.push_str(",\"object\":");
+                let deposed = entry.deposed.as_deref();
+                write_line(&mut self.line, &entry.address.key, deposed, object);
+            }
+        }
+        self.line.push_str("}\n");
+        &self.line
+    }
+}
+
+fn quoted(line: &mut String, text: &str) {
+    line.push('"');
+    escape_into(line, text);
+    line.push('"');
+}
+
+/// What was read so far of dependencies.
+#[derive(Default)]
+struct Known {
+    lists: Vec<List>,
+    names: Vec<Arc<ConfigResource>>,
+}
+
+impl Known {
+    fn take(&mut self, needs: Needs) -> Result<List, String> {
+        let unknown = || "a dependency that was not named before".to_owned();
+        let list = match needs {
+            Needs::Again(number) => return self.lists.get(number).cloned().ok_or_else(unknown),
+            Needs::List(list) => list,
+        };
+        let list = list
+            .into_iter()
+            .map(|need| match need {
+                Need::Again(number) => self.names.get(number).cloned().ok_or_else(unknown),
+                Need::Name(name) => {
+                    let name: Arc<ConfigResource> =
+                        Arc::new(name.parse().map_err(|error: ParseError| error.to_string())?);
+                    self.names.push(name.clone());
+                    Ok(name)
+                }
+            })
+            .collect::<Result<List, String>>()?;
+        self.lists.push(list.clone());
+        Ok(list)
+    }
 }
 
 /// A journal that is being written.
@@ -90,6 +214,7 @@ pub struct Journal {
     wake: Option<SyncSender<()>>,
     syncer: Option<JoinHandle<()>>,
     failed: Arc<Mutex<Option<std::io::Error>>>,
+    written: Mutex<Written>,
 }
 
 impl Journal {
@@ -140,6 +265,7 @@ impl Journal {
             wake: Some(wake),
             syncer: Some(syncer),
             failed,
+            written: Mutex::default(),
         })
     }
 
@@ -155,25 +281,10 @@ impl Journal {
         if let Some(source) = self.failed.lock().take() {
             return Err(io(source));
         }
-        let object = entry
-            .object
-            .as_ref()
-            .map(|object| {
-                let text = object_text(&entry.address.key, entry.deposed.as_deref(), object);
-                // On one line: a line feed inside a JSON string is always escaped.
-                RawValue::from_string(text.replace('\n', ""))
-            })
-            .transpose()
-            .map_err(|error| io(error.into()))?;
-        let line = Line {
-            address: entry.address.to_string(),
-            deposed: entry.deposed.as_deref().map(str::to_owned),
-            provider: entry.provider.to_string(),
-            object: object.as_deref(),
-        };
-        let mut text = serde_json::to_vec(&line).map_err(|error| io(error.into()))?;
-        text.push(b'\n');
-        (&*self.file).write_all(&text).map_err(io)?;
+        let mut written = self.written.lock();
+        let line = written.line(entry);
+        (&*self.file).write_all(line.as_bytes()).map_err(io)?;
+        drop(written);
         if let Some(wake) = &self.wake {
             match wake.try_send(()) {
                 Ok(()) | Err(TrySendError::Full(())) => {}
@@ -257,11 +368,12 @@ pub fn recover(path: &Path, state: &mut State) -> Result<usize, Error> {
         return Ok(0);
     }
     let mut count = 0;
+    let mut known = Known::default();
     for (index, text) in lines {
         if !text.ends_with('\n') {
             break;
         }
-        apply_line(state, text).map_err(|reason| Error::Corrupt {
+        apply_line(state, &mut known, text).map_err(|reason| Error::Corrupt {
             path: path.to_owned(),
             line: index + 1,
             reason,
@@ -274,7 +386,7 @@ pub fn recover(path: &Path, state: &mut State) -> Result<usize, Error> {
     Ok(count)
 }
 
-fn apply_line(state: &mut State, text: &str) -> Result<(), String> {
+fn apply_line(state: &mut State, known: &mut Known, text: &str) -> Result<(), String> {
     let line: Line<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let address: ResourceInstance = line
         .address
@@ -284,12 +396,16 @@ fn apply_line(state: &mut State, text: &str) -> Result<(), String> {
         .provider
         .parse()
         .map_err(|error: ParseError| error.to_string())?;
-    let object = line
+    let mut object = line
         .object
         .map(|object| read_instance_text(object.get()))
         .transpose()
         .map_err(|error: ReadError| error.to_string())?
-        .map(|(_, _, object)| Arc::new(object));
+        .map(|(_, _, object)| object);
+    if let (Some(object), Some(needs)) = (&mut object, line.needs) {
+        object.dependencies = known.take(needs)?;
+    }
+    let object = object.map(Arc::new);
     let deposed = line.deposed.map(Arc::from);
     state.set_object(&address, deposed.as_ref(), &provider, object);
     Ok(())
@@ -351,6 +467,39 @@ mod tests {
             recover(&path, &mut other),
             Err(Error::Foreign { .. })
         ));
+    }
+
+    #[test]
+    fn names_of_dependencies_are_written_once_and_all_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let mut state = State::new();
+        let journal = Journal::begin(&path, &state).unwrap();
+        let names: Vec<Arc<ConfigResource>> = (0..3)
+            .map(|n| Arc::new(format!("module.m.null_resource.x{n}").parse().unwrap()))
+            .collect();
+        let one: List = names[..2].into();
+        let other: List = names.as_slice().into();
+        for (address, list) in [("a", &one), ("b", &other), ("c", &one)] {
+            let mut entry = entry(&format!("null_resource.{address}"), Some("{}"));
+            entry.object = entry.object.map(|object| {
+                Arc::new(Object {
+                    dependencies: list.clone(),
+                    ..(*object).clone()
+                })
+            });
+            journal.append(&entry).unwrap();
+        }
+        drop(journal);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches("x1").count(), 1, "{text}");
+
+        assert_eq!(recover(&path, &mut state).unwrap(), 3);
+        let list = |address: &str| {
+            let found = state.instance(&format!("null_resource.{address}").parse().unwrap());
+            found.unwrap().current.as_ref().unwrap().dependencies.clone()
+        };
+        assert_eq!((list("a"), list("b"), list("c")), (one.clone(), other, one));
     }
 
     #[test]

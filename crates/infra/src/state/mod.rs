@@ -7,6 +7,7 @@
 mod edit;
 mod journal;
 mod model;
+pub(crate) mod pointers;
 mod read;
 mod write;
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::address::{AbsResource, ConfigResource, Key, ProviderConfig, ResourceInstance};
+use crate::address::{
+    AbsResource, ConfigResource, Key, Mode, ProviderConfig, ResourceInstance,
+};
 
 /// The version of Terraform whose language, state and plan formats are implemented here, and that is written
 /// into them.
@@ -208,14 +210,67 @@ impl State {
 
     /// Whether everything but serial and program version is the same, so that nothing need be written.
     pub fn same_contents(&self, other: &State) -> bool {
-        let normal = |state: &State| {
-            State {
-                serial: 0,
-                terraform_version: String::new(),
-                ..state.clone()
-            }
-            .write()
-        };
-        self.lineage == other.lineage && normal(self) == normal(other)
+        let checks = |state: &State| state.check_results.clone().unwrap_or_default();
+        fn kept(state: &State) -> impl Iterator<Item = (&AbsResource, &ResourceState)> {
+            state
+                .resources
+                .iter()
+                .filter(|(address, _)| address.resource.mode != Mode::Ephemeral)
+        }
+        self.lineage == other.lineage
+            && self.outputs == other.outputs
+            && same_fields(&self.extra, &other.extra)
+            && checks(self) == checks(other)
+            && kept(self).eq(kept(other))
+    }
+}
+
+/// Whether fields that are not known here are the same.
+fn same_fields(one: &[(String, Box<RawValue>)], other: &[(String, Box<RawValue>)]) -> bool {
+    one.len() == other.len()
+        && one
+            .iter()
+            .zip(other)
+            .all(|((name, value), (other, text))| name == other && value.get() == text.get())
+}
+
+impl PartialEq for ResourceState {
+    fn eq(&self, other: &Self) -> bool {
+        self.provider == other.provider
+            && same_fields(&self.extra, &other.extra)
+            && self.instances == other.instances
+    }
+}
+
+impl PartialEq for Instance {
+    fn eq(&self, other: &Self) -> bool {
+        fn same(one: &Arc<Object>, other: &Arc<Object>) -> bool {
+            Arc::ptr_eq(one, other) || one == other
+        }
+        match (&self.current, &other.current) {
+            (Some(one), Some(other)) if !same(one, other) => return false,
+            (Some(_), None) | (None, Some(_)) => return false,
+            _ => {}
+        }
+        self.deposed.len() == other.deposed.len()
+            && self
+                .deposed
+                .iter()
+                .zip(&other.deposed)
+                .all(|((key, one), (other_key, other))| key == other_key && same(one, other))
+    }
+}
+
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        self.status == other.status
+            && self.schema_version == other.schema_version
+            && self.attributes == other.attributes
+            && self.attributes_flat == other.attributes_flat
+            && self.sensitive == other.sensitive
+            && self.private == other.private
+            && self.dependencies == other.dependencies
+            && self.create_before_destroy == other.create_before_destroy
+            && same_fields(&self.extra, &other.extra)
     }
 }

@@ -127,29 +127,30 @@ fn compact(text: &str) -> String {
 
 /// Shares what many instances have in common.
 #[derive(Default)]
-struct Shared {
-    resources: HashMap<String, Arc<ConfigResource>>,
-    lists: HashMap<Box<str>, Arc<[Arc<ConfigResource>]>>,
+struct Shared<'a> {
+    resources: HashMap<Cow<'a, str>, Arc<ConfigResource>>,
+    /// By the text as it stands in the file.
+    lists: HashMap<&'a str, Arc<[Arc<ConfigResource>]>>,
 }
 
-impl Shared {
-    fn dependencies(&mut self, raw: Raw<'_>) -> Result<Arc<[Arc<ConfigResource>]>, ReadError> {
+impl<'a> Shared<'a> {
+    fn dependencies(&mut self, raw: Raw<'a>) -> Result<Arc<[Arc<ConfigResource>]>, ReadError> {
         if let Some(list) = self.lists.get(raw.get()) {
             return Ok(list.clone());
         }
-        let texts: Vec<Cow<'_, str>> = get("dependencies", raw)?;
+        let texts: Vec<FieldName<'a>> = get("dependencies", raw)?;
         let mut list = Vec::with_capacity(texts.len());
-        for text in texts {
-            if let Some(known) = self.resources.get(&*text) {
+        for FieldName(text) in texts {
+            if let Some(known) = self.resources.get(&text) {
                 list.push(known.clone());
                 continue;
             }
             let address: Arc<ConfigResource> = Arc::new(text.parse()?);
-            self.resources.insert(text.into_owned(), address.clone());
+            self.resources.insert(text, address.clone());
             list.push(address);
         }
         let list: Arc<[_]> = list.into();
-        self.lists.insert(raw.get().into(), list.clone());
+        self.lists.insert(raw.get(), list.clone());
         Ok(list)
     }
 }
@@ -220,7 +221,11 @@ fn read_output(name: &str, raw: Raw<'_>) -> Result<Output, ReadError> {
     Ok(output)
 }
 
-fn read_resource(state: &mut State, shared: &mut Shared, raw: Raw<'_>) -> Result<(), ReadError> {
+fn read_resource<'a>(
+    state: &mut State,
+    shared: &mut Shared<'a>,
+    raw: Raw<'a>,
+) -> Result<(), ReadError> {
     let (mut module, mut mode, mut kind, mut name) = (
         ModuleInstance::root(),
         None,
@@ -296,9 +301,9 @@ pub(super) fn read_instance_text(text: &str) -> Result<(Key, Option<Arc<str>>, O
     read_instance(raw, &mut Shared::default())
 }
 
-fn read_instance(
-    raw: Raw<'_>,
-    shared: &mut Shared,
+fn read_instance<'a>(
+    raw: Raw<'a>,
+    shared: &mut Shared<'a>,
 ) -> Result<(Key, Option<Arc<str>>, Object), ReadError> {
     let mut key = Key::None;
     let mut deposed = None;

@@ -1,19 +1,19 @@
 //! Writing a state file, byte for byte as Terraform would.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use base64::Engine as _;
 
 use super::model::{Object, PathStep, State, Status};
-use crate::address::{AbsResource, Key, Mode};
+use super::pointers::{ByPointer, place};
+use crate::address::{AbsResource, ConfigResource, Key, Mode};
 
 impl State {
     /// The state as a file of version 4: indented by two, resources and instances in Terraform's order, line
     /// feed at the end. The same state always gives the same bytes.
     pub fn write(&self) -> String {
-        let mut out = Json {
-            text: String::with_capacity(4096 + self.resources.len() * 512),
-            depth: 0,
-            first: true,
-        };
+        let mut out = Json::new(self.size());
         out.open('{');
         out.key("version").text.push('4');
         out.key("terraform_version").string(&self.terraform_version);
@@ -101,6 +101,27 @@ impl State {
         out.text.push('\n');
         out.text
     }
+
+    /// About how long the file becomes: rather too much than too little, so that the text is not moved while
+    /// it grows.
+    fn size(&self) -> usize {
+        let objects = self
+            .resources
+            .values()
+            .flat_map(|resource| resource.instances.values())
+            .flat_map(|instance| instance.current.iter().chain(instance.deposed.values()));
+        objects
+            .map(|object| {
+                512 + object.attributes.len() * 2
+                    + object.private.len() * 2
+                    + object.dependencies.len() * 48
+                    + object.sensitive.len() * 256
+            })
+            .sum::<usize>()
+            + self.resources.len() * 256
+            + self.outputs.values().map(|output| 256 + output.value.len() * 2).sum::<usize>()
+            + 4096
+    }
 }
 
 fn write_head(out: &mut Json, module: &str, address: &AbsResource) {
@@ -117,19 +138,42 @@ fn write_head(out: &mut Json, module: &str, address: &AbsResource) {
     out.key("name").string(&address.resource.name);
 }
 
-/// One object as the file holds it, on a line of its own in the journal.
-pub(super) fn object_text(key: &Key, deposed: Option<&str>, object: &Object) -> String {
+/// One object as the file holds it, but on one line and without its dependencies.
+pub(super) fn write_line(text: &mut String, key: &Key, deposed: Option<&str>, object: &Object) {
     let mut out = Json {
-        text: String::with_capacity(object.attributes.len() + 256),
-        depth: 0,
-        first: true,
+        text: std::mem::take(text),
+        compact: true,
+        ..Json::default()
     };
-    write_object(&mut out, key, deposed, object);
-    out.text
+    out.open('{');
+    write_fields(&mut out, key, deposed, object);
+    if object.create_before_destroy {
+        out.key("create_before_destroy").text.push_str("true");
+    }
+    out.extra(&object.extra);
+    out.close('}');
+    *text = out.text;
 }
 
 fn write_object(out: &mut Json, key: &Key, deposed: Option<&str>, object: &Object) {
     out.open('{');
+    write_fields(out, key, deposed, object);
+    if !object.dependencies.is_empty() {
+        out.key("dependencies").open('[');
+        for dependency in &*object.dependencies {
+            out.item().name(dependency);
+        }
+        out.close(']');
+    }
+    if object.create_before_destroy {
+        out.key("create_before_destroy").text.push_str("true");
+    }
+    out.extra(&object.extra);
+    out.close('}');
+}
+
+/// The fields up to the dependencies.
+fn write_fields(out: &mut Json, key: &Key, deposed: Option<&str>, object: &Object) {
     match key {
         Key::None => {}
         Key::Int(index) => out.key("index_key").text.push_str(&index.to_string()),
@@ -182,31 +226,46 @@ fn write_object(out: &mut Json, key: &Key, deposed: Option<&str>, object: &Objec
         out.key("private")
             .string(&base64::engine::general_purpose::STANDARD.encode(&object.private));
     }
-    if !object.dependencies.is_empty() {
-        out.key("dependencies").open('[');
-        for dependency in &*object.dependencies {
-            out.item().string(&dependency.to_string());
-        }
-        out.close(']');
-    }
-    if object.create_before_destroy {
-        out.key("create_before_destroy").text.push_str("true");
-    }
-    out.extra(&object.extra);
-    out.close('}');
 }
 
 /// Writes JSON indented by two, as Go's encoder does.
+#[derive(Default)]
 struct Json {
     text: String,
     depth: usize,
     /// Whether nothing stands yet in the object or list that is open.
     first: bool,
+    /// Whether all is on one line.
+    compact: bool,
+    /// Where in the text each name of a dependency, quotes included, was written first.
+    names: ByPointer<Range<usize>>,
 }
 
 impl Json {
+    fn new(capacity: usize) -> Self {
+        Json {
+            text: String::with_capacity(capacity),
+            ..Json::default()
+        }
+    }
+
     fn line(&mut self) {
-        new_line(&mut self.text, self.depth);
+        if !self.compact {
+            new_line(&mut self.text, self.depth);
+        }
+    }
+
+    /// The name of a resource that is named in many places, made once. What is named lives as long as the
+    /// state that is written.
+    fn name(&mut self, resource: &Arc<ConfigResource>) {
+        if let Some(known) = self.names.get(&place(resource)) {
+            self.text.extend_from_within(known.clone());
+            return;
+        }
+        let start = self.text.len();
+        self.string(&resource.to_string());
+        self.names
+            .insert(place(resource), start..self.text.len());
     }
 
     fn open(&mut self, bracket: char) {
@@ -246,6 +305,10 @@ impl Json {
     }
 
     fn raw(&mut self, json: &str) {
+        if self.compact {
+            self.text.extend(json.lines());
+            return;
+        }
         indent_into(&mut self.text, json, self.depth);
     }
 
@@ -270,6 +333,11 @@ fn new_line(out: &mut String, depth: usize) {
 /// Writes `text` as the inside of a JSON string with Go's escapes: those that JSON needs, and `<`, `>`, `&`,
 /// U+2028 and U+2029.
 pub(crate) fn escape_into(out: &mut String, text: &str) {
+    let plain = |byte: u8| byte >= 0x20 && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
+    if text.bytes().all(plain) {
+        out.push_str(text);
+        return;
+    }
     let mut start = 0;
     for (at, c) in text.char_indices() {
         let short = match c {

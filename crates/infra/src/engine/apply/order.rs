@@ -4,16 +4,20 @@
 //! it replaces, and of those it depended on. Where the new object is made first, these turn around. The
 //! rules are those of OpenTofu's destroy edges.
 
+mod recorded;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
 use consort_plan::{Edge, Graph, NodeId};
 
-use crate::address::{ConfigResource, Mode, ProviderConfig};
+use crate::address::{ConfigResource, Mode, ModuleInstance, ProviderConfig, Resource};
 use crate::engine::blocks::Block;
 use crate::engine::change::{Action, Change, Plan};
 use crate::engine::run::Run;
+use crate::state::pointers::place;
+use recorded::Recorded;
 
 /// What a node of an apply's graph does.
 #[derive(Clone, Copy)]
@@ -33,6 +37,12 @@ pub(in crate::engine) struct Group<'a> {
     pub(in crate::engine) own: Option<NodeId>,
     /// Deleted after their replacements and what depends on those.
     after: bool,
+}
+
+impl Group<'_> {
+    fn is_replaced(&self) -> bool {
+        self.changes.iter().any(|change| change.action.is_replace())
+    }
 }
 
 pub(super) struct Order<'a> {
@@ -137,10 +147,10 @@ fn build<'a>(
     let nodes: Vec<NodeId> = (0..groups.len())
         .map(|group| graph.add(Step::Destroy(group)))
         .collect();
-    let mut of_block: HashMap<&ConfigResource, Vec<usize>> = HashMap::new();
-    for (at, group) in groups.iter().enumerate() {
-        of_block.entry(&group.block).or_default().push(at);
+    if groups.is_empty() {
+        return graph;
     }
+    let mut recorded = Recorded::new(plan, groups);
     let creator = |block: &ConfigResource| -> Option<NodeId> {
         creators.get(block)?;
         run.blocks
@@ -151,10 +161,7 @@ fn build<'a>(
         if let Some((_, provider)) = run.blocks.provider_of.get(&group.provider) {
             graph.connect(node, *provider, Edge::Provider);
         }
-        if group
-            .changes
-            .iter()
-            .any(|change| change.action.is_replace())
+        if group.is_replaced()
             && let Some(own) = creator(&group.block)
         {
             let (later, first) = if group.after {
@@ -164,53 +171,49 @@ fn build<'a>(
             };
             graph.connect(later, first, Edge::Lifecycle);
         }
-        let mut seen: HashSet<*const Arc<ConfigResource>> = HashSet::new();
-        for change in &group.changes {
-            let Some(object) = stored(plan, change) else {
-                continue;
-            };
-            if !seen.insert(object.dependencies.as_ptr()) {
-                continue;
+        for name in recorded.needed(at, groups) {
+            for other in &recorded.names[name as usize].groups {
+                if across || groups[*other].provider == group.provider {
+                    graph.connect(nodes[*other], node, Edge::Lifecycle);
+                }
             }
-            for dependency in object.dependencies.iter() {
-                for other in of_block.get(&**dependency).into_iter().flatten() {
-                    if across || groups[*other].provider == group.provider {
-                        graph.connect(nodes[*other], node, Edge::Lifecycle);
-                    }
-                }
-                if let Some(maker) = creator(dependency)
-                    && (across || plan_provider(run, dependency) == Some(&group.provider))
-                {
-                    let (later, first) = if group.after {
-                        (node, maker)
-                    } else {
-                        (maker, node)
-                    };
-                    graph.connect(later, first, Edge::Lifecycle);
-                }
+            let dependency = &recorded.names[name as usize].block;
+            if let Some(maker) = creator(dependency)
+                && (across || plan_provider(run, dependency) == Some(&group.provider))
+            {
+                let (later, first) = if group.after {
+                    (node, maker)
+                } else {
+                    (maker, node)
+                };
+                graph.connect(later, first, Edge::Lifecycle);
             }
         }
     }
     // What is changed and depended on something deleted.
-    let mut seen: HashSet<(ConfigResource, *const Arc<ConfigResource>)> = HashSet::new();
-    if groups.is_empty() {
-        return graph;
-    }
+    let mut seen: HashSet<(&Resource, &ModuleInstance, usize)> = HashSet::new();
     for change in plan.changes.iter().filter(|change| creates(change.action)) {
         let Some(object) = stored(plan, change) else {
             continue;
         };
-        let block = change.address.config();
+        let list = place(&object.dependencies);
         if object.dependencies.is_empty()
-            || !seen.insert((block.clone(), object.dependencies.as_ptr()))
+            || !seen.insert((&change.address.resource, &change.address.module, list))
         {
             continue;
         }
+        let block = change.address.config();
         let Some(node) = creator(&block) else {
             continue;
         };
+        recorded.mark(plan.dependencies.get(&block));
         for dependency in object.dependencies.iter() {
-            for other in of_block.get(&**dependency).into_iter().flatten() {
+            let name = recorded.id(dependency);
+            for other in &recorded.names[name as usize].groups {
+                // What is made again is waited for anyway, and itself waits for its old object's end.
+                if recorded.is_marked(name) && groups[*other].is_replaced() {
+                    continue;
+                }
                 let (later, first) = if groups[*other].after {
                     (nodes[*other], node)
                 } else {

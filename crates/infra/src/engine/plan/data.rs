@@ -231,11 +231,7 @@ impl Planning<'_> {
                 })
         };
         if conditions {
-            return run
-                .blocks
-                .dependencies(&run.index, block.node)
-                .iter()
-                .any(is_pending);
+            return run.blocks.depends_on(&run.index, block.node, is_pending);
         }
         run.blocks
             .explicit_dependencies(&run.index, block.ix, &block.config.depends_on)

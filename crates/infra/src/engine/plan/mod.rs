@@ -85,7 +85,6 @@ pub(super) struct Planning<'a> {
     pub(super) selected: Vec<bool>,
     /// By node: whether something it depends on is put off.
     pub(super) put_off: Mutex<Vec<bool>>,
-    pub(super) interned: Mutex<HashMap<ConfigResource, Arc<ConfigResource>>>,
 }
 
 #[derive(Default)]
@@ -107,10 +106,10 @@ impl Results {
     pub(super) fn add(&mut self, change: Change) {
         let index = self.changes.len();
         if change.action != Action::NoOp {
-            self.pending
-                .entry(change.address.config())
-                .or_default()
-                .push(change.address.module.clone());
+            let modules = self.pending.entry(change.address.config()).or_default();
+            if modules.last() != Some(&change.address.module) {
+                modules.push(change.address.module.clone());
+            }
         }
         if change.deposed.is_none() {
             self.by_address.insert(change.address.clone(), index);
@@ -182,7 +181,6 @@ pub async fn plan(
         imports: Mutex::default(),
         selected,
         put_off: Mutex::new(vec![false; nodes]),
-        interned: Mutex::default(),
         run,
     };
     if !nothing {
@@ -286,19 +284,6 @@ impl Planning<'_> {
         {
             put_off[id.index()] = true;
         }
-    }
-
-    pub(super) fn intern(&self, resources: Vec<ConfigResource>) -> Arc<[Arc<ConfigResource>]> {
-        let mut interned = self.interned.lock();
-        resources
-            .into_iter()
-            .map(|resource| {
-                interned
-                    .entry(resource.clone())
-                    .or_insert_with(|| Arc::new(resource))
-                    .clone()
-            })
-            .collect()
     }
 
     /// Where an instance was before moves.

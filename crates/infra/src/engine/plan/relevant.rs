@@ -1,13 +1,14 @@
 //! Which attributes have a part in the changes: what their expressions refer to, through locals, variables
 //! and modules.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use consort_hcl::traversal::Step as Written;
 use consort_hcl::{Expr, Path, Step, Traversal};
 
 use super::Planning;
-use crate::address::{Key, ModuleInstance, ResourceInstance};
+use crate::address::{self, Key, ModuleInstance, ResourceInstance};
 use crate::config::{self, Reference, Subject};
 use crate::engine::blocks::kind;
 use crate::engine::change::{Action, Change, OutputChange};
@@ -17,6 +18,8 @@ struct Search<'s> {
     index: &'s Index<'s>,
     seen: HashSet<String>,
     open: Vec<(ModuleInstance, Traversal)>,
+    /// What each block refers to, found once however many instances it has.
+    blocks: HashMap<(ModuleIx, address::Resource), Arc<[Traversal]>>,
     found: BTreeMap<String, (ResourceInstance, Path)>,
 }
 
@@ -25,20 +28,27 @@ impl Planning<'_> {
     pub(super) fn relevant(
         &self,
         changes: &[Change],
-        outputs: &BTreeMap<std::sync::Arc<str>, OutputChange>,
+        outputs: &BTreeMap<Arc<str>, OutputChange>,
     ) -> Vec<(ResourceInstance, Path)> {
         let index = &self.run.index;
         let mut search = Search {
             index,
             seen: HashSet::new(),
             open: Vec::new(),
+            blocks: HashMap::new(),
             found: BTreeMap::new(),
         };
+        // All instances of a block in one module instance refer to the same: they stand side by side.
+        let mut last = None;
         for change in changes
             .iter()
             .filter(|change| change.action != Action::NoOp && change.deposed.is_none())
         {
             let module = &change.address.module;
+            let of = (module, &change.address.resource);
+            if last.replace(of) == Some(of) {
+                continue;
+            }
             let block = change.address.config();
             let Some(ix) = index.find(&block.module) else {
                 continue;
@@ -48,9 +58,7 @@ impl Planning<'_> {
             };
             search.push_expr(module, resource.count.as_ref());
             search.push_expr(module, resource.for_each.as_ref());
-            for traversal in self.arguments_of(ix, resource) {
-                search.push(module, traversal);
-            }
+            search.push_block(self, module, ix, resource);
         }
         let declared = &index.module(ModuleIx::ROOT).outputs;
         for (name, change) in outputs {
@@ -100,6 +108,23 @@ impl Search<'_> {
         }
     }
 
+    fn push_block(
+        &mut self,
+        planning: &Planning<'_>,
+        module: &ModuleInstance,
+        ix: ModuleIx,
+        resource: &config::Resource,
+    ) {
+        let references = self
+            .blocks
+            .entry((ix, resource.address.clone()))
+            .or_insert_with(|| planning.arguments_of(ix, resource).into())
+            .clone();
+        for traversal in references.iter() {
+            self.push(module, traversal.clone());
+        }
+    }
+
     fn push_expr(&mut self, module: &ModuleInstance, expr: Option<&Expr>) {
         for traversal in expr.map(Expr::references).unwrap_or_default() {
             self.push(module, traversal);
@@ -140,11 +165,7 @@ impl Search<'_> {
                             self.push(module, traversal);
                         }
                     }
-                    None => {
-                        for traversal in planning.arguments_of(ix, resource) {
-                            self.push(module, traversal);
-                        }
-                    }
+                    None => self.push_block(planning, module, ix, resource),
                 }
             }
             Subject::Local(name) => {
@@ -178,9 +199,9 @@ impl Search<'_> {
         &mut self,
         ix: ModuleIx,
         module: &ModuleInstance,
-        name: &std::sync::Arc<str>,
+        name: &Arc<str>,
         key: &Key,
-        output: Option<&std::sync::Arc<str>>,
+        output: Option<&Arc<str>>,
     ) {
         let Some(child) = self.index.entry(ix).children.get(name) else {
             return;

@@ -90,7 +90,7 @@ impl Planning<'_> {
         config: &config::Resource,
     ) -> Result<(), Failed> {
         let dependencies = if config.address.mode == Mode::Managed {
-            self.intern(self.run.blocks.dependencies(&self.run.index, node))
+            self.run.blocks.dependencies(&self.run.index, node)
         } else {
             Arc::new([])
         };
