@@ -76,11 +76,7 @@ impl Dependencies {
 
     /// What a node depends on, sorted by name: all of it, or the nearest where that would be too much (see
     /// [`MOST_NAMES`]).
-    pub(super) fn of(
-        &self,
-        graph: &Graph<Block<'_>>,
-        start: NodeId,
-    ) -> Arc<[Arc<ConfigResource>]> {
+    pub(super) fn of(&self, graph: &Graph<Block<'_>>, start: NodeId) -> Arc<[Arc<ConfigResource>]> {
         let limit = *self.limit.get_or_init(|| self.limit(graph));
         let mut search = self.search.lock();
         self.search(graph, start, limit, &mut search);
@@ -124,13 +120,7 @@ impl Dependencies {
     }
 
     /// Leaves in `search` the places of what `start` depends on, nearest first, `limit` of them at most.
-    fn search(
-        &self,
-        graph: &Graph<Block<'_>>,
-        start: NodeId,
-        limit: usize,
-        search: &mut Search,
-    ) {
+    fn search(&self, graph: &Graph<Block<'_>>, start: NodeId, limit: usize, search: &mut Search) {
         let Search {
             seen,
             number,

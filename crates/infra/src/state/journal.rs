@@ -191,8 +191,10 @@ impl Known {
             .map(|need| match need {
                 Need::Again(number) => self.names.get(number).cloned().ok_or_else(unknown),
                 Need::Name(name) => {
-                    let name: Arc<ConfigResource> =
-                        Arc::new(name.parse().map_err(|error: ParseError| error.to_string())?);
+                    let name: Arc<ConfigResource> = Arc::new(
+                        name.parse()
+                            .map_err(|error: ParseError| error.to_string())?,
+                    );
                     self.names.push(name.clone());
                     Ok(name)
                 }
@@ -497,7 +499,13 @@ mod tests {
         assert_eq!(recover(&path, &mut state).unwrap(), 3);
         let list = |address: &str| {
             let found = state.instance(&format!("null_resource.{address}").parse().unwrap());
-            found.unwrap().current.as_ref().unwrap().dependencies.clone()
+            found
+                .unwrap()
+                .current
+                .as_ref()
+                .unwrap()
+                .dependencies
+                .clone()
         };
         assert_eq!((list("a"), list("b"), list("c")), (one.clone(), other, one));
     }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::address::{
-    AbsResource, ConfigResource, Key, Mode, ProviderConfig, ResourceInstance,
-};
+use crate::address::{AbsResource, ConfigResource, Key, Mode, ProviderConfig, ResourceInstance};
 
 /// The version of Terraform whose language, state and plan formats are implemented here, and that is written
 /// into them.

@@ -119,7 +119,11 @@ impl State {
             })
             .sum::<usize>()
             + self.resources.len() * 256
-            + self.outputs.values().map(|output| 256 + output.value.len() * 2).sum::<usize>()
+            + self
+                .outputs
+                .values()
+                .map(|output| 256 + output.value.len() * 2)
+                .sum::<usize>()
             + 4096
     }
 }
@@ -264,8 +268,7 @@ impl Json {
         }
         let start = self.text.len();
         self.string(&resource.to_string());
-        self.names
-            .insert(place(resource), start..self.text.len());
+        self.names.insert(place(resource), start..self.text.len());
     }
 
     fn open(&mut self, bracket: char) {
@@ -333,7 +336,8 @@ fn new_line(out: &mut String, depth: usize) {
 /// Writes `text` as the inside of a JSON string with Go's escapes: those that JSON needs, and `<`, `>`, `&`,
 /// U+2028 and U+2029.
 pub(crate) fn escape_into(out: &mut String, text: &str) {
-    let plain = |byte: u8| byte >= 0x20 && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
+    let plain =
+        |byte: u8| byte >= 0x20 && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
     if text.bytes().all(plain) {
         out.push_str(text);
         return;

@@ -79,6 +79,8 @@ struct Run<'f> {
     /// Tells neither the plan nor the end: only what happens and the outputs.
     pub(super) quiet: bool,
     pub(super) sources: Sources,
+    /// The configuration, once it was read for what it says of its backend.
+    loaded: Option<(Option<consort_infra::config::Tree>, Diagnostics)>,
 }
 
 fn mode(flags: &Flags) -> Result<Mode, Diagnostics> {
@@ -123,6 +125,7 @@ impl<'f> Run<'f> {
             mode: Mode::Normal,
             quiet: false,
             sources: Sources::new(),
+            loaded: None,
         };
         match found {
             Ok(mode) => {
@@ -192,7 +195,10 @@ impl<'f> Run<'f> {
             Some(saved) => {
                 consort_infra::config::load_snapshot(&saved.origin.snapshot, &mut sources)
             }
-            None => session::load_some(&self.place, None, &mut sources),
+            None => self
+                .loaded
+                .take()
+                .unwrap_or_else(|| session::load_some(&self.place, None, &mut sources)),
         };
         if let Some(saved) = saved {
             let (locks, found) = session::locks(&self.place, &mut sources);
@@ -476,7 +482,15 @@ async fn attended<T>(
 
 fn backing(run: &mut Run<'_>) -> Result<Backing, Failed> {
     let paths = local_paths(run.flags);
-    let found = run.place.backing(&mut run.sources, &paths);
+    let loaded = session::load_some(&run.place, None, &mut run.sources);
+    let found = match &loaded {
+        (Some(tree), problems) if !problems.has_errors() => {
+            run.place.backing_of(tree.module.backend.as_ref(), &paths)
+        }
+        // What is wrong with the backend alone is told first.
+        _ => run.place.backing(&mut run.sources, &paths),
+    };
+    run.loaded = Some(loaded);
     Ok(found?)
 }
 

@@ -46,7 +46,11 @@ impl Recorded {
             let mut last = 0;
             let mut all = Vec::new();
             recorded.mark += 1;
-            for object in group.changes.iter().filter_map(|change| stored(plan, change)) {
+            for object in group
+                .changes
+                .iter()
+                .filter_map(|change| stored(plan, change))
+            {
                 // The instances of a block share their list, most times.
                 if std::mem::replace(&mut last, place(&object.dependencies))
                     == place(&object.dependencies)
