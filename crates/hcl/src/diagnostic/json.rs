@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::describe::statements;
-use super::{Diagnostic, snippet};
+use super::{Diagnostic, is_hidden, snippet};
 use crate::evaluate::{Function, Parameter};
 use crate::source::{Position, Sources};
 use crate::types::Type;
@@ -26,6 +26,9 @@ pub fn json(diagnostic: &Diagnostic, sources: &Sources) -> Value {
                 "end": position(snippet.end),
             }),
         );
+        if is_hidden(&snippet.file) {
+            return Value::Object(object);
+        }
         let values: Vec<_> = statements(diagnostic)
             .into_iter()
             .map(|(traversal, statement)| json!({"traversal": traversal, "statement": statement}))

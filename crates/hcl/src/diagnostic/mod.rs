@@ -169,6 +169,11 @@ impl Diagnostic {
     }
 }
 
+/// Whether a source is a text given on the command line or the like, `<value for var.x>`, which is not shown.
+fn is_hidden(name: &str) -> bool {
+    name.starts_with('<')
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.detail.is_empty() {

@@ -107,6 +107,15 @@ fn source_lines(body: &mut String, diagnostic: &Diagnostic, sources: &Sources, p
     let Some(snippet) = snippet(diagnostic, sources) else {
         return;
     };
+    if super::is_hidden(&snippet.file) {
+        let _ = writeln!(
+            body,
+            "  on {} line {}:\n  (source code not available)\n",
+            shown(&snippet.file),
+            snippet.start.line
+        );
+        return;
+    }
     let context = snippet
         .context
         .map(|context| format!(", in {context}"))

@@ -347,7 +347,11 @@ impl Function {
         }
         let result = ty(&plain)?;
         let value = if unknown {
-            Value::unknown(result)
+            // Marks that the function would have looked after itself.
+            let all = args
+                .iter()
+                .fold(Marks::default(), |all, arg| all | arg.deep_marks());
+            Value::unknown(result).with_marks(all)
         } else {
             call(&plain, &result, scope)?
         };

@@ -209,6 +209,7 @@ impl Decoder<'_> {
             ),
         ];
         const CURRENT: [&str; 2] = ["unknown_instances", "variable_validation_crossref"];
+        let before = self.diagnostics.len();
         for item in self.list(&attribute.expr).unwrap_or_default() {
             let at = item.range();
             let Some(keyword) = item.as_keyword() else {
@@ -225,19 +226,20 @@ impl Decoder<'_> {
                     format!("Experiment {keyword:?} is no longer available. {what}"),
                     at,
                 );
-            } else if CURRENT.contains(&&*keyword) {
-                self.error(
-                    "Module uses experimental features",
-                    "Experimental features are intended only for gathering early feedback on new language designs, and so are available only in alpha releases of Terraform.",
-                    attribute.name_range,
-                );
-            } else {
+            } else if !CURRENT.contains(&&*keyword) {
                 self.error(
                     "Unknown experiment keyword",
                     format!("There is no current experiment with the keyword {keyword:?}."),
                     at,
                 );
             }
+        }
+        if self.diagnostics.len() == before {
+            self.error(
+                "Module uses experimental features",
+                "Experimental features are intended only for gathering early feedback on new language designs, and so are available only in alpha releases of Terraform.",
+                attribute.name_range,
+            );
         }
     }
 }

@@ -273,20 +273,14 @@ impl GivenValues {
                     Ok(given) => Some(given),
                     Err(found) => {
                         diagnostics.append(found);
+                        if variable.required() {
+                            diagnostics.push(not_set(variable));
+                        }
                         continue;
                     }
                 },
                 None if variable.required() => {
-                    diagnostics.push(
-                        Diagnostic::error(
-                            "No value for required variable",
-                            format!(
-                                "The root module input variable {:?} is not set, and has no default value. Use a -var or -var-file command line argument to provide a value for this variable.",
-                                &**name
-                            ),
-                        )
-                        .at(variable.range),
-                    );
+                    diagnostics.push(not_set(variable));
                     continue;
                 }
                 None => None,
@@ -355,6 +349,17 @@ impl GivenValues {
             ));
         }
     }
+}
+
+fn not_set(variable: &Variable) -> Diagnostic {
+    Diagnostic::error(
+        "No value for required variable",
+        format!(
+            "The root module input variable {:?} is not set, and has no default value. Use a -var or -var-file command line argument to provide a value for this variable.",
+            &*variable.name
+        ),
+    )
+    .at(variable.range)
 }
 
 /// Text stands for itself where a string, number or bool is wanted, and is an expression elsewhere.

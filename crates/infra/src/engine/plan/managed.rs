@@ -131,6 +131,17 @@ impl Run<'_> {
         block: &ResourceBlock<'_>,
         instance: &InstanceOf<'_>,
     ) -> Result<Value, Failed> {
+        let mut looped = consort_hcl::Diagnostics::new();
+        for (key, range) in &block.itself {
+            if *key == instance.address.key || *key == Key::None {
+                let detail = format!(
+                    "Configuration for {}{key} may not refer to itself.",
+                    block.address.resource
+                );
+                looped.push(Diagnostic::error("Self-referential block", detail).at(*range));
+            }
+        }
+        self.note(looped)?;
         let scope = Names::repeated(self, instance.table, instance.repetition);
         let (value, mut diagnostics) = block.schema.block.decode(&block.config.config, &scope);
         diagnostics.set_address(&instance.name);

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use consort_hcl::Value;
 use consort_hcl::diagnostic::Diagnostic;
+use consort_hcl::{Range, Value};
 use consort_plan::NodeId;
 use futures::StreamExt;
 
 use super::Planning;
 use crate::address::{AbsResource, ConfigResource, Key, Mode};
-use crate::config;
+use crate::config::{self, Reference, Subject};
 use crate::engine::blocks::{ProviderIx, kind};
 use crate::engine::change::{Deferred, DeferredReason, Mode as PlanMode, Reason};
 use crate::engine::checks::Checkable;
@@ -35,6 +35,8 @@ pub(in crate::engine) struct ResourceBlock<'b> {
     pub(in crate::engine) schema: Arc<ResourceSchema>,
     pub(in crate::engine) dependencies: Arc<[Arc<ConfigResource>]>,
     pub(in crate::engine) create_before_destroy: bool,
+    /// What the arguments refer to of the block itself, which they may not.
+    pub(in crate::engine) itself: Vec<(Key, Range)>,
 }
 
 impl Run<'_> {
@@ -67,7 +69,20 @@ impl Run<'_> {
         let Ok(schema) = schemas.resource(kind(config.address.mode), &config.address.kind) else {
             return self.fail(unsupported(config, schemas));
         };
+        let itself = schema
+            .block
+            .references(&config.config)
+            .iter()
+            .filter_map(|traversal| Reference::parse(traversal).ok())
+            .filter_map(|reference| match reference.subject {
+                Subject::Resource(address, key) if address == config.address => {
+                    Some((key, reference.range))
+                }
+                _ => None,
+            })
+            .collect();
         Ok(ResourceBlock {
+            itself,
             node,
             ix,
             config,
