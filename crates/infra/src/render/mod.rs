@@ -5,7 +5,9 @@
 //! one can show them.
 
 mod diff;
+mod expression;
 mod text;
 
 pub use diff::{Action, Node, Paths, attributes, outputs};
-pub use text::{Colours, Text, expression};
+pub use expression::expression;
+pub use text::{Colours, Text};

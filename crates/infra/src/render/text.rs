@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use consort_hcl::{Kind, Marks, Type, Value};
+use consort_hcl::{Kind, Value};
 use similar::{Algorithm, ChangeTag, TextDiff};
 
-use super::diff::{Action, Child, Node, Shape};
+use super::diff::{Action, Child, Keys, Node, Shape};
 
 /// Whether the text carries colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +53,10 @@ pub struct Text {
 struct Manner {
     /// Depth of the line it begins on.
     level: usize,
-    /// Whether signs of actions are written before its parts.
-    signs: bool,
     /// Whether `-> null` follows what goes.
     ends: bool,
+    /// Whether what stays is written too, and not only counted.
+    all: bool,
 }
 
 impl Text {
@@ -87,14 +87,12 @@ impl Text {
     pub fn resource(&mut self, sign: &str, head: &str, node: &Node) {
         let forces = self.forces(node);
         let _ = writeln!(self.out, "{sign:>3} {head} {{{forces}");
-        self.content(
-            node,
-            Manner {
-                level: 1,
-                signs: !self.whole,
-                ends: node.action == Action::Delete,
-            },
-        );
+        let manner = Manner {
+            level: 1,
+            ends: true,
+            all: self.whole,
+        };
+        self.content(node, manner);
         self.out
             .push_str(if self.whole { "}\n" } else { "    }\n" });
     }
@@ -103,8 +101,8 @@ impl Text {
     pub fn named(&mut self, name: &str, width: usize, node: &Node) {
         let manner = Manner {
             level: 0,
-            signs: !self.whole,
             ends: true,
+            all: self.whole,
         };
         self.entry(name, width, node, manner, "");
     }
@@ -123,15 +121,10 @@ impl Text {
     }
 
     /// The beginning of a line: indentation and the sign.
-    fn begin(&mut self, action: Action, manner: Manner) {
-        self.indent(manner.level);
+    fn begin(&mut self, action: Action, level: usize) {
+        self.indent(level);
         if !self.whole {
-            let sign = if manner.signs {
-                self.colours.sign(action)
-            } else {
-                " ".to_owned()
-            };
-            self.out.push_str(&sign);
+            self.out.push_str(&self.colours.sign(action));
             self.out.push(' ');
         }
     }
@@ -156,80 +149,88 @@ impl Text {
     }
 
     fn content(&mut self, node: &Node, manner: Manner) {
-        match &node.shape {
-            Shape::Block { attributes, blocks } => {
-                self.attributes(attributes, manner, "attribute", true);
-                self.blocks(blocks, manner);
-            }
-            Shape::Keyed { map, entries } => {
-                let what = if *map { "element" } else { "attribute" };
-                self.attributes(entries, manner, what, false);
-            }
-            _ => {}
+        if let Shape::Block { attributes, blocks } = &node.shape {
+            self.entries(Keys::Schema, attributes, manner);
+            self.blocks(blocks, manner, !attributes.is_empty());
         }
     }
 
-    fn attributes(
-        &mut self,
-        entries: &[(Arc<str>, Node)],
-        manner: Manner,
-        what: &str,
-        telling: bool,
-    ) {
-        let shown = |name: &str, node: &Node| {
-            self.whole || node.action != Action::Keep || telling && TELLING.contains(&name)
+    fn entries(&mut self, keys: Keys, entries: &[(Arc<str>, Node)], manner: Manner) {
+        let map = matches!(keys, Keys::Map | Keys::MapOfObjects);
+        let written = |name: &str| if map { quoted(name) } else { key(name) };
+        let names: Vec<String> = entries.iter().map(|(name, _)| written(name)).collect();
+        let widths = names.iter().map(|name| name.chars().count());
+        let width = match keys {
+            Keys::MapOfObjects => 0,
+            _ => widths.max().unwrap_or(0),
         };
-        let (show, hide): (Vec<_>, Vec<_>) =
-            entries.iter().partition(|(name, node)| shown(name, node));
-        let width = show
-            .iter()
-            .map(|(name, _)| name.chars().count())
-            .max()
-            .unwrap_or(0);
-        for (name, node) in show {
-            self.entry(name, width, node, manner, "");
+        let mut hidden = 0;
+        for ((name, node), written) in entries.iter().zip(&names) {
+            let telling = !map && TELLING.contains(&&**name);
+            if node.action == Action::Keep && !telling && !manner.all {
+                hidden += 1;
+                continue;
+            }
+            let all = manner.all || telling;
+            let comma =
+                matches!(node.shape, Shape::Keyed { keys: Keys::Object | Keys::Schema, .. } if map);
+            self.entry(
+                written,
+                width,
+                node,
+                Manner { all, ..manner },
+                if comma { "," } else { "" },
+            );
         }
-        self.hidden(manner.level, hide.len(), what);
+        let what = if map { "element" } else { "attribute" };
+        self.hidden(manner.level, hidden, what);
     }
 
-    fn blocks(&mut self, blocks: &[Child], manner: Manner) {
+    fn blocks(&mut self, blocks: &[Child], manner: Manner, apart: bool) {
         let mut hidden = 0;
         let mut kind_before = None;
         for (kind, label, node) in blocks {
-            if node.action == Action::Keep && !self.whole {
+            if node.action == Action::Keep && !manner.all {
                 hidden += 1;
                 continue;
             }
             if kind_before != Some(kind) {
-                self.out.push('\n');
+                if apart {
+                    self.out.push('\n');
+                }
                 kind_before = Some(kind);
             }
-            self.begin(node.action, manner);
-            self.out.push_str(kind);
+            self.warning(node, manner.level, "block");
+            self.begin(node.action, manner.level);
+            self.out.push_str(&key(kind));
             if let Some(label) = label {
                 let _ = write!(self.out, " {}", quoted(label));
             }
             let forces = self.forces(node);
             let inner = Manner {
                 level: manner.level + 1,
-                ends: node.action == Action::Delete,
                 ..manner
             };
             match &node.shape {
-                Shape::Sensitive => {
-                    let _ = writeln!(self.out, " {{{forces}");
-                    self.indent(inner.level);
-                    self.out.push_str(
-                        "  # At least one attribute in this block is (or was) sensitive,\n",
-                    );
-                    self.indent(inner.level);
-                    self.out
-                        .push_str("  # so its contents will not be displayed.\n");
-                }
                 Shape::Unknown(_) => {
+                    let _ = writeln!(self.out, " (known after apply){forces}");
+                    continue;
+                }
+                Shape::Block { attributes, blocks }
+                    if attributes.is_empty() && blocks.is_empty() =>
+                {
+                    let _ = writeln!(self.out, " {{}}{forces}");
+                    continue;
+                }
+                Shape::Sensitive { .. } => {
                     let _ = writeln!(self.out, " {{{forces}");
-                    self.indent(inner.level);
-                    self.out.push_str("  # (known after apply)\n");
+                    for line in [
+                        "# At least one attribute in this block is (or was) sensitive,",
+                        "# so its contents will not be displayed.",
+                    ] {
+                        self.close(manner.level);
+                        let _ = writeln!(self.out, "  {line}");
+                    }
                 }
                 _ => {
                     let _ = writeln!(self.out, " {{{forces}");
@@ -245,11 +246,37 @@ impl Text {
         }
     }
 
+    /// Says that a part becomes secret, or is so no more.
+    fn warning(&mut self, node: &Node, level: usize, what: &str) {
+        let Shape::Sensitive { before, after } = node.shape else {
+            return;
+        };
+        if before == after || matches!(node.action, Action::Create | Action::Delete) || self.whole {
+            return;
+        }
+        let warning = self.colours.paint("33", "Warning");
+        let (becomes, when) = if before {
+            (
+                "will no longer be marked as sensitive",
+                "after applying this change.",
+            )
+        } else {
+            (
+                "will be marked as sensitive and will not",
+                "display in UI output after applying this change.",
+            )
+        };
+        self.indent(level);
+        let _ = writeln!(self.out, "  # {warning}: this {what} {becomes}");
+        self.indent(level);
+        let _ = writeln!(self.out, "  # {when}");
+    }
+
+    /// `name = value`, with the name as it is to be written.
     fn entry(&mut self, name: &str, width: usize, node: &Node, manner: Manner, end: &str) {
-        self.begin(node.action, manner);
-        let shown = key(name);
-        let padding = width.saturating_sub(name.chars().count());
-        let _ = write!(self.out, "{shown}{:padding$} = ", "");
+        self.warning(node, manner.level, "attribute value");
+        self.begin(node.action, manner.level);
+        let _ = write!(self.out, "{name:width$} = ");
         self.value(node, manner, end);
     }
 
@@ -257,97 +284,96 @@ impl Text {
     fn value(&mut self, node: &Node, manner: Manner, end: &str) {
         let forces = self.forces(node);
         let null = if manner.ends && node.action == Action::Delete && !self.whole {
-            format!(" {} null", self.colours.paint("33", "->"))
+            self.colours.paint("90", " -> null")
         } else {
             String::new()
         };
-        let inner = Manner {
-            level: manner.level + 1,
-            signs: manner.signs,
+        let arrow = self.colours.paint("33", "->");
+        let without_end = Manner {
             ends: false,
+            ..manner
         };
         match &node.shape {
-            Shape::Sensitive => {
-                let _ = writeln!(self.out, "(sensitive value){null}{end}{forces}");
+            Shape::Sensitive { .. } => {
+                let _ = writeln!(self.out, "(sensitive value){null}{forces}{end}");
             }
             Shape::Unknown(None) => {
-                let _ = writeln!(self.out, "(known after apply){end}{forces}");
+                let _ = writeln!(self.out, "(known after apply){forces}{end}");
             }
             Shape::Unknown(Some(was)) => {
-                let begun = self.out.len();
-                let manner = Manner {
-                    ends: false,
-                    ..manner
-                };
                 let mut was = was.clone();
                 was.forces = false;
-                self.value(&was, manner, "");
-                if self.out.ends_with('\n') {
-                    self.out.pop();
-                }
-                debug_assert!(self.out.len() >= begun);
-                let arrow = self.colours.paint("33", "->");
-                let _ = writeln!(self.out, " {arrow} (known after apply){end}{forces}");
+                self.value(&was, without_end, "");
+                self.out.pop();
+                let _ = writeln!(self.out, " {arrow} (known after apply){forces}{end}");
             }
             Shape::Exchanged(was, becomes) => {
-                self.value(
-                    was,
-                    Manner {
-                        ends: false,
-                        ..manner
-                    },
-                    "",
-                );
+                self.value(was, without_end, "");
                 self.out.pop();
-                let arrow = self.colours.paint("33", "->");
                 let _ = write!(self.out, " {arrow} ");
-                self.value(becomes, manner, &format!("{end}{forces}"));
+                self.value(becomes, without_end, &format!("{forces}{end}"));
             }
             Shape::Leaf { before, after } => {
-                let text = match (before, after) {
-                    (Some(before), Some(after)) if node.action == Action::Update => format!(
-                        "{} {} {}",
-                        primitive(before),
-                        self.colours.paint("33", "->"),
-                        primitive(after)
+                let absent = Value::null(consort_hcl::Type::Dynamic);
+                let (old, new) = (before.as_ref(), after.as_ref());
+                let text = match node.action {
+                    Action::Update => format!(
+                        "{} {arrow} {}",
+                        primitive(old.unwrap_or(&absent)),
+                        primitive(new.unwrap_or(&absent))
                     ),
-                    (_, Some(after)) if node.action != Action::Delete => primitive(after),
-                    (Some(before), _) => primitive(before),
-                    (None, Some(after)) => primitive(after),
-                    (None, None) => "null".to_owned(),
+                    Action::Delete => primitive(old.unwrap_or(&absent)),
+                    _ => primitive(new.or(old).unwrap_or(&absent)),
                 };
-                let _ = writeln!(self.out, "{text}{null}{end}{forces}");
+                let null = if old.is_none_or(Value::is_null) {
+                    ""
+                } else {
+                    &null
+                };
+                let _ = writeln!(self.out, "{text}{null}{forces}{end}");
             }
             Shape::Lines { before, after } => {
                 self.lines(before, after, node, manner, &null, end);
             }
-            Shape::Json(json) => {
-                let _ = writeln!(self.out, "jsonencode({forces}");
-                self.begin(json.action, inner);
-                self.value(json, inner, "");
-                self.close(manner.level);
-                let _ = writeln!(self.out, "){null}{end}");
-            }
+            Shape::Json(json) => self.json(json, node, manner, &null, end),
             Shape::Keyed { entries, .. } if entries.is_empty() => {
-                let _ = writeln!(self.out, "{{}}{null}{end}{forces}");
+                let _ = writeln!(self.out, "{{}}{null}{forces}{end}");
             }
-            Shape::Keyed { map, entries } => {
+            Shape::Keyed { keys, entries } => {
                 let _ = writeln!(self.out, "{{{forces}");
-                self.keyed(*map, entries, inner);
+                let inner = Manner {
+                    level: manner.level + 1,
+                    ends: match keys {
+                        Keys::Schema => true,
+                        Keys::Map => manner.ends && node.action != Action::Delete,
+                        Keys::Object | Keys::MapOfObjects => false,
+                    },
+                    all: manner.all,
+                };
+                self.entries(*keys, entries, inner);
                 self.close(manner.level);
                 let _ = writeln!(self.out, "}}{null}{end}");
             }
             Shape::Block { .. } => {
                 let _ = writeln!(self.out, "{{{forces}");
+                let inner = Manner {
+                    level: manner.level + 1,
+                    ..manner
+                };
                 self.content(node, inner);
                 self.close(manner.level);
                 let _ = writeln!(self.out, "}}{null}{end}");
             }
             Shape::Sequence { elements, .. } if elements.is_empty() => {
-                let _ = writeln!(self.out, "[]{null}{end}{forces}");
+                let _ = writeln!(self.out, "[]{null}{forces}{end}");
             }
             Shape::Sequence { set, elements } => {
                 let _ = writeln!(self.out, "[{forces}");
+                let inner = Manner {
+                    level: manner.level + 1,
+                    ends: false,
+                    all: manner.all,
+                };
                 self.sequence(*set, elements, inner);
                 self.close(manner.level);
                 let _ = writeln!(self.out, "]{null}{end}");
@@ -355,23 +381,46 @@ impl Text {
         }
     }
 
-    fn keyed(&mut self, map: bool, entries: &[(Arc<str>, Node)], manner: Manner) {
-        let (show, hide): (Vec<_>, Vec<_>) = entries
-            .iter()
-            .partition(|(_, node)| self.whole || node.action != Action::Keep);
-        let written = |name: &str| if map { quoted(name) } else { key(name) };
-        let width = show
-            .iter()
-            .map(|(name, _)| written(name).chars().count())
-            .max()
-            .unwrap_or(0);
-        for (name, node) in show {
-            self.begin(node.action, manner);
-            let _ = write!(self.out, "{:width$} = ", written(name));
-            self.value(node, manner, "");
+    /// Text that is JSON, as the expression that makes it.
+    fn json(&mut self, json: &Node, node: &Node, manner: Manner, null: &str, end: &str) {
+        let spaces = json.action == Action::Keep && node.action == Action::Update;
+        let note = match (spaces, node.forces) {
+            (true, true) => " # whitespace changes force replacement",
+            (true, false) => " # whitespace changes",
+            (false, _) => "",
+        };
+        let forces = if spaces {
+            String::new()
+        } else {
+            self.forces(node)
+        };
+        let inner = Manner {
+            level: manner.level + 1,
+            ends: false,
+            all: manner.all || spaces,
+        };
+        let empty = match &json.shape {
+            Shape::Keyed { entries, .. } => entries.is_empty(),
+            Shape::Sequence { elements, .. } => elements.is_empty(),
+            _ => false,
+        };
+        if empty {
+            self.out.push_str("jsonencode(");
+            self.value(json, inner, "");
+            self.out.pop();
+            let _ = writeln!(self.out, "){note}{forces}{end}");
+            return;
         }
-        let what = if map { "element" } else { "attribute" };
-        self.hidden(manner.level, hide.len(), what);
+        let _ = writeln!(self.out, "jsonencode({note}");
+        // What comes or goes whole is signed at its parts; what only looks different is not signed at all.
+        let sign = match node.action {
+            Action::Update if !spaces => Action::Update,
+            _ => Action::Keep,
+        };
+        self.begin(sign, inner.level);
+        self.value(json, inner, &forces);
+        self.close(manner.level);
+        let _ = writeln!(self.out, "){null}{end}");
     }
 
     fn sequence(&mut self, set: bool, elements: &[Node], manner: Manner) {
@@ -381,15 +430,16 @@ impl Text {
             // In a list a neighbour of a change shows where it is.
             let beside =
                 !set && (at > 0 && !kept(at - 1) || at + 1 < elements.len() && !kept(at + 1));
-            if kept(at) && !self.whole && !beside {
+            if kept(at) && !manner.all && !beside {
                 hidden += 1;
                 continue;
             }
             if !set {
                 self.hidden(manner.level, std::mem::take(&mut hidden), "element");
             }
-            self.begin(node.action, manner);
-            self.value(node, manner, ",");
+            let all = manner.all || kept(at);
+            self.begin(node.action, manner.level);
+            self.value(node, Manner { all, ..manner }, ",");
         }
         self.hidden(manner.level, hidden, "element");
     }
@@ -410,20 +460,16 @@ impl Text {
             ..manner
         };
         let line = |text: &mut Text, action: Action, content: &str| {
-            let content = content.trim_end_matches('\n');
-            if content.is_empty() && action == Action::Keep {
-                text.out.push('\n');
-                return;
-            }
-            text.begin(action, inner);
-            text.out.push_str(content);
+            text.begin(action, inner.level);
+            text.out.push_str(content.trim_end_matches('\n'));
             text.out.push('\n');
         };
         if node.action == Action::Update {
+            let (before, after) = (format!("{before}\n"), format!("{after}\n"));
             let difference = TextDiff::configure()
                 .algorithm(Algorithm::Myers)
                 .timeout(std::time::Duration::from_millis(200))
-                .diff_lines(before, after);
+                .diff_lines(&before, &after);
             for change in difference.iter_all_changes() {
                 let action = match change.tag() {
                     ChangeTag::Equal => Action::Keep,
@@ -434,7 +480,7 @@ impl Text {
             }
         } else {
             let text = if after.is_empty() { before } else { after };
-            for content in text.strip_suffix('\n').unwrap_or(text).split('\n') {
+            for content in text.split('\n') {
                 line(self, Action::Keep, content);
             }
         }
@@ -458,7 +504,7 @@ fn key(name: &str) -> String {
 }
 
 /// A string in quotes, as Go's `%q` writes it.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for character in text.chars() {
@@ -485,114 +531,8 @@ fn primitive(value: &Value) -> String {
         Kind::Bool(value) => value.to_string(),
         Kind::Number(number) => number.to_string(),
         Kind::String(text) => quoted(text),
-        _ => expression(value, 0),
+        _ => super::expression(value, 0),
     }
-}
-
-/// A value as an expression, as `console` and `output` print it; `level` is the depth of its first line.
-pub fn expression(value: &Value, level: usize) -> String {
-    let mut out = String::new();
-    write_expression(&mut out, value, level);
-    out
-}
-
-fn write_expression(out: &mut String, value: &Value, level: usize) {
-    let pad = |out: &mut String, level: usize| out.extend(std::iter::repeat_n(' ', 2 * level));
-    if value.marks().intersects(Marks::EPHEMERAL) {
-        out.push_str("(ephemeral value)");
-        return;
-    }
-    if value.marks().intersects(Marks::SENSITIVE) {
-        out.push_str("(sensitive value)");
-        return;
-    }
-    if value.is_null() {
-        let name = match value.ty() {
-            Type::Dynamic => {
-                out.push_str("null");
-                return;
-            }
-            Type::Bool => "tobool",
-            Type::Number => "tonumber",
-            Type::String => "tostring",
-            ty => {
-                let _ = write!(out, "null /* {} */", ty.friendly_name());
-                return;
-            }
-        };
-        let _ = write!(out, "{name}(null)");
-        return;
-    }
-    let sequence = |out: &mut String, parts: &[Value], function: Option<&str>| {
-        let (open, close) = match function {
-            Some(function) => (format!("{function}(["), "])"),
-            None => ("[".to_owned(), "]"),
-        };
-        out.push_str(&open);
-        for part in parts {
-            out.push('\n');
-            pad(out, level + 1);
-            write_expression(out, part, level + 1);
-            out.push(',');
-        }
-        if !parts.is_empty() {
-            out.push('\n');
-            pad(out, level);
-        }
-        out.push_str(close);
-    };
-    let keyed = |out: &mut String,
-                 parts: &std::collections::BTreeMap<Arc<str>, Value>,
-                 function: Option<&str>| {
-        let (open, close) = match function {
-            Some(function) => (format!("{function}({{"), "})"),
-            None => ("{".to_owned(), "}"),
-        };
-        out.push_str(&open);
-        for (name, part) in parts {
-            out.push('\n');
-            pad(out, level + 1);
-            let _ = write!(out, "{} = ", quoted(name));
-            write_expression(out, part, level + 1);
-        }
-        if !parts.is_empty() {
-            out.push('\n');
-            pad(out, level);
-        }
-        out.push_str(close);
-    };
-    match value.kind() {
-        Kind::Null => out.push_str("null"),
-        Kind::Unknown(_) => out.push_str("(known after apply)"),
-        Kind::Bool(value) => out.push_str(if value { "true" } else { "false" }),
-        Kind::Number(number) => {
-            let _ = write!(out, "{number}");
-        }
-        Kind::String(text) if text.contains('\n') => heredoc(out, text, level),
-        Kind::String(text) => out.push_str(&quoted(text)),
-        Kind::List(parts) => sequence(out, parts, Some("tolist")),
-        Kind::Set(parts) => sequence(out, parts, Some("toset")),
-        Kind::Tuple(parts) => sequence(out, parts, None),
-        Kind::Map(parts) => keyed(out, parts, Some("tomap")),
-        Kind::Object(parts) => keyed(out, parts, None),
-    }
-}
-
-fn heredoc(out: &mut String, text: &str, level: usize) {
-    let mut delimiter = "EOT".to_owned();
-    while text.lines().any(|line| line.trim() == delimiter) {
-        delimiter.push('_');
-    }
-    let pad = " ".repeat(2 * level);
-    if level == 0 {
-        let _ = write!(out, "<<{delimiter}\n{text}\n{delimiter}");
-        return;
-    }
-    let _ = write!(out, "<<-{delimiter}");
-    for line in text.split('\n') {
-        let _ = write!(out, "\n{pad}{line}");
-    }
-    let _ = write!(out, "\n{pad}{delimiter}");
 }
 
 #[cfg(test)]
@@ -600,7 +540,7 @@ mod tests {
     use super::super::{Paths, attributes, outputs};
     use super::*;
     use crate::provider::schema::{Attribute, Block, Nesting};
-    use consort_hcl::{Path, Type};
+    use consort_hcl::{Marks, Path, Type};
 
     fn schema() -> Block {
         let text = || Attribute::new(Type::String).optional();
@@ -768,20 +708,6 @@ mod tests {
         assert_eq!(
             text.finish(),
             "  ~ o = <<-EOT\n        a\n      - b\n      + x\n        c\n    EOT\n"
-        );
-    }
-
-    #[test]
-    fn values_are_written_as_expressions() {
-        let value = Value::tuple(vec![
-            Value::string("a\nb"),
-            Value::object([("x", Value::number(1))]),
-            Value::null(Type::String),
-            Value::set(Type::Number, vec![Value::number(2), Value::number(1)]),
-        ]);
-        assert_eq!(
-            expression(&value, 0),
-            "[\n  <<-EOT\n  a\n  b\n  EOT,\n  {\n    \"x\" = 1\n  },\n  tostring(null),\n  toset([\n    1,\n    2,\n  ]),\n]"
         );
     }
 }

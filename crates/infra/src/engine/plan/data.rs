@@ -211,7 +211,8 @@ impl Planning<'_> {
         });
     }
 
-    /// Whether something a block depends on by `depends_on` is about to change.
+    /// Whether something a block depends on by `depends_on`, or a managed resource it refers to, is about to
+    /// change. A reference counts even where its value is known: who names a resource wants it to be there.
     pub(super) fn dependencies_pending(
         &self,
         block: &ResourceBlock<'_>,
@@ -233,9 +234,11 @@ impl Planning<'_> {
         if conditions {
             return run.blocks.depends_on(&run.index, block.node, is_pending);
         }
+        let referred = run.blocks.graph.dependencies(block.node);
         run.blocks
             .explicit_dependencies(&run.index, block.ix, &block.config.depends_on)
             .into_iter()
+            .chain(referred.iter().map(|(node, _)| *node))
             .any(|node| match run.blocks.graph[node] {
                 Block::Resource(ix, resource) if resource.address.mode == Mode::Managed => {
                     is_pending(&crate::address::ConfigResource {
