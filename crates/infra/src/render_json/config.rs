@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use consort_hcl::traversal::Step;
-use consort_hcl::{Body, BodySchema, Expr, Kind, Traversal, json};
+use consort_hcl::{Body, BodySchema, Expr, Traversal, Value, json};
 
 use super::SchemaSet;
 use super::state::mode_word;
@@ -105,7 +105,7 @@ fn list_providers(
             .required_providers
             .get(name)
             .and_then(|required| required.version.as_ref())
-            .map(|version| version.constraints.to_string())
+            .map(|version| version.constraints.canonical())
     };
     for (local, config) in &module.provider_configs {
         let expressions = schemas.get(&config.provider).map_or_else(
@@ -381,6 +381,9 @@ fn expressions(body: &Body, schema: &Block) -> String {
             entries.insert(name.to_string(), expression(&attribute.expr));
         }
     }
+    for (name, references, value) in schema.attributes_as_blocks(body) {
+        entries.insert(name.to_string(), described(value.as_ref(), &references));
+    }
     for (name, nested) in &schema.blocks {
         let blocks: Vec<_> = content.blocks_of(name).collect();
         if blocks.is_empty() {
@@ -414,20 +417,25 @@ fn expressions(body: &Body, schema: &Block) -> String {
 }
 
 fn expression(expr: &Expr) -> String {
+    let (constant, diagnostics) = expr.evaluate_constant();
+    let constant = (!diagnostics.has_errors()).then_some(constant);
+    described(constant.as_ref(), &expr.references())
+}
+
+/// An argument by its value, if that is constant, and by what it refers to.
+fn described(constant: Option<&Value>, traversals: &[Traversal]) -> String {
     let mut out = String::new();
     write::object(&mut out, |fields| {
-        let (constant, diagnostics) = expr.evaluate_constant();
-        if !diagnostics.has_errors() && !matches!(constant.kind(), Kind::Unknown(_)) {
-            let text = json::encode(&constant, constant.ty())
-                .ok()
-                .and_then(|bytes| String::from_utf8(bytes).ok());
-            if let Some(text) = text {
-                fields.raw("constant_value", &text);
-            }
+        let text = constant
+            .filter(|constant| constant.is_known())
+            .and_then(|constant| json::encode(constant, constant.ty()).ok())
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        if let Some(text) = text {
+            fields.raw("constant_value", &text);
         }
         let mut references = Vec::new();
-        for traversal in expr.references() {
-            list_reference(&mut references, &traversal);
+        for traversal in traversals {
+            list_reference(&mut references, traversal);
         }
         if !references.is_empty() {
             fields.list("references", references, |out, reference| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use consort_hcl::{Body, BodySchema, Expr, Traversal};
+use consort_hcl::{Body, BodySchema, Expr, Nothing, Traversal, Type, Value, convert};
 
 use super::Block;
 use super::dynamic::{dynamic_schema, with_dynamic};
@@ -23,6 +23,38 @@ impl Block {
             &mut found,
         );
         found
+    }
+
+    /// The attributes of this schema that a body writes as blocks: what the blocks refer to, and the value they
+    /// stand for if they refer to nothing.
+    pub(crate) fn attributes_as_blocks(
+        &self,
+        body: &Body,
+    ) -> Vec<(Arc<str>, Vec<Traversal>, Option<Value>)> {
+        if !legacy_blocks::applies(self) {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        for name in legacy_blocks::written_as_blocks(self, body) {
+            let Some(ty) = self.attributes.get(&name).map(|attribute| &attribute.ty) else {
+                continue;
+            };
+            let wanted = BodySchema::new().block(&name, &[]);
+            let (content, _, _) = body.partial_content(&wanted);
+            let Some(element) = ty.element().filter(|_| !content.blocks.is_empty()) else {
+                continue;
+            };
+            let object = legacy_blocks::block_of(element);
+            let (mut references, mut values) = (Vec::new(), Vec::new());
+            for block in &content.blocks {
+                references.extend(object.references(&block.body));
+                values.push(object.decode(&block.body, &Nothing).0);
+            }
+            let list = Value::list(Type::clone(element), values);
+            let value = references.is_empty().then(|| convert(&list, ty).ok());
+            all.push((name, references, value.flatten()));
+        }
+        all
     }
 }
 
