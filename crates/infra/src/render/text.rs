@@ -660,8 +660,7 @@ mod tests {
       ~ zones  = [
             # (1 unchanged element hidden)
             "b",
-          - "c",
-          + "x",
+          ~ "c" -> "x",
             "d",
             # (1 unchanged element hidden)
         ]

@@ -1,6 +1,6 @@
 //! Values without blocks: primitives, collections, text.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use consort_hcl::{Kind, Type, Value};
@@ -290,8 +290,8 @@ fn is_primitive(value: &Value) -> bool {
     )
 }
 
-/// Elements matched by what they are; an object, or a text of several lines, that stands where another stood is
-/// told as a change of it.
+/// Elements beside each other where as many stand as stood and one of the old is found no more; else matched by
+/// what they are, an object that stands where another stood told as a change of it.
 fn sequence(before: &[Value], after: &[Value], typing: Typing<'_>, paths: &Paths<'_>) -> Vec<Node> {
     let parts = typing.of_parts();
     let key = |values: &[Value]| -> Vec<String> {
@@ -301,13 +301,19 @@ fn sequence(before: &[Value], after: &[Value], typing: Typing<'_>, paths: &Paths
             .collect()
     };
     let (old, new) = (key(before), key(after));
+    let found: HashSet<&str> = new.iter().map(String::as_str).collect();
+    if old.len() == new.len() && old.iter().any(|value| !found.contains(value.as_str())) {
+        let pairs = before.iter().zip(after).enumerate();
+        return pairs
+            .map(|(at, (old, new))| value(Some(old), Some(new), parts, &paths.element(at)))
+            .collect();
+    }
     // A long list that changed much is not worth more than this.
     let deadline = std::time::Instant::now() + std::time::Duration::from_millis(200);
     let steps = similar::capture_diff_slices_deadline(Algorithm::Myers, &old, &new, Some(deadline));
     let structured = |value: &Value| match value.ty() {
         Type::Object(_) => true,
         Type::Map(_) => typing.is_json(),
-        Type::String => value.as_str().is_some_and(|text| text.contains('\n')),
         _ => false,
     };
     let mut nodes = Vec::new();
