@@ -1,6 +1,6 @@
 //! The network of one node: pod interfaces and addresses, service load balancing, cluster DNS.
 //!
-//! Data passes through three parts that share nothing but addresses:
+//! Data passes through four parts that share nothing but addresses:
 //!
 //! - [`Network`] gives every pod a network namespace, an address and routes ([`Network::attach`]),
 //!   all over netlink. Pods are reached over routed veth pairs: every packet crosses the host's
@@ -8,6 +8,7 @@
 //! - [`Balancer`] holds services in one nftables table and changes it element by element, in one
 //!   transaction for each change.
 //! - [`Dns`] answers the cluster's names from memory and forwards the rest.
+//! - [`bridge`] holds networks of machines: bridges with ports, and what may pass between them.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,6 +34,7 @@
 //! ```
 
 pub mod balancer;
+pub mod bridge;
 mod conntrack;
 pub mod dns;
 mod netlink;

@@ -116,6 +116,24 @@ impl Runtime {
         Ok(sandboxes)
     }
 
+    /// The sandbox of this id, if there is one, as it is: its shim may be gone. Changes nothing.
+    pub fn sandbox(&self, id: &str) -> Option<Sandbox> {
+        layout::check_id("sandbox", id).ok()?;
+        let dir = self.0.options.root.join(id);
+        let boot: Boot = serde_json::from_slice(&fs::read(dir.join(BOOT)).ok()?).ok()?;
+        let pod = self.pod(id);
+        Some(Sandbox::new(boot.spec, dir, pod))
+    }
+
+    /// Removes what is left in the directory of a sandbox that never came to be ([`Runtime::sandbox`] has none).
+    ///
+    /// # Errors
+    /// When the files cannot be removed.
+    pub fn discard(&self, id: &str) -> Result<(), Error> {
+        layout::check_id("sandbox", id)?;
+        layout::remove_dir(&self.0.options.root.join(id))
+    }
+
     /// Makes a sandbox and waits until its namespaces are there. On failure nothing is left of it.
     pub async fn create_sandbox(&self, spec: SandboxSpec) -> Result<Sandbox, Error> {
         layout::check_id("sandbox", &spec.id)?;

@@ -154,6 +154,12 @@ pub struct ContainerSpec {
     pub id: String,
     /// Unpacked image layers, topmost first.
     pub lower_dirs: Vec<PathBuf>,
+    /// Directory that keeps what is written to the root, also when the container is gone: it belongs to the
+    /// caller, and a container made with it again goes on from there. `None` keeps it as long as the container.
+    pub writes: Option<PathBuf>,
+    /// The first process is one of our own, which reaps what nobody waits for, passes signals on and ends as its
+    /// program does; without `args` it does that alone, until it is asked to end. Not with `tty`.
+    pub init: bool,
     /// Program and arguments.
     pub args: Vec<String>,
     /// `NAME=value`; `PATH`, `HOME` and `HOSTNAME` are added when missing.

@@ -144,6 +144,18 @@ pub(crate) fn reset_signals() {
     }
 }
 
+/// Waits for any signal, all of which are blocked, and takes it.
+pub(crate) fn next_signal() -> Option<i32> {
+    // SAFETY: both are plain values that outlive the call.
+    let (outcome, signal) = unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        let mut signal = 0;
+        (libc::sigwait(&raw const all, &raw mut signal), signal)
+    };
+    (outcome == 0).then_some(signal)
+}
+
 /// `prctl(2)` with plain number arguments.
 pub(crate) fn prctl(option: i32, a: u64, b: u64) -> io::Result<i32> {
     // SAFETY: used only with options whose arguments are numbers.

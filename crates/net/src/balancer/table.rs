@@ -38,6 +38,13 @@ pub(crate) struct Surroundings {
     pub(crate) masquerade: bool,
 }
 
+impl Surroundings {
+    /// How the names of this instance's networks of machines begin (see [`crate::bridge`]).
+    fn networks(&self) -> String {
+        format!("{}n", self.interfaces.trim_end_matches('_'))
+    }
+}
+
 /// The sets that are written here; packets write [`AFFINITY`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum SetId {
@@ -271,7 +278,7 @@ pub(super) fn chains(around: &Surroundings) -> Vec<Chain> {
             "delivered",
             Some(("filter", INPUT, 0)),
             vec![
-                // What listens on the gateway's address is for pods and this host.
+                // What listens on the gateway's address is for this host, its pods and its machines.
                 Rule::new()
                     .unknown_connection()
                     .within(
@@ -281,6 +288,7 @@ pub(super) fn chains(around: &Surroundings) -> Vec<Chain> {
                     )
                     .not_loopback(Interface::In)
                     .interface(Interface::In, pods, false)
+                    .interface(Interface::In, &around.networks(), false)
                     .drop(),
                 // Services without backends.
                 Rule::new()

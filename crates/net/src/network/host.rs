@@ -7,7 +7,7 @@ use std::path::Path;
 use ipnet::Ipv4Net;
 
 use super::link::{Link, Links};
-use super::{Error, Names, kernel};
+use super::{Error, kernel};
 
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 /// How the alias of every instance's link begins; behind it stands what `ip_forward` was before the
@@ -18,9 +18,9 @@ const ETHERNET: u32 = 1500;
 
 /// Refuses addresses that another interface already uses, in whole or in part. A wider network around
 /// them is fine: the more specific route wins.
-pub(super) fn check_free(
+pub(crate) fn check_free(
     links: &mut Links,
-    names: &Names,
+    is_ours: impl Fn(&str) -> bool,
     wanted: &[Ipv4Net],
 ) -> Result<(), Error> {
     let present = links.list().map_err(kernel("listing links"))?;
@@ -30,7 +30,7 @@ pub(super) fn check_free(
             .by
             .and_then(|index| present.iter().find(|link| link.index == index));
         let name = interface.map_or("", |link| link.name.as_str());
-        if names.is_ours(name) || (interface.is_none() && route.ours) {
+        if is_ours(name) || (interface.is_none() && route.ours) {
             continue;
         }
         if let Some(cidr) = wanted.iter().find(|cidr| cidr.contains(&route.to)) {
@@ -45,7 +45,7 @@ pub(super) fn check_free(
 }
 
 /// MTU of the interface that the default route uses.
-pub(super) fn default_mtu(links: &mut Links) -> Result<u32, Error> {
+pub(crate) fn default_mtu(links: &mut Links) -> Result<u32, Error> {
     let routes = links.routes().map_err(kernel("listing routes"))?;
     let Some(index) = routes
         .iter()
@@ -62,47 +62,58 @@ pub(super) fn default_mtu(links: &mut Links) -> Result<u32, Error> {
 }
 
 /// Makes the instance's link and switches forwarding on.
-pub(super) fn up(links: &mut Links, names: &Names, mtu: u32) -> Result<Link, Error> {
-    let find = || kernel(format!("looking for link {}", names.link));
-    if links.find(&names.link).map_err(find())?.is_none() {
-        let before = match others(links, names)?.first() {
-            Some(other) => other.alias[ALIAS.len()..].to_owned(),
-            None => read_forward()?,
-        };
-        links
-            .add_bridge(&names.link, mtu, &format!("{ALIAS}{before}"))
-            .map_err(kernel(format!("making link {}", names.link)))?;
-    }
-    write_forward("1")?;
-    links.find(&names.link).map_err(find())?.ok_or_else(|| {
-        kernel(format!("making link {}", names.link))(io::ErrorKind::NotFound.into())
+pub(crate) fn up(links: &mut Links, name: &str, mtu: u32) -> Result<Link, Error> {
+    up_with(links, name, |links, alias| {
+        links.add_bridge(name, mtu, alias)
     })
 }
 
-/// Removes the instance's link; the last instance restores forwarding.
-pub(super) fn down(links: &mut Links, names: &Names) -> Result<(), Error> {
+/// Makes a link that needs forwarding, if it is not there, and switches forwarding on.
+pub(crate) fn up_with(
+    links: &mut Links,
+    name: &str,
+    make: impl FnOnce(&mut Links, &str) -> io::Result<()>,
+) -> Result<Link, Error> {
+    let find = || kernel(format!("looking for link {name}"));
+    if links.find(name).map_err(find())?.is_none() {
+        let before = match others(links, name)?.first() {
+            Some(other) => other.alias[ALIAS.len()..].to_owned(),
+            None => read_forward()?,
+        };
+        make(links, &format!("{ALIAS}{before}"))
+            .map_err(kernel(format!("making link {name}")))?;
+    }
+    write_forward("1")?;
+    links
+        .find(name)
+        .map_err(find())?
+        .ok_or_else(|| kernel(format!("making link {name}"))(io::ErrorKind::NotFound.into()))
+}
+
+/// Removes a link made by [`up`]; the last one restores forwarding.
+pub(crate) fn down(links: &mut Links, name: &str) -> Result<(), Error> {
     let Some(link) = links
-        .find(&names.link)
-        .map_err(kernel(format!("looking for link {}", names.link)))?
+        .find(name)
+        .map_err(kernel(format!("looking for link {name}")))?
     else {
         return Ok(());
     };
-    if others(links, names)?.is_empty()
+    if others(links, name)?.is_empty()
         && let Some(before) = link.alias.strip_prefix(ALIAS)
     {
         write_forward(before)?;
     }
     links
-        .delete(&names.link)
-        .map_err(kernel(format!("removing link {}", names.link)))
+        .delete(name)
+        .map_err(kernel(format!("removing link {name}")))
 }
 
-/// The links of other instances in this network namespace.
-fn others(links: &mut Links, names: &Names) -> Result<Vec<Link>, Error> {
+/// The other links in this network namespace that need forwarding.
+fn others(links: &mut Links, name: &str) -> Result<Vec<Link>, Error> {
     let present = links.list().map_err(kernel("listing links"))?;
     Ok(present
         .into_iter()
-        .filter(|link| link.name != names.link && link.alias.starts_with(ALIAS))
+        .filter(|link| link.name != name && link.alias.starts_with(ALIAS))
         .collect())
 }
 
@@ -131,7 +142,7 @@ fn write_forward(value: &str) -> Result<(), Error> {
 
 /// Lets packets of 127.0.0.0/8 be routed over a pod's interface: a process on the host that
 /// connects to a node port on its loopback reaches the pod.
-pub(super) fn route_loopback(interface: &str) -> Result<(), Error> {
+pub(crate) fn route_loopback(interface: &str) -> Result<(), Error> {
     let path = Path::new("/proc/sys/net/ipv4/conf")
         .join(interface)
         .join("route_localnet");

@@ -32,38 +32,38 @@ const BROADCAST: u8 = 3;
 const PERMANENT: u16 = 0x80;
 
 /// A hardware address.
-pub(super) type Mac = [u8; 6];
+pub(crate) type Mac = [u8; 6];
 
 /// A link as found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) index: u32,
-    pub(super) name: String,
-    pub(super) mtu: u32,
-    pub(super) alias: String,
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) mtu: u32,
+    pub(crate) alias: String,
 }
 
 /// A route as found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Route {
-    pub(super) to: Ipv4Net,
+pub(crate) struct Route {
+    pub(crate) to: Ipv4Net,
     /// Index of the interface; unreachable routes have none.
-    pub(super) by: Option<u32>,
+    pub(crate) by: Option<u32>,
     /// Made by an instance of this program.
-    pub(super) ours: bool,
+    pub(crate) ours: bool,
 }
 
 /// rtnetlink in the network namespace of the thread that opened it.
 #[derive(Debug)]
-pub(super) struct Links(Socket);
+pub(crate) struct Links(Socket);
 
 impl Links {
-    pub(super) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         Socket::open(NETLINK_ROUTE).map(Self)
     }
 
     /// All links of the namespace.
-    pub(super) fn list(&mut self) -> io::Result<Vec<Link>> {
+    pub(crate) fn list(&mut self) -> io::Result<Vec<Link>> {
         let request = Messages::dump(GETLINK, |body| {
             body.raw(&link_header(0, 0));
         });
@@ -76,7 +76,7 @@ impl Links {
     }
 
     /// The link of this name.
-    pub(super) fn find(&mut self, name: &str) -> io::Result<Option<Link>> {
+    pub(crate) fn find(&mut self, name: &str) -> io::Result<Option<Link>> {
         let request = Messages::request(GETLINK, 0, |body| {
             body.raw(&link_header(0, 0)).text(3, name);
         });
@@ -88,7 +88,7 @@ impl Links {
     }
 
     /// All IPv4 routes of the main and local tables.
-    pub(super) fn routes(&mut self) -> io::Result<Vec<Route>> {
+    pub(crate) fn routes(&mut self) -> io::Result<Vec<Route>> {
         let request = Messages::dump(GETROUTE, |body| {
             body.raw(&route_header(0, 0, 0, 0));
         });
@@ -101,7 +101,7 @@ impl Links {
     }
 
     /// Makes a bridge without ports: a place for addresses and routes. It is up.
-    pub(super) fn add_bridge(&mut self, name: &str, mtu: u32, alias: &str) -> io::Result<()> {
+    pub(crate) fn add_bridge(&mut self, name: &str, mtu: u32, alias: &str) -> io::Result<()> {
         self.0.transact(&Messages::request(
             NEWLINK,
             NLM_F_CREATE | NLM_F_EXCL,
@@ -120,9 +120,90 @@ impl Links {
         }))
     }
 
+    /// Makes a bridge for ports, with a hardware address that stays whatever ports come. It is up.
+    pub(crate) fn add_switch(
+        &mut self,
+        name: &str,
+        mac: Mac,
+        mtu: u32,
+        alias: &str,
+    ) -> io::Result<()> {
+        self.0.transact(&Messages::request(
+            NEWLINK,
+            NLM_F_CREATE | NLM_F_EXCL,
+            |body| {
+                body.raw(&link_header(0, UP))
+                    .text(3, name)
+                    .attr(1, &mac)
+                    .ne32(4, mtu);
+                body.nest(18, |info| {
+                    info.text(1, "bridge");
+                });
+            },
+        ))?;
+        self.0.transact(&Messages::request(NEWLINK, 0, |body| {
+            body.raw(&link_header(0, UP))
+                .text(3, name)
+                .attr(20, alias.as_bytes());
+        }))
+    }
+
+    /// Makes a link a port of a bridge, and sets it up.
+    pub(crate) fn set_master(&mut self, index: u32, bridge: u32) -> io::Result<()> {
+        self.0.transact(&Messages::request(NEWLINK, 0, |body| {
+            body.raw(&link_header(index, UP)).ne32(10, bridge);
+        }))
+    }
+
+    /// Gives a link an address in a network that it reaches directly.
+    pub(crate) fn add_network_address(&mut self, index: u32, address: Ipv4Net) -> io::Result<()> {
+        self.0.transact(&Messages::request(
+            NEWADDR,
+            NLM_F_CREATE | NLM_F_REPLACE,
+            |body| {
+                let mut header = [INET, address.prefix_len(), 0, 0, 0, 0, 0, 0];
+                header[4..].copy_from_slice(&index.to_ne_bytes());
+                body.raw(&header)
+                    .attr(2, &address.addr().octets())
+                    .attr(1, &address.addr().octets())
+                    .attr(4, &address.broadcast().octets());
+            },
+        ))
+    }
+
+    /// A network that is reached over a neighbour.
+    pub(crate) fn add_route(
+        &mut self,
+        index: u32,
+        to: Ipv4Net,
+        gateway: Ipv4Addr,
+    ) -> io::Result<()> {
+        self.0.transact(&Messages::request(
+            NEWROUTE,
+            NLM_F_CREATE | NLM_F_REPLACE,
+            |body| {
+                body.raw(&route_header(to.prefix_len(), PROTOCOL, 0, UNICAST));
+                body.attr(1, &to.network().octets())
+                    .attr(5, &gateway.octets())
+                    .ne32(4, index);
+            },
+        ))
+    }
+
+    /// Takes a route to a network back; one that is not there is no error.
+    pub(crate) fn delete_route(&mut self, to: Ipv4Net) -> io::Result<()> {
+        tolerate(
+            libc::ESRCH,
+            self.0.transact(&Messages::request(DELROUTE, 0, |body| {
+                body.raw(&route_header(to.prefix_len(), PROTOCOL, 0, UNICAST));
+                body.attr(1, &to.network().octets());
+            })),
+        )
+    }
+
     /// Makes a veth pair, this end up, the peer in another namespace under the name `eth0`. The peer
     /// comes into being first, and cannot be up before this end exists.
-    pub(super) fn add_veth(
+    pub(crate) fn add_veth(
         &mut self,
         name: &str,
         mac: Mac,
@@ -155,14 +236,14 @@ impl Links {
     }
 
     /// Sets a link up.
-    pub(super) fn set_up(&mut self, index: u32) -> io::Result<()> {
+    pub(crate) fn set_up(&mut self, index: u32) -> io::Result<()> {
         self.0.transact(&Messages::request(NEWLINK, 0, |body| {
             body.raw(&link_header(index, UP));
         }))
     }
 
     /// Removes a link; one that is not there is no error.
-    pub(super) fn delete(&mut self, name: &str) -> io::Result<()> {
+    pub(crate) fn delete(&mut self, name: &str) -> io::Result<()> {
         tolerate(
             libc::ENODEV,
             self.0.transact(&Messages::request(DELLINK, 0, |body| {
@@ -172,7 +253,7 @@ impl Links {
     }
 
     /// Gives a link a single address, without a network around it.
-    pub(super) fn add_address(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
+    pub(crate) fn add_address(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
         self.0.transact(&Messages::request(
             NEWADDR,
             NLM_F_CREATE | NLM_F_REPLACE,
@@ -187,7 +268,7 @@ impl Links {
     }
 
     /// A directly connected network, reached from `source`.
-    pub(super) fn add_link_route(
+    pub(crate) fn add_link_route(
         &mut self,
         index: u32,
         to: Ipv4Net,
@@ -211,7 +292,7 @@ impl Links {
     }
 
     /// The default route.
-    pub(super) fn add_default_route(&mut self, index: u32, gateway: Ipv4Addr) -> io::Result<()> {
+    pub(crate) fn add_default_route(&mut self, index: u32, gateway: Ipv4Addr) -> io::Result<()> {
         self.0.transact(&Messages::request(
             NEWROUTE,
             NLM_F_CREATE | NLM_F_REPLACE,
@@ -223,7 +304,7 @@ impl Links {
     }
 
     /// Refuses traffic to addresses of the network that no longer prefix covers.
-    pub(super) fn add_unreachable(&mut self, to: Ipv4Net) -> io::Result<()> {
+    pub(crate) fn add_unreachable(&mut self, to: Ipv4Net) -> io::Result<()> {
         self.0.transact(&Messages::request(
             NEWROUTE,
             NLM_F_CREATE | NLM_F_REPLACE,
@@ -235,7 +316,7 @@ impl Links {
     }
 
     /// Takes back [`Links::add_unreachable`].
-    pub(super) fn delete_unreachable(&mut self, to: Ipv4Net) -> io::Result<()> {
+    pub(crate) fn delete_unreachable(&mut self, to: Ipv4Net) -> io::Result<()> {
         tolerate(
             libc::ESRCH,
             self.0.transact(&Messages::request(DELROUTE, 0, |body| {
@@ -246,7 +327,7 @@ impl Links {
     }
 
     /// Fixes the hardware address of a neighbour, which saves asking for it.
-    pub(super) fn add_neighbour(
+    pub(crate) fn add_neighbour(
         &mut self,
         index: u32,
         address: Ipv4Addr,

@@ -17,10 +17,10 @@ use self::link::{Links, Mac};
 use crate::balancer::{Balancer, Door, Protocol, Surroundings};
 
 mod error;
-mod host;
+pub(crate) mod host;
 mod lease;
-mod link;
-mod namespace;
+pub(crate) mod link;
+pub(crate) mod namespace;
 
 pub use error::Error;
 
@@ -106,7 +106,7 @@ impl Names {
     }
 }
 
-fn kernel(action: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+pub(crate) fn kernel(action: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
     let action = action.into();
     move |source| Error::Kernel { action, source }
 }
@@ -123,7 +123,7 @@ fn host_mac(ip: Ipv4Addr) -> Mac {
     [0x06, 0x63, a, b, c, d]
 }
 
-fn mac_text(mac: Mac) -> String {
+pub(crate) fn mac_text(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
@@ -356,9 +356,9 @@ impl Shared {
         }
         let mut links = Self::open_links()?;
         let (pods, services) = (self.options.pod_cidr, self.options.service_cidr);
-        host::check_free(&mut links, &self.names, &[pods, services])?;
+        host::check_free(&mut links, |name| self.names.is_ours(name), &[pods, services])?;
         let mtu = self.mtu(&mut links)?;
-        let link = host::up(&mut links, &self.names, mtu)?;
+        let link = host::up(&mut links, &self.names.link, mtu)?;
         let gateway = lease::gateway(pods);
         links
             .add_address(link.index, gateway)
@@ -536,7 +536,7 @@ impl Shared {
         links
             .delete_unreachable(pods)
             .map_err(kernel(format!("removing the route to {pods}")))?;
-        host::down(&mut links, &self.names)?;
+        host::down(&mut links, &self.names.link)?;
         self.busy.lock().clear();
         for dir in [
             self.namespaces(),

@@ -14,7 +14,7 @@ use super::link::Links;
 const NSFS: i64 = 0x6e73_6673;
 
 /// Makes a namespace, pins it at `path`, and opens rtnetlink in it. The loopback is up.
-pub(super) fn create(path: &Path) -> io::Result<Links> {
+pub(crate) fn create(path: &Path) -> io::Result<Links> {
     OpenOptions::new()
         .write(true)
         .create(true)
@@ -40,7 +40,7 @@ pub(super) fn create(path: &Path) -> io::Result<Links> {
 }
 
 /// Opens rtnetlink in a pinned namespace.
-pub(super) fn enter(path: &Path) -> io::Result<Links> {
+pub(crate) fn enter(path: &Path) -> io::Result<Links> {
     let namespace = File::open(path)?;
     inside(|| {
         setns(namespace, CloneFlags::CLONE_NEWNET)?;
@@ -51,12 +51,12 @@ pub(super) fn enter(path: &Path) -> io::Result<Links> {
 }
 
 /// Whether a namespace is pinned at `path`.
-pub(super) fn is_pinned(path: &Path) -> bool {
+pub(crate) fn is_pinned(path: &Path) -> bool {
     statfs(path).is_ok_and(|found| found.filesystem_type().0 == NSFS)
 }
 
 /// Lets the namespace go. It ends with its last process.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     // A crash between two mounts can have stacked them.
     while is_pinned(path) {
         umount2(path, MntFlags::MNT_DETACH)?;

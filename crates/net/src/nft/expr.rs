@@ -184,6 +184,19 @@ impl Rule {
         self.meta(16, r(0)).compare(r(0), true, &[6])
     }
 
+    /// Goes on when the packet is for this port.
+    pub(crate) fn port(self, protocol: u8, port: u16) -> Self {
+        self.meta(16, r(0))
+            .compare(r(0), true, &[protocol])
+            .payload(2, 2, 2, r(0))
+            .compare(r(0), true, &port.to_be_bytes())
+    }
+
+    /// Goes on when the connection's destination was not rewritten.
+    pub(crate) fn not_redirected(self) -> Self {
+        self.connection(2, DESTINATION_NAT, false)
+    }
+
     /// Goes on when the connection's destination was rewritten.
     pub(crate) fn redirected(self) -> Self {
         self.connection(2, DESTINATION_NAT, true)

@@ -6,6 +6,7 @@
 
 pub(crate) mod capabilities;
 mod hidden;
+mod init;
 pub(crate) mod seccomp;
 pub(crate) mod user;
 
@@ -62,13 +63,18 @@ pub(crate) struct Entry {
     hide: bool,
     /// The container's first process dies with the shim, its parent.
     first: bool,
+    /// The first process stays ours, and the program is its child.
+    init: bool,
 }
 
 impl Entry {
     pub(crate) fn of_container(spec: &ContainerSpec, hostname: &str) -> Result<Self, Failed> {
         user::check_non_root(&spec.user).map_err(Failed::new)?;
-        if spec.args.is_empty() {
+        if spec.args.is_empty() && !spec.init {
             return Err(Failed::new("no command specified"));
+        }
+        if spec.init && spec.tty {
+            return Err(Failed::new("an init of our own has no terminal"));
         }
         let capabilities = capabilities::compute(
             spec.privileged,
@@ -110,6 +116,7 @@ impl Entry {
             propagations,
             hide: !spec.unmasked && !spec.privileged,
             first: true,
+            init: spec.init,
         })
     }
 
@@ -136,6 +143,7 @@ impl Entry {
             propagations: Vec::new(),
             hide: false,
             first: false,
+            init: false,
             ..own
         })
     }
@@ -143,6 +151,9 @@ impl Entry {
     /// Finds everything that can be wrong before the program is started.
     pub(crate) fn validate(&self) -> Result<(), Failed> {
         self.identity()?;
+        if self.args.is_empty() {
+            return Ok(());
+        }
         self.program().map(|_| ())
     }
 
@@ -223,7 +234,11 @@ impl Entry {
             }
         };
         let identity = self.identity()?;
-        let program = self.program()?;
+        let program = if self.args.is_empty() {
+            PathBuf::new()
+        } else {
+            self.program()?
+        };
         if self.tty {
             open_console(channel, self.first).map_err(doing("opening the terminal"))?;
         }
@@ -303,6 +318,10 @@ impl Entry {
             .map(|arg| c_string(arg))
             .collect::<Result<Vec<_>, _>>()?;
         let path = sys::c_path(&program).map_err(doing("exec"))?;
+        if self.init {
+            // Comes back in the child that is to be the program.
+            init::split(!self.args.is_empty()).map_err(doing("starting the program"))?;
+        }
         sys::reset_signals();
         let Err(error) = nix::unistd::execve(&path, &args, &env);
         let message = match error {

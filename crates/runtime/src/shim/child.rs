@@ -132,7 +132,7 @@ fn build(creation: &Creation<'_>) -> Result<i32, String> {
     } = creation;
     unshare(CloneFlags::CLONE_NEWNS)
         .map_err(|error| format!("making a mount namespace: {error}"))?;
-    rootfs::mount_overlay(dir, scratch, &spec.lower_dirs)?;
+    rootfs::mount_overlay(dir, scratch, &spec.lower_dirs, spec.writes.as_deref())?;
     // What some file systems show depends on who mounts them.
     if let Some(path) = shared.namespaces.get("network") {
         let what = || format!("joining network namespace {}", path.display());

@@ -16,7 +16,7 @@ pub(super) fn doing(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> S
     move |error| format!("{what}: {error}")
 }
 
-/// Mounts the layers at `<scratch>/rootfs`, with what is written kept in `dir`.
+/// Mounts the layers at `<scratch>/rootfs`, with what is written kept in `dir`, or for good in `writes`.
 ///
 /// Everything is named by short links in a directory of their own, so that any number of layers with any path
 /// fits into the one page that mount options have. `volatile` spares syncs of a file system that nobody
@@ -25,7 +25,10 @@ pub(super) fn mount_overlay(
     dir: &Path,
     scratch: &Path,
     lower_dirs: &[PathBuf],
+    writes: Option<&Path>,
 ) -> Result<(), String> {
+    let kept = writes.is_some();
+    let dir = writes.unwrap_or(dir);
     if lower_dirs.is_empty() {
         return Err("a container needs at least one layer".to_owned());
     }
@@ -67,7 +70,11 @@ pub(super) fn mount_overlay(
             Some(options),
         )
     };
-    let result = attempt(&format!("{options},volatile")).or_else(|_| attempt(&options));
+    let result = if kept {
+        attempt(&options)
+    } else {
+        attempt(&format!("{options},volatile")).or_else(|_| attempt(&options))
+    };
     std::env::set_current_dir(&before).map_err(doing("going back to the working directory"))?;
     result.map_err(|error| {
         format!(
