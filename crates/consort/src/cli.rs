@@ -89,6 +89,9 @@ pub(crate) enum Command {
     /// Work on the images of this machine
     #[command(subcommand)]
     Image(Image),
+    /// Make, run, enter and remove machines of this host, and their networks
+    #[command(subcommand)]
+    Machine(Machine),
     /// Back up, restore, check and compact the store of a data directory
     #[command(subcommand)]
     Store(Store),
@@ -407,6 +410,188 @@ pub(crate) enum Image {
 #[derive(Debug, Args)]
 pub(crate) struct ImageStore {
     /// Data directory of the server [default: /var/lib/consort]
+    #[arg(long, env = "CONSORT_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// `consort machine`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Machine {
+    /// List the machines of this host
+    #[command(visible_alias = "ls")]
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        store: MachineStore,
+    },
+    /// Make a machine from an image or a directory, and start it
+    Create(Box<CreateMachine>),
+    /// Run a command in a machine
+    Exec(ExecMachine),
+    /// Run a shell in a machine
+    Shell {
+        /// The machine
+        name: String,
+        #[command(flatten)]
+        store: MachineStore,
+    },
+    /// Print what a machine's program, or its console, has said
+    Logs {
+        /// The machine
+        name: String,
+        /// Go on as it says more
+        #[arg(short, long)]
+        follow: bool,
+        /// With the time of each line
+        #[arg(long)]
+        timestamps: bool,
+        /// Only this many lines from the end
+        #[arg(long)]
+        tail: Option<usize>,
+        #[command(flatten)]
+        store: MachineStore,
+    },
+    /// Start machines that were stopped, or went with their host
+    Start {
+        /// The machines
+        #[arg(required = true)]
+        names: Vec<String>,
+        #[command(flatten)]
+        store: MachineStore,
+    },
+    /// Stop machines; what they have written stays
+    Stop {
+        /// The machines
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// How long each gets to end by itself [default: 20s]
+        #[arg(long, value_parser = duration)]
+        grace: Option<std::time::Duration>,
+        #[command(flatten)]
+        store: MachineStore,
+    },
+    /// Remove machines, running or not, with all they have written
+    #[command(visible_alias = "remove")]
+    Rm {
+        /// The machines
+        #[arg(required = true)]
+        names: Vec<String>,
+        #[command(flatten)]
+        store: MachineStore,
+    },
+    /// The networks that machines are in
+    #[command(subcommand)]
+    Network(MachineNetwork),
+}
+
+/// `consort machine network`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MachineNetwork {
+    /// List the networks
+    #[command(visible_alias = "ls")]
+    List {
+        #[command(flatten)]
+        store: MachineStore,
+    },
+    /// Make a network
+    Create {
+        /// Its name
+        name: String,
+        /// Its addresses, such as 10.20.0.0/24
+        #[arg(long)]
+        cidr: Ipv4Net,
+        /// Let nothing pass beyond the host
+        #[arg(long)]
+        internal: bool,
+        #[command(flatten)]
+        store: MachineStore,
+    },
+    /// Remove networks without machines
+    #[command(visible_alias = "remove")]
+    Rm {
+        /// The networks
+        #[arg(required = true)]
+        names: Vec<String>,
+        #[command(flatten)]
+        store: MachineStore,
+    },
+}
+
+/// `consort machine create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateMachine {
+    /// Its name
+    pub(crate) name: String,
+    /// The OCI image it is made from
+    #[arg(long, value_name = "IMAGE", conflicts_with = "root")]
+    pub(crate) image: Option<String>,
+    /// The directory it is made from, which stays as it is
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// The network it is in
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network: String,
+    /// Its address there [default: a free one]
+    #[arg(long)]
+    pub(crate) address: Option<std::net::Ipv4Addr>,
+    /// CPUs it may use, also parts of one
+    #[arg(long)]
+    pub(crate) cpus: Option<f64>,
+    /// Memory in MiB
+    #[arg(long)]
+    pub(crate) memory: Option<u64>,
+    /// Set an environment variable
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Show a file or directory of the host in it
+    #[arg(short, long, value_name = "PATH:PATH[:ro]")]
+    pub(crate) volume: Vec<String>,
+    /// Let a port of the host lead to one of the machine
+    #[arg(short, long, value_name = "HOST_PORT:PORT[/udp]")]
+    pub(crate) publish: Vec<String>,
+    /// Give it all capabilities and devices of the host
+    #[arg(long)]
+    pub(crate) privileged: bool,
+    #[command(flatten)]
+    pub(crate) store: MachineStore,
+    /// Its program [default: the image's, or /sbin/init]
+    #[arg(last = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// `consort machine exec`.
+#[derive(Debug, Args)]
+pub(crate) struct ExecMachine {
+    /// The machine
+    pub(crate) name: String,
+    /// Pass standard input on
+    #[arg(short = 'i', long)]
+    pub(crate) stdin: bool,
+    /// Give the command a terminal
+    #[arg(short = 't', long)]
+    pub(crate) tty: bool,
+    /// Run it as this user: user, uid, user:group or uid:gid
+    #[arg(short, long)]
+    pub(crate) user: Option<String>,
+    /// Run it in this directory
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<PathBuf>,
+    /// Set an environment variable
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    #[command(flatten)]
+    pub(crate) store: MachineStore,
+    /// The command and its arguments
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// Where machines are kept.
+#[derive(Debug, Args)]
+pub(crate) struct MachineStore {
+    /// Data directory of the installation [default: /var/lib/consort]
     #[arg(long, env = "CONSORT_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
 }

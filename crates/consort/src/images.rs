@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use consort_image::{ErrorKind, Image, Images, Options, Reference, Registries};
+use consort_image::{ErrorKind, Hold, Image, Images, Options, Reference, Registries, User, Users};
+use consort_machine::Resolved;
 use consort_node::ImageUsers;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
@@ -30,6 +31,11 @@ pub(crate) enum Request {
     },
     /// Pull one image.
     Pull {
+        /// Its name.
+        name: String,
+    },
+    /// Get one image ready to be used: here, pulled if need be, and unpacked.
+    Prepare {
         /// Its name.
         name: String,
     },
@@ -59,6 +65,7 @@ pub(crate) struct Entry {
 #[serde(rename_all = "snake_case")]
 enum Answer {
     Done(Vec<Entry>),
+    Prepared(Box<Resolved>),
     Failed {
         message: String,
         hint: Option<String>,
@@ -80,8 +87,74 @@ pub(crate) fn options(data_dir: &Path, registries: Registries) -> Options {
     let mut options = Options::new(images_dir(data_dir));
     options.registries = registries;
     options.builtin = vec![Arc::new(crate::toolbox::Image::new())];
-    options.users = Arc::new(ImageUsers::new(runtime_dir(data_dir)));
+    options.users = Arc::new(Everyone {
+        pods: ImageUsers::new(runtime_dir(data_dir)),
+        machines: crate::machines::machines_dir(data_dir),
+    });
     options
+}
+
+/// Those who use the images of a data directory: its node's pods, and its machines.
+struct Everyone {
+    pods: ImageUsers,
+    machines: PathBuf,
+}
+
+impl Users for Everyone {
+    fn users(&self) -> std::io::Result<Vec<User>> {
+        let mut all = self.pods.users()?;
+        let machines = consort_machine::layers_in_use(&self.machines)?;
+        all.extend(machines.into_iter().map(|(name, image, layers)| {
+            User {
+                name: format!("machine {name}"),
+                // As the store writes names.
+                image: image
+                    .parse::<Reference>()
+                    .map_or(image, |name| name.to_string()),
+                layers,
+            }
+        }));
+        Ok(all)
+    }
+}
+
+/// Finds an image here, or pulls it, and unpacks it. What comes with it keeps it until it is dropped.
+pub(crate) async fn prepare(
+    images: &Images,
+    name: &Reference,
+) -> std::result::Result<(Resolved, Hold), consort_image::Error> {
+    let image = match images.get(name).await? {
+        Some(image) => image,
+        None => images.pull(name, &[], &|_| {}).await?,
+    };
+    let hold = images.hold(&image);
+    let layers = images.layers(&image).await?;
+    let config = &image.config;
+    let digest = image.index.unwrap_or(image.digest);
+    let resolved = Resolved {
+        digest: format!("{}@{digest}", name.name()),
+        layers,
+        entrypoint: config.entrypoint.clone(),
+        cmd: config.cmd.clone(),
+        env: config.env.clone(),
+        user: config.user.clone(),
+        working_dir: config.working_dir.clone(),
+        stop_signal: config.stop_signal.clone().unwrap_or_default(),
+    };
+    Ok((resolved, hold))
+}
+
+async fn answer(images: &Images, request: Request) -> anyhow::Result<Answer> {
+    match request {
+        Request::Prepare { name } => {
+            let name: Reference = name
+                .parse()
+                .with_context(|| format!("{name:?} is not an image's name"))?;
+            let (resolved, _) = prepare(images, &name).await?;
+            Ok(Answer::Prepared(Box::new(resolved)))
+        }
+        request => Ok(Answer::Done(perform(images, request).await?)),
+    }
 }
 
 fn entries(image: &Image) -> Vec<Entry> {
@@ -123,6 +196,11 @@ pub(crate) async fn perform(images: &Images, request: Request) -> anyhow::Result
                 size: image.size,
             }])
         }
+        // Not told as a list; see `answer`.
+        Request::Prepare { name } => {
+            drop(prepare(images, &parse(&name)?).await?);
+            Ok(Vec::new())
+        }
         Request::List => Ok(images.list().await?.iter().flat_map(entries).collect()),
         Request::Remove { names, force } => {
             let names = names
@@ -147,6 +225,11 @@ fn socket(data_dir: &Path) -> PathBuf {
     data_dir.join("images.sock")
 }
 
+/// Whether somebody answers requests there.
+pub(crate) fn is_served(data_dir: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(socket(data_dir)).is_ok()
+}
+
 /// Opens the socket requests come in by. The caller holds the data directory's lock.
 pub(crate) fn listen(data_dir: &Path) -> std::io::Result<UnixListener> {
     admin::listen(&socket(data_dir))
@@ -154,11 +237,11 @@ pub(crate) fn listen(data_dir: &Path) -> std::io::Result<UnixListener> {
 
 /// Answers requests until `shutdown`.
 pub(crate) async fn serve(listener: UnixListener, images: Images, shutdown: CancellationToken) {
-    let answer = move |request: Request| {
+    let respond = move |request: Request| {
         let images = images.clone();
         async move {
-            match perform(&images, request).await {
-                Ok(entries) => Answer::Done(entries),
+            match answer(&images, request).await {
+                Ok(answer) => answer,
                 Err(error) => Answer::Failed {
                     message: format!("{error:#}"),
                     hint: hint(&error),
@@ -166,16 +249,37 @@ pub(crate) async fn serve(listener: UnixListener, images: Images, shutdown: Canc
             }
         }
     };
-    admin::serve(listener, answer, shutdown).await;
+    admin::serve(listener, respond, shutdown).await;
 }
 
 /// Asks the server that runs on the data directory.
 pub(crate) async fn ask(data_dir: &Path, request: &Request) -> Result<Vec<Entry>> {
-    match admin::ask(&socket(data_dir), request).await? {
+    match asked(data_dir, request).await? {
         Answer::Done(entries) => Ok(entries),
+        _ => Err(Failure::new(
+            Kind::Failed,
+            "the server gave another answer than was asked for",
+        )),
+    }
+}
+
+/// Asks the server that runs on the data directory for an image ([`Request::Prepare`]).
+pub(crate) async fn resolve_by_server(data_dir: &Path, request: &Request) -> Result<Resolved> {
+    match asked(data_dir, request).await? {
+        Answer::Prepared(resolved) => Ok(*resolved),
+        _ => Err(Failure::new(
+            Kind::Failed,
+            "the server gave another answer than was asked for",
+        )),
+    }
+}
+
+async fn asked(data_dir: &Path, request: &Request) -> Result<Answer> {
+    match admin::ask(&socket(data_dir), request).await? {
         Answer::Failed { message, hint } => {
             let failure = Failure::new(Kind::Failed, message);
             Err(hint.into_iter().fold(failure, Failure::hint))
         }
+        answer => Ok(answer),
     }
 }

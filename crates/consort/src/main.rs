@@ -12,6 +12,7 @@ mod connect;
 mod error;
 mod identity;
 mod images;
+mod machines;
 mod manifests;
 mod output;
 mod resources;

@@ -91,7 +91,9 @@ pub(crate) fn machine(spec: &MachineSpec) -> Result<(), Error> {
             label("hostname", part)?;
         }
         if name.len() > 64 {
-            return Err(invalid(format!("hostname {name:?}: longer than 64 characters")));
+            return Err(invalid(format!(
+                "hostname {name:?}: longer than 64 characters"
+            )));
         }
     }
     if let Some(mac) = &spec.mac
@@ -107,37 +109,41 @@ pub(crate) fn machine(spec: &MachineSpec) -> Result<(), Error> {
     }
     if let Base::Root(path) = &spec.base {
         if !path.is_absolute() {
-            return Err(invalid(format!("root {}: expected an absolute path", path.display())));
-        }
-        if !path.is_dir() {
-            return Err(invalid(format!("root {} is not a directory", path.display())));
+            return Err(invalid(format!(
+                "root {}: expected an absolute path",
+                path.display()
+            )));
         }
     }
     if let Base::Vm(vm) = &spec.base {
         if vm.kernel.is_none() && vm.disk.is_none() {
-            return Err(invalid("a virtual machine needs a kernel or a disk"));
+            return Err(invalid("vm: a virtual machine needs a kernel or a disk"));
         }
         if vm.initrd.is_some() && vm.kernel.is_none() {
-            return Err(invalid("an initrd needs a kernel"));
-        }
-        for path in [&vm.kernel, &vm.initrd, &vm.disk].into_iter().flatten() {
-            if !path.is_file() {
-                return Err(invalid(format!("{} is not a file", path.display())));
-            }
+            return Err(invalid("vm: an initrd needs a kernel"));
         }
         if !spec.mounts.is_empty() || !spec.files.is_empty() {
-            return Err(invalid("mounts and files are for system containers, not for virtual machines"));
-        }
-        if spec.command.is_some() || !spec.env.is_empty() || spec.privileged || spec.user.is_some() || spec.working_dir.is_some() {
             return Err(invalid(
-                "command, environment, user, working_dir and privileged are for system containers, not for virtual machines",
+                "vm: mounts and files are for system containers, not for virtual machines",
+            ));
+        }
+        if spec.command.is_some()
+            || !spec.env.is_empty()
+            || spec.privileged
+            || spec.user.is_some()
+            || spec.working_dir.is_some()
+        {
+            return Err(invalid(
+                "vm: command, environment, user, working_dir and privileged are for system containers, not for virtual machines",
             ));
         }
     } else {
         if let Some(script) = &spec.user_data
             && !script.starts_with("#!")
         {
-            return Err(invalid("user_data of a system container is a script: it begins with \"#!\""));
+            return Err(invalid(
+                "user_data of a system container is a script: it begins with \"#!\"",
+            ));
         }
         if let Some(command) = &spec.command
             && command.first().is_some_and(String::is_empty)
@@ -145,34 +151,44 @@ pub(crate) fn machine(spec: &MachineSpec) -> Result<(), Error> {
             return Err(invalid("command: the program's name is empty"));
         }
     }
-    if spec.user_data.as_ref().is_some_and(|data| data.len() > USER_DATA_MAX) {
+    if spec
+        .user_data
+        .as_ref()
+        .is_some_and(|data| data.len() > USER_DATA_MAX)
+    {
         return Err(invalid("user_data: more than 1 MiB"));
     }
     for (name, value) in &spec.env {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err(invalid(format!("environment variable {name:?} cannot be set")));
+            return Err(invalid(format!(
+                "environment variable {name:?} cannot be set"
+            )));
         }
     }
     for mount in &spec.mounts {
         absolute("mount target", &mount.target)?;
-        if let Some(source) = &mount.source
-            && !source.exists()
-        {
-            return Err(invalid(format!("mount source {} does not exist", source.display())));
-        }
     }
     for file in &spec.files {
         absolute("file", &file.path)?;
         if file.content.len() > FILE_MAX {
-            return Err(invalid(format!("file {}: more than 4 MiB", file.path.display())));
+            return Err(invalid(format!(
+                "file {}: more than 4 MiB",
+                file.path.display()
+            )));
         }
         if file.mode > 0o7777 {
-            return Err(invalid(format!("file {}: mode {:o} is not a mode", file.path.display(), file.mode)));
+            return Err(invalid(format!(
+                "file {}: mode {:o} is not a mode",
+                file.path.display(),
+                file.mode
+            )));
         }
     }
     for key in &spec.ssh_keys {
         if key.contains(['\n', '\r']) || key.split_whitespace().count() < 2 {
-            return Err(invalid(format!("ssh key {key:?}: expected one line, such as \"ssh-ed25519 AAAA...\"")));
+            return Err(invalid(format!(
+                "ssh key {key:?}: expected one line, such as \"ssh-ed25519 AAAA...\""
+            )));
         }
     }
     let mut ports = HashSet::new();
@@ -181,7 +197,48 @@ pub(crate) fn machine(spec: &MachineSpec) -> Result<(), Error> {
             return Err(invalid("port 0 cannot be published"));
         }
         if !ports.insert((port.protocol, port.host_port, port.host_address)) {
-            return Err(invalid(format!("host port {}/{} is published twice", port.host_port, port.protocol)));
+            return Err(invalid(format!(
+                "host port {}/{} is published twice",
+                port.host_port, port.protocol
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What of the host a machine needs and is not there. Looked at when it is made: something else of the same plan may
+/// make it.
+pub(crate) fn present(spec: &MachineSpec) -> Result<(), Error> {
+    match &spec.base {
+        Base::Image(_) => {}
+        Base::Root(path) if path.is_dir() => {}
+        Base::Root(path) => {
+            return Err(invalid(format!(
+                "root {} is not a directory",
+                path.display()
+            )));
+        }
+        Base::Vm(vm) => {
+            for (what, path) in [
+                ("kernel", &vm.kernel),
+                ("initrd", &vm.initrd),
+                ("disk", &vm.disk),
+            ] {
+                if let Some(path) = path.as_ref().filter(|path| !path.is_file()) {
+                    return Err(invalid(format!(
+                        "vm: {what} {} is not a file",
+                        path.display()
+                    )));
+                }
+            }
+        }
+    }
+    for source in spec.mounts.iter().filter_map(|mount| mount.source.as_ref()) {
+        if !source.exists() {
+            return Err(invalid(format!(
+                "mount source {} does not exist",
+                source.display()
+            )));
         }
     }
     Ok(())
@@ -203,11 +260,22 @@ mod tests {
     fn what_is_wrong_with_a_machine_is_said() {
         assert!(refused(|m| m.name = "Web".to_owned()).contains("a-z"));
         assert!(refused(|m| m.mac = Some("x".to_owned())).contains("hardware address"));
-        assert!(refused(|m| m.base = Base::Root("/nowhere/at/all".into())).contains("not a directory"));
+        assert!(refused(|m| m.base = Base::Root("here".into())).contains("absolute"));
+        let root = MachineSpec::new("web", Base::Root("/nowhere/at/all".into()), "lan");
+        assert!(
+            present(&root)
+                .unwrap_err()
+                .to_string()
+                .contains("not a directory")
+        );
         assert!(refused(|m| m.base = Base::Vm(VmSpec::default())).contains("kernel or a disk"));
         assert!(refused(|m| m.user_data = Some("echo".to_owned())).contains("#!"));
         assert!(refused(|m| m.ssh_keys = vec!["a\nb c".to_owned()]).contains("one line"));
-        let file = |path: &str| FileSpec { path: path.into(), content: Vec::new(), mode: 0o644 };
+        let file = |path: &str| FileSpec {
+            path: path.into(),
+            content: Vec::new(),
+            mode: 0o644,
+        };
         assert!(refused(|m| m.files = vec![file("etc/x")]).contains("absolute"));
         assert!(refused(|m| m.files = vec![file("/etc/../x")]).contains("absolute"));
     }

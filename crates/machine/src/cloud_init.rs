@@ -21,12 +21,19 @@ pub(crate) fn write(
     fs::create_dir_all(dir)?;
     fs::write(dir.join("meta-data"), meta_data(record))?;
     fs::write(dir.join("user-data"), user_data(record))?;
-    fs::write(dir.join("network-config"), network_config(record, network, resolver))
+    fs::write(
+        dir.join("network-config"),
+        network_config(record, network, resolver),
+    )
 }
 
 fn meta_data(record: &MachineRecord) -> String {
     let name = quoted(record.spec.hostname());
-    let id = quoted(&format!("{}-{}", record.spec.name, record.created.as_second()));
+    let id = quoted(&format!(
+        "{}-{}",
+        record.spec.name,
+        record.created.as_second()
+    ));
     let keys: Vec<String> = record.spec.ssh_keys.iter().map(|key| quoted(key)).collect();
     format!(
         "instance-id: {id}\nlocal-hostname: {name}\npublic-keys: [{}]\n",

@@ -27,7 +27,11 @@ pub fn console(path: &Path, from: u64, stamped: bool) -> io::Result<(Vec<Line>, 
         file => file?,
     };
     // A rotated log begins anew.
-    let from = if file.metadata()?.len() < from { 0 } else { from };
+    let from = if file.metadata()?.len() < from {
+        0
+    } else {
+        from
+    };
     file.seek(io::SeekFrom::Start(from))?;
     let mut reader = BufReader::new(file);
     let mut at = from;
@@ -66,14 +70,20 @@ fn line(text: &str, stamped: bool) -> Line {
 
 /// The last lines, for an error message: with a separator before them, or nothing.
 pub(crate) fn last(path: &Path, stamped: bool) -> String {
-    let lines = console(path, 0, stamped).map(|(lines, _)| lines).unwrap_or_default();
+    let lines = console(path, 0, stamped)
+        .map(|(lines, _)| lines)
+        .unwrap_or_default();
     let text: Vec<&str> = lines
         .iter()
         .map(|line| line.text.trim())
         .filter(|text| !text.is_empty())
         .collect();
     let text = text[text.len().saturating_sub(5)..].join("\n");
-    if text.is_empty() { text } else { format!(": {text}") }
+    if text.is_empty() {
+        text
+    } else {
+        format!(": {text}")
+    }
 }
 
 #[cfg(test)]
@@ -85,11 +95,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("console.log");
         assert_eq!(console(&path, 0, true).unwrap(), (vec![], 0));
-        std::fs::write(&path, "2026-01-01T00:00:00Z stdout F one two\n2026-01-01T00:00:01Z stderr P th").unwrap();
+        std::fs::write(
+            &path,
+            "2026-01-01T00:00:00Z stdout F one two\n2026-01-01T00:00:01Z stderr P th",
+        )
+        .unwrap();
         let (lines, at) = console(&path, 0, true).unwrap();
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0].text, "one two");
-        std::fs::write(&path, "2026-01-01T00:00:00Z stdout F one two\n2026-01-01T00:00:01Z stderr P three\n").unwrap();
+        std::fs::write(
+            &path,
+            "2026-01-01T00:00:00Z stdout F one two\n2026-01-01T00:00:01Z stderr P three\n",
+        )
+        .unwrap();
         let (lines, _) = console(&path, at, true).unwrap();
         assert!(lines[0].partial && lines[0].text == "three");
     }

@@ -27,7 +27,14 @@ const FIRST_MOMENT: Duration = Duration::from_millis(150);
 /// How much of what a first-boot script says is kept, in bytes of each stream.
 const SAID_MAX: u64 = 4 << 20;
 /// Programs that are a first process themselves.
-const INITS: [&str; 6] = ["init", "systemd", "s6-svscan", "runit-init", "openrc-init", "tini"];
+const INITS: [&str; 6] = [
+    "init",
+    "systemd",
+    "s6-svscan",
+    "runit-init",
+    "openrc-init",
+    "tini",
+];
 /// Commands that only wait for somebody's input, and end at once where there is none.
 const SHELLS: [&str; 6] = ["sh", "bash", "ash", "dash", "zsh", "fish"];
 
@@ -84,12 +91,18 @@ fn environment(record: &MachineRecord) -> Vec<String> {
     // What systemd and its like ask for.
     all.insert("container".to_owned(), "consort".to_owned());
     all.extend(record.spec.env.clone());
-    all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    all.into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
 }
 
 fn resources(spec: &MachineSpec) -> Resources {
     Resources {
-        cpu_quota_us: spec.cpu_milli.map(|milli| i64::try_from(milli.saturating_mul(100)).unwrap_or(i64::MAX).max(1000)),
+        cpu_quota_us: spec.cpu_milli.map(|milli| {
+            i64::try_from(milli.saturating_mul(100))
+                .unwrap_or(i64::MAX)
+                .max(1000)
+        }),
         cpu_period_us: spec.cpu_milli.map(|_| 100_000),
         memory_limit_bytes: spec
             .memory_mib
@@ -116,14 +129,16 @@ impl Inner {
                 ..Mount::default()
             });
         }
-        mounts.extend(spec.mounts.iter().enumerate().map(|(number, mount)| Mount {
-            source: mount
-                .source
-                .clone()
-                .unwrap_or_else(|| home.join("v").join(number.to_string())),
-            target: mount.target.clone(),
-            read_only: mount.read_only,
-            ..Mount::default()
+        mounts.extend(spec.mounts.iter().enumerate().map(|(number, mount)| {
+            Mount {
+                source: mount
+                    .source
+                    .clone()
+                    .unwrap_or_else(|| home.join("v").join(number.to_string())),
+                target: mount.target.clone(),
+                read_only: mount.read_only,
+                ..Mount::default()
+            }
         }));
         let stop_signal = match image.map(|image| image.stop_signal.clone()) {
             Some(signal) if !signal.is_empty() => signal,
@@ -139,7 +154,12 @@ impl Inner {
             init: program.supervised,
             args: program.args,
             env: environment(record),
-            cwd: cwd.unwrap_or_else(|| image.map(|image| image.working_dir.clone()).unwrap_or_default().into()),
+            cwd: cwd.unwrap_or_else(|| {
+                image
+                    .map(|image| image.working_dir.clone())
+                    .unwrap_or_default()
+                    .into()
+            }),
             mounts,
             privileged: spec.privileged,
             // The network is its own.
@@ -169,9 +189,19 @@ impl Inner {
         let hosts = names::hosts(network, &self.records.machines()?);
         let resolver = names::resolv_conf(&network.spec.domain);
         offline(&home, &layers(record), |root| {
-            root.write_part(names::HOSTS.as_ref(), &hosts, names::HOSTS_DEFAULT, 0o644, 0o755)?;
+            root.write_part(
+                names::HOSTS.as_ref(),
+                &hosts,
+                names::HOSTS_DEFAULT,
+                0o644,
+                0o755,
+            )?;
             root.write("/etc/resolv.conf".as_ref(), resolver.as_bytes(), 0o644)?;
-            root.write("/etc/hostname".as_ref(), format!("{}\n", spec.hostname()).as_bytes(), 0o644)?;
+            root.write(
+                "/etc/hostname".as_ref(),
+                format!("{}\n", spec.hostname()).as_bytes(),
+                0o644,
+            )?;
             write_files(root, spec)?;
             if let Some(script) = &spec.user_data {
                 root.write(SCRIPT.as_ref(), script.as_bytes(), 0o700)?;
@@ -297,7 +327,10 @@ impl Inner {
         if let State::Running { .. } = self.container_state(name).await?
             && let Some((_, Some(container))) = self.found(name)?
         {
-            container.stop(grace).await.map_err(Error::container(name))?;
+            container
+                .stop(grace)
+                .await
+                .map_err(Error::container(name))?;
         }
         self.clear_container(name).await?;
         let (inner, record) = (self.clone(), record.clone());
@@ -316,9 +349,10 @@ impl Inner {
     async fn clear_container(&self, name: &str) -> Result<(), Error> {
         match self.found(name)? {
             Some((sandbox, _)) => sandbox.remove().await.map_err(Error::container(name)),
-            None if self.runtime_dir().join(name).exists() => {
-                self.runtime()?.discard(name).map_err(Error::container(name))
-            }
+            None if self.runtime_dir().join(name).exists() => self
+                .runtime()?
+                .discard(name)
+                .map_err(Error::container(name)),
             None => Ok(()),
         }
     }
@@ -425,7 +459,12 @@ mod tests {
 
     #[test]
     fn a_machine_runs_what_it_was_told_or_its_image_or_its_init_or_nothing() {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let words = |words: &[&str]| {
+            words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>()
+        };
         let image = |entrypoint: &[&str], cmd: &[&str]| {
             let resolved = Resolved {
                 entrypoint: words(entrypoint),
@@ -438,9 +477,15 @@ mod tests {
             let program = program(record, has_init);
             (program.args.join(" "), program.supervised)
         };
-        assert_eq!(of(&image(&["serve"], &["-p", "80"]), true), ("serve -p 80".to_owned(), true));
+        assert_eq!(
+            of(&image(&["serve"], &["-p", "80"]), true),
+            ("serve -p 80".to_owned(), true)
+        );
         assert_eq!(of(&image(&[], &["/bin/bash"]), true), (String::new(), true));
-        assert_eq!(of(&image(&[], &["/lib/systemd/systemd"]), true), ("/lib/systemd/systemd".to_owned(), false));
+        assert_eq!(
+            of(&image(&[], &["/lib/systemd/systemd"]), true),
+            ("/lib/systemd/systemd".to_owned(), false)
+        );
         let root = record(Base::Root("/srv/x".into()), None);
         assert_eq!(of(&root, true), ("/sbin/init".to_owned(), false));
         assert_eq!(of(&root, false), (String::new(), true));
@@ -457,6 +502,9 @@ mod tests {
         };
         let mut record = record(Base::Image("x".to_owned()), Some(image));
         record.spec.env = BTreeMap::from([("A".to_owned(), "own".to_owned())]);
-        assert_eq!(environment(&record), ["A=own", "PATH=/bin", "container=consort"]);
+        assert_eq!(
+            environment(&record),
+            ["A=own", "PATH=/bin", "container=consort"]
+        );
     }
 }

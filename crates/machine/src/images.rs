@@ -34,7 +34,10 @@ pub trait Images: Send + Sync {
     ///
     /// # Errors
     /// When it cannot be had.
-    #[allow(clippy::type_complexity, reason = "an image, what holds it, or any error")]
+    #[allow(
+        clippy::type_complexity,
+        reason = "an image, what holds it, or any error"
+    )]
     fn resolve<'a>(
         &'a self,
         name: &'a str,

@@ -53,7 +53,10 @@ impl Machines {
         let machines = match self.list().await {
             Ok(machines) => machines,
             Err(error) => {
-                tracing::warn!(error = chain(&error), "looking at the machines of this host");
+                tracing::warn!(
+                    error = chain(&error),
+                    "looking at the machines of this host"
+                );
                 return;
             }
         };
@@ -63,18 +66,27 @@ impl Machines {
             if machine.state.is_running() || !machine.spec.running {
                 continue;
             }
-            if attempts.get(&name).is_some_and(|attempt| attempt.at.elapsed() < attempt.wait) {
+            if attempts
+                .get(&name)
+                .is_some_and(|attempt| attempt.at.elapsed() < attempt.wait)
+            {
                 continue;
             }
             match self.revive(&name).await {
                 Ok(false) => continue,
                 Ok(true) => tracing::info!(machine = name, "started again"),
                 Err(error) => {
-                    tracing::warn!(machine = name, error = chain(&error), "starting a machine again");
+                    tracing::warn!(
+                        machine = name,
+                        error = chain(&error),
+                        "starting a machine again"
+                    );
                 }
             }
             let wait = match attempts.get(&name) {
-                Some(last) if last.at.elapsed() < last.wait + STABLE => (last.wait * 2).min(BACKOFF.1),
+                Some(last) if last.at.elapsed() < last.wait + STABLE => {
+                    (last.wait * 2).min(BACKOFF.1)
+                }
                 _ => BACKOFF.0,
             };
             attempts.insert(
@@ -121,7 +133,11 @@ mod tests {
         assert!(wanted(&record, &State::Stopped) && wanted(&record, &ended(0)));
         assert!(!wanted(&record, &State::Running { pid: 1 }));
         record.spec.restart = Restart::OnFailure;
-        assert!(wanted(&record, &State::Stopped) && wanted(&record, &ended(1)) && !wanted(&record, &ended(0)));
+        assert!(
+            wanted(&record, &State::Stopped)
+                && wanted(&record, &ended(1))
+                && !wanted(&record, &ended(0))
+        );
         record.spec.restart = Restart::No;
         assert!(!wanted(&record, &ended(1)));
         record.spec.restart = Restart::Always;

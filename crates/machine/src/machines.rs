@@ -241,7 +241,10 @@ impl Inner {
             }
             if inner.records.machines()?.is_empty() {
                 // The last one takes the control groups along.
-                inner.runtime()?.close().map_err(Error::container(&record.spec.name))?;
+                inner
+                    .runtime()?
+                    .close()
+                    .map_err(Error::container(&record.spec.name))?;
             }
             Ok(())
         })
@@ -312,6 +315,7 @@ impl Machines {
     /// When the name is taken, the network is not there, or it cannot be started.
     pub async fn create(&self, spec: MachineSpec, images: &dyn Images) -> Result<Machine, Error> {
         check::machine(&spec)?;
+        check::present(&spec)?;
         self.0.check_root()?;
         let name = spec.name.clone();
         // Before anything long: a name that is taken needs no image.
@@ -383,10 +387,13 @@ impl Machines {
     /// When it would have to be another machine, or does not start again; then it is stopped.
     pub async fn update(&self, spec: MachineSpec) -> Result<Machine, Error> {
         check::machine(&spec)?;
+        check::present(&spec)?;
         let name = spec.name.clone();
         let _lock = self.0.lock(&name).await?;
         let before = self.0.known(&name)?;
-        let fixed = spec.address.is_some_and(|address| address != before.address)
+        let fixed = spec
+            .address
+            .is_some_and(|address| address != before.address)
             || spec
                 .mac
                 .as_ref()
@@ -485,7 +492,9 @@ impl Machines {
         let mut record = self.0.known(name)?;
         record.spec.running = false;
         self.0.records.write_machine(&record)?;
-        self.0.take_down(&record, grace.unwrap_or(STOP_GRACE)).await?;
+        self.0
+            .take_down(&record, grace.unwrap_or(STOP_GRACE))
+            .await?;
         self.0.shown(record).await
     }
 
@@ -573,7 +582,13 @@ impl Machines {
             let written = self
                 .0
                 .online(&machine.spec.name, move |root| {
-                    root.write_part(names::HOSTS.as_ref(), &text, names::HOSTS_DEFAULT, 0o644, 0o755)
+                    root.write_part(
+                        names::HOSTS.as_ref(),
+                        &text,
+                        names::HOSTS_DEFAULT,
+                        0o644,
+                        0o755,
+                    )
                 })
                 .await;
             // It may just have ended, and learns the names when it is started.
@@ -589,7 +604,12 @@ impl Inner {
     fn change_routes(&self, before: &MachineRecord, after: &MachineRecord) -> Result<(), Error> {
         let network = self.network_of(after)?;
         let at = self.bridge(&network);
-        for gone in before.spec.routes.iter().filter(|route| !after.spec.routes.contains(route)) {
+        for gone in before
+            .spec
+            .routes
+            .iter()
+            .filter(|route| !after.spec.routes.contains(route))
+        {
             consort_net::bridge::unroute(*gone)?;
         }
         for route in &after.spec.routes {

@@ -8,7 +8,8 @@ use crate::records::{MachineRecord, NetworkRecord};
 /// Where the names are written.
 pub(crate) const HOSTS: &str = "/etc/hosts";
 /// What a root without such a file gets.
-pub(crate) const HOSTS_DEFAULT: &str = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n";
+pub(crate) const HOSTS_DEFAULT: &str =
+    "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n";
 
 /// One line for each machine of the network.
 pub(crate) fn hosts(network: &NetworkRecord, machines: &[MachineRecord]) -> String {
@@ -37,7 +38,8 @@ pub(crate) fn resolv_conf(domain: &str) -> String {
         .iter()
         .filter(|path| {
             **path == "/etc/resolv.conf"
-                || std::fs::read_to_string("/etc/resolv.conf").is_ok_and(|text| only_loopback(&text))
+                || std::fs::read_to_string("/etc/resolv.conf")
+                    .is_ok_and(|text| only_loopback(&text))
         })
         .find_map(|path| std::fs::read_to_string(Path::new(path)).ok())
         .unwrap_or_default();
@@ -77,7 +79,10 @@ mod tests {
     #[test]
     fn a_resolver_on_the_hosts_loopback_is_of_no_use_to_a_machine() {
         let text = "# x\nnameserver 127.0.0.53\nnameserver 192.0.2.1\noptions edns0\nsearch corp\n";
-        assert_eq!(machine_resolver(text, "lan.internal"), "nameserver 192.0.2.1\nsearch lan.internal\n");
+        assert_eq!(
+            machine_resolver(text, "lan.internal"),
+            "nameserver 192.0.2.1\nsearch lan.internal\n"
+        );
         assert!(only_loopback("nameserver 127.0.0.53\n") && !only_loopback(text));
     }
 }

@@ -80,7 +80,10 @@ impl Machines {
         let inner = self.inner();
         blocking(move || {
             let records = inner.records.networks()?;
-            records.into_iter().map(|record| inner.network_shown(record)).collect()
+            records
+                .into_iter()
+                .map(|record| inner.network_shown(record))
+                .collect()
         })
         .await
     }
@@ -111,14 +114,19 @@ impl Inner {
                 name: spec.name,
             });
         }
-        if let Some(other) = others.iter().find(|other| overlap(other.spec.cidr, spec.cidr)) {
+        if let Some(other) = others
+            .iter()
+            .find(|other| overlap(other.spec.cidr, spec.cidr))
+        {
             return Err(Error::Invalid(format!(
                 "{} overlaps with network \"{}\" ({})",
                 spec.cidr, other.spec.name, other.spec.cidr
             )));
         }
         let taken: HashSet<u32> = others.iter().map(|other| other.number).collect();
-        let number = (0..).find(|number| !taken.contains(number)).unwrap_or_default();
+        let number = (0..)
+            .find(|number| !taken.contains(number))
+            .unwrap_or_default();
         let record = NetworkRecord { spec, number };
         // Before anything is made: what exists has a record.
         self.records.write_network(&record)?;
@@ -262,9 +270,10 @@ pub(crate) fn allocate(
                 network.name
             )));
         }
-        if let Some(holder) = machines.iter().find(|machine| {
-            machine.spec.network == network.name && machine.address == address
-        }) {
+        if let Some(holder) = machines
+            .iter()
+            .find(|machine| machine.spec.network == network.name && machine.address == address)
+        {
             return Err(Error::Invalid(format!(
                 "address {address} is taken by machine \"{}\"",
                 holder.spec.name
@@ -284,7 +293,10 @@ pub(crate) fn allocate(
 
 /// Refuses host ports that lead to another machine.
 pub(crate) fn check_ports(spec: &MachineSpec, machines: &[MachineRecord]) -> Result<(), Error> {
-    for machine in machines.iter().filter(|machine| machine.spec.name != spec.name) {
+    for machine in machines
+        .iter()
+        .filter(|machine| machine.spec.name != spec.name)
+    {
         for port in &spec.ports {
             let taken = machine.spec.ports.iter().any(|other| {
                 other.protocol == port.protocol

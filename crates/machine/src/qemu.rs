@@ -83,12 +83,35 @@ fn arguments(
     add(&["-name", &format!("{},process={}", spec.name, title)]);
     add(&["-machine", "q35", "-accel", if kvm { "kvm" } else { "tcg" }]);
     add(&["-cpu", if kvm { "host" } else { "max" }]);
-    add(&["-smp", &cpus.to_string(), "-m", &format!("{}M", spec.memory_mib.unwrap_or(MEMORY))]);
-    add(&["-nodefaults", "-display", "none", "-device", "virtio-rng-pci"]);
+    add(&[
+        "-smp",
+        &cpus.to_string(),
+        "-m",
+        &format!("{}M", spec.memory_mib.unwrap_or(MEMORY)),
+    ]);
+    add(&[
+        "-nodefaults",
+        "-display",
+        "none",
+        "-device",
+        "virtio-rng-pci",
+    ]);
     add(&["-serial", "file:console.log"]);
-    add(&["-qmp", "unix:qmp.sock,server=on,wait=off", "-pidfile", "qemu.pid", "-daemonize"]);
-    add(&["-netdev", &format!("tap,id=net0,ifname={tap},script=no,downscript=no")]);
-    add(&["-device", &format!("virtio-net-pci,netdev=net0,mac={}", record.mac)]);
+    add(&[
+        "-qmp",
+        "unix:qmp.sock,server=on,wait=off",
+        "-pidfile",
+        "qemu.pid",
+        "-daemonize",
+    ]);
+    add(&[
+        "-netdev",
+        &format!("tap,id=net0,ifname={tap},script=no,downscript=no"),
+    ]);
+    add(&[
+        "-device",
+        &format!("virtio-net-pci,netdev=net0,mac={}", record.mac),
+    ]);
     if let Some(kernel) = &vm.kernel {
         add(&["-kernel", &kernel.display().to_string()]);
         if let Some(initrd) = &vm.initrd {
@@ -100,7 +123,10 @@ fn arguments(
     if vm.disk.is_some() {
         let disk = home.join("disk");
         let form = if is_qcow2(&disk) { "qcow2" } else { "raw" };
-        add(&["-drive", &format!("file={},if=virtio,format={form}", escaped(&disk))]);
+        add(&[
+            "-drive",
+            &format!("file={},if=virtio,format={form}", escaped(&disk)),
+        ]);
         add(&[
             "-drive",
             &format!(
@@ -180,8 +206,13 @@ impl Inner {
                 fs::rename(&draft, &own).map_err(Error::io("writing", &own))?;
             }
             let seed = home.join("seed");
-            cloud_init::write(&seed, record, network, &names::resolv_conf(&network.spec.domain))
-                .map_err(Error::io("writing", &seed))?;
+            cloud_init::write(
+                &seed,
+                record,
+                network,
+                &names::resolv_conf(&network.spec.domain),
+            )
+            .map_err(Error::io("writing", &seed))?;
         }
         Ok(())
     }
@@ -201,7 +232,14 @@ impl Inner {
         }
         let mut command = Command::new(QEMU);
         command
-            .args(arguments(&self.options.instance, record, vm, &home, &tap, kvm))
+            .args(arguments(
+                &self.options.instance,
+                record,
+                vm,
+                &home,
+                &tap,
+                kvm,
+            ))
             .current_dir(&home)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -209,14 +247,21 @@ impl Inner {
             .kill_on_drop(true);
         let output = tokio::time::timeout(START_TIME, command.output()).await;
         let output = match output {
-            Err(_) => return Err(fail(name, format!("{QEMU} is not ready after {START_TIME:?}"))),
+            Err(_) => {
+                return Err(fail(
+                    name,
+                    format!("{QEMU} is not ready after {START_TIME:?}"),
+                ));
+            }
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(fail(
                     name,
                     format!("{QEMU} is not installed (Debian's package is qemu-system-x86)"),
                 ));
             }
-            Ok(output) => output.map_err(|error| fail(name, format!("starting {QEMU}: {error}")))?,
+            Ok(output) => {
+                output.map_err(|error| fail(name, format!("starting {QEMU}: {error}")))?
+            }
         };
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
@@ -236,7 +281,10 @@ impl Inner {
             let status = qmp.ask("query-status").await.map_err(failed)?;
             match status["status"].as_str() {
                 Some("internal-error" | "guest-panicked" | "io-error") => {
-                    return Err(fail(name, format!("the guest does not run: {}", status["status"])));
+                    return Err(fail(
+                        name,
+                        format!("the guest does not run: {}", status["status"]),
+                    ));
                 }
                 _ if Instant::now() > end => return Ok(()),
                 _ => tokio::time::sleep(POLL).await,
@@ -328,7 +376,8 @@ mod tests {
             stage: Stage::Made,
             created: jiff::Timestamp::UNIX_EPOCH,
         };
-        let line = arguments("ab12cd", &record, &vm, Path::new("/x"), "csab12cdm7", false).join(" ");
+        let line =
+            arguments("ab12cd", &record, &vm, Path::new("/x"), "csab12cdm7", false).join(" ");
         for part in [
             "-smp 2 -m 128M",
             "-accel tcg",

@@ -64,7 +64,9 @@ impl Qmp {
                 return Ok(found.take());
             }
             if let Some(error) = answer.get("error") {
-                let text = error["desc"].as_str().unwrap_or("an error without description");
+                let text = error["desc"]
+                    .as_str()
+                    .unwrap_or("an error without description");
                 return Err(io::Error::other(text.to_owned()));
             }
         }

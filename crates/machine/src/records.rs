@@ -180,7 +180,10 @@ impl Records {
     pub(crate) fn networks(&self) -> Result<Vec<NetworkRecord>, Error> {
         let mut found = Vec::new();
         for path in names(&self.dir.join("networks"))? {
-            if path.extension().is_some_and(|extension| extension == "json") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+            {
                 found.extend(read(&path)?);
             }
         }
@@ -254,7 +257,9 @@ impl Records {
 
 fn remove_file(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("removing", path)(error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::io("removing", path)(error))
+        }
         _ => Ok(()),
     }
 }

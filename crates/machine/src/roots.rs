@@ -64,13 +64,17 @@ impl Root {
     pub(crate) fn is_executable(&self, path: &Path) -> bool {
         self.look(path, OFlag::O_PATH)
             .and_then(|found| Ok(nix::sys::stat::fstat(&found)?))
-            .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_mode & 0o111 != 0)
+            .is_ok_and(|stat| {
+                stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_mode & 0o111 != 0
+            })
     }
 
     /// The content of a regular file; `None` where there is none.
     pub(crate) fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         let file = match self.look(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
                 return Ok(None);
             }
             file => File::from(file?),
@@ -152,9 +156,10 @@ impl Root {
         mode: u32,
         directories: u32,
     ) -> io::Result<()> {
-        let before = self
-            .read(path)?
-            .map_or_else(|| default.to_owned(), |text| String::from_utf8_lossy(&text).into_owned());
+        let before = self.read(path)?.map_or_else(
+            || default.to_owned(),
+            |text| String::from_utf8_lossy(&text).into_owned(),
+        );
         let after = merge(&before, part);
         if after == before {
             return Ok(());
@@ -210,7 +215,13 @@ pub(crate) fn offline<T: Send>(
             MsFlags::MS_REC | MsFlags::MS_SLAVE,
             None::<&str>,
         )?;
-        mount(Some("scratch"), &scratch, Some("tmpfs"), MsFlags::empty(), Some("mode=700,size=1m"))?;
+        mount(
+            Some("scratch"),
+            &scratch,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("mode=700,size=1m"),
+        )?;
         // Short names: the options of a mount have one page.
         for name in ["upper", "work"] {
             symlink(writes.join(name), scratch.join(name))?;
@@ -223,7 +234,13 @@ pub(crate) fn offline<T: Send>(
         fs::create_dir(scratch.join("root"))?;
         std::env::set_current_dir(&scratch)?;
         let options = format!("lowerdir={},upperdir=upper,workdir=work", names.join(":"));
-        mount(Some("overlay"), "root", Some("overlay"), MsFlags::empty(), Some(options.as_str()))?;
+        mount(
+            Some("overlay"),
+            "root",
+            Some("overlay"),
+            MsFlags::empty(),
+            Some(options.as_str()),
+        )?;
         let done = Root::open("root".as_ref()).and_then(|root| work(&root));
         std::env::set_current_dir("/")?;
         // Gone before the machine's own mount of it is made.
@@ -236,7 +253,11 @@ pub(crate) fn offline<T: Send>(
             .name("root".into())
             .spawn_scoped(scope, inside)?
             .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the thread that works on the root panicked")))
+            .unwrap_or_else(|_| {
+                Err(io::Error::other(
+                    "the thread that works on the root panicked",
+                ))
+            })
     });
     let _ = fs::remove_dir(&scratch);
     done
@@ -249,7 +270,10 @@ mod tests {
     #[test]
     fn our_part_of_a_file_is_exchanged_and_the_rest_stays() {
         let once = merge("127.0.0.1 localhost", "10.0.0.2 a\n");
-        assert_eq!(once, format!("127.0.0.1 localhost\n{BEGIN}\n10.0.0.2 a\n{END}\n"));
+        assert_eq!(
+            once,
+            format!("127.0.0.1 localhost\n{BEGIN}\n10.0.0.2 a\n{END}\n")
+        );
         let edited = format!("{once}192.0.2.1 other\n");
         let again = merge(&edited, "10.0.0.3 b");
         assert_eq!(

@@ -105,17 +105,17 @@ pub(super) async fn run(args: Exec) -> Result<()> {
     }
 }
 
-fn terminal_size() -> Option<TerminalSize> {
+pub(super) fn terminal_size() -> Option<TerminalSize> {
     let (terminal_size::Width(width), terminal_size::Height(height)) =
         terminal_size::terminal_size_of(std::io::stdin())?;
     Some(TerminalSize { width, height })
 }
 
 /// The terminal passes keys on as they are; put back as it was when dropped.
-struct RawTerminal(Termios);
+pub(super) struct RawTerminal(Termios);
 
 impl RawTerminal {
-    fn enter() -> Result<Self> {
+    pub(super) fn enter() -> Result<Self> {
         let stdin = std::io::stdin();
         let before = termios::tcgetattr(&stdin).map_err(std::io::Error::from)?;
         let mut raw = before.clone();

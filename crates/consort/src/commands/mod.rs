@@ -8,6 +8,7 @@ mod exec;
 mod get;
 mod image;
 mod logs;
+mod machine;
 mod pods;
 mod ready;
 mod server;
@@ -87,6 +88,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             Command::Apply(args) => apply::run(args).await,
             Command::Delete(args) => delete::run(args).await,
             Command::Image(args) => image::run(&configuration, args).await,
+            Command::Machine(args) => machine::run(&configuration, args).await,
             Command::Store(args) => store::run(&configuration, args).await,
             Command::Version(_)
             | Command::Completions { .. }

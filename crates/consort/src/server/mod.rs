@@ -216,6 +216,7 @@ impl Running {
         let manager = api.client(User::new("system:kube-controller-manager", NO_GROUPS));
         let hub = Hub::with_identities(manager, identities(&api), control.token.clone());
         start_control(&mut control, &api, &hub, &pki, signer);
+        keep_machines(&mut control, &settings.data_dir)?;
         let agent = match network {
             Some(network) => Some(agent::start(&settings, &api, network, gateway, on_stop).await?),
             None => None,
@@ -426,6 +427,17 @@ fn write_kubeconfig(path: &Path, pki: &Pki, url: &str) -> Result<()> {
 fn identities(api: &Api) -> Identities {
     let api = api.clone();
     Arc::new(move |name: &str| api.client(User::service_account("kube-system", name, "")))
+}
+
+/// Machines of this host that are to run are started again, here as root.
+fn keep_machines(layer: &mut Layer, data_dir: &Path) -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let machines = crate::machines::open(data_dir)?;
+    let token = layer.token.clone();
+    layer.tasks.spawn(async move { machines.keep(token).await });
+    Ok(())
 }
 
 fn start_control(layer: &mut Layer, api: &Api, hub: &Hub, pki: &Arc<Pki>, signer: Arc<Signer>) {

@@ -223,6 +223,10 @@ impl Providers for Installed {
     ) -> Call<'a, Result<Arc<dyn Provider>, Diagnostics>> {
         Box::pin(async move {
             if source.is_builtin() {
+                if &*source.kind == "consort" {
+                    // Each configuration of it is one of its own.
+                    return Ok(Arc::new(crate::machines::Consort::new()) as Arc<dyn Provider>);
+                }
                 return Ok(Arc::clone(&self.builtin));
             }
             let failed = |failed: &dyn std::error::Error| {

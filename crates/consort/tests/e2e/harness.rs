@@ -542,9 +542,11 @@ impl Cluster {
             .flatten()
             .flatten()
         {
-            let dir = hierarchy.path().join(&name);
-            if dir.is_dir() {
-                collect(&dir, &mut found);
+            for name in [name.clone(), format!("{name}-machines")] {
+                let dir = hierarchy.path().join(name);
+                if dir.is_dir() {
+                    collect(&dir, &mut found);
+                }
             }
         }
         found

@@ -12,6 +12,7 @@ mod errors;
 mod harness;
 mod images;
 mod kills;
+mod machines;
 mod objects;
 mod servers;
 mod sessions;

@@ -30,9 +30,9 @@ impl ProviderSource {
     }
 
     /// The provider a local name stands for when no block says otherwise: `hashicorp/<name>`, and the
-    /// built-in one for `terraform`.
+    /// built-in ones for `terraform` and `consort`.
     pub fn implied(local_name: &str) -> Self {
-        if local_name == "terraform" {
+        if ["terraform", "consort"].contains(&local_name) {
             return ProviderSource::builtin(local_name);
         }
         ProviderSource::new("hashicorp", local_name)

@@ -82,6 +82,10 @@ pub fn parse_provider_source(source: &str) -> Result<ProviderSource, InvalidAddr
             ),
         ));
     }
+    // What is part of this program goes by the name of its makers, as other providers do.
+    if (&*hostname, &*namespace, &*kind) == (DEFAULT_REGISTRY, "consort", "consort") {
+        return Ok(ProviderSource::builtin("consort"));
+    }
     let parsed = address(&hostname, &namespace, &kind);
     if let Some(rest) = kind.strip_prefix("terraform-") {
         if let Some(suggested) = rest
@@ -182,6 +186,8 @@ mod tests {
             ("aws", "registry.terraform.io/hashicorp/aws"),
             ("HashiCorp/AWS", "registry.terraform.io/hashicorp/aws"),
             ("example.com:8443/acme/anvil", "example.com:8443/acme/anvil"),
+            ("consort/consort", "terraform.io/builtin/consort"),
+            ("example.com/consort/consort", "example.com/consort/consort"),
         ] {
             assert_eq!(parse_provider_source(source).unwrap().to_string(), full);
         }

@@ -238,10 +238,21 @@ mod tests {
         let mac = MacAddress::of(Ipv4Addr::new(10, 0, 0, 2));
         assert_eq!(mac.to_string(), "02:63:0a:00:00:02");
         assert_eq!("02:63:0a:00:00:02".parse(), Ok(mac));
-        for wrong in ["", "02:63:0a:00:00", "02:63:0a:00:00:02:03", "0:0:0:0:0:0", "zz:63:0a:00:00:02"] {
+        for wrong in [
+            "",
+            "02:63:0a:00:00",
+            "02:63:0a:00:00:02:03",
+            "0:0:0:0:0:0",
+            "zz:63:0a:00:00:02",
+        ] {
             assert!(wrong.parse::<MacAddress>().is_err(), "{wrong}");
         }
-        assert!(!"01:00:5e:00:00:01".parse::<MacAddress>().unwrap().is_usable());
+        assert!(
+            !"01:00:5e:00:00:01"
+                .parse::<MacAddress>()
+                .unwrap()
+                .is_usable()
+        );
     }
 
     #[test]

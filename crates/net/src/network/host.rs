@@ -80,8 +80,7 @@ pub(crate) fn up_with(
             Some(other) => other.alias[ALIAS.len()..].to_owned(),
             None => read_forward()?,
         };
-        make(links, &format!("{ALIAS}{before}"))
-            .map_err(kernel(format!("making link {name}")))?;
+        make(links, &format!("{ALIAS}{before}")).map_err(kernel(format!("making link {name}")))?;
     }
     write_forward("1")?;
     links

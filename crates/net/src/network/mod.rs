@@ -356,7 +356,11 @@ impl Shared {
         }
         let mut links = Self::open_links()?;
         let (pods, services) = (self.options.pod_cidr, self.options.service_cidr);
-        host::check_free(&mut links, |name| self.names.is_ours(name), &[pods, services])?;
+        host::check_free(
+            &mut links,
+            |name| self.names.is_ours(name),
+            &[pods, services],
+        )?;
         let mtu = self.mtu(&mut links)?;
         let link = host::up(&mut links, &self.names.link, mtu)?;
         let gateway = lease::gateway(pods);
