@@ -10,7 +10,7 @@ fn tf(cluster: &Cluster, words: &str) -> String {
 
 fn command(cluster: &Cluster, words: &str) -> String {
     format!(
-        "CONSORT_DATA_DIR={} TF_CLI_CONFIG_FILE=/dev/null consort tf {words} -no-color",
+        "CONSORT_DATA_DIR={} TF_CLI_CONFIG_FILE=/dev/null consort tf {words}",
         cluster.data_dir().display()
     )
 }
