@@ -292,6 +292,7 @@ impl Session {
             watcher,
             parallelism: self.parallelism,
             cancel,
+            under_test: None,
         }
     }
 

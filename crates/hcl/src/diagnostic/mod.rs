@@ -81,6 +81,8 @@ pub struct Diagnostic {
     pub caused_by_confidential: bool,
     /// What the user might try; shown after the detail.
     pub hint: Option<String>,
+    /// What made it, for those who look at it again: of any type its maker chose. Never shown.
+    pub origin: Option<std::sync::Arc<dyn std::any::Any + Send + Sync>>,
 }
 
 impl Diagnostic {
@@ -97,6 +99,7 @@ impl Diagnostic {
             caused_by_unknown: false,
             caused_by_confidential: false,
             hint: None,
+            origin: None,
         }
     }
 
@@ -115,6 +118,18 @@ impl Diagnostic {
     pub fn at(mut self, subject: Range) -> Self {
         self.subject = Some(subject);
         self
+    }
+
+    /// With what made it.
+    #[must_use]
+    pub fn from_origin(mut self, origin: std::sync::Arc<dyn std::any::Any + Send + Sync>) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
+    /// What made it, if that is of this type.
+    pub fn origin<T: 'static>(&self) -> Option<&T> {
+        self.origin.as_deref()?.downcast_ref()
     }
 
     /// With a larger place to show.

@@ -7,13 +7,16 @@ use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
 use consort_hcl::source::{Range, Sources};
 use consort_hcl::syntax::{Attribute, Block, Body, BodySchema, Expr, is_identifier};
 use consort_hcl::traversal::Traversal;
+use consort_hcl::{Kind, Value};
 
 use super::block_refactor::target;
 use super::decode::{BAD_IDENTIFIER, Decoder};
-use super::module::{CheckRule, LocalProvider, PassedProvider, ProviderConfig, VersionConstraint};
+use super::module::{
+    CheckRule, LocalProvider, ModuleCall, PassedProvider, ProviderConfig, VersionConstraint,
+};
 use super::reference::{Reference, Subject};
 use super::source::ModuleSource;
-use crate::address::{Mode, Target};
+use crate::address::{Mode, ModulePath, Target};
 
 /// A test file.
 #[derive(Clone, Debug, Default)]
@@ -66,10 +69,49 @@ pub struct RunModule {
     pub source: ModuleSource,
     /// Which version.
     pub version: Option<VersionConstraint>,
+    /// The block's arguments.
+    pub body: Body,
     /// Where the source stands.
     pub source_range: Range,
     /// The block's header.
     pub range: Range,
+}
+
+impl RunModule {
+    /// As a module call, for those who install and load it.
+    pub(crate) fn as_call(&self, name: &Arc<str>) -> ModuleCall {
+        ModuleCall {
+            name: name.clone(),
+            source: Some(self.source.to_string()),
+            source_range: Some(self.source_range),
+            address: Some(self.source.clone()),
+            version: self.version.clone(),
+            config: self.body.clone(),
+            count: None,
+            for_each: None,
+            providers: Vec::new(),
+            depends_on: Vec::new(),
+            depends_on_range: None,
+            range: self.range,
+        }
+    }
+}
+
+impl Run {
+    /// The names under which the module of a run of a test file is installed: `test`, the file's directories
+    /// and base name, the run.
+    pub(crate) fn module_path(&self, file: &str) -> ModulePath {
+        let base = file
+            .strip_suffix(".tftest.hcl")
+            .or_else(|| file.strip_suffix(".tftest.json"))
+            .unwrap_or(file);
+        ["test"]
+            .into_iter()
+            .chain(base.split('/'))
+            .map(Arc::from)
+            .chain([self.name.clone()])
+            .collect()
+    }
 }
 
 /// A run's `plan_options` block.
@@ -125,8 +167,8 @@ pub struct Override {
     pub kind: OverrideKind,
     /// What is replaced.
     pub target: Target,
-    /// The values or outputs to use; others are made up.
-    pub values: Option<Expr>,
+    /// The values or outputs to use, an object; others are made up.
+    pub values: Option<Value>,
     /// Whether the values count while planning already.
     pub during_plan: Option<bool>,
     /// Where the target stands.
@@ -148,6 +190,8 @@ pub struct MockProvider {
     pub during_plan: Option<bool>,
     /// A directory with more mocks.
     pub source: Option<(String, Range)>,
+    /// Where the name stands.
+    pub name_range: Range,
     /// The block's header.
     pub range: Range,
 }
@@ -155,8 +199,10 @@ pub struct MockProvider {
 /// A `mock_resource` or `mock_data` block.
 #[derive(Clone, Debug)]
 pub struct Mock {
-    /// Values to use in place of made-up ones.
-    pub defaults: Option<Expr>,
+    /// Values to use in place of made-up ones, an object.
+    pub defaults: Option<Value>,
+    /// The `defaults` argument, or else the block's header.
+    pub defaults_range: Range,
     /// Whether they count while planning already.
     pub during_plan: Option<bool>,
     /// The block's header.
@@ -184,7 +230,7 @@ pub(super) fn decode_mocks(
         .block("override_data", &[]);
     let content = decoder.content(body, &schema);
     for block in &content.blocks {
-        decoder.mock_block(block, provider);
+        decoder.mock_block(block, provider, true);
     }
     decoder.diagnostics
 }
@@ -209,8 +255,8 @@ impl Decoder<'_> {
                     let run = self.run(block);
                     if let Some(previous) = names.insert(run.name.clone(), run.range) {
                         let detail = format!(
-                            "This test file already has a run block named {:?} defined at {}.",
-                            &*run.name,
+                            "This test file already has a run named {} block defined at {}.",
+                            run.name,
                             self.place(previous)
                         );
                         self.error("Duplicate \"run\" block names", detail, run.range);
@@ -244,8 +290,12 @@ impl Decoder<'_> {
         let previous = file
             .providers
             .get(key)
-            .map(|provider| provider.range)
-            .or_else(|| file.mock_providers.get(key).map(|provider| provider.range));
+            .map(|provider| provider.name_range)
+            .or_else(|| {
+                file.mock_providers
+                    .get(key)
+                    .map(|provider| provider.name_range)
+            });
         if let Some(previous) = previous {
             let detail = format!(
                 "A provider for {key} is already defined at {}.",
@@ -469,7 +519,7 @@ impl Decoder<'_> {
         if matches!(source, ModuleSource::Remote { .. }) {
             self.error(
                 "Invalid module source address",
-                "Only local or registry module sources are currently supported from within run blocks.",
+                "Only local or registry module sources are currently supported from within test run blocks.",
                 attribute.range,
             );
             return None;
@@ -477,6 +527,7 @@ impl Decoder<'_> {
         Some(RunModule {
             source,
             version,
+            body: block.body.clone(),
             source_range: attribute.range,
             range: block.header_range(),
         })
@@ -521,19 +572,23 @@ impl Decoder<'_> {
         }
     }
 
-    fn object(&mut self, attribute: Option<&Attribute>) -> Option<Expr> {
+    /// A constant object. Where it is something else, `wanted` says what is to be there.
+    fn object(&mut self, attribute: Option<&Attribute>, wanted: &str) -> Option<Value> {
         let attribute = attribute?;
-        if attribute.expr.as_map().is_none() && attribute.expr.as_call().is_none() {
-            self.error(
-                format!("Invalid {} attribute", attribute.name),
-                format!(
-                    "Values must be specified as an object in the {} attribute.",
-                    attribute.name
-                ),
-                attribute.expr.range(),
-            );
+        let value = self.constant(&attribute.expr)?;
+        if matches!(value.kind(), Kind::Object(_) | Kind::Map(_)) {
+            return Some(value);
         }
-        Some(attribute.expr.clone())
+        self.error(
+            format!("Invalid {} attribute", attribute.name),
+            format!(
+                "{wanted} must specify {} {} attribute that is an object.",
+                if &*attribute.name == "outputs" { "an" } else { "a" },
+                attribute.name
+            ),
+            attribute.range,
+        );
+        None
     }
 
     fn overriding_block(&mut self, block: &Block) -> Option<Override> {
@@ -553,7 +608,8 @@ impl Decoder<'_> {
         );
         let range = block.header_range();
         let during_plan = self.during_plan(content.attribute("override_during"));
-        let expr = self.object(content.attribute(values));
+        let wanted = format!("{} blocks", kind.word());
+        let values = self.object(content.attribute(values), &wanted);
         let Some(attribute) = content.attribute("target") else {
             self.error(
                 "Missing target attribute",
@@ -591,7 +647,7 @@ impl Decoder<'_> {
         Some(Override {
             kind,
             target: found,
-            values: expr,
+            values,
             during_plan,
             target_range: traversal.range(),
             range,
@@ -616,6 +672,7 @@ impl Decoder<'_> {
             overrides: Vec::new(),
             during_plan: self.during_plan(content.attribute("override_during")),
             source: None,
+            name_range: block.labels.first().map_or(range, |label| label.range),
             range,
         };
         if let Some(attribute) = content.attribute("alias")
@@ -637,12 +694,12 @@ impl Decoder<'_> {
                 .map(|source| (source, attribute.expr.range()));
         }
         for inner in &content.blocks {
-            self.mock_block(inner, &mut provider);
+            self.mock_block(inner, &mut provider, false);
         }
         Some(provider)
     }
 
-    fn mock_block(&mut self, block: &Block, provider: &mut MockProvider) {
+    fn mock_block(&mut self, block: &Block, provider: &mut MockProvider, from_file: bool) {
         let mode = match &*block.kind {
             "mock_resource" => Mode::Managed,
             "mock_data" => Mode::Data,
@@ -652,13 +709,21 @@ impl Decoder<'_> {
             &block.body,
             &BodySchema::new().optional(["defaults", "override_during"]),
         );
+        let wanted = format!("{} blocks", block.kind);
         let mock = Mock {
-            defaults: self.object(content.attribute("defaults")),
+            defaults: self.object(content.attribute("defaults"), &wanted),
+            defaults_range: content
+                .attribute("defaults")
+                .map_or(block.header_range(), |attribute| attribute.range),
             during_plan: self.during_plan(content.attribute("override_during")),
             range: block.header_range(),
         };
         let kind: Arc<str> = block.label(0).into();
         if let Some(previous) = provider.mocks.get(&(mode, kind.clone())) {
+            // What stands in the test file counts before what stands in the files of mocks.
+            if from_file && previous.range.source == provider.range.source {
+                return;
+            }
             let detail = format!(
                 "A {} block for {kind} has already been defined at {}.",
                 block.kind,

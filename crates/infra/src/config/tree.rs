@@ -33,6 +33,8 @@ pub struct Tree {
     pub call_range: Option<Range>,
     /// The modules it calls, by the names of the calls. Calls that could not be loaded are missing.
     pub children: BTreeMap<Arc<str>, Tree>,
+    /// The modules that runs of the root's test files use in its place, by file and run.
+    pub run_modules: BTreeMap<(String, Arc<str>), Tree>,
 }
 
 /// The providers a configuration needs, with all constraints on their versions.
@@ -69,6 +71,9 @@ impl Tree {
     pub fn requirements(&self) -> Requirements {
         let mut requirements = Requirements::new();
         self.visit(&mut |tree| tree.require(&mut requirements));
+        for tree in self.run_modules.values() {
+            tree.visit(&mut |tree| tree.require(&mut requirements));
+        }
         requirements
     }
 
@@ -108,9 +113,9 @@ impl Tree {
                 .or_default();
         }
         for test in module.tests.values() {
-            for provider in test.providers.values() {
+            for key in test.providers.keys().chain(test.mock_providers.keys()) {
                 requirements
-                    .entry(module.provider_for_name(&provider.key.name))
+                    .entry(module.provider_for_name(&key.name))
                     .or_default();
             }
         }
@@ -156,6 +161,8 @@ impl Tree {
 struct Loader<'a> {
     texts: Texts<'a>,
     manifest: &'a Manifest,
+    /// What stands before the paths of modules in the manifest.
+    prefix: ModulePath,
     sources: &'a mut Sources,
     diagnostics: Diagnostics,
 }
@@ -204,6 +211,7 @@ fn load_of(
     let mut loader = Loader {
         texts,
         manifest,
+        prefix: ModulePath::root(),
         sources,
         diagnostics: std::mem::take(&mut diagnostics),
     };
@@ -213,17 +221,39 @@ fn load_of(
         version: None,
         call_range: None,
         children: BTreeMap::new(),
+        run_modules: BTreeMap::new(),
     };
     let directory = tree.module.source_dir.clone();
     tree.children = loader.children(&tree.module, &mut vec![directory]);
+    tree.run_modules = loader.run_modules(&tree.module);
     let mut diagnostics = loader.diagnostics;
     if !diagnostics.has_errors() {
         diagnostics.append(provider_checks::check(&tree, sources));
+        for module in tree.run_modules.values() {
+            diagnostics.append(provider_checks::check(module, sources));
+        }
     }
     (Some(tree), diagnostics)
 }
 
 impl Loader<'_> {
+    /// The modules that the runs of test files use.
+    fn run_modules(&mut self, root: &Module) -> BTreeMap<(String, Arc<str>), Tree> {
+        let mut trees = BTreeMap::new();
+        for (file, test) in &root.tests {
+            for run in &test.runs {
+                let Some(module) = &run.module else { continue };
+                self.prefix = run.module_path(file);
+                let call = module.as_call(&run.name);
+                if let Some(tree) = self.child_at(ModulePath::root(), &call, &mut Vec::new()) {
+                    trees.insert((file.clone(), run.name.clone()), tree);
+                }
+            }
+        }
+        self.prefix = ModulePath::root();
+        trees
+    }
+
     fn children(&mut self, module: &Module, above: &mut Vec<PathBuf>) -> BTreeMap<Arc<str>, Tree> {
         let mut children = BTreeMap::new();
         for call in module.module_calls.values() {
@@ -245,10 +275,25 @@ impl Loader<'_> {
         call: &ModuleCall,
         above: &mut Vec<PathBuf>,
     ) -> Option<Tree> {
+        self.child_at(parent.path.child(call.name.clone()), call, above)
+    }
+
+    fn child_at(
+        &mut self,
+        path: ModulePath,
+        call: &ModuleCall,
+        above: &mut Vec<PathBuf>,
+    ) -> Option<Tree> {
         let source = call.address.as_ref()?;
-        let path = parent.path.child(call.name.clone());
+        let installed: ModulePath = self
+            .prefix
+            .names()
+            .iter()
+            .chain(path.names())
+            .cloned()
+            .collect();
         let at = call.source_range.unwrap_or(call.range);
-        let Some(record) = self.manifest.get(&path).cloned() else {
+        let Some(record) = self.manifest.get(&installed).cloned() else {
             self.error(
                 "Module not installed",
                 "This module is not yet installed. Run \"terraform init\" to install all modules required by this configuration.",
@@ -341,6 +386,7 @@ impl Loader<'_> {
             version: record.version,
             call_range: Some(call.range),
             children,
+            run_modules: BTreeMap::new(),
         })
     }
 }

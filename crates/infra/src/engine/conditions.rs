@@ -1,11 +1,14 @@
 //! Evaluating conditions: what has to be true, and what to say when it is not.
 
+use std::sync::Arc;
+
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics, Severity};
 use consort_hcl::evaluate::Scope;
 use consort_hcl::{Expr, Marks, Range, Type, convert};
 
 use super::checks::{CheckStatus, Checkable};
 use super::run::{Failed, Run};
+use super::under_test::FailedCheck;
 use crate::config::CheckRule;
 
 /// Which kind of condition it is.
@@ -67,6 +70,15 @@ impl Run<'_> {
                 worst,
                 failures,
             );
+        }
+        for diagnostic in &mut diagnostics {
+            diagnostic.origin = Some(Arc::new(FailedCheck {
+                kind: checked.kind,
+                object: checked.object.to_owned(),
+                in_root: !checked.block.starts_with("module."),
+                nested_data: false,
+                was_error: diagnostic.is_error(),
+            }));
         }
         if kind == RuleKind::Assertion {
             for diagnostic in &mut diagnostics {

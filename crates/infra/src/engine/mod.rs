@@ -22,6 +22,7 @@ mod plan;
 mod run;
 mod scope;
 mod validate;
+mod under_test;
 mod values;
 mod world;
 
@@ -37,4 +38,5 @@ pub use functions::ProviderFunctions;
 pub(crate) use objects::known_paths;
 pub use plan::{PlanOptions, plan};
 pub use run::{Given, Input, Providers, Provision, Provisioners};
+pub use under_test::{Afterwards, FailedCheck, ReplacedModule, ReplacedObject, UnderTest};
 pub use validate::validate;

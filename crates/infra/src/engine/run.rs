@@ -15,8 +15,10 @@ use super::checks::{CheckResults, Checkable};
 use super::events::{Event, Watcher};
 use super::functions::ProviderFunctions;
 use super::index::{Index, ModuleIx};
+use super::scope::Names;
+use super::under_test::UnderTest;
 use super::world::World;
-use crate::address::{ProviderConfig, ProviderSource};
+use crate::address::{ProviderConfig, ProviderSource, ResourceInstance};
 use crate::config::Tree;
 use crate::provider::schema::Schemas;
 use crate::provider::{Call, Provider};
@@ -34,6 +36,14 @@ pub trait Providers: Send + Sync {
         &'a self,
         source: &'a ProviderSource,
     ) -> Call<'a, Result<Arc<dyn Provider>, Diagnostics>>;
+
+    /// The provider for one of its configurations, ready to be configured.
+    fn start_for<'a>(
+        &'a self,
+        config: &'a ProviderConfig,
+    ) -> Call<'a, Result<Arc<dyn Provider>, Diagnostics>> {
+        self.start(&config.provider)
+    }
 }
 
 /// Runs the provisioners of resources.
@@ -101,6 +111,8 @@ pub struct Input<'a> {
     pub parallelism: usize,
     /// Ends the run early: what is under way is finished, nothing more is begun.
     pub cancel: CancellationToken,
+    /// Set when the run tests the configuration.
+    pub under_test: Option<&'a UnderTest<'a>>,
 }
 
 /// A visit that went wrong; what was wrong is in [`Run::diagnostics`].
@@ -250,6 +262,32 @@ impl<'a> Run<'a> {
 
     pub(super) fn set_provider(&self, ix: ProviderIx, provider: Arc<dyn Provider>) {
         self.started.write()[ix.0] = Some(provider);
+    }
+
+    /// The provider that serves one object: that of the configuration, unless a test puts another in its place.
+    pub(super) fn provider_of(
+        &self,
+        ix: ProviderIx,
+        address: &ResourceInstance,
+    ) -> Result<Arc<dyn Provider>, Failed> {
+        let provider = self.provider(ix)?;
+        let replaced = self
+            .input
+            .under_test
+            .and_then(|test| test.object(address, &self.blocks.providers[ix.0].address));
+        Ok(match replaced {
+            Some(object) => (object.with)(provider),
+            None => provider,
+        })
+    }
+
+    /// Evaluates what a test asks for.
+    pub(super) fn afterwards(&self) {
+        if let Some(test) = self.input.under_test {
+            let root = self.world.root();
+            let outputs = self.root_outputs.lock().clone();
+            (test.afterwards)(&Names::of_module(self, &root), &outputs);
+        }
     }
 
     /// The provider of a configuration that was visited.

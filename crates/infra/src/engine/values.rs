@@ -2,7 +2,7 @@
 //! setting providers up.
 
 use consort_hcl::diagnostic::Diagnostic;
-use consort_hcl::{Marks, Range, Value};
+use consort_hcl::{Marks, Range, Type, Value};
 
 use super::blocks::ProviderIx;
 use super::checks::Checkable;
@@ -57,8 +57,25 @@ impl Run<'_> {
             };
             let add = |(key, repetition)| {
                 let address = table.address.child(call.name.clone(), key);
+                let replaced = self
+                    .input
+                    .under_test
+                    .and_then(|test| test.module(&address).cloned());
                 let child = ModuleTable::new(ix, address, repetition, Some(table.clone()));
-                self.world.add(child.clone());
+                match replaced {
+                    // Nothing in it is visited: it has its outputs already.
+                    Some(replaced) => {
+                        let given = &replaced.outputs;
+                        let declared = self.index.module(ix).outputs.keys();
+                        *child.outputs.write() = declared
+                            .map(|name| {
+                                let value = given.get(name).cloned();
+                                (name.clone(), value.unwrap_or(Value::null(Type::Dynamic)))
+                            })
+                            .collect();
+                    }
+                    None => self.world.add(child.clone()),
+                }
                 child
             };
             let calls = match &keys {
@@ -379,15 +396,23 @@ impl Run<'_> {
                 let Some(table) = self.world.instances(module).into_iter().next() else {
                     return Ok(());
                 };
-                let scope = Names::of_module(self, &table);
-                let (value, diagnostics) = schema.decode(&block.config, &scope);
+                let own = Names::of_module(self, &table);
+                let foreign = self
+                    .input
+                    .under_test
+                    .filter(|test| test.foreign_providers.contains(&entry.address))
+                    .and_then(|test| test.provider_names);
+                let (value, diagnostics) = match foreign {
+                    Some(names) => schema.decode(&block.config, names),
+                    None => schema.decode(&block.config, &own),
+                };
                 self.note(diagnostics)?;
                 (value, Some(&block.config))
             }
             None => (schema.empty_value(), None),
         };
         let (config, _) = config.unmark_deep();
-        let started = self.input.providers.start(&entry.address.provider).await;
+        let started = self.input.providers.start_for(&entry.address).await;
         let provider = match started {
             Ok(provider) => provider,
             Err(diagnostics) => return self.note(diagnostics),

@@ -173,6 +173,25 @@ impl Walk<'_, '_> {
             }
         };
         push(&mut pending, root, directory, None, vec![clean(directory)]);
+        let mut of_runs: Vec<Pending> = Vec::new();
+        for (file, test) in &root.tests {
+            for run in &test.runs {
+                let Some(module) = &run.module else { continue };
+                let Some((parent, _)) = run.module_path(file).split() else {
+                    continue;
+                };
+                of_runs.push(Pending {
+                    parent,
+                    parent_directory: directory.to_path_buf(),
+                    package: None,
+                    call: module.as_call(&run.name),
+                    above: Vec::new(),
+                });
+            }
+        }
+        // The last is taken first, and what the root calls before all.
+        of_runs.reverse();
+        pending.splice(0..0, of_runs);
         while let Some(next) = pending.pop() {
             let path = next.parent.child(next.call.name.clone());
             let Some((directory, package)) = self.call(&next, &path).await else {

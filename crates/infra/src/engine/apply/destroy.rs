@@ -61,7 +61,7 @@ impl Applying<'_> {
         let Some((ix, _)) = run.blocks.provider_of.get(&change.provider) else {
             return Err(Failed);
         };
-        let provider = run.provider(*ix)?;
+        let provider = run.provider_of(*ix, address)?;
         let schemas = &run.blocks.providers[ix.0].schemas;
         let Ok(schema) = schemas.resource(kind(address.resource.mode), &address.resource.kind)
         else {

@@ -153,6 +153,7 @@ pub async fn apply(
             never = stopping => match never {},
         }
     };
+    applying.run.afterwards();
     applying.run.close_ephemeral().await;
     applying.run.close_providers().await;
     if input.cancel.is_cancelled()

@@ -108,6 +108,8 @@ impl Applying<'_> {
         repetition: &Repetition,
     ) -> Result<Value, Failed> {
         let instance = InstanceOf::new(block, table, key, repetition);
+        let replaced = block.replaced(&self.run, &instance.address)?;
+        let block = replaced.as_ref().unwrap_or(block);
         if self.run.input.cancel.is_cancelled() {
             return Err(Failed);
         }
@@ -186,9 +188,7 @@ impl Applying<'_> {
         let value = match self.run.read_data(block, instance, &config).await {
             Ok(value) => value,
             Err(mut diagnostics) if block.config.check.is_some() => {
-                for diagnostic in &mut diagnostics {
-                    diagnostic.severity = consort_hcl::Severity::Warning;
-                }
+                self.run.nested_in_check(&mut diagnostics, block, &instance.address.module);
                 let _ = self.run.note(diagnostics);
                 return Ok(Value::unknown(block.schema.block.implied_type()));
             }

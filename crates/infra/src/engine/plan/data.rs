@@ -16,6 +16,7 @@ use crate::engine::checks::{CheckStatus, Checkable};
 use crate::engine::events::Event;
 use crate::engine::objects::{Present, id_of};
 use crate::engine::run::{Failed, Run};
+use crate::engine::under_test::FailedCheck;
 use crate::engine::values::within;
 use crate::provider::objects::{planned_unknown, value_problems};
 use crate::provider::{OpenEphemeral, ReadData, Validate};
@@ -104,6 +105,30 @@ impl Run<'_> {
     }
 }
 
+impl Run<'_> {
+    /// What a data source in a `check` block could not do is told, and stops nothing.
+    pub(in crate::engine) fn nested_in_check(
+        &self,
+        diagnostics: &mut Diagnostics,
+        block: &ResourceBlock<'_>,
+        module: &crate::address::ModuleInstance,
+    ) {
+        let Some(check) = &block.config.check else {
+            return;
+        };
+        for diagnostic in diagnostics {
+            diagnostic.origin = Some(std::sync::Arc::new(FailedCheck {
+                kind: Checkable::Check,
+                object: within(module, format!("check.{check}")),
+                in_root: module.is_root(),
+                nested_data: true,
+                was_error: diagnostic.is_error(),
+            }));
+            diagnostic.severity = Severity::Warning;
+        }
+    }
+}
+
 impl Planning<'_> {
     pub(super) async fn plan_data(
         &self,
@@ -147,9 +172,7 @@ impl Planning<'_> {
                     CheckStatus::Fail,
                     vec![message],
                 );
-                for diagnostic in &mut diagnostics {
-                    diagnostic.severity = Severity::Warning;
-                }
+                run.nested_in_check(&mut diagnostics, block, &address.module);
                 let _ = run.note(diagnostics);
                 unread(block, &config)
             }

@@ -497,6 +497,8 @@ impl Planning<'_> {
         repetition: &Repetition,
     ) -> Result<Value, Failed> {
         let instance = InstanceOf::new(block, table, key, repetition);
+        let replaced = block.replaced(&self.run, &instance.address)?;
+        let block = replaced.as_ref().unwrap_or(block);
         if !self.options.covers(&instance.address) {
             return self.leave_alone(block, &instance).await;
         }

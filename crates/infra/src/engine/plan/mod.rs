@@ -195,6 +195,7 @@ pub async fn plan(
         planning.visit(id)
     })
     .await;
+    planning.run.afterwards();
     planning.close_ephemeral().await;
     planning.run.close_providers().await;
     if report

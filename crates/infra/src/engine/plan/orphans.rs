@@ -89,7 +89,7 @@ impl Planning<'_> {
         let run = &self.run;
         if let Some(block) = block {
             return Ok(Served {
-                provider: block.provider.clone(),
+                provider: run.provider_of(block.provider_ix, address)?,
                 address: run.blocks.providers[block.provider_ix.0].address.clone(),
                 schema: block.schema.clone(),
             });
@@ -121,7 +121,7 @@ impl Planning<'_> {
             ));
         };
         Ok(Served {
-            provider: run.provider(*ix)?,
+            provider: run.provider_of(*ix, address)?,
             address: provider.clone(),
             schema,
         })

@@ -8,7 +8,7 @@ use consort_plan::NodeId;
 use futures::StreamExt;
 
 use super::Planning;
-use crate::address::{AbsResource, ConfigResource, Key, Mode};
+use crate::address::{AbsResource, ConfigResource, Key, Mode, ResourceInstance};
 use crate::config::{self, Reference, Subject};
 use crate::engine::blocks::{ProviderIx, kind};
 use crate::engine::change::{Deferred, DeferredReason, Mode as PlanMode, Reason};
@@ -23,6 +23,7 @@ use crate::provider::Provider;
 use crate::provider::schema::ResourceSchema;
 
 /// A resource block with all that its instances share.
+#[derive(Clone)]
 pub(in crate::engine) struct ResourceBlock<'b> {
     pub(in crate::engine) node: NodeId,
     pub(in crate::engine) ix: ModuleIx,
@@ -37,6 +38,23 @@ pub(in crate::engine) struct ResourceBlock<'b> {
     pub(in crate::engine) create_before_destroy: bool,
     /// What the arguments refer to of the block itself, which they may not.
     pub(in crate::engine) itself: Vec<(Key, Range)>,
+}
+
+impl<'b> ResourceBlock<'b> {
+    /// The same for an instance that a test replaces.
+    pub(in crate::engine) fn replaced(
+        &self,
+        run: &Run<'_>,
+        address: &ResourceInstance,
+    ) -> Result<Option<ResourceBlock<'b>>, Failed> {
+        if run.input.under_test.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(ResourceBlock {
+            provider: run.provider_of(self.provider_ix, address)?,
+            ..self.clone()
+        }))
+    }
 }
 
 impl Run<'_> {
