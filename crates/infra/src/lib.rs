@@ -10,4 +10,5 @@ pub mod provisioner;
 pub mod render;
 pub mod render_json;
 pub mod state;
+pub mod testing;
 pub mod version;

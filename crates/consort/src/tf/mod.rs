@@ -22,6 +22,7 @@ mod session;
 mod show;
 mod state;
 mod terminal;
+mod test;
 mod tree_text;
 mod validate;
 mod version;
@@ -77,6 +78,7 @@ const COMMANDS: &[Command] = &[
     state::TAINT,
     state::UNTAINT,
     state::FORCE_UNLOCK,
+    test::COMMAND,
     version::COMMAND,
     workspace::LIST,
     workspace::NEW,

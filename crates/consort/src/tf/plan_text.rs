@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use consort_hcl::diagnostic::Diagnostics;
-use consort_infra::address::{Key, Mode as ResourceMode};
+use consort_infra::address::{Key, Mode as ResourceMode, ProviderSource};
 use consort_infra::engine::{Action, Change, Mode, OutputChange, Plan, Providers, Reason};
-use consort_infra::provider::schema::{Kind, ResourceSchema};
+use consort_infra::provider::schema::{Kind, ResourceSchema, Schemas};
 use consort_infra::render::{self, Colours, Node, Paths, Text, attributes};
 
 /// The schemas of the types in a plan.
@@ -37,6 +37,27 @@ impl Types {
             }
         }
         Ok(Types(types))
+    }
+
+    /// The same of schemas that are at hand.
+    pub(super) fn among(plan: &Plan, schemas: &BTreeMap<ProviderSource, Arc<Schemas>>) -> Types {
+        let mut types = BTreeMap::new();
+        for change in plan.changes.iter().chain(&plan.drift) {
+            let kind = match change.address.resource.mode {
+                ResourceMode::Managed => Kind::Managed,
+                ResourceMode::Data => Kind::Data,
+                ResourceMode::Ephemeral => Kind::Ephemeral,
+            };
+            let source = &change.provider.provider;
+            let name = &change.address.resource.kind;
+            if let Some(schema) = schemas
+                .get(source)
+                .and_then(|found| found.resource(kind, name).ok())
+            {
+                types.insert((source.clone(), kind, Arc::clone(name)), schema);
+            }
+        }
+        Types(types)
     }
 
     fn get(&self, change: &Change) -> Option<&ResourceSchema> {

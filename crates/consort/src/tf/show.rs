@@ -4,8 +4,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use consort_hcl::Sources;
+use consort_infra::address::{Mode, ProviderSource};
 use consort_infra::config::{self, Tree};
 use consort_infra::plan_file::{self, PlanFile};
+use consort_infra::provider::schema::ResourceSchema;
 use consort_infra::render::{Text, outputs as output_node};
 use consort_infra::render_json::{SchemaSet, plan_json, state_json};
 use consort_infra::state::State;
@@ -148,15 +150,30 @@ async fn text(
     sources: &mut Sources,
 ) -> Result<String, consort_hcl::Diagnostics> {
     let known = schemas(state, sources).await;
+    state_text(terminal, state, &|provider, mode, kind| {
+        known
+            .get(&(provider.clone(), mode, Arc::clone(kind)))
+            .cloned()
+    })
+}
+
+/// Finds the schema of a type, if its provider is at hand.
+type Lookup<'l> = dyn Fn(&ProviderSource, Mode, &Arc<str>) -> Option<Arc<ResourceSchema>> + 'l;
+
+/// A state as people read it.
+pub(super) fn state_text(
+    terminal: &Terminal,
+    state: &State,
+    lookup: &Lookup<'_>,
+) -> Result<String, consort_hcl::Diagnostics> {
     let mut out = String::new();
     for (address, resource) in &state.resources {
-        let schema = known
-            .get(&(
-                resource.provider.provider.clone(),
-                address.resource.mode,
-                Arc::clone(&address.resource.kind),
-            ))
-            .map(|schema| &**schema);
+        let schema = lookup(
+            &resource.provider.provider,
+            address.resource.mode,
+            &address.resource.kind,
+        );
+        let schema = schema.as_deref();
         for (key, instance) in &resource.instances {
             let address = address.instance(key.clone());
             if let Some(object) = &instance.current {

@@ -87,7 +87,7 @@ impl Terminal {
             color: self.colours,
             width: self.width,
         };
-        for diagnostic in diagnostics {
+        for diagnostic in &consolidated(diagnostics) {
             let text = diagnostic::text(diagnostic, sources, style);
             if diagnostic.is_error() {
                 self.complain(text.trim_end_matches('\n'));
@@ -96,6 +96,11 @@ impl Terminal {
             }
         }
         failed
+    }
+
+    /// Columns that text on standard error has.
+    pub(super) fn width(&self) -> usize {
+        self.width
     }
 
     /// One error that has no place in a file.
@@ -134,4 +139,41 @@ impl Terminal {
         crate::output::print("\n");
         (read > 0).then(|| line.trim_end_matches(['\n', '\r']).to_owned())
     }
+}
+
+/// Of warnings of one kind in several places only the first, which says how many more there are.
+fn consolidated(diagnostics: &Diagnostics) -> Diagnostics {
+    let mut kept: Vec<Diagnostic> = Vec::new();
+    let mut more: Vec<usize> = Vec::new();
+    for diagnostic in diagnostics {
+        let known = (!diagnostic.is_error() && diagnostic.subject.is_some())
+            .then(|| {
+                kept.iter().position(|other| {
+                    !other.is_error()
+                        && other.subject.is_some()
+                        && other.summary == diagnostic.summary
+                })
+            })
+            .flatten();
+        if let Some(at) = known {
+            more[at] += 1;
+        } else {
+            kept.push(diagnostic.clone());
+            more.push(0);
+        }
+    }
+    let mut all = Diagnostics::new();
+    for (mut diagnostic, more) in kept.into_iter().zip(more) {
+        match more {
+            0 => {}
+            1 => diagnostic
+                .detail
+                .push_str("\n\n(and one more similar warning elsewhere)"),
+            _ => diagnostic
+                .detail
+                .push_str(&format!("\n\n(and {more} more similar warnings elsewhere)")),
+        }
+        all.push(diagnostic);
+    }
+    all
 }

@@ -6,6 +6,7 @@ use consort_hcl::Sources;
 use consort_hcl::diagnostic::{self, Diagnostics};
 use consort_infra::config;
 use consort_infra::engine::{Input, Silent, validate};
+use consort_infra::testing::check_runs;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -63,8 +64,10 @@ fn run(flags: &Flags) -> ExitCode {
                     watcher: &Silent,
                     parallelism: 10,
                     cancel: CancellationToken::new(),
+                    under_test: None,
                 };
                 diagnostics.append(validate(&input, true).await);
+                diagnostics.append(check_runs(&tree));
             }
             Err(found) => diagnostics.append(found),
         }

@@ -44,4 +44,5 @@ pub use test_file::{
     Mock, MockProvider, Override, OverrideKind, PlanOptions, Run, RunModule, TestFile,
 };
 pub use tree::{Requirements, Tree, load, load_snapshot};
+pub(crate) use variables::admit;
 pub use variables::{Ask, GivenValues, Origin, VariableOption, VariableValue, VariableValues};

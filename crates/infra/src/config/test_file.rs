@@ -14,7 +14,6 @@ use super::decode::{BAD_IDENTIFIER, Decoder};
 use super::module::{
     CheckRule, LocalProvider, ModuleCall, PassedProvider, ProviderConfig, VersionConstraint,
 };
-use super::reference::{Reference, Subject};
 use super::source::ModuleSource;
 use crate::address::{Mode, ModulePath, Target};
 
@@ -424,36 +423,8 @@ impl Decoder<'_> {
         }
         if let Some(attribute) = content.attribute("expect_failures") {
             run.expect_failures = self.references(attribute);
-            for traversal in &run.expect_failures {
-                self.expected_failure(traversal);
-            }
         }
         run
-    }
-
-    fn expected_failure(&mut self, traversal: &Traversal) {
-        match Reference::parse_in_test(traversal) {
-            Err(diagnostic) => self.diagnostics.push(*diagnostic),
-            Ok(reference) => {
-                let checkable = matches!(
-                    reference.subject,
-                    Subject::Output(_)
-                        | Subject::Variable(_)
-                        | Subject::Check(_)
-                        | Subject::Resource(..)
-                );
-                if !checkable {
-                    self.error(
-                        "Invalid `expect_failures` reference",
-                        format!(
-                            "You cannot expect failures from {}. You can only expect failures from checkable objects such as input variables, output values, check blocks, managed resources and data sources.",
-                            reference.subject
-                        ),
-                        reference.range,
-                    );
-                }
-            }
-        }
     }
 
     fn plan_options(&mut self, block: &Block) -> PlanOptions {
@@ -583,7 +554,11 @@ impl Decoder<'_> {
             format!("Invalid {} attribute", attribute.name),
             format!(
                 "{wanted} must specify {} {} attribute that is an object.",
-                if &*attribute.name == "outputs" { "an" } else { "a" },
+                if &*attribute.name == "outputs" {
+                    "an"
+                } else {
+                    "a"
+                },
                 attribute.name
             ),
             attribute.range,

@@ -49,6 +49,7 @@ impl Tree {
             version: None,
             call_range: None,
             children: BTreeMap::new(),
+            run_modules: BTreeMap::new(),
         }
     }
 

@@ -244,6 +244,57 @@ impl GivenValues {
         );
     }
 
+    /// The names for which values were given.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.keys()
+    }
+
+    /// Takes over what `other` has, in place of what is there.
+    pub fn overlay(&mut self, other: GivenValues) {
+        self.0.extend(other.0);
+    }
+
+    /// The value given for a name as it was given, and where it stands. The text of options and of the
+    /// environment is read as the declaration says; without one it is an expression.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub(crate) fn value_of(
+        &self,
+        name: &str,
+        declared: Option<&Variable>,
+        sources: &mut Sources,
+    ) -> Option<Result<(Value, Origin, Option<Range>), Diagnostics>> {
+        let given = self.0.get(name)?;
+        Some(match (declared, &given.raw) {
+            (Some(variable), _) => {
+                read(variable, given, sources).map(|value| (value.value, value.origin, value.range))
+            }
+            (None, raw) => {
+                let expr = match raw {
+                    Raw::Expr(expr) => Ok(expr.clone()),
+                    Raw::Text(text) => {
+                        let (expr, diagnostics) =
+                            parse_expression(sources, format!("<value for var.{name}>"), text);
+                        if diagnostics.has_errors() {
+                            Err(diagnostics)
+                        } else {
+                            Ok(expr)
+                        }
+                    }
+                };
+                expr.and_then(|expr| {
+                    let (value, diagnostics) = expr.evaluate_constant();
+                    if diagnostics.has_errors() {
+                        return Err(diagnostics);
+                    }
+                    let range = matches!(raw, Raw::Expr(_)).then(|| expr.range());
+                    Ok((value, given.origin, range))
+                })
+            }
+        })
+    }
+
     /// The final values of the variables of the root module: given ones read, converted and completed by defaults.
     /// `ask` is called for required variables without value; leave it out where nobody can be asked.
     ///
@@ -475,6 +526,26 @@ fn finish(
         };
     }
     Ok(VariableValue { value, ..given })
+}
+
+/// A value for a variable that a test gives, of the variable's type.
+///
+/// # Errors
+/// Where it does not fit.
+pub(crate) fn admit(
+    variable: &Variable,
+    value: Value,
+    origin: Origin,
+    range: Option<Range>,
+    sources: &Sources,
+) -> Result<VariableValue, Box<Diagnostic>> {
+    let given = VariableValue {
+        given: value.clone(),
+        value,
+        origin,
+        range,
+    };
+    finish(variable, Some(given), sources)
 }
 
 impl Variable {

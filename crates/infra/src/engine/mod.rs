@@ -21,8 +21,8 @@ mod objects;
 mod plan;
 mod run;
 mod scope;
-mod validate;
 mod under_test;
+mod validate;
 mod values;
 mod world;
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use consort_hcl::evaluate::Scope;
 use consort_hcl::Value;
+use consort_hcl::evaluate::Scope;
 
 use super::checks::Checkable;
 use crate::address::{ModuleInstance, ProviderConfig, ResourceInstance, Target};
@@ -43,11 +43,21 @@ pub struct UnderTest<'a> {
     pub provider_names: Option<&'a (dyn Scope + Send + Sync)>,
     /// Which of them those are.
     pub foreign_providers: Vec<ProviderConfig>,
+    /// Those that are made up, and so have no arguments.
+    pub mocked_providers: Vec<ProviderConfig>,
     /// Called when all is visited and providers still run.
     pub afterwards: &'a Afterwards<'a>,
 }
 
 impl UnderTest<'_> {
+    /// The names that the block of a provider configuration can use, if it is not the module's own.
+    pub(super) fn names_of(&self, provider: &ProviderConfig) -> Option<&dyn Scope> {
+        let names = self.provider_names?;
+        self.foreign_providers
+            .contains(provider)
+            .then_some(names as &dyn Scope)
+    }
+
     /// What answers for an object in its provider's place. Those for any provider count before those for one,
     /// then those for the instance before those for its resource.
     pub(super) fn object(

@@ -390,7 +390,12 @@ impl Run<'_> {
     pub(super) async fn visit_provider(&self, ix: ProviderIx) -> Result<(), Failed> {
         let entry = &self.blocks.providers[ix.0];
         let schema = &entry.schemas.provider;
+        let mocked = self
+            .input
+            .under_test
+            .is_some_and(|test| test.mocked_providers.contains(&entry.address));
         let (config, body) = match entry.block {
+            Some(_) if mocked => (Value::null(schema.implied_type()), None),
             Some((module, block)) => {
                 // Provider blocks stand only in modules without repetition.
                 let Some(table) = self.world.instances(module).into_iter().next() else {
@@ -400,8 +405,7 @@ impl Run<'_> {
                 let foreign = self
                     .input
                     .under_test
-                    .filter(|test| test.foreign_providers.contains(&entry.address))
-                    .and_then(|test| test.provider_names);
+                    .and_then(|test| test.names_of(&entry.address));
                 let (value, diagnostics) = match foreign {
                     Some(names) => schema.decode(&block.config, names),
                     None => schema.decode(&block.config, &own),

@@ -70,6 +70,11 @@ impl SchemaSet {
         Ok(set)
     }
 
+    /// Those that are known already.
+    pub fn of(schemas: BTreeMap<ProviderSource, Arc<Schemas>>) -> SchemaSet {
+        SchemaSet(schemas)
+    }
+
     /// What a provider offers.
     pub fn get(&self, source: &ProviderSource) -> Option<&Arc<Schemas>> {
         self.0.get(source)

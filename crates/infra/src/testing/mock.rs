@@ -312,9 +312,7 @@ impl Provider for MockProvider {
         Box::pin(async { Diagnostics::new() })
     }
 
-    fn functions(
-        &self,
-    ) -> Call<'_, Result<BTreeMap<Arc<str>, schema::Function>, Diagnostics>> {
+    fn functions(&self) -> Call<'_, Result<BTreeMap<Arc<str>, schema::Function>, Diagnostics>> {
         self.real.functions()
     }
 

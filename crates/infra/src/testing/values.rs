@@ -33,13 +33,15 @@ pub(super) fn fill(
     replacement: &Replacement,
 ) -> (Value, Diagnostics) {
     let mut diagnostics = Diagnostics::new();
-    let filled = complete(schema, value, missing, &mut |path, attribute| {
-        match known(path, attribute, replacement) {
-            Ok(value) => value,
-            Err(diagnostic) => {
-                diagnostics.push(diagnostic);
-                Value::unknown(attribute.ty.clone())
-            }
+    let filled = complete(schema, value, missing, &mut |path, attribute| match known(
+        path,
+        attribute,
+        replacement,
+    ) {
+        Ok(value) => value,
+        Err(diagnostic) => {
+            diagnostics.push(diagnostic);
+            Value::unknown(attribute.ty.clone())
         }
     });
     (filled, diagnostics)

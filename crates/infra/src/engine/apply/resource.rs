@@ -188,7 +188,8 @@ impl Applying<'_> {
         let value = match self.run.read_data(block, instance, &config).await {
             Ok(value) => value,
             Err(mut diagnostics) if block.config.check.is_some() => {
-                self.run.nested_in_check(&mut diagnostics, block, &instance.address.module);
+                self.run
+                    .nested_in_check(&mut diagnostics, block, &instance.address.module);
                 let _ = self.run.note(diagnostics);
                 return Ok(Value::unknown(block.schema.block.implied_type()));
             }

@@ -379,7 +379,7 @@ impl Validating<'_> {
         let run = &self.run;
         let entry = &run.blocks.providers[ix.0];
         if self.ask_providers {
-            match run.input.providers.start(&entry.address.provider).await {
+            match run.input.providers.start_for(&entry.address).await {
                 Ok(provider) => run.set_provider(ix, provider),
                 Err(diagnostics) => return run.note(diagnostics),
             }
@@ -392,11 +392,18 @@ impl Validating<'_> {
             return Ok(());
         }
         let schema = &entry.schemas.provider;
-        let references = schema.references(&block.config);
-        self.references(module, &references, Place::default())?;
-        let table = self.table(module)?;
-        let scope = Names::of_module(run, &table);
-        let (config, diagnostics) = schema.decode(&block.config, &scope);
+        let foreign = run
+            .input
+            .under_test
+            .and_then(|test| test.names_of(&entry.address));
+        let (config, diagnostics) = if let Some(names) = foreign {
+            schema.decode(&block.config, names)
+        } else {
+            let references = schema.references(&block.config);
+            self.references(module, &references, Place::default())?;
+            let table = self.table(module)?;
+            schema.decode(&block.config, &Names::of_module(run, &table))
+        };
         run.note(diagnostics)?;
         if !self.ask_providers {
             return Ok(());
