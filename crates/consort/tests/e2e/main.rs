@@ -17,3 +17,4 @@ mod objects;
 mod servers;
 mod sessions;
 mod terraform;
+mod terraform_test;

@@ -22,6 +22,44 @@ pub(super) fn check(root: &Tree, sources: &Sources) -> Diagnostics {
     checker.diagnostics
 }
 
+/// Checks that each name for a provider in a test file stands for one provider in all the modules it is given to.
+pub(super) fn check_tests(root: &Tree) -> Diagnostics {
+    let mut diagnostics = Diagnostics::new();
+    for (file, test) in &root.module.tests {
+        let mut known: BTreeMap<&str, ProviderSource> = BTreeMap::new();
+        for run in &test.runs {
+            let tree = match &run.module {
+                None => Some(root),
+                Some(_) => root.run_modules.get(&(file.clone(), run.name.clone())),
+            };
+            let Some(tree) = tree else { continue };
+            for passed in &run.providers {
+                let source = tree.module.provider_for_name(&passed.child.key.name);
+                let name = &*passed.parent.key.name;
+                match known.get(name) {
+                    None => {
+                        known.insert(name, source);
+                    }
+                    Some(before) if *before == source => {}
+                    Some(before) => diagnostics.push(
+                        Diagnostic::error(
+                            "Provider type mismatch",
+                            format!(
+                                "The local name {name:?} in {file} represents provider {:?}, but {:?} in the root module represents {:?}.\n\nThis means the provider definition for {name:?} within {file}, or other provider definitions with the same name, have been referenced by multiple run blocks and assigned to different provider types.",
+                                before.to_string(),
+                                passed.child.key.to_string(),
+                                source.to_string()
+                            ),
+                        )
+                        .at(passed.child.name_range),
+                    ),
+                }
+            }
+        }
+    }
+    diagnostics
+}
+
 struct Checker<'a> {
     sources: &'a Sources,
     diagnostics: Diagnostics,

@@ -233,6 +233,7 @@ fn load_of(
         for module in tree.run_modules.values() {
             diagnostics.append(provider_checks::check(module, sources));
         }
+        diagnostics.append(provider_checks::check_tests(&tree));
     }
     (Some(tree), diagnostics)
 }

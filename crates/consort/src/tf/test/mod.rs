@@ -143,7 +143,7 @@ async fn tests(
         tree: &tree,
         sources: sources.clone(),
         providers: &installed,
-        provisioners: &super::provision::Local,
+        provisioners: &consort_infra::provisioner::Builtin,
         language: &session::language,
         now: &|| {
             jiff::Timestamp::now()
