@@ -47,6 +47,8 @@ pub(super) enum Shape {
     Unknown(Option<Box<Node>>),
     /// Not to be shown: whether it is secret before and after the change.
     Sensitive { before: bool, after: bool },
+    /// An attribute of which nothing is kept.
+    WriteOnly,
     /// A type change: what it was and what it becomes.
     Exchanged(Box<Node>, Box<Node>),
     /// A map or an object.

@@ -297,6 +297,9 @@ impl Text {
             Shape::Sensitive { .. } => {
                 let _ = writeln!(self.out, "(sensitive value){null}{forces}{end}");
             }
+            Shape::WriteOnly => {
+                let _ = writeln!(self.out, "(write-only attribute){null}{forces}{end}");
+            }
             Shape::Unknown(None) => {
                 let _ = writeln!(self.out, "(known after apply){forces}{end}");
             }

@@ -27,7 +27,7 @@ fn block(before: Option<&Value>, after: Option<&Value>, schema: &Block, paths: &
         };
         return Node::new(action, paths, Shape::Unknown(was));
     }
-    let attributes = members(before, after, &schema.attributes, paths);
+    let mut attributes = members(before, after, &schema.attributes, paths);
     let mut blocks = Vec::new();
     for (name, nested) in &schema.blocks {
         let (old, new) = (side(before, name), side(after, name));
@@ -47,6 +47,7 @@ fn block(before: Option<&Value>, after: Option<&Value>, schema: &Block, paths: &
         .map(|(_, node)| node)
         .chain(blocks.iter().map(|(_, _, node)| node));
     let action = together(before, after, parts);
+    add_write_only(&mut attributes, &schema.attributes, action, paths);
     Node::new(action, paths, Shape::Block { attributes, blocks })
 }
 
@@ -63,7 +64,7 @@ fn members(
     paths: &Paths<'_>,
 ) -> Vec<(Arc<str>, Node)> {
     let mut attributes = Vec::new();
-    for (name, attribute) in schema {
+    for (name, attribute) in schema.iter().filter(|(_, attribute)| !attribute.write_only) {
         let (old, new) = (side(before, name), side(after, name));
         let (old, new) = (present(old.as_ref()), present(new.as_ref()));
         if old.is_none() && new.is_none() {
@@ -83,6 +84,24 @@ fn members(
         attributes.push((Arc::clone(name), node));
     }
     attributes
+}
+
+/// Adds the attributes of which nothing is kept to an object that something happens to: whether they change is
+/// not known to anybody.
+fn add_write_only(
+    to: &mut Vec<(Arc<str>, Node)>,
+    schema: &BTreeMap<Arc<str>, Attribute>,
+    action: Action,
+    paths: &Paths<'_>,
+) {
+    if action == Action::Keep {
+        return;
+    }
+    for (name, _) in schema.iter().filter(|(_, attribute)| attribute.write_only) {
+        let node = Node::new(action, &paths.attribute(name), Shape::WriteOnly);
+        let at = to.partition_point(|(other, _)| other < name);
+        to.insert(at, (Arc::clone(name), node));
+    }
 }
 
 fn children(
@@ -173,8 +192,9 @@ pub(super) fn nested(
         {
             return value(before, after, Typing::Typed, paths);
         }
-        let entries = members(before, after, &object.attributes, paths);
+        let mut entries = members(before, after, &object.attributes, paths);
         let action = together(before, after, entries.iter().map(|(_, node)| node));
+        add_write_only(&mut entries, &object.attributes, action, paths);
         let keys = Keys::Schema;
         Node::new(action, paths, Shape::Keyed { keys, entries })
     };
