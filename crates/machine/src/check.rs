@@ -107,13 +107,13 @@ pub(crate) fn machine(spec: &MachineSpec) -> Result<(), Error> {
     if spec.memory_mib.is_some_and(|memory| memory < 4) {
         return Err(invalid("memory: expected at least 4 MiB"));
     }
-    if let Base::Root(path) = &spec.base {
-        if !path.is_absolute() {
-            return Err(invalid(format!(
-                "root {}: expected an absolute path",
-                path.display()
-            )));
-        }
+    if let Base::Root(path) = &spec.base
+        && !path.is_absolute()
+    {
+        return Err(invalid(format!(
+            "root {}: expected an absolute path",
+            path.display()
+        )));
     }
     if let Base::Vm(vm) = &spec.base {
         if vm.kernel.is_none() && vm.disk.is_none() {

@@ -22,8 +22,9 @@ pub(crate) fn wanted(record: &MachineRecord, state: &State) -> bool {
         return false;
     }
     match (state, record.spec.restart) {
-        (State::Making | State::Running { .. }, _) | (_, Restart::No) => false,
-        (State::Ended { code: 0, .. }, Restart::OnFailure) => false,
+        (State::Making | State::Running { .. }, _)
+        | (_, Restart::No)
+        | (State::Ended { code: 0, .. }, Restart::OnFailure) => false,
         // What is stopped though nobody asked for it was stopped with its host.
         _ => true,
     }

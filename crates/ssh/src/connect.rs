@@ -222,8 +222,7 @@ where
         })?;
     match authenticate(&mut handle, &host.login, agent).await {
         Ok(Ok(())) => Ok(handle),
-        Ok(Err(reason)) => Err(refused(reason)),
-        Err(Error::Session(reason)) => Err(refused(reason)),
+        Ok(Err(reason)) | Err(Error::Session(reason)) => Err(refused(reason)),
         Err(error) => Err(error),
     }
 }

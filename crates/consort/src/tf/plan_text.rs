@@ -1,9 +1,11 @@
 //! A plan as people read it.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use consort_hcl::diagnostic::Diagnostics;
+use consort_hcl::{Path, Step, Value};
 use consort_infra::address::{Key, Mode as ResourceMode, ProviderSource};
 use consort_infra::engine::{Action, Change, Mode, OutputChange, Plan, Providers, Reason};
 use consort_infra::provider::schema::{Kind, ResourceSchema, Schemas};
@@ -288,11 +290,8 @@ pub(super) fn outputs(changes: &BTreeMap<Arc<str>, OutputChange>, colours: Colou
         .iter()
         .filter(|(_, change)| change.action != Action::NoOp)
         .collect();
-    let width = changed
-        .iter()
-        .map(|(name, _)| name.chars().count())
-        .max()
-        .unwrap_or(0);
+    let names = changes.keys().map(|name| name.chars().count());
+    let width = names.max().unwrap_or(0);
     let mut out = Text::new(colours);
     for (name, change) in changed {
         let mark = |value: &consort_hcl::Value| {
@@ -313,18 +312,66 @@ pub(super) fn outputs(changes: &BTreeMap<Arc<str>, OutputChange>, colours: Colou
     out.finish()
 }
 
+/// What changed behind the back of the last apply and has a part in the plan, without the attributes that have none.
+fn drift_with_effect(plan: &Plan) -> Vec<Cow<'_, Change>> {
+    let mut relevant: HashMap<_, Vec<&Path>> = HashMap::new();
+    for (address, path) in &plan.relevant {
+        relevant.entry(address).or_default().push(path);
+    }
+    let mut drift = Vec::new();
+    for change in &plan.drift {
+        let Some(paths) = relevant
+            .get(&change.address)
+            .filter(|_| change.action != Action::NoOp)
+        else {
+            continue;
+        };
+        let has_part = |name: &str| {
+            paths.iter().any(|path| match path.steps().first() {
+                None => true,
+                Some(Step::Attribute(first)) => **first == *name,
+                Some(Step::Index(_)) => false,
+            })
+        };
+        let (Some(before), Some(after)) = (change.before.as_keyed(), change.after.as_keyed())
+        else {
+            drift.push(Cow::Borrowed(change));
+            continue;
+        };
+        let mut seen = after.clone();
+        let mut differs = false;
+        for (name, after) in &mut seen {
+            let Some(before) = before.get(name) else {
+                continue;
+            };
+            if has_part(name) {
+                differs |= !after.raw_equals(before);
+            } else {
+                *after = before.clone();
+            }
+        }
+        if differs {
+            let mut change = change.clone();
+            change.after = Value::object(seen);
+            drift.push(Cow::Owned(change));
+        }
+    }
+    drift
+}
+
 /// The whole plan.
 pub(super) fn text(plan: &Plan, types: &Types, colours: Colours) -> String {
     let mut out = String::new();
     let refresh_only = plan.mode == Mode::RefreshOnly;
-    let relevant: std::collections::HashSet<_> =
-        plan.relevant.iter().map(|(address, _)| address).collect();
-    let drift: Vec<&Change> = plan
-        .drift
-        .iter()
-        .filter(|change| refresh_only || relevant.contains(&change.address))
-        .filter(|change| change.action != Action::NoOp)
-        .collect();
+    let drift: Vec<Cow<'_, Change>> = if refresh_only {
+        let changed = plan
+            .drift
+            .iter()
+            .filter(|change| change.action != Action::NoOp);
+        changed.map(Cow::Borrowed).collect()
+    } else {
+        drift_with_effect(plan)
+    };
     if !drift.is_empty() {
         out.push_str(&colours.paint("1;36", "Note:"));
         out.push_str(

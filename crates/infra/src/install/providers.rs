@@ -882,9 +882,9 @@ fn executable(
     let directory = match (config.dev_overrides.get(provider), locks.0.get(provider)) {
         (Some(directory), _) => directory.clone(),
         (None, None) => {
-            return Err(failed(format!(
-                "required by this configuration but no version is selected"
-            )));
+            return Err(failed(
+                "required by this configuration but no version is selected".to_owned(),
+            ));
         }
         (None, Some(lock)) => {
             let directory =
