@@ -204,7 +204,7 @@ async fn initialize(
         terminal.say(&terminal.bold("Initializing the backend..."));
         backend(place, flags, terminal, &root).await?;
     }
-    if flags.stays("get") && !root.module_calls.is_empty() {
+    if flags.stays("get") && (!root.module_calls.is_empty() || tests_call(place, flags)) {
         terminal.say(&terminal.bold(if flags.is("upgrade") {
             "Upgrading modules..."
         } else {
@@ -220,6 +220,21 @@ async fn initialize(
     terminal.say(&terminal.bold("Initializing provider plugins..."));
     providers(place, flags, terminal, &tree, sources).await?;
     Ok(warnings)
+}
+
+/// Whether runs of test files use modules of their own. What is wrong with the files is told when they are loaded.
+fn tests_call(place: &Place, flags: &Flags) -> bool {
+    let path = consort_infra::address::ModulePath::root();
+    let mut unused = Sources::new();
+    config::load_module(&place.directory, &path, Some(tests(flags)), &mut unused)
+        .0
+        .is_some_and(|module| {
+            module
+                .tests
+                .values()
+                .flat_map(|file| &file.runs)
+                .any(|run| run.module.is_some())
+        })
 }
 
 async fn providers(

@@ -89,10 +89,11 @@ impl Terminal {
         };
         for diagnostic in &consolidated(diagnostics) {
             let text = diagnostic::text(diagnostic, sources, style);
+            // As Terraform has it, a warning is followed by an empty line.
             if diagnostic.is_error() {
-                self.complain(text.trim_end_matches('\n'));
+                self.complain(text.strip_suffix('\n').unwrap_or(&text));
             } else {
-                self.say(text.trim_end_matches('\n'));
+                self.say(&text);
             }
         }
         failed

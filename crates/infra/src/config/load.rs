@@ -23,6 +23,7 @@ struct Files {
     primary: Vec<PathBuf>,
     overrides: Vec<PathBuf>,
     tests: Vec<PathBuf>,
+    warnings: Diagnostics,
 }
 
 /// A path below a directory as messages show it: `main.tf` and not `./main.tf`.
@@ -109,6 +110,7 @@ fn files(texts: Texts<'_>, directory: &Path, tests: Option<&str>) -> Result<File
             files.primary.push(path);
         }
     }
+    files.warnings = diagnostics;
     Ok(files)
 }
 
@@ -187,7 +189,7 @@ pub(super) fn load_module_of(
         Ok(files) => files,
         Err(diagnostics) => return (None, diagnostics),
     };
-    let mut diagnostics = Diagnostics::new();
+    let mut diagnostics = files.warnings.clone();
     let primary = decode_all(texts, &files.primary, false, sources, &mut diagnostics);
     let overrides = decode_all(texts, &files.overrides, true, sources, &mut diagnostics);
     let mut tests = Vec::new();

@@ -85,9 +85,6 @@ impl Run<'_> {
                 diagnostic.severity = Severity::Warning;
             }
         }
-        if matches!(kind, RuleKind::Precondition | RuleKind::Postcondition) {
-            diagnostics.set_address(checked.object);
-        }
         self.note(diagnostics)
     }
 

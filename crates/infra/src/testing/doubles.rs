@@ -262,17 +262,9 @@ fn is_there(tree: &Tree, target: &Target) -> bool {
     }
 }
 
-/// What can be said of a run before it is run: what it overrides exists, what it expects to fail can.
-pub(super) fn check_run(file: &TestFile, run: &Run, tree: &Tree) -> Diagnostics {
+fn missing_targets<'o>(overrides: impl Iterator<Item = &'o Override>, tree: &Tree) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
-    let of_mocks = file
-        .mock_providers
-        .values()
-        .flat_map(|provider| &provider.overrides);
-    for found in file.overrides.iter().chain(of_mocks).chain(&run.overrides) {
-        if is_there(tree, &found.target) {
-            continue;
-        }
+    for found in overrides.filter(|found| !is_there(tree, &found.target)) {
         diagnostics.push(
             Diagnostic::warning(
                 "Invalid override target",
@@ -284,21 +276,37 @@ pub(super) fn check_run(file: &TestFile, run: &Run, tree: &Tree) -> Diagnostics 
             .at(found.target_range),
         );
     }
+    diagnostics
+}
+
+/// What can be said of a run before it is run: what it overrides exists, what it expects to fail can.
+pub(super) fn check_run(run: &Run, tree: &Tree) -> Diagnostics {
+    let mut diagnostics = missing_targets(run.overrides.iter(), tree);
     diagnostics.append(failures::check(&run.expect_failures));
     diagnostics
+}
+
+/// What can be said of a file before it is run: what it overrides exists.
+pub(super) fn check_file(file: &TestFile, tree: &Tree) -> Diagnostics {
+    let of_mocks = file
+        .mock_providers
+        .values()
+        .flat_map(|provider| &provider.overrides);
+    missing_targets(file.overrides.iter().chain(of_mocks), tree)
 }
 
 /// What can be said of all test files without running anything.
 pub fn check_runs(tree: &Tree) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
     for (name, file) in &tree.module.tests {
+        diagnostics.append(check_file(file, tree));
         for run in &file.runs {
             let under_test = match &run.module {
                 None => Some(tree),
                 Some(_) => tree.run_modules.get(&(name.clone(), run.name.clone())),
             };
             if let Some(under_test) = under_test {
-                diagnostics.append(check_run(file, run, under_test));
+                diagnostics.append(check_run(run, under_test));
             }
         }
     }

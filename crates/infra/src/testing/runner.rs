@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::assertions::{self, Names};
-use super::doubles::{Doubled, Doubles, check_run};
+use super::doubles::{Doubled, Doubles, check_file, check_run};
 use super::failures::Expected;
 use super::suite::{Event, FileReport, Left, Progress, Reporter, RunReport, Status, Verbose};
 use super::variables::{FileVariables, ProviderNames, Runs, Variables, of_run};
@@ -170,6 +170,7 @@ impl Suite<'_> {
         let mut report = FileReport {
             name: name.to_owned(),
             status: Status::Pass,
+            diagnostics: check_file(file, self.tree),
             runs: Vec::new(),
         };
         for at in 0..file.runs.len() {
@@ -262,7 +263,7 @@ impl Suite<'_> {
         };
         let mut diagnostics = Diagnostics::new();
         if judge {
-            diagnostics.append(check_run(file.file, run, &tree));
+            diagnostics.append(check_run(run, &tree));
             if diagnostics.has_errors() {
                 return Err(diagnostics);
             }

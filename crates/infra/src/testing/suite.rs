@@ -87,6 +87,8 @@ pub struct FileReport {
     pub name: String,
     /// How it ended: the worst of its runs and of the clean-up.
     pub status: Status,
+    /// What was found that is no run's.
+    pub diagnostics: Diagnostics,
     /// Its runs in order.
     pub runs: Vec<RunReport>,
 }

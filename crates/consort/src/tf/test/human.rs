@@ -79,6 +79,7 @@ impl Human {
             verbose.schemas.get(provider)?.resource(of, kind).ok()
         });
         match found {
+            Ok(text) if state.outputs.is_empty() => format!("\n{text}"),
             Ok(text) => format!("\n{text}\n"),
             Err(_) => String::new(),
         }
@@ -95,11 +96,14 @@ impl Reporter for Human {
             Event::FileTearDown { file } => self
                 .terminal
                 .say(&format!("{file}... {}", self.grey("tearing down"))),
-            Event::FileDone(report) => self.terminal.say(&format!(
-                "{}... {}",
-                report.name,
-                self.painted(report.status)
-            )),
+            Event::FileDone(report) => {
+                self.terminal.say(&format!(
+                    "{}... {}",
+                    report.name,
+                    self.painted(report.status)
+                ));
+                self.told(&report.diagnostics, sources);
+            }
             Event::RunDone { report, .. } => {
                 let mut text = format!(
                     "  run {:?}... {}\n",

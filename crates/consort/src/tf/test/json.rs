@@ -186,6 +186,7 @@ impl Reporter for Json {
                         "path": report.name, "progress": "complete", "status": report.status.word(),
                     }}),
                 );
+                self.told(&report.diagnostics, sources, about);
             }
             Event::Run {
                 file,

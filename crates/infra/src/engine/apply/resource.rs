@@ -311,8 +311,8 @@ impl Applying<'_> {
             Diagnostic::error(
                 "Provider produced inconsistent final plan",
                 format!(
-                    "When expanding the plan for {} to include new values learned so far during apply, provider \"{provider_address}\" {what}.\n\nThis is a bug in the provider, which should be reported in the provider's own issue tracker.",
-                    instance.name
+                    "When expanding the plan for {} to include new values learned so far during apply, provider \"{}\" {what}.\n\nThis is a bug in the provider, which should be reported in the provider's own issue tracker.",
+                    instance.name, provider_address.provider
                 ),
             )
         };
