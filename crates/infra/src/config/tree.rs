@@ -224,6 +224,10 @@ fn load_of(
         children: BTreeMap::new(),
         run_modules: BTreeMap::new(),
     };
+    if loader.diagnostics.has_errors() {
+        // As in Terraform, what is called is looked at once the callers make sense.
+        return (Some(tree), loader.diagnostics);
+    }
     let directory = tree.module.source_dir.clone();
     tree.children = loader.children(&tree.module, &mut vec![directory]);
     tree.run_modules = loader.run_modules(&tree.module);

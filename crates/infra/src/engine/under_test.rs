@@ -67,7 +67,7 @@ impl UnderTest<'_> {
     ) -> Option<&ReplacedObject> {
         let mut best: Option<((bool, bool), &ReplacedObject)> = None;
         for object in &self.objects {
-            if !object.target.contains(address)
+            if !points_at(&object.target, address)
                 || object.provider.as_ref().is_some_and(|own| own != provider)
             {
                 continue;
@@ -91,6 +91,22 @@ impl UnderTest<'_> {
                     .iter()
                     .find(|module| covers(&module.target, address))
             })
+    }
+}
+
+/// Whether a target points at an instance. As in Terraform, the keys of its modules must be there, while a resource
+/// without key stands for all its instances.
+fn points_at(target: &Target, address: &ResourceInstance) -> bool {
+    match target {
+        Target::Instance(instance) => {
+            instance.resource == address.resource
+                && instance.module == address.module
+                && (instance.key.is_none() || instance.key == address.key)
+        }
+        Target::Resource(resource) => {
+            resource.resource == address.resource && resource.module == address.module
+        }
+        Target::Module(_) => false,
     }
 }
 

@@ -9,8 +9,9 @@ use consort_hcl::{Expr, Marks, Sources, Traversal, Type, Value, convert};
 
 use super::suite::Status;
 use super::variables::Runs;
-use crate::address::Mode;
-use crate::config::{CheckRule, Module, Reference, Subject};
+use crate::address::{Mode, ProviderSource};
+use crate::config::{CheckRule, Module, Place, Reference, Resource, Subject, check_in_place};
+use crate::provider::schema::{Kind, Schemas};
 
 /// The names of an assertion: those of the module's root, its outputs, the variables of the test, and the
 /// runs before.
@@ -20,6 +21,8 @@ pub(super) struct Names<'a> {
     pub(super) outputs: &'a BTreeMap<Arc<str>, Value>,
     pub(super) variables: &'a BTreeMap<Arc<str>, Value>,
     pub(super) runs: &'a Runs,
+    /// Of the providers of the module's resources.
+    pub(super) schemas: &'a BTreeMap<ProviderSource, Arc<Schemas>>,
 }
 
 fn failed(summary: &str, detail: String, reference: &Reference) -> Resolution {
@@ -173,14 +176,36 @@ pub(super) fn evaluate(rules: &[CheckRule], names: &Names<'_>) -> (Status, Diagn
 fn missing(condition: &Expr, message: &Expr, names: &Names<'_>) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
     let mut seen = BTreeSet::new();
+    let mut suggestions = 1;
     for traversal in condition.references().iter().chain(&message.references()) {
         let subject = Reference::parse_in_test(traversal)
             .map(|reference| reference.subject.to_string())
             .unwrap_or_default();
-        if let Resolution::Failed(found) = names.resolve(traversal)
-            && seen.insert(subject)
-        {
-            diagnostics.append(found);
+        if let Resolution::Failed(found) = names.resolve(traversal) {
+            if seen.insert(subject) {
+                diagnostics.append(found);
+            }
+        } else if matches!(
+            Reference::parse(traversal).map(|reference| reference.subject),
+            Ok(Subject::Resource(resource, _)) if names.module.resources.contains_key(&resource)
+        ) {
+            // What its type does not have.
+            let schema_of = |resource: &Resource| {
+                let kind = match resource.address.mode {
+                    Mode::Managed => Kind::Managed,
+                    Mode::Data => Kind::Data,
+                    Mode::Ephemeral => Kind::Ephemeral,
+                };
+                let schemas = names.schemas.get(&resource.provider)?;
+                schemas.resource(kind, &resource.address.kind).ok()
+            };
+            diagnostics.append(check_in_place(
+                names.module,
+                std::slice::from_ref(traversal),
+                Place::default(),
+                &schema_of,
+                &mut suggestions,
+            ));
         }
     }
     diagnostics

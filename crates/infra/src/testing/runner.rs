@@ -522,6 +522,14 @@ impl Suite<'_> {
             })
             .state
             .clone();
+        let mut schemas = BTreeMap::new();
+        for resource in prepared.doubled.tree.module.resources.values() {
+            if !schemas.contains_key(&resource.provider)
+                && let Ok(found) = self.providers.schemas(&resource.provider).await
+            {
+                schemas.insert(resource.provider.clone(), found);
+            }
+        }
         let evaluated = Mutex::new(Evaluated::default());
         let look = |scope: &dyn Scope, outputs: &BTreeMap<Arc<str>, Value>| {
             let names = Names {
@@ -530,6 +538,7 @@ impl Suite<'_> {
                 outputs,
                 variables: &prepared.variables.others,
                 runs: &file.runs,
+                schemas: &schemas,
             };
             let (status, diagnostics) = assertions::evaluate(&run.asserts, &names);
             *evaluated.lock() = Evaluated {
