@@ -26,6 +26,22 @@ use crate::state::State;
 /// After which time, again and again, a run that is still going on is told of.
 const STILL: Duration = Duration::from_secs(2);
 
+/// What is said of a plan that is limited to some targets: a summary and a detail, in Terraform's words.
+const TARGETED: [&str; 2] = [
+    "Resource targeting is in effect",
+    "You are creating a plan with the -target option, which means that the result of this plan may not represent all of the changes requested by the current configuration.\n\nThe -target option is not for routine use, and is provided only for exceptional situations such as recovering from errors or mistakes, or when Terraform specifically suggests to use it as part of an error message.",
+];
+
+/// The same of its apply.
+const APPLIED_IN_PART: [&str; 2] = [
+    "Applied changes may be incomplete",
+    "The plan was created with the -target option in effect, so some changes requested in the configuration may have been ignored and the output values may not be fully updated. Run the following command to verify that no other changes are pending:\n    terraform plan\n\nNote that the -target option is not suitable for routine use, and is provided only for exceptional situations such as recovering from errors or mistakes, or when Terraform specifically suggests to use it as part of an error message.",
+];
+
+fn partial([summary, detail]: [&str; 2]) -> Diagnostic {
+    Diagnostic::warning(summary, detail)
+}
+
 /// The functions of the language: while planning or applying, at a time (RFC 3339).
 pub type Language<'a> = dyn Fn(bool, &str) -> Arc<Functions> + Send + Sync + 'a;
 
@@ -564,7 +580,10 @@ impl Suite<'_> {
         if planned.abandoned {
             diagnostics.push(interrupted());
         }
-        let (plan, found) = planned.done;
+        let (plan, mut found) = planned.done;
+        if !options.targets.is_empty() {
+            found.push(partial(TARGETED));
+        }
         let mut expected = Expected::of(&run.expect_failures);
         if run.plan_only {
             diagnostics.append(expected.judge(found));
@@ -607,7 +626,10 @@ impl Suite<'_> {
         if applied.abandoned {
             diagnostics.push(interrupted());
         }
-        let (state, found) = applied.done;
+        let (state, mut found) = applied.done;
+        if !options.targets.is_empty() {
+            found.push(partial(APPLIED_IN_PART));
+        }
         expected = Expected::of(&run.expect_failures);
         diagnostics.append(expected.judge(found));
         let evaluated = looked.unwrap_or_else(|| evaluated.into_inner());
