@@ -286,6 +286,8 @@ pub(super) struct Backing {
     pub(super) backend: Box<dyn Backend>,
     pub(super) workspace: String,
     pub(super) settings: Settings,
+    /// Where journals are kept of states that are not files.
+    data: PathBuf,
 }
 
 /// The legacy options that put a local state elsewhere.
@@ -383,6 +385,7 @@ impl Place {
             backend,
             workspace: self.workspace().0,
             settings,
+            data: self.data.clone(),
         })
     }
 }
@@ -407,6 +410,8 @@ pub(super) struct Held {
     pub(super) state: State,
     /// What the backend had; none if it had no state.
     pub(super) read: Option<State>,
+    /// Where changes are kept until the state is written.
+    pub(super) journal: PathBuf,
     holder: Option<Holder>,
 }
 
@@ -438,10 +443,20 @@ impl Backing {
         let snapshots = self.snapshots()?;
         let mut state = read(&*snapshots).await?;
         // What a crash left beside the file is part of the state, whoever asks for it.
-        if let Some(file) = snapshots.file() {
-            recover(file, &mut state)?;
-        }
+        recover(&self.journal(&*snapshots), &mut state)?;
         Ok(state)
+    }
+
+    /// Where a walk keeps its changes until the state itself is written: beside a state file, or among the data of
+    /// this directory for a state that is kept elsewhere.
+    fn journal(&self, snapshots: &dyn Snapshots) -> PathBuf {
+        match snapshots.file() {
+            Some(file) => journal(file),
+            None => self.data.join(format!(
+                ".{}.tfstate.journal",
+                self.workspace.replace('/', "_")
+            )),
+        }
     }
 
     /// Takes the lock and reads the state.
@@ -459,6 +474,7 @@ impl Backing {
             None
         };
         let mut held = Held {
+            journal: self.journal(&*snapshots),
             state: State::default(),
             read: None,
             snapshots,
@@ -476,10 +492,10 @@ impl Backing {
 }
 
 /// Adds what an interrupted run had done, and gives how many changes that were.
-fn recover(file: &Path, state: &mut Option<State>) -> Result<usize, Diagnostics> {
+fn recover(journal: &Path, state: &mut Option<State>) -> Result<usize, Diagnostics> {
     let mut found = state.take().unwrap_or_default();
     let there = !found.lineage.is_empty();
-    let recovered = state::recover(&journal(file), &mut found)
+    let recovered = state::recover(journal, &mut found)
         .map_err(|failed| error("Failed to load state", causes(&failed)))?;
     if there || recovered > 0 {
         *state = Some(found);
@@ -488,7 +504,7 @@ fn recover(file: &Path, state: &mut Option<State>) -> Result<usize, Diagnostics>
 }
 
 /// Where a walk keeps its changes until the state file itself is written.
-pub(super) fn journal(state: &Path) -> PathBuf {
+fn journal(state: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(state.file_name().unwrap_or_default());
     name.push(".journal");
@@ -534,33 +550,25 @@ impl Held {
     async fn load(&mut self) -> Result<(), Diagnostics> {
         self.read = read(&*self.snapshots).await?;
         let mut found = self.read.clone();
-        let path = match self.snapshots.file() {
-            None => None,
-            Some(file) => {
-                let recovered = recover(file, &mut found)?;
-                Some((journal(file), recovered))
+        let recovered = recover(&self.journal, &mut found)?;
+        if recovered > 0
+            && let Some(state) = &found
+        {
+            tracing::info!(
+                changes = recovered,
+                "took up what an interrupted run had done"
+            );
+            self.save(state).await?;
+            found.clone_from(&self.read);
+        }
+        match std::fs::remove_file(&self.journal) {
+            Err(failed) if failed.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error(
+                    "Failed to load state",
+                    format!("Removing {}: {failed}.", self.journal.display()),
+                ));
             }
-        };
-        if let Some((path, recovered)) = path {
-            if recovered > 0
-                && let Some(state) = &found
-            {
-                tracing::info!(
-                    changes = recovered,
-                    "took up what an interrupted run had done"
-                );
-                self.save(state).await?;
-                found.clone_from(&self.read);
-            }
-            match std::fs::remove_file(&path) {
-                Err(failed) if failed.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error(
-                        "Failed to load state",
-                        format!("Removing {}: {failed}.", path.display()),
-                    ));
-                }
-                _ => {}
-            }
+            _ => {}
         }
         self.state = found.unwrap_or_default();
         if self.state.lineage.is_empty() {

@@ -208,7 +208,11 @@ fn title(change: &Change, drift: bool, colours: Colours) -> String {
     if let Some(importing) = &change.importing
         && change.action != Action::NoOp
     {
-        text.push_str(&format!("\n  # (imported from {:?})", importing.id));
+        let from = match &importing.identity {
+            Some(_) => importing.shown(),
+            None => format!("{:?}", importing.id),
+        };
+        text.push_str(&format!("\n  # (imported from {from})"));
     }
     text
 }
@@ -444,16 +448,17 @@ pub(super) fn text(plan: &Plan, types: &Types, colours: Colours) -> String {
     }
     if !plan.deferred.is_empty() {
         out.push_str(&format!(
-            "\n{} put off to a later plan, because what decides them is known only after this one:\n",
-            colours.paint("1", "Deferred:")
+            "\n{} to a later plan, because what decides them is not known before this one is applied:\n",
+            colours.paint("1", "Put off")
         ));
         for deferred in &plan.deferred {
             out.push_str(&format!(
-                "  {} ({})\n",
-                deferred.resource,
-                deferred.reason.word()
+                "  - {}: {}\n",
+                deferred.address(),
+                deferred.reason.because()
             ));
         }
+        out.push_str("\nApply this plan first, then plan and apply again for the rest.\n");
     }
     out
 }

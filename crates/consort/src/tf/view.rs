@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use consort_infra::address::{Key, ResourceInstance};
-use consort_infra::engine::{Action, Event, Watcher};
+use consort_infra::engine::{Action, EphemeralStep, Event, Watcher};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -181,6 +181,13 @@ pub(super) fn resource(address: &ResourceInstance) -> Value {
     })
 }
 
+fn ephemeral_word(step: EphemeralStep) -> &'static str {
+    match step {
+        EphemeralStep::Open => "open",
+        EphemeralStep::Close => "close",
+    }
+}
+
 impl Watcher for View {
     fn event(&self, event: &Event<'_>) {
         let mut of_deposed = None;
@@ -222,6 +229,28 @@ impl Watcher for View {
                 format!("Read complete after {}{}", duration(*took), bracketed(*id)),
                 "apply_complete",
                 json!({"action": "read", "id_value": id, "elapsed_seconds": took.as_secs()}),
+            ),
+            Event::EphemeralStart { address, step } => (
+                *address,
+                match step {
+                    EphemeralStep::Open => "Opening...".to_owned(),
+                    EphemeralStep::Close => "Closing...".to_owned(),
+                },
+                "ephemeral_op_start",
+                json!({"action": ephemeral_word(*step)}),
+            ),
+            Event::EphemeralDone {
+                address,
+                step,
+                took,
+            } => (
+                *address,
+                match step {
+                    EphemeralStep::Open => format!("Opening complete after {}", duration(*took)),
+                    EphemeralStep::Close => format!("Closing complete after {}", duration(*took)),
+                },
+                "ephemeral_op_complete",
+                json!({"action": ephemeral_word(*step), "elapsed_seconds": took.as_secs()}),
             ),
             Event::ImportPlanned { address, id } => (
                 *address,

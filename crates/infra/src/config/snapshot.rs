@@ -100,3 +100,47 @@ impl Texts<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::ModulePath;
+    use crate::config::{load, load_snapshot};
+    use crate::install::Record;
+
+    #[test]
+    fn a_configuration_loads_again_from_what_was_kept_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().to_owned();
+        let child = root.join("child");
+        std::fs::create_dir(&child).unwrap();
+        let call = "module \"child\" {\n  source = \"./child\"\n}\n";
+        std::fs::write(root.join("main.tf"), call).unwrap();
+        std::fs::write(root.join("notes.txt"), "of no interest").unwrap();
+        std::fs::write(child.join("a.tf.json"), "{\"locals\": {\"a\": 1}}").unwrap();
+        std::fs::write(child.join("a_override.tf.json"), "{\"locals\": {\"a\": 2}}").unwrap();
+        let mut manifest = Manifest::default();
+        let path = ModulePath::root().child("child");
+        let record = Record {
+            source: "./child".to_owned(),
+            version: None,
+            directory: child,
+        };
+        manifest.insert(&path, record);
+        let mut sources = Sources::new();
+        let (tree, found) = load(&root, &manifest, None, &mut sources);
+        assert!(!found.has_errors(), "{found:?}");
+        let snapshot = Snapshot::of(&tree.unwrap(), &manifest, &sources);
+        assert_eq!(snapshot.files.len(), 3);
+
+        drop(folder);
+        let (tree, found) = load_snapshot(&snapshot, &mut Sources::new());
+        assert!(!found.has_errors(), "{found:?}");
+        let tree = tree.unwrap();
+        let local = &tree.at(&path).unwrap().module.locals["a"];
+        assert_eq!(
+            local.expr.evaluate_constant().0,
+            consort_hcl::Value::number(2)
+        );
+    }
+}

@@ -34,6 +34,22 @@ pub(super) enum Block<'a> {
     Orphans(ProviderIx),
 }
 
+impl Block<'_> {
+    /// The module it stands in; none for what is of no single module.
+    pub(super) fn module(self) -> Option<ModuleIx> {
+        match self {
+            Block::Call(ix)
+            | Block::End(ix)
+            | Block::Variable(ix, _)
+            | Block::Local(ix, _)
+            | Block::Output(ix, _)
+            | Block::Resource(ix, _)
+            | Block::Check(ix, _) => Some(ix),
+            Block::Provider(_) | Block::Orphans(_) => None,
+        }
+    }
+}
+
 /// A provider configuration that something uses.
 pub(super) struct ProviderEntry<'a> {
     pub(super) address: ProviderConfig,

@@ -157,10 +157,23 @@ impl Reason {
 /// What an object to be imported is known by.
 #[derive(Clone, Debug)]
 pub struct Importing {
-    /// The provider's id for it; empty when it is known by its identity.
+    /// The provider's id for it; empty when it is asked for by its identity.
     pub id: String,
     /// The identity it was asked for by.
     pub identity: Option<Value>,
+}
+
+impl Importing {
+    /// What the object is known by, for people.
+    pub fn shown(&self) -> String {
+        match &self.identity {
+            Some(identity) => consort_hcl::json::encode(identity, identity.ty())
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .unwrap_or_default(),
+            None => self.id.clone(),
+        }
+    }
 }
 
 /// What tells an object from all others, as its provider sees it.
@@ -219,6 +232,8 @@ pub struct OutputChange {
 /// Why a change cannot be planned before something else is applied.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum DeferredReason {
+    /// The provider gave no reason.
+    Unknown,
     /// `count` or `for_each` is not known.
     InstanceCountUnknown,
     /// Some argument needed now is not known.
@@ -235,6 +250,7 @@ impl DeferredReason {
     /// The reason of this word.
     pub fn from_word(word: &str) -> Option<DeferredReason> {
         [
+            DeferredReason::Unknown,
             DeferredReason::InstanceCountUnknown,
             DeferredReason::ResourceConfigUnknown,
             DeferredReason::ProviderConfigUnknown,
@@ -248,11 +264,44 @@ impl DeferredReason {
     /// The word of the plan's JSON form.
     pub fn word(self) -> &'static str {
         match self {
+            DeferredReason::Unknown => "unknown",
             DeferredReason::InstanceCountUnknown => "instance_count_unknown",
             DeferredReason::ResourceConfigUnknown => "resource_config_unknown",
             DeferredReason::ProviderConfigUnknown => "provider_config_unknown",
             DeferredReason::AbsentPrerequisite => "absent_prereq",
             DeferredReason::DeferredPrerequisite => "deferred_prereq",
+        }
+    }
+
+    /// The reason in words, to follow "because".
+    pub fn because(self) -> &'static str {
+        match self {
+            DeferredReason::Unknown => "its provider says so",
+            DeferredReason::InstanceCountUnknown => {
+                "its \"count\" or \"for_each\", or that of its module, is not known yet"
+            }
+            DeferredReason::ResourceConfigUnknown => {
+                "its provider cannot plan it before all of its configuration is known"
+            }
+            DeferredReason::ProviderConfigUnknown => {
+                "the configuration of its provider is not known yet"
+            }
+            DeferredReason::AbsentPrerequisite => {
+                "its provider says that something it needs does not exist yet"
+            }
+            DeferredReason::DeferredPrerequisite => "something it depends on is put off",
+        }
+    }
+}
+
+impl From<crate::provider::Deferred> for DeferredReason {
+    fn from(reason: crate::provider::Deferred) -> Self {
+        use crate::provider::Deferred;
+        match reason {
+            Deferred::Unknown => DeferredReason::Unknown,
+            Deferred::ResourceConfigUnknown => DeferredReason::ResourceConfigUnknown,
+            Deferred::ProviderConfigUnknown => DeferredReason::ProviderConfigUnknown,
+            Deferred::AbsentPrerequisite => DeferredReason::AbsentPrerequisite,
         }
     }
 }
@@ -266,6 +315,21 @@ pub struct Deferred {
     pub reason: DeferredReason,
     /// What would become of an instance, if it is known which instances there are.
     pub change: Option<Box<Change>>,
+}
+
+impl Deferred {
+    /// The address of what is put off: of the instance, or of all instances that there may be.
+    pub fn address(&self) -> String {
+        match &self.change {
+            Some(change) if self.reason != DeferredReason::InstanceCountUnknown => {
+                change.address.to_string()
+            }
+            _ if self.reason == DeferredReason::InstanceCountUnknown => {
+                format!("{}[*]", self.resource)
+            }
+            _ => self.resource.to_string(),
+        }
+    }
 }
 
 /// What kind of plan it is.

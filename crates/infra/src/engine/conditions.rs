@@ -152,8 +152,15 @@ impl Run<'_> {
             None => (CheckStatus::Unknown, None, diagnostics),
             Some(false) => {
                 let message = message.unwrap_or_else(|| {
-                    "This check failed, but has an invalid error message as described in the other accompanying messages."
-                        .to_owned()
+                    let hidden = matches!(kind, RuleKind::Validation(_))
+                        && diagnostics.iter().all(|diagnostic| !diagnostic.is_error())
+                        && !diagnostics.is_empty();
+                    if hidden {
+                        "The error message included a sensitive value, so it will not be displayed."
+                    } else {
+                        "This check failed, but has an invalid error message as described in the other accompanying messages."
+                    }
+                    .to_owned()
                 });
                 let diagnostic = match kind {
                     RuleKind::Validation(range) => Diagnostic::error(
@@ -193,18 +200,17 @@ pub(super) fn error_message(expr: &Expr, scope: &dyn Scope) -> (Option<String>, 
             Diagnostic::warning(
                 format!("Error message refers to {what} values"),
                 format!(
-                    "The error expression used to explain this condition refers to {what} values, so Terraform will not display the resulting message.\n\nYou can correct this by removing references to {what} values, or by carefully using the {} function if the expression will not reveal the {what} data.",
-                    if what == "sensitive" { "nonsensitive()" } else { "ephemeralasnull()" }
+                    "The error expression used to explain this condition refers to {what} values, so Terraform will not display the resulting message.\n\nYou can correct this by removing references to {what} values, or by {}",
+                    if what == "sensitive" {
+                        "carefully using the nonsensitive() function if the expression will not reveal the sensitive data."
+                    } else {
+                        "using the ephemeralasnull() function on the references to not reveal ephemeral data."
+                    }
                 ),
             )
             .at(expr.range()),
         );
-        return (
-            Some(format!(
-                "The error message included a {what} value, so it will not be displayed."
-            )),
-            diagnostics,
-        );
+        return (None, diagnostics);
     }
     match convert(&value, &Type::String) {
         Ok(text) if !text.is_null() => (

@@ -5,6 +5,15 @@ use std::time::Duration;
 use super::change::Action;
 use crate::address::ResourceInstance;
 
+/// What is done with an ephemeral resource.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EphemeralStep {
+    /// It is opened.
+    Open,
+    /// It is closed.
+    Close,
+}
+
 /// Something that happens to one object. What stands in it may be shown: no sensitive value is in it.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
@@ -37,6 +46,22 @@ pub enum Event<'a> {
         took: Duration,
         /// The object's id, if its type has one.
         id: Option<&'a str>,
+    },
+    /// An ephemeral resource is being opened or closed.
+    EphemeralStart {
+        /// Which instance.
+        address: &'a ResourceInstance,
+        /// What is being done.
+        step: EphemeralStep,
+    },
+    /// It was opened or closed.
+    EphemeralDone {
+        /// Which instance.
+        address: &'a ResourceInstance,
+        /// What was done.
+        step: EphemeralStep,
+        /// How long it took.
+        took: Duration,
     },
     /// An object is looked for, to be imported.
     ImportPlanned {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use consort_hcl::diagnostic::Diagnostic;
 use consort_hcl::{Marks, Range, Type, Value, convert};
 
+use super::change::{DeferredReason, Importing};
 use super::events::Event;
 use super::expand::expand;
 use super::index::ModuleIx;
@@ -12,6 +13,7 @@ use super::objects::Present;
 use super::plan::{InstanceOf, Planning, ResourceBlock, constant_address};
 use super::run::Failed;
 use super::scope::Names;
+use super::world::Keys;
 use crate::address::ResourceInstance;
 use crate::config::{Reference, Subject};
 use crate::provider::{Import as Request, ImportTarget};
@@ -22,6 +24,30 @@ use crate::state::Status;
 pub(super) enum Import {
     /// The provider's id.
     Id { id: Arc<str>, range: Range },
+    /// What the provider tells it by.
+    Identity { identity: Value, range: Range },
+}
+
+impl Import {
+    fn range(&self) -> Range {
+        match self {
+            Import::Id { range, .. } | Import::Identity { range, .. } => *range,
+        }
+    }
+
+    /// For the plan.
+    pub(super) fn importing(&self) -> Importing {
+        match self {
+            Import::Id { id, .. } => Importing {
+                id: id.to_string(),
+                identity: None,
+            },
+            Import::Identity { identity, .. } => Importing {
+                id: String::new(),
+                identity: Some(identity.clone()),
+            },
+        }
+    }
 }
 
 impl Planning<'_> {
@@ -39,6 +65,17 @@ impl Planning<'_> {
                 Ok(keys) => keys,
                 Err(diagnostics) => return self.run.note(diagnostics),
             };
+            if let (Keys::Unknown, Some(expr)) = (&keys, &import.for_each) {
+                // Not to know what is to be imported must not lead to making it anew.
+                return self.run.fail(
+                    Diagnostic::error(
+                        "Invalid for_each argument",
+                        "The \"for_each\" value of an import block depends on resource attributes that cannot be determined until apply, so Terraform cannot determine what is to be imported. Apply first what it depends on, with the -target option.",
+                    )
+                    .at(expr.range())
+                    .with_expression(expr, &scope),
+                );
+            }
             for (_, repetition) in keys.instances() {
                 let Some(traversal) = constant_address(&import.to, &repetition) else {
                     return self.run.fail(
@@ -59,14 +96,21 @@ impl Planning<'_> {
                     );
                 };
                 let scope = Names::repeated(&self.run, &table, &repetition);
-                let Some(expr) = &import.id else {
-                    return self.run.fail(
-                        Diagnostic::error(
-                            "Import by identity is not supported",
-                            "This program imports by id only. Replace the \"identity\" argument by \"id\".",
-                        )
-                        .at(import.range),
+                if let Some(expr) = &import.identity {
+                    let (value, diagnostics) = expr.evaluate(&scope);
+                    self.run.note(diagnostics)?;
+                    let identity = self.import_identity(block, &value, expr.range())?;
+                    self.imports.lock().insert(
+                        address,
+                        Import::Identity {
+                            identity,
+                            range: import.range,
+                        },
                     );
+                    continue;
+                }
+                let Some(expr) = &import.id else {
+                    continue;
                 };
                 let (value, diagnostics) = expr.evaluate(&scope);
                 self.run.note(diagnostics)?;
@@ -86,24 +130,101 @@ impl Planning<'_> {
         Ok(())
     }
 
-    /// Finds an object by its id, and keeps it as the state's.
+    /// An identity of the resource type's own schema; what may be left out of it is null.
+    fn import_identity(
+        &self,
+        block: &ResourceBlock<'_>,
+        value: &Value,
+        range: Range,
+    ) -> Result<Value, Failed> {
+        let fail = |detail: String| {
+            self.run
+                .fail(Diagnostic::error("Invalid import identity argument", detail).at(range))
+        };
+        let Some(schema) = &block.schema.identity else {
+            return fail(format!(
+                "Resources of the type \"{}\" cannot be imported by identity: their provider does not define one.",
+                block.address.resource.kind
+            ));
+        };
+        let (value, marks) = value.clone().unmark_deep();
+        if marks.intersects(Marks::SENSITIVE) {
+            return fail("The import identity cannot be sensitive.".to_owned());
+        }
+        if marks.intersects(Marks::EPHEMERAL) {
+            return fail("The import identity cannot be ephemeral.".to_owned());
+        }
+        if value.is_null() {
+            return fail("The import identity cannot be null.".to_owned());
+        }
+        if !value.is_wholly_known() {
+            return fail(
+                "The import block \"identity\" argument depends on resource attributes that cannot be determined until apply, so Terraform cannot plan to import this resource.".to_owned(),
+            );
+        }
+        let Some(given) = value.as_keyed() else {
+            return fail(format!(
+                "The import identity must be an object, and you have provided a value of type {}.",
+                value.ty().friendly_name()
+            ));
+        };
+        if let Some(unknown) = given
+            .keys()
+            .find(|name| !schema.attributes.contains_key(*name))
+        {
+            return fail(format!(
+                "The identity of \"{}\" has no attribute named \"{unknown}\".",
+                block.address.resource.kind
+            ));
+        }
+        let mut whole = std::collections::BTreeMap::new();
+        for (name, attribute) in &schema.attributes {
+            let own = match given.get(name).filter(|value| !value.is_null()) {
+                Some(value) => match convert(value, &attribute.ty) {
+                    Ok(value) => value,
+                    Err(error) => {
+                        return fail(format!(
+                            "Inappropriate value for attribute \"{name}\": {error}."
+                        ));
+                    }
+                },
+                None if attribute.required_for_import => {
+                    return fail(format!(
+                        "The attribute \"{name}\" is required to import, but it is not set."
+                    ));
+                }
+                None => Value::null(attribute.ty.clone()),
+            };
+            whole.insert(name.clone(), own);
+        }
+        Ok(Value::object(whole))
+    }
+
+    /// Finds an object by what is known of it, and keeps it as the state's.
     pub(super) async fn import(
         &self,
         block: &ResourceBlock<'_>,
         instance: &InstanceOf<'_>,
-        id: &str,
-        range: Range,
-    ) -> Result<Present, Failed> {
+        import: &Import,
+    ) -> Result<Result<Present, DeferredReason>, Failed> {
         let run = &self.run;
         let address = &instance.address;
+        let range = import.range();
+        let id = &*import.importing().shown();
         run.event(&Event::ImportPlanned { address, id });
         let request = Request {
             type_name: address.resource.kind.clone(),
-            target: ImportTarget::Id(id.to_owned()),
-            deferral_allowed: false,
+            target: match import {
+                Import::Id { id, .. } => ImportTarget::Id(id.to_string()),
+                Import::Identity { identity, .. } => ImportTarget::Identity(identity.clone()),
+            },
+            deferral_allowed: run.may_defer(block.provider_ix),
         };
         let answer = block.provider.import_resource(request).await;
         run.note(answer.diagnostics.unlocated(&instance.name))?;
+        if let Some(reason) = run.deferred(block.provider_ix, answer.deferred, &instance.name)? {
+            return Ok(Err(reason));
+        }
         let mut found = answer.resources;
         let Some(resource) = found.pop() else {
             return run.fail(
@@ -131,20 +252,17 @@ impl Planning<'_> {
             status: Status::Ready,
             dependencies: Arc::new([]),
             create_before_destroy: block.create_before_destroy,
+            identity: resource.identity,
+            deferred: None,
             stored: None,
         };
         let meta = run.provider_meta(block, instance.table)?;
         let seen = run
-            .refresh(
-                &*block.provider,
-                &block.schema,
-                address,
-                Some(&block.config.config),
-                meta,
-                &imported,
-                None,
-            )
+            .refresh(block.asked(meta), address, &imported, None)
             .await?;
+        if let Some(reason) = seen.deferred {
+            return Ok(Err(reason));
+        }
         if seen.value.is_null() {
             return run.fail(
                 Diagnostic::error(
@@ -161,7 +279,7 @@ impl Planning<'_> {
         self.refreshed
             .lock()
             .set_object(address, None, provider, Some(object));
-        Ok(seen)
+        Ok(Ok(seen))
     }
 
     /// Import blocks whose target has no block.

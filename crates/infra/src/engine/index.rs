@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::address::{ConfigResource, ModulePath, ProviderConfig};
-use crate::config::{self, LocalProvider, Module, ModuleCall, Tree};
+use crate::address::{ConfigResource, ModulePath, ProviderConfig, ResourceInstance, Target};
+use crate::config::{self, LocalProvider, Module, ModuleCall, Removed, Tree};
 
 /// The place of a module in [`Index::modules`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -78,6 +78,34 @@ impl<'a> Index<'a> {
         self.module(self.find(&address.module)?)
             .resources
             .get(&address.resource)
+    }
+
+    /// The `removed` block that speaks of an instance.
+    pub(super) fn removed(&self, address: &ResourceInstance) -> Option<&'a Removed> {
+        self.modules.iter().find_map(|entry| {
+            let depth = entry.path.names().len();
+            let steps = address.module.steps();
+            let within = steps.len() >= depth
+                && steps
+                    .iter()
+                    .zip(entry.path.names())
+                    .all(|(step, name)| step.name == *name);
+            if !within {
+                return None;
+            }
+            let inner = ResourceInstance {
+                module: steps[depth..].iter().cloned().collect(),
+                ..address.clone()
+            };
+            entry
+                .module
+                .removed
+                .iter()
+                .find(|removed| match &removed.from {
+                    Target::Instance(_) => false,
+                    from => from.contains(&inner),
+                })
+        })
     }
 
     /// The configuration that `local` stands for in a module: a `provider` block of the module itself, or

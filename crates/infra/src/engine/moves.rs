@@ -317,13 +317,13 @@ fn validate(
             continue;
         }
         if let (Some((from, _)), Some((to, _))) = (parts(&moved.from), parts(&moved.to))
-            && (from.kind != to.kind || from.mode != to.mode)
+            && from.mode != to.mode
         {
             diagnostics.push(
                 Diagnostic::error(
                     "Resource type mismatch",
                     format!(
-                        "This statement declares a move from {} to {}, which is a resource of a different type. Moves between types are not supported by this program: move the object with a \"removed\" block and an \"import\" block instead.",
+                        "This statement declares a move from {} to {}, which is a resource of a different mode.",
                         moved.from, moved.to
                     ),
                 )
@@ -355,25 +355,6 @@ fn validate(
                     format!(
                         "A statement at {} declared that {} moved to {}, but this statement instead declares that {} moved there.\n\nEach {} can have moved from only one source {}.",
                         place(texts, other.range), other.from, other.to, moved.from, noun(&moved.from), noun(&moved.from)
-                    ),
-                )
-                .at(moved.range),
-            );
-        }
-        if let Some(other) =
-            destinations.insert((statement.module.clone(), moved.to.clone()), moved)
-            && other.from != moved.from
-        {
-            diagnostics.push(
-                Diagnostic::error(
-                    "Ambiguous move statements",
-                    format!(
-                        "A statement declared that {} moved to {}, but this statement instead declares that {} moved there.\n\nEach {} can have moved from only one source {}.",
-                        other.from,
-                        other.to,
-                        moved.from,
-                        noun(&moved.from),
-                        noun(&moved.from)
                     ),
                 )
                 .at(moved.range),

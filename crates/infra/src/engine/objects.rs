@@ -6,11 +6,12 @@ use bytes::Bytes;
 use consort_hcl::diagnostic::Diagnostic;
 use consort_hcl::{Marks, Path, Step, Value, json};
 
+use super::change::DeferredReason;
 use super::run::{Failed, Run};
 use crate::address::{ConfigResource, Mode, ResourceInstance};
 use crate::provider::schema::ResourceSchema;
-use crate::provider::{Provider, RawState, UpgradeState};
-use crate::state::{Object, PathStep, Status};
+use crate::provider::{Provider, RawState, UpgradeIdentity, UpgradeState};
+use crate::state::{Identity, Object, PathStep, Status};
 
 /// An object as a value, with all that is stored beside it.
 #[derive(Clone, Debug)]
@@ -21,6 +22,10 @@ pub(super) struct Present {
     pub(super) status: Status,
     pub(super) dependencies: Arc<[Arc<ConfigResource>]>,
     pub(super) create_before_destroy: bool,
+    /// What the provider tells it by.
+    pub(super) identity: Option<Value>,
+    /// Why the provider would not look at it yet.
+    pub(super) deferred: Option<DeferredReason>,
     /// What it was read from, as long as nothing but the flags beside the value has changed.
     pub(super) stored: Option<Arc<Object>>,
 }
@@ -88,14 +93,61 @@ impl Run<'_> {
                 .collect();
             value = value.mark_paths(&marks);
         }
+        let identity = self
+            .read_identity(provider, schema, address, object)
+            .await?;
         Ok(Present {
             value: schema.block.mark_sensitive(value),
+            identity,
+            deferred: None,
             private: Bytes::copy_from_slice(&object.private),
             status: object.status,
             dependencies: object.dependencies.clone(),
             create_before_destroy: object.create_before_destroy,
-            stored: Some(object.clone()),
+            // What was brought up to date is to be stored as it is now.
+            stored: is_current(schema, object).then(|| object.clone()),
         })
+    }
+
+    /// What a stored object is told by, brought to the present identity schema by its provider.
+    async fn read_identity(
+        &self,
+        provider: &dyn Provider,
+        schema: &ResourceSchema,
+        address: &ResourceInstance,
+        object: &Object,
+    ) -> Result<Option<Value>, Failed> {
+        let (Some(schema), Some(stored)) = (&schema.identity, &object.identity) else {
+            return Ok(None);
+        };
+        let version = i64::try_from(stored.version).unwrap_or(i64::MAX);
+        if version > schema.version {
+            return self.fail(Diagnostic::error(
+                "Resource instance managed by newer provider version",
+                format!(
+                    "The current identity of {address} was created by a newer provider version than is currently selected. Upgrade the {} provider to work with this state.",
+                    address.resource.implied_provider()
+                ),
+            ));
+        }
+        if version < schema.version {
+            let upgraded = provider
+                .upgrade_identity(UpgradeIdentity {
+                    type_name: address.resource.kind.clone(),
+                    version,
+                    raw: Bytes::copy_from_slice(stored.value.as_bytes()),
+                })
+                .await;
+            self.note(upgraded.diagnostics.unlocated(&address.to_string()))?;
+            return Ok(upgraded.identity);
+        }
+        match json::decode(stored.value.as_bytes(), &schema.ty()) {
+            Ok(identity) => Ok(Some(identity)),
+            Err(error) => self.fail(Diagnostic::error(
+                "Failed to decode resource identity from state",
+                format!("The identity of {address} cannot be read: {error}."),
+            )),
+        }
     }
 
     /// The object as it is stored. What is not known becomes null.
@@ -131,7 +183,20 @@ impl Run<'_> {
                 format!("The object of {address} does not follow its schema."),
             ));
         };
+        let identity = match (&schema.identity, &present.identity) {
+            (Some(schema), Some(identity)) => json::encode(&known(identity.clone()), &schema.ty())
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .map(|value| {
+                    Box::new(Identity {
+                        version: u64::try_from(schema.version).unwrap_or_default(),
+                        value: value.into(),
+                    })
+                }),
+            _ => None,
+        };
         Ok(Arc::new(Object {
+            identity,
             status: present.status,
             schema_version: u64::try_from(schema.version).unwrap_or_default(),
             attributes: attributes.into(),
@@ -146,6 +211,17 @@ impl Run<'_> {
             ..Object::default()
         }))
     }
+}
+
+/// Whether an object is stored as its provider describes it now.
+fn is_current(schema: &ResourceSchema, object: &Object) -> bool {
+    let same = |stored: u64, version: i64| i64::try_from(stored) == Ok(version);
+    object.attributes_flat.is_none()
+        && same(object.schema_version, schema.version)
+        && match (&object.identity, &schema.identity) {
+            (Some(stored), Some(schema)) => same(stored.version, schema.version),
+            _ => true,
+        }
 }
 
 /// The value with null for all that is not known.

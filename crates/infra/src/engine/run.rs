@@ -1,24 +1,26 @@
 //! What planning and applying share: the configuration as a graph, the values come to so far, and the providers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
 use consort_hcl::evaluate::{Function, Functions};
 use consort_hcl::{Range, Sources, Value};
+use consort_plan::{Graph, NodeId};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::blocks::{Block, Blocks, ProviderIx};
+use super::change::DeferredReason;
 use super::checks::{CheckResults, Checkable};
 use super::events::{Event, Watcher};
 use super::functions::ProviderFunctions;
 use super::index::{Index, ModuleIx};
 use super::scope::Names;
 use super::under_test::UnderTest;
-use super::world::World;
-use crate::address::{ProviderConfig, ProviderSource, ResourceInstance};
+use super::world::{ModuleTable, World};
+use crate::address::{ModuleInstance, ProviderConfig, ProviderSource, ResourceInstance};
 use crate::config::Tree;
 use crate::provider::schema::Schemas;
 use crate::provider::{Call, Provider};
@@ -137,8 +139,28 @@ pub(super) struct Run<'a> {
     /// The root module's outputs with their marks, by name.
     pub(super) root_outputs: Mutex<BTreeMap<Arc<str>, Value>>,
     /// Ephemeral resources that have to be closed.
-    pub(super) opened: Mutex<Vec<super::plan::OpenResource>>,
+    pub(super) opened: Mutex<Vec<super::ephemeral::OpenResource>>,
     started: RwLock<Vec<Option<Arc<dyn Provider>>>>,
+    /// Whether any provider may put an answer off.
+    pub(super) allow_deferral: bool,
+    /// By provider: how far its configuration is known.
+    standing: RwLock<Vec<Standing>>,
+    /// By node, the module instances in which it must not be visited, as whoever walks the graph says.
+    stopped: RwLock<HashMap<NodeId, Vec<ModuleInstance>>>,
+    /// By node, the module instances in which its block failed while it went well in others.
+    failed_in: RwLock<HashMap<NodeId, Vec<ModuleInstance>>>,
+}
+
+/// How a provider stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Standing {
+    /// All of its configuration is known.
+    #[default]
+    Known,
+    /// Some is not; the provider took it nevertheless.
+    Unknown,
+    /// Some is not, and the provider refused it: what it serves is put off.
+    PutOff,
 }
 
 impl<'a> Run<'a> {
@@ -201,6 +223,10 @@ impl<'a> Run<'a> {
             root_outputs: Mutex::default(),
             opened: Mutex::default(),
             started: RwLock::new(vec![None; providers]),
+            allow_deferral: false,
+            standing: RwLock::new(vec![Standing::default(); providers]),
+            stopped: RwLock::default(),
+            failed_in: RwLock::default(),
             input,
         })
     }
@@ -260,6 +286,107 @@ impl<'a> Run<'a> {
         }
     }
 
+    pub(super) fn set_standing(&self, ix: ProviderIx, standing: Standing) {
+        self.standing.write()[ix.0] = standing;
+    }
+
+    pub(super) fn standing(&self, ix: ProviderIx) -> Standing {
+        self.standing.read()[ix.0]
+    }
+
+    /// Whether a provider may put an answer off. Nothing is put off while applying.
+    pub(super) fn may_defer(&self, ix: ProviderIx) -> bool {
+        !self.applying && (self.allow_deferral || self.standing(ix) != Standing::Known)
+    }
+
+    /// Why a provider put its answer off, if it did and was allowed to.
+    pub(super) fn deferred(
+        &self,
+        ix: ProviderIx,
+        answer: Option<crate::provider::Deferred>,
+        name: &str,
+    ) -> Result<Option<DeferredReason>, Failed> {
+        match answer {
+            None => Ok(None),
+            Some(reason) if self.may_defer(ix) => Ok(Some(reason.into())),
+            Some(_) => self.fail(Diagnostic::error(
+                "Provider deferred changes when Terraform did not allow deferrals",
+                format!(
+                    "The provider \"{}\" signaled a deferred action for \"{name}\", but in this context deferrals are disabled. This is a bug in the provider, please file an issue with the provider developers.",
+                    self.blocks.providers[ix.0].address
+                ),
+            )),
+        }
+    }
+
+    /// The instances of a module in which a node can be visited: nothing it depends on failed there. Those in which
+    /// something did count as failed for the node.
+    pub(super) fn open_instances(
+        &self,
+        id: NodeId,
+        ix: ModuleIx,
+    ) -> (Vec<Arc<ModuleTable>>, Parts) {
+        let tables = self.world.instances(ix);
+        let mut parts = Parts {
+            all: tables.len(),
+            failed: Vec::new(),
+        };
+        let stopped = self.stopped.read();
+        if stopped.is_empty() && self.failed_in.read().is_empty() {
+            return (tables, parts);
+        }
+        let stopped = stopped.get(&id);
+        let open = tables
+            .into_iter()
+            .filter(|table| {
+                let blocked = self.is_blocked(&self.blocks.graph, id, &table.address)
+                    || stopped.is_some_and(|places| {
+                        places.iter().any(|place| related(place, &table.address))
+                    });
+                if blocked {
+                    parts.failed.push(table.address.clone());
+                }
+                !blocked
+            })
+            .collect();
+        (open, parts)
+    }
+
+    /// Whether something a node depends on failed in a module instance that has to do with this one: itself, one
+    /// that calls it, or one that it calls.
+    pub(super) fn is_blocked<N>(
+        &self,
+        graph: &Graph<N>,
+        id: NodeId,
+        module: &ModuleInstance,
+    ) -> bool {
+        let failed_in = self.failed_in.read();
+        !failed_in.is_empty()
+            && graph.dependencies(id).iter().any(|(other, _)| {
+                failed_in
+                    .get(other)
+                    .is_some_and(|places| places.iter().any(|place| related(place, module)))
+            })
+    }
+
+    /// Keeps a node from being visited in some module instances.
+    pub(super) fn stop_in(&self, id: NodeId, places: Vec<ModuleInstance>) {
+        self.stopped.write().insert(id, places);
+    }
+
+    /// How a visit ended whose parts were visited one by one: it failed if nothing went well. Where only some
+    /// failed, what depends on those is left out by [`Run::open_instances`].
+    pub(super) fn settle(&self, id: NodeId, parts: Parts) -> Result<(), Failed> {
+        if parts.failed.is_empty() {
+            return Ok(());
+        }
+        if parts.failed.len() >= parts.all {
+            return Err(Failed);
+        }
+        self.failed_in.write().insert(id, parts.failed);
+        Ok(())
+    }
+
     pub(super) fn set_provider(&self, ix: ProviderIx, provider: Arc<dyn Provider>) {
         self.started.write()[ix.0] = Some(provider);
     }
@@ -316,6 +443,22 @@ impl<'a> Run<'a> {
         let providers: Vec<_> = self.started.read().iter().flatten().cloned().collect();
         futures::future::join_all(providers.iter().map(|provider| provider.stop())).await;
     }
+}
+
+/// How the visits of one node in the instances of its module went.
+pub(super) struct Parts {
+    /// How many there are.
+    pub(super) all: usize,
+    /// Where it failed, or could not be visited.
+    pub(super) failed: Vec<ModuleInstance>,
+}
+
+/// Whether one module instance is the other, or calls it, directly or not.
+pub(super) fn related(one: &ModuleInstance, other: &ModuleInstance) -> bool {
+    one.steps()
+        .iter()
+        .zip(other.steps())
+        .all(|(one, other)| one == other)
 }
 
 /// Every block with conditions is there from the start, whatever is visited.

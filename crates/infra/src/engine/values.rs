@@ -3,13 +3,14 @@
 
 use consort_hcl::diagnostic::Diagnostic;
 use consort_hcl::{Marks, Range, Type, Value};
+use consort_plan::NodeId;
 
 use super::blocks::ProviderIx;
 use super::checks::Checkable;
 use super::conditions::{Checked, RuleKind};
 use super::expand::expand;
 use super::index::ModuleIx;
-use super::run::{Failed, Run};
+use super::run::{Failed, Run, Standing};
 use super::scope::Names;
 use super::validate::refers_to_itself;
 use super::world::{Calls, Keys, ModuleTable};
@@ -38,20 +39,21 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn visit_call(&self, ix: ModuleIx) -> Result<(), Failed> {
+    pub(super) fn visit_call(&self, id: NodeId, ix: ModuleIx) -> Result<(), Failed> {
         let Some((parent, call)) = self.index.entry(ix).call else {
             return Ok(());
         };
         if self.world.is_unknown(parent) {
             self.world.set_unknown(ix);
         }
-        let mut failed = false;
-        for table in self.world.instances(parent) {
+        let (tables, mut parts) = self.open_instances(id, parent);
+        for table in tables {
             let scope = Names::of_module(self, &table);
             let keys = match expand(call.count.as_ref(), call.for_each.as_ref(), &scope) {
                 Ok(keys) => keys,
                 Err(diagnostics) => {
-                    failed |= self.note(diagnostics).is_err();
+                    let _ = self.note(diagnostics);
+                    parts.failed.push(table.address.clone());
                     continue;
                 }
             };
@@ -97,23 +99,33 @@ impl Run<'_> {
             };
             table.calls.write().insert(call.name.clone(), calls);
         }
-        if failed { Err(Failed) } else { Ok(()) }
+        self.settle(id, parts)
     }
 
-    pub(super) fn visit_local(&self, ix: ModuleIx, local: &config::Local) -> Result<(), Failed> {
+    pub(super) fn visit_local(
+        &self,
+        id: NodeId,
+        ix: ModuleIx,
+        local: &config::Local,
+    ) -> Result<(), Failed> {
         if let Some(wrong) = refers_to_itself(local) {
             return self.fail(wrong);
         }
-        for table in self.world.instances(ix) {
+        let (tables, mut parts) = self.open_instances(id, ix);
+        for table in tables {
             let (value, diagnostics) = local.expr.evaluate(&Names::of_module(self, &table));
-            self.note(diagnostics)?;
+            if self.note(diagnostics).is_err() {
+                parts.failed.push(table.address.clone());
+                continue;
+            }
             table.locals.write().insert(local.name.clone(), value);
         }
-        Ok(())
+        self.settle(id, parts)
     }
 
     pub(super) fn visit_variable(
         &self,
+        id: NodeId,
         ix: ModuleIx,
         variable: &config::Variable,
     ) -> Result<(), Failed> {
@@ -123,11 +135,13 @@ impl Run<'_> {
             &block,
             !variable.validations.is_empty(),
         );
-        let mut failed = false;
-        for table in self.world.instances(ix) {
-            failed |= self.set_variable(&table, variable, &block).is_err();
+        let (tables, mut parts) = self.open_instances(id, ix);
+        for table in tables {
+            if self.set_variable(&table, variable, &block).is_err() {
+                parts.failed.push(table.address.clone());
+            }
         }
-        if failed { Err(Failed) } else { Ok(()) }
+        self.settle(id, parts)
     }
 
     pub(super) fn set_variable(
@@ -281,13 +295,20 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn visit_output(&self, ix: ModuleIx, output: &config::Output) -> Result<(), Failed> {
+    pub(super) fn visit_output(
+        &self,
+        id: NodeId,
+        ix: ModuleIx,
+        output: &config::Output,
+    ) -> Result<(), Failed> {
         let block = self.block_address(ix, format!("output.{}", output.name));
         self.checks_declared(Checkable::Output, &block, !output.preconditions.is_empty());
-        let mut failed = false;
-        for table in self.world.instances(ix) {
+        let (tables, mut parts) = self.open_instances(id, ix);
+        for table in tables {
             let value = self.output_value(&table, output, &block);
-            failed |= value.is_err();
+            if value.is_err() {
+                parts.failed.push(table.address.clone());
+            }
             if let Ok(value) = &value
                 && table.address.is_root()
             {
@@ -298,7 +319,7 @@ impl Run<'_> {
             let value = value.unwrap_or(Value::DYNAMIC);
             table.outputs.write().insert(output.name.clone(), value);
         }
-        if failed { Err(Failed) } else { Ok(()) }
+        self.settle(id, parts)
     }
 
     fn output_value(
@@ -371,10 +392,16 @@ impl Run<'_> {
         })
     }
 
-    pub(super) fn visit_check(&self, ix: ModuleIx, check: &config::Check) -> Result<(), Failed> {
+    pub(super) fn visit_check(
+        &self,
+        id: NodeId,
+        ix: ModuleIx,
+        check: &config::Check,
+    ) -> Result<(), Failed> {
         let block = self.block_address(ix, format!("check.{}", check.name));
         self.checks_declared(Checkable::Check, &block, true);
-        for table in self.world.instances(ix) {
+        let (tables, mut parts) = self.open_instances(id, ix);
+        for table in tables {
             let scope = Names::of_module(self, &table);
             let object = within(&table.address, format!("check.{}", check.name));
             let checked = Checked {
@@ -382,12 +409,23 @@ impl Run<'_> {
                 block: &block,
                 object: &object,
             };
-            self.check_rules(RuleKind::Assertion, &check.asserts, &scope, &checked)?;
+            if self
+                .check_rules(RuleKind::Assertion, &check.asserts, &scope, &checked)
+                .is_err()
+            {
+                parts.failed.push(table.address.clone());
+            }
         }
-        Ok(())
+        self.settle(id, parts)
     }
 
-    pub(super) async fn visit_provider(&self, ix: ProviderIx) -> Result<(), Failed> {
+    /// The end of a module: where something in it failed, it failed.
+    pub(super) fn visit_end(&self, id: NodeId, ix: ModuleIx) -> Result<(), Failed> {
+        let (_, parts) = self.open_instances(id, ix);
+        self.settle(id, parts)
+    }
+
+    pub(super) async fn visit_provider(&self, id: NodeId, ix: ProviderIx) -> Result<(), Failed> {
         let entry = &self.blocks.providers[ix.0];
         let schema = &entry.schemas.provider;
         let mocked = self
@@ -398,7 +436,11 @@ impl Run<'_> {
             Some(_) if mocked => (Value::null(schema.implied_type()), None),
             Some((module, block)) => {
                 // Provider blocks stand only in modules without repetition.
-                let Some(table) = self.world.instances(module).into_iter().next() else {
+                let (tables, parts) = self.open_instances(id, module);
+                if !parts.failed.is_empty() {
+                    return Err(Failed);
+                }
+                let Some(table) = tables.into_iter().next() else {
                     return Ok(());
                 };
                 let own = Names::of_module(self, &table);
@@ -427,12 +469,22 @@ impl Run<'_> {
             None => diagnostics.unlocated(&address),
         };
         self.set_provider(ix, provider.clone());
+        let known = config.is_wholly_known();
+        if !known {
+            self.set_standing(ix, Standing::Unknown);
+        }
         self.note(located(provider.validate_config(config.clone()).await))?;
         let request = Configure {
             terraform_version: TERRAFORM_VERSION.into(),
             config,
-            deferral_allowed: false,
+            deferral_allowed: self.may_defer(ix),
         };
-        self.note(located(provider.configure(request).await))
+        let found = located(provider.configure(request).await);
+        if !known && !self.before_destroy && found.has_errors() {
+            // Once what it needs is there it may well do.
+            self.set_standing(ix, Standing::PutOff);
+            return Ok(());
+        }
+        self.note(found)
     }
 }

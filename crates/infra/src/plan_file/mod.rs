@@ -334,6 +334,11 @@ pub fn read(bytes: &[u8]) -> Result<PlanFile, Error> {
             .variables
             .into_iter()
             .map(|(name, value)| Ok((Arc::from(name), value.take()?)))
+            // That these had a value is known, and no more.
+            .chain(file.ephemeral.iter().map(|name| {
+                let value = Value::DYNAMIC.with_marks(Marks::EPHEMERAL);
+                Ok((name.clone(), value))
+            }))
             .collect::<Result<_, Error>>()?,
         given: file
             .given

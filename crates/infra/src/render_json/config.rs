@@ -195,9 +195,6 @@ fn write_module(
                     if output.sensitive {
                         fields.flag("sensitive", true);
                     }
-                    if output.ephemeral {
-                        fields.flag("ephemeral", true);
-                    }
                     let text = output
                         .value
                         .as_ref()
@@ -278,9 +275,6 @@ fn write_module(
                     }
                     if variable.sensitive {
                         fields.flag("sensitive", true);
-                    }
-                    if variable.ephemeral {
-                        fields.flag("ephemeral", true);
                     }
                 });
             }

@@ -46,11 +46,15 @@ pub fn plan_json(plan: &Plan, tree: &Tree, schemas: &SchemaSet) -> Result<String
             fields.list("deferred_changes", &plan.deferred, |out, deferred| {
                 write::object(out, |fields| {
                     fields.text("reason", deferred.reason.word());
-                    fields.object("resource_change", |fields| {
-                        fields.text("address", &deferred.resource.to_string());
-                        fields.text("mode", mode_word(deferred.resource.resource.mode));
-                        fields.text("type", &deferred.resource.resource.kind);
-                        fields.text("name", &deferred.resource.resource.name);
+                    fields.object("resource_change", |fields| match &deferred.change {
+                        Some(change) => change_fields(fields, change, &deferred.address()),
+                        None => {
+                            let resource = &deferred.resource.resource;
+                            fields.text("address", &deferred.address());
+                            fields.text("mode", mode_word(resource.mode));
+                            fields.text("type", &resource.kind);
+                            fields.text("name", &resource.name);
+                        }
                     });
                 });
             });
@@ -121,7 +125,13 @@ fn write_variables(fields: &mut Object<'_>, plan: &Plan, tree: &Tree) {
         .iter()
         .filter_map(|(name, variable)| {
             if variable.ephemeral {
-                return None;
+                // A value that somebody gave is in no plan; the default is everybody's.
+                let default = variable.default.as_ref()?;
+                let given = plan
+                    .variables
+                    .get(name)
+                    .is_some_and(|value| !value.clone().unmark_deep().0.raw_equals(default));
+                return (!given).then_some((name, default));
             }
             let value = plan
                 .given
@@ -172,6 +182,7 @@ fn write_planned(values: &mut Object<'_>, plan: &Plan, schemas: &SchemaSet) {
                 .resource(&change.provider.provider, &change.address.resource)
                 .map_or(0, |schema| schema.version),
             value: change.after.clone(),
+            identity: None,
             depends_on: Vec::new(),
             tainted: false,
             deposed: None,
@@ -184,53 +195,73 @@ fn write_planned(values: &mut Object<'_>, plan: &Plan, schemas: &SchemaSet) {
 
 fn write_change(out: &mut String, change: &Change) {
     write::object(out, |fields| {
-        fields.text("address", &change.address.to_string());
-        if change.previous_address != change.address {
-            fields.text("previous_address", &change.previous_address.to_string());
-        }
-        if !change.address.module.is_root() {
-            fields.text("module_address", &change.address.module.to_string());
-        }
-        fields.text("mode", mode_word(change.address.resource.mode));
-        fields.text("type", &change.address.resource.kind);
-        fields.text("name", &change.address.resource.name);
-        if let Some(key) = value::key(&change.address.key) {
-            fields.raw("index", &key);
-        }
-        fields.text("provider_name", &change.provider.provider.to_string());
-        if let Some(key) = &change.deposed {
-            fields.text("deposed", key);
-        }
-        fields.object("change", |fields| {
-            fields.list("actions", change.action.words(), |out, word| {
-                write::string(out, word);
-            });
-            fields.raw("before", &value::plain(&change.before));
-            if let Some(known) = value::known_part(&change.after) {
-                fields.raw("after", &known);
-            }
-            let unknown = if change.after.is_wholly_known() {
-                "{}".to_owned()
-            } else {
-                value::unknown_part(&change.after)
-            };
-            fields.raw("after_unknown", &unknown);
-            fields.raw("before_sensitive", &value::sensitive_part(&change.before));
-            fields.raw("after_sensitive", &value::sensitive_part(&change.after));
-            if !change.replace_paths.is_empty() {
-                fields.list("replace_paths", &change.replace_paths, |out, path| {
-                    out.push_str(&value::path(path));
-                });
-            }
-            if let Some(importing) = &change.importing {
-                fields.object("importing", |fields| fields.text("id", &importing.id));
-            }
-            if let Some(generated) = &change.generated_config {
-                fields.text("generated_config", generated);
-            }
+        change_fields(fields, change, &change.address.to_string());
+    });
+}
+
+fn change_fields(fields: &mut Object<'_>, change: &Change, address: &str) {
+    fields.text("address", address);
+    if change.previous_address != change.address {
+        fields.text("previous_address", &change.previous_address.to_string());
+    }
+    if !change.address.module.is_root() {
+        fields.text("module_address", &change.address.module.to_string());
+    }
+    fields.text("mode", mode_word(change.address.resource.mode));
+    fields.text("type", &change.address.resource.kind);
+    fields.text("name", &change.address.resource.name);
+    if let Some(key) = value::key(&change.address.key) {
+        fields.raw("index", &key);
+    }
+    fields.text("provider_name", &change.provider.provider.to_string());
+    if let Some(key) = &change.deposed {
+        fields.text("deposed", key);
+    }
+    fields.object("change", |fields| {
+        fields.list("actions", change.action.words(), |out, word| {
+            write::string(out, word);
         });
-        if let Some(reason) = change.reason {
-            fields.text("action_reason", reason.word());
+        fields.raw("before", &value::plain(&change.before));
+        if let Some(known) = value::known_part(&change.after) {
+            fields.raw("after", &known);
+        }
+        let unknown = if change.after.is_wholly_known() {
+            "{}".to_owned()
+        } else {
+            value::unknown_part(&change.after)
+        };
+        fields.raw("after_unknown", &unknown);
+        fields.raw("before_sensitive", &value::sensitive_part(&change.before));
+        fields.raw("after_sensitive", &value::sensitive_part(&change.after));
+        if !change.replace_paths.is_empty() {
+            fields.list("replace_paths", &change.replace_paths, |out, path| {
+                out.push_str(&value::path(path));
+            });
+        }
+        if let Some(importing) = &change.importing {
+            fields.object("importing", |fields| {
+                if !importing.id.is_empty() {
+                    fields.text("id", &importing.id);
+                }
+                if let Some(identity) = &importing.identity {
+                    fields.raw("identity", &value::plain(identity));
+                }
+            });
+        }
+        if let Some(generated) = &change.generated_config {
+            fields.text("generated_config", generated);
+        }
+        if let Some(identity) = &change.identity.before {
+            fields.raw("before_identity", &value::plain(identity));
+        }
+        if let Some(identity) = &change.identity.after {
+            fields.raw(
+                "after_identity",
+                &value::known_part(identity).unwrap_or_else(|| "null".to_owned()),
+            );
         }
     });
+    if let Some(reason) = change.reason {
+        fields.text("action_reason", reason.word());
+    }
 }

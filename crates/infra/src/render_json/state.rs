@@ -21,6 +21,8 @@ pub(super) struct Row {
     pub(super) depends_on: Vec<String>,
     pub(super) tainted: bool,
     pub(super) deposed: Option<String>,
+    /// What the provider tells it by, with the version of its schema.
+    pub(super) identity: Option<(u64, String)>,
 }
 
 /// The state in the form of `terraform show -json`.
@@ -112,6 +114,10 @@ fn rows(state: &State, schemas: &SchemaSet) -> Result<Vec<Row>, String> {
                     provider: source.clone(),
                     schema_version: schema.version,
                     value: schema.block.mark_sensitive(value.mark_paths(&marks)),
+                    identity: object
+                        .identity
+                        .as_ref()
+                        .map(|identity| (identity.version, identity.value.to_string())),
                     depends_on: object
                         .dependencies
                         .iter()
@@ -213,6 +219,10 @@ fn write_row(fields: &mut Object<'_>, address: &str, row: &Row) {
     }
     if let Some(key) = &row.deposed {
         fields.text("deposed_key", key);
+    }
+    if let Some((version, identity)) = &row.identity {
+        fields.raw("identity_schema_version", &version.to_string());
+        fields.raw("identity", identity);
     }
 }
 

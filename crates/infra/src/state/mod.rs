@@ -14,8 +14,8 @@ mod write;
 pub use edit::{MarkError, MoveError};
 pub use journal::{Entry, Error as JournalError, Journal, recover};
 pub use model::{
-    CheckObject, CheckResult, Instance, Object, Output, PathStep, ResourceState, State, Status,
-    TERRAFORM_VERSION,
+    CheckObject, CheckResult, Identity, Instance, Object, Output, PathStep, ResourceState, State,
+    Status, TERRAFORM_VERSION,
 };
 pub use read::ReadError;
 pub(crate) use write::escape_into;

@@ -93,6 +93,15 @@ pub enum PathStep {
     Index(Arc<str>),
 }
 
+/// What a provider tells an object from all others by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The version of the identity schema that `value` follows.
+    pub version: u64,
+    /// The identity as compact JSON text; to be read with the type's identity schema.
+    pub value: Box<str>,
+}
+
 /// One object as a provider described it.
 #[derive(Clone, Debug, Default)]
 pub struct Object {
@@ -106,6 +115,8 @@ pub struct Object {
     pub attributes_flat: Option<Box<str>>,
     /// Where in the attributes sensitive values stand.
     pub sensitive: Vec<Vec<PathStep>>,
+    /// What the provider tells the object by.
+    pub identity: Option<Box<Identity>>,
     /// What the provider wants back, of no meaning to others.
     pub private: Box<[u8]>,
     /// The resources it depends on, directly or not. Shared by the instances of a block.

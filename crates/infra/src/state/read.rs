@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::model::{
-    CheckObject, CheckResult, Object, Output, PathStep, ResourceState, State, Status,
+    CheckObject, CheckResult, Identity, Object, Output, PathStep, ResourceState, State, Status,
 };
 use crate::address::{
     AbsResource, ConfigResource, Key, Mode, ModuleInstance, ParseError, ProviderConfig, Resource,
@@ -307,6 +307,7 @@ fn read_instance<'a>(
 ) -> Result<(Key, Option<Arc<str>>, Object), ReadError> {
     let mut key = Key::None;
     let mut deposed = None;
+    let (mut identity, mut identity_version) = (None, 0);
     let mut object = Object {
         attributes: "{}".into(),
         ..Object::default()
@@ -353,12 +354,15 @@ fn read_instance<'a>(
             "attributes"
             | "attributes_flat"
             | "sensitive_attributes"
+            | "identity"
             | "private"
             | "dependencies"
                 if is_null(raw) => {}
             "attributes" => object.attributes = compact(raw.get()).into(),
             "attributes_flat" => object.attributes_flat = Some(compact(raw.get()).into()),
             "sensitive_attributes" => object.sensitive = read_paths(raw)?,
+            "identity" => identity = Some(compact(raw.get()).into_boxed_str()),
+            "identity_schema_version" => identity_version = get("identity_schema_version", raw)?,
             "private" => {
                 let text = get::<Cow<'_, str>>("private", raw)?;
                 object.private = base64::engine::general_purpose::STANDARD
@@ -375,6 +379,12 @@ fn read_instance<'a>(
             _ => object.extra.push((field.into_owned(), raw.to_owned())),
         }
     }
+    object.identity = identity.map(|value| {
+        Box::new(Identity {
+            version: identity_version,
+            value,
+        })
+    });
     Ok((key, deposed, object))
 }
 

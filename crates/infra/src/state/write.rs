@@ -226,6 +226,12 @@ fn write_fields(out: &mut Json, key: &Key, deposed: Option<&str>, object: &Objec
         out.close(']');
     }
     out.close(']');
+    if let Some(identity) = &object.identity {
+        out.key("identity_schema_version")
+            .text
+            .push_str(&identity.version.to_string());
+        out.key("identity").raw(&identity.value);
+    }
     if !object.private.is_empty() {
         out.key("private")
             .string(&base64::engine::general_purpose::STANDARD.encode(&object.private));

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Failed, PLANNING, RUNNING, Run, attended, backing, locking, partial, refuse};
 use crate::tf::flags::{Flag, Flags, switch};
 use crate::tf::outputs;
-use crate::tf::place::{Held, causes, error, journal, local_paths, settings};
+use crate::tf::place::{Held, causes, error, local_paths, settings};
 use crate::tf::session::Session;
 use crate::tf::{Command, LOCAL, LOCK, NO_COLOUR, wait};
 
@@ -191,8 +191,9 @@ async fn carried_out(
     // What only the apply can tell is told now: uuid(), timestamp().
     session.set_functions(false, &plan.timestamp);
     let before = run.view.done();
+    let put_off = plan.deferred.len();
     let options = ApplyOptions {
-        journal: held.snapshots.file().map(journal),
+        journal: Some(held.journal.clone()),
     };
     let (applied, diagnostics) = {
         let input = session.input(&*run.view, cancel.clone());
@@ -291,6 +292,11 @@ async fn carried_out(
     }
     if !text.is_empty() {
         run.terminal.say(text.trim_start_matches("\n\n"));
+    }
+    if put_off > 0 {
+        run.terminal.say(
+            "\nSome changes were put off because what decides them was not known. Run \"apply\" again for them.",
+        );
     }
     let tainted = applied
         .state

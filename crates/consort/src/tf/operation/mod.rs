@@ -3,7 +3,6 @@
 mod apply;
 mod plan;
 
-use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -27,7 +26,11 @@ pub(super) use apply::{APPLY, DESTROY, REFRESH};
 pub(super) use plan::PLAN;
 
 /// What a plan is to be.
-pub(in crate::tf) const PLANNING: [Flag; 8] = [
+pub(in crate::tf) const PLANNING: [Flag; 9] = [
+    switch(
+        "allow-deferral",
+        "Let every provider put changes off, not only those of which the configuration is not known yet.",
+    ),
     switch("destroy", "Plan to destroy everything."),
     switch(
         "refresh-only",
@@ -180,6 +183,7 @@ impl<'f> Run<'f> {
             excluded: targets("exclude")?,
             replace,
             generate_config: false,
+            allow_deferral: self.flags.is("allow-deferral"),
             timestamp: timestamp.to_owned(),
         })
     }
@@ -370,6 +374,12 @@ impl<'f> Run<'f> {
                     .emit("info", &message, kind, json!({"change": told}));
             }
         }
+        for deferred in &plan.deferred {
+            let address = deferred.address();
+            let message = format!("{address}: Put off to a later plan");
+            let told = json!({"deferred": {"address": address, "reason": deferred.reason.word()}});
+            self.view.emit("info", &message, "deferred_change", told);
+        }
         let counts = Counts::of(plan);
         self.view.emit(
             "info",
@@ -447,8 +457,8 @@ fn tell(view: &View, terminal: &Terminal, diagnostics: &Diagnostics, sources: &S
     diagnostics.has_errors()
 }
 
-/// Ends the walk when asked to; a second time ends the process.
-async fn interrupted(cancel: CancellationToken, terminal: Terminal) -> Infallible {
+/// Ends the walk when asked to; returns when asked a second time.
+async fn interrupted(cancel: CancellationToken, terminal: Terminal) {
     if tokio::signal::ctrl_c().await.is_err() {
         return std::future::pending().await;
     }
@@ -457,26 +467,26 @@ async fn interrupted(cancel: CancellationToken, terminal: Terminal) -> Infallibl
          down...\n",
     );
     cancel.cancel();
-    if tokio::signal::ctrl_c().await.is_ok() {
-        terminal.complain(
-            "Two interrupts received. Exiting immediately. Note that data loss may have occurred.",
-        );
-        std::process::exit(1);
+    if tokio::signal::ctrl_c().await.is_err() {
+        return std::future::pending().await;
     }
-    std::future::pending().await
+    terminal.complain(
+        "Two interrupts received. Exiting immediately. Note that data loss may have occurred.",
+    );
 }
 
-/// Runs `work` with reminders and interrupts beside it.
+/// Runs `work` with reminders and interrupts beside it. With the second interrupt it is dropped where it is: what
+/// was done until then is in the journal, and only the lock is still given up.
 async fn attended<T>(
     view: &Arc<View>,
     terminal: &Terminal,
     cancel: &CancellationToken,
-    work: impl Future<Output = T>,
-) -> T {
+    work: impl Future<Output = Result<T, Failed>>,
+) -> Result<T, Failed> {
     tokio::select! {
         done = work => done,
         never = Arc::clone(view).remind() => match never {},
-        never = interrupted(cancel.clone(), terminal.clone()) => match never {},
+        () = interrupted(cancel.clone(), terminal.clone()) => Err(error("operation canceled", "").into()),
     }
 }
 

@@ -23,7 +23,7 @@ impl Applying<'_> {
             self.groups[group]
                 .changes
                 .iter()
-                .map(|change| async move { (change, self.destroy(change).await) }),
+                .map(|change| async move { (change, self.destroy(id, change).await) }),
         )
         .buffer_unordered(self.run.input.parallelism.max(1));
         while let Some((change, done)) = steps.next().await {
@@ -33,8 +33,11 @@ impl Applying<'_> {
         }
     }
 
-    async fn destroy(&self, change: &Change) -> Result<(), Failed> {
+    async fn destroy(&self, id: NodeId, change: &Change) -> Result<(), Failed> {
         let run = &self.run;
+        if run.is_blocked(&self.graph, id, &change.address.module) {
+            return Err(Failed);
+        }
         if run.input.cancel.is_cancelled() {
             return Err(Failed);
         }
@@ -84,7 +87,7 @@ impl Applying<'_> {
                     config: null.clone(),
                     private: present.private.clone(),
                     provider_meta: None,
-                    identity: None,
+                    identity: present.identity.clone(),
                     deferral_allowed: false,
                 })
                 .await;
@@ -121,7 +124,7 @@ impl Applying<'_> {
                 config: null,
                 private,
                 provider_meta: None,
-                identity: None,
+                identity: present.identity.clone(),
             })
             .await;
         let noted = run.note(answer.diagnostics.unlocated(&name));

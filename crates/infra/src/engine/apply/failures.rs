@@ -9,7 +9,8 @@ use consort_plan::NodeId;
 
 use super::Applying;
 use super::order::Step;
-use crate::address::ResourceInstance;
+use crate::address::{ModuleInstance, ResourceInstance};
+use crate::engine::run::related;
 
 /// What a step did not do.
 pub(super) enum Lost {
@@ -54,27 +55,52 @@ impl Failures {
 }
 
 impl Applying<'_> {
-    /// Whether a step must not be taken because something it waits for failed.
-    pub(super) fn is_stopped(&self, id: NodeId) -> bool {
+    /// Whether a step must not be taken because something it waits for failed. Where that is so only in some
+    /// instances of the step's module, it is kept out of those.
+    pub(super) fn is_stopped(&self, id: NodeId, step: Step<'_>) -> bool {
         let failures = self.failures.lock();
         if failures.is_empty() {
             return false;
         }
-        self.graph
-            .dependencies(id)
-            .iter()
-            .any(|(dependency, _)| match failures.of(*dependency) {
-                None => false,
+        let mut places: Vec<ModuleInstance> = Vec::new();
+        for (dependency, _) in self.graph.dependencies(id) {
+            match failures.of(*dependency) {
+                None => {}
                 // The instances that are replaced look at their own object.
-                Some(_) if self.is_own(id, *dependency) => false,
-                Some(Lost::All) => true,
+                Some(_) if self.is_own(id, *dependency) => {}
+                Some(Lost::All) => return true,
                 Some(Lost::Instances(lost)) => {
-                    match self.run.blocks.keys_of_edge(id, *dependency) {
-                        None => true,
-                        Some(keys) => lost.iter().any(|instance| keys.contains(&instance.key)),
-                    }
+                    let keys = self.run.blocks.keys_of_edge(id, *dependency);
+                    places.extend(
+                        lost.iter()
+                            .filter(|instance| {
+                                keys.as_ref()
+                                    .is_none_or(|keys| keys.contains(&instance.key))
+                            })
+                            .map(|instance| instance.module.clone()),
+                    );
                 }
-            })
+            }
+        }
+        drop(failures);
+        if places.is_empty() {
+            return false;
+        }
+        let ix = match step {
+            Step::Block(block) => block.module(),
+            Step::Destroy(_) => None,
+        };
+        let all = ix.is_none_or(|ix| {
+            let tables = self.run.world.instances(ix);
+            !tables.is_empty()
+                && tables
+                    .iter()
+                    .all(|table| places.iter().any(|place| related(place, &table.address)))
+        });
+        if !all {
+            self.run.stop_in(id, places);
+        }
+        all
     }
 
     /// Whether two steps are the deletion and the creation of what one block expands to.

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use super::blocks::Block;
 use super::change::{Action, Change, Mode, Plan};
+use super::ephemeral::Consumers;
 use super::index::ModuleIx;
 use super::plan::{PlanOptions, select, store_output};
 use super::run::{Failed, Input, Run};
@@ -55,6 +56,7 @@ pub(super) struct Applying<'a> {
     /// The keys under which replaced objects wait to be deleted.
     pub(super) deposed: Mutex<HashMap<ResourceInstance, Arc<str>>>,
     selected: Vec<bool>,
+    consumers: Consumers,
 }
 
 /// Applies a plan to the state it was made from.
@@ -117,6 +119,7 @@ pub async fn apply(
         Err(diagnostics) => return (unchanged(plan.previous_state.clone()), diagnostics),
     };
     let selected = select_blocks(&run, plan);
+    let consumers = Consumers::new(&run, &graph);
     let applying = Applying {
         changes: plan
             .changes
@@ -132,6 +135,7 @@ pub async fn apply(
         failures: Mutex::default(),
         deposed: Mutex::default(),
         selected,
+        consumers,
         run,
     };
     let walk_options = WalkOptions {
@@ -154,7 +158,7 @@ pub async fn apply(
         }
     };
     applying.run.afterwards();
-    applying.run.close_ephemeral().await;
+    applying.run.close_ephemeral(None).await;
     applying.run.close_providers().await;
     if input.cancel.is_cancelled()
         && report
@@ -202,8 +206,9 @@ impl Applying<'_> {
     async fn visit(&self, id: NodeId, step: Step<'_>) -> Outcome<Failed> {
         let run = &self.run;
         // Failures are told from step to step by what they concern: to the walk every step is done.
-        if self.is_stopped(id) {
+        if self.is_stopped(id, step) {
             self.failures.lock().all(id);
+            run.release_ephemeral(&self.consumers, id).await;
             return Outcome::Done;
         }
         let done = match step {
@@ -213,19 +218,21 @@ impl Applying<'_> {
             }
             Step::Block(_) if !self.selected[id.index()] => Ok(()),
             Step::Block(block) => match block {
-                Block::Call(ix) => run.visit_call(ix),
-                Block::End(_) | Block::Orphans(_) => Ok(()),
-                Block::Variable(ix, variable) => run.visit_variable(ix, variable),
-                Block::Local(ix, local) => run.visit_local(ix, local),
-                Block::Output(ix, output) => run.visit_output(ix, output),
-                Block::Check(ix, check) => run.visit_check(ix, check),
-                Block::Provider(ix) => run.visit_provider(ix).await,
+                Block::Call(ix) => run.visit_call(id, ix),
+                Block::End(ix) => run.visit_end(id, ix),
+                Block::Orphans(_) => Ok(()),
+                Block::Variable(ix, variable) => run.visit_variable(id, ix, variable),
+                Block::Local(ix, local) => run.visit_local(id, ix, local),
+                Block::Output(ix, output) => run.visit_output(id, ix, output),
+                Block::Check(ix, check) => run.visit_check(id, ix, check),
+                Block::Provider(ix) => run.visit_provider(id, ix).await,
                 Block::Resource(ix, resource) => self.visit_resource(id, ix, resource).await,
             },
         };
         if done.is_err() {
             self.failures.lock().all(id);
         }
+        run.release_ephemeral(&self.consumers, id).await;
         Outcome::Done
     }
 
@@ -302,6 +309,10 @@ impl Applying<'_> {
                     let Some(value) = outputs.get(name) else {
                         continue;
                     };
+                    if !plan.deferred.is_empty() && !value.is_wholly_known() {
+                        // It depends on what was put off.
+                        continue;
+                    }
                     store_output(&mut state, name, output, value);
                 }
                 for (name, change) in &plan.outputs {

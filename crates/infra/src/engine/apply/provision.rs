@@ -52,12 +52,18 @@ impl Applying<'_> {
         itself: &Value,
     ) -> Result<(), Failed> {
         let run = &self.run;
-        let Some(config) = run.index.resource(&address.config()) else {
-            return Ok(());
+        // A block that is gone leaves them to the `removed` block that speaks of it.
+        let (provisioners, connection) = match run.index.resource(&address.config()) {
+            Some(config) => (
+                &config.managed.provisioners,
+                config.managed.connection.as_ref(),
+            ),
+            None => match run.index.removed(address) {
+                Some(removed) => (&removed.provisioners, removed.connection.as_ref()),
+                None => return Ok(()),
+            },
         };
-        if !config
-            .managed
-            .provisioners
+        if !provisioners
             .iter()
             .any(|provisioner| provisioner.when_destroy)
         {
@@ -82,19 +88,9 @@ impl Applying<'_> {
             repetition: &repetition,
             itself: Some(itself),
         };
-        for provisioner in config
-            .managed
-            .provisioners
-            .iter()
-            .filter(|found| found.when_destroy)
-        {
-            self.run_provisioner(
-                provisioner,
-                config.managed.connection.as_ref(),
-                address,
-                &scope,
-            )
-            .await?;
+        for provisioner in provisioners.iter().filter(|found| found.when_destroy) {
+            self.run_provisioner(provisioner, connection, address, &scope)
+                .await?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use crate::engine::events::Event;
 use crate::engine::expand::expand;
 use crate::engine::index::ModuleIx;
 use crate::engine::objects::{Present, id_of, known};
-use crate::engine::plan::{InstanceOf, ResourceBlock, Wanted};
+use crate::engine::plan::{InstanceOf, Read, ResourceBlock, Wanted};
 use crate::engine::run::Failed;
 use crate::engine::scope::Names;
 use crate::engine::world::{Keys, ModuleTable, Repetition};
@@ -45,11 +45,13 @@ impl Applying<'_> {
             &block.name,
             !config.preconditions.is_empty() || !config.postconditions.is_empty(),
         );
-        let mut failed = false;
-        for table in self.run.world.instances(ix) {
-            failed |= self.apply_in_module(&block, &table).await.is_err();
+        let (tables, mut parts) = self.run.open_instances(node, ix);
+        for table in tables {
+            if self.apply_in_module(&block, &table).await.is_err() {
+                parts.failed.push(table.address.clone());
+            }
         }
-        if failed { Err(Failed) } else { Ok(()) }
+        self.run.settle(node, parts)
     }
 
     async fn apply_in_module(
@@ -186,7 +188,9 @@ impl Applying<'_> {
             );
         }
         let value = match self.run.read_data(block, instance, &config).await {
-            Ok(value) => value,
+            Ok(Read::Done(value)) => value,
+            // Nothing is put off while applying.
+            Ok(Read::Deferred(_)) => return Err(Failed),
             Err(mut diagnostics) if block.config.check.is_some() => {
                 self.run
                     .nested_in_check(&mut diagnostics, block, &instance.address.module);
@@ -204,6 +208,8 @@ impl Applying<'_> {
             status: Status::Ready,
             dependencies: Arc::new([]),
             create_before_destroy: false,
+            identity: None,
+            deferred: None,
             stored: None,
         };
         let object = self
@@ -278,7 +284,7 @@ impl Applying<'_> {
     fn told_as_imported(&self, change: &Change) {
         let address = &change.address;
         if let Some(importing) = &change.importing {
-            let id = &*importing.id;
+            let id = &*importing.shown();
             self.run.event(&Event::ImportStart { address, id });
             self.run.event(&Event::ImportDone { address, id });
         }
@@ -367,7 +373,7 @@ impl Applying<'_> {
                     config: decision.config.clone(),
                     private: decision.private.clone(),
                     provider_meta: meta,
-                    identity: None,
+                    identity: decision.identity.clone(),
                 })
                 .await
         };
@@ -440,6 +446,24 @@ impl Applying<'_> {
                 .provisioners
                 .iter()
                 .any(|provisioner| !provisioner.when_destroy);
+        let identity = match answer.identity {
+            Some(identity) if !identity.is_wholly_known() => {
+                failed = true;
+                let _ = run.note(Diagnostic::error(
+                    "Provider produced invalid identity after apply",
+                    format!(
+                        "After the apply operation, the provider still indicated an unknown identity for {}. All of an identity must be known after apply.\n\n{bug}",
+                        instance.name
+                    ),
+                ));
+                None
+            }
+            Some(identity) => Some(identity),
+            None => decision
+                .identity
+                .filter(Value::is_wholly_known)
+                .or_else(|| present.and_then(|present| present.identity.clone())),
+        };
         let mut made = Present {
             value: value.clone(),
             private: answer.private,
@@ -451,6 +475,8 @@ impl Applying<'_> {
             },
             dependencies: block.dependencies.clone(),
             create_before_destroy: block.create_before_destroy,
+            identity,
+            deferred: None,
             stored: None,
         };
         if !value.is_null() {

@@ -11,16 +11,23 @@ use super::managed::InstanceOf;
 use super::resource::ResourceBlock;
 use crate::address::Mode;
 use crate::engine::blocks::Block;
-use crate::engine::change::{Action, Change, Identities, Reason};
+use crate::engine::change::{Action, Change, DeferredReason, Identities, Reason};
 use crate::engine::checks::{CheckStatus, Checkable};
 use crate::engine::events::Event;
 use crate::engine::objects::{Present, id_of};
-use crate::engine::run::{Failed, Run};
+use crate::engine::run::{Failed, Run, Standing};
 use crate::engine::under_test::FailedCheck;
 use crate::engine::values::within;
 use crate::provider::objects::{planned_unknown, value_problems};
-use crate::provider::{OpenEphemeral, ReadData, Validate};
+use crate::provider::{ReadData, Validate};
 use crate::state::Status;
+
+/// What came of reading a data source.
+pub(in crate::engine) enum Read {
+    Done(Value),
+    /// The provider put it off.
+    Deferred(DeferredReason),
+}
 
 impl Run<'_> {
     /// Reads a data source whose arguments are known.
@@ -29,7 +36,7 @@ impl Run<'_> {
         block: &ResourceBlock<'_>,
         instance: &InstanceOf<'_>,
         config: &Value,
-    ) -> Result<Value, Diagnostics> {
+    ) -> Result<Read, Diagnostics> {
         let (plain, marks) = config.unmark_deep_with_paths();
         let located = |diagnostics: crate::provider::Diagnostics| {
             diagnostics.locate(&block.config.config, &instance.name)
@@ -59,12 +66,17 @@ impl Run<'_> {
             type_name,
             config: plain.clone(),
             provider_meta: meta,
-            deferral_allowed: false,
+            deferral_allowed: self.may_defer(block.provider_ix),
         };
         let answer = block.provider.read_data(request).await;
         let found = located(answer.diagnostics);
         if found.has_errors() {
             return Err(found);
+        }
+        match self.deferred(block.provider_ix, answer.deferred, &instance.name) {
+            Ok(None) => {}
+            Ok(Some(reason)) => return Ok(Read::Deferred(reason)),
+            Err(Failed) => return Err(Diagnostics::new()),
         }
         let invalid = |what: String| {
             Diagnostics::from(consort_hcl::Diagnostic::error(
@@ -101,7 +113,7 @@ impl Run<'_> {
             id: id_of(&value).as_deref(),
         });
         let _ = self.note(found);
-        Ok(value)
+        Ok(Read::Done(value))
     }
 }
 
@@ -157,7 +169,15 @@ impl Planning<'_> {
         }
         let read = run.read_data(block, instance, &config).await;
         let value = match (read, &block.config.check) {
-            (Ok(value), _) => value,
+            (Ok(Read::Done(value)), _) => value,
+            (Ok(Read::Deferred(reason)), _) => {
+                let value = unread(block, &config);
+                if self.options.mode == crate::engine::change::Mode::Normal {
+                    let change = self.read_change(block, instance, &value, None);
+                    self.defer_change(block, change, reason);
+                }
+                return Ok(value);
+            }
             (Err(mut diagnostics), Some(check)) => {
                 let block_name = run.block_address(block.ix, format!("check.{check}"));
                 let object = within(&address.module, format!("check.{check}"));
@@ -191,6 +211,8 @@ impl Planning<'_> {
                 status: Status::Ready,
                 dependencies: std::sync::Arc::new([]),
                 create_before_destroy: false,
+                identity: None,
+                deferred: None,
                 stored: None,
             };
             let object = run.store_object(&block.schema, address, &present)?;
@@ -217,13 +239,26 @@ impl Planning<'_> {
         self.refreshed
             .lock()
             .set_object(&instance.address, None, &provider, None);
-        self.results.lock().add(Change {
+        let change = self.read_change(block, instance, value, Some(reason));
+        self.results.lock().add(change);
+    }
+
+    fn read_change(
+        &self,
+        block: &ResourceBlock<'_>,
+        instance: &InstanceOf<'_>,
+        value: &Value,
+        reason: Option<Reason>,
+    ) -> Change {
+        Change {
             address: instance.address.clone(),
             previous_address: self.previous(&instance.address),
             deposed: None,
-            provider,
+            provider: self.run.blocks.providers[block.provider_ix.0]
+                .address
+                .clone(),
             action: Action::Read,
-            reason: Some(reason),
+            reason,
             before: Value::null(block.schema.block.implied_type()),
             after: value.clone(),
             replace_paths: Vec::new(),
@@ -231,7 +266,7 @@ impl Planning<'_> {
             importing: None,
             generated_config: None,
             identity: Identities::default(),
-        });
+        }
     }
 
     /// Whether something a block depends on by `depends_on`, or a managed resource it refers to, is about to
@@ -280,7 +315,8 @@ impl Planning<'_> {
     ) -> Result<Value, Failed> {
         self.run.preconditions(block, instance)?;
         let config = self.run.arguments(block, instance)?;
-        let value = if !config.is_wholly_known() || self.dependencies_pending(block, instance) {
+        let put_off = self.run.standing(block.provider_ix) == Standing::PutOff;
+        let value = if put_off || !config.is_wholly_known() {
             let (plain, _) = config.unmark_deep();
             planned_unknown(&block.schema.block, &plain).with_marks(Marks::EPHEMERAL)
         } else {
@@ -288,69 +324,6 @@ impl Planning<'_> {
         };
         self.run.postconditions(block, instance, &value)?;
         Ok(value)
-    }
-
-    pub(super) async fn close_ephemeral(&self) {
-        self.run.close_ephemeral().await;
-    }
-}
-
-/// An ephemeral resource that was opened and has to be closed.
-pub(in crate::engine) struct OpenResource {
-    provider: std::sync::Arc<dyn crate::provider::Provider>,
-    type_name: std::sync::Arc<str>,
-    private: Option<Bytes>,
-    name: String,
-}
-
-impl Run<'_> {
-    /// Opens an ephemeral resource; it stays open until the run ends.
-    pub(in crate::engine) async fn open(
-        &self,
-        block: &ResourceBlock<'_>,
-        instance: &InstanceOf<'_>,
-        config: Value,
-    ) -> Result<Value, Failed> {
-        let (plain, _) = config.unmark_deep();
-        let type_name = block.address.resource.kind.clone();
-        let located = |diagnostics: crate::provider::Diagnostics| {
-            diagnostics.locate(&block.config.config, &instance.name)
-        };
-        let validate = Validate {
-            type_name: type_name.clone(),
-            config: plain.clone(),
-        };
-        self.note(located(block.provider.validate_ephemeral(validate).await))?;
-        let request = OpenEphemeral {
-            type_name: type_name.clone(),
-            config: plain,
-            deferral_allowed: false,
-        };
-        let opened = block.provider.open_ephemeral(request).await;
-        self.note(located(opened.diagnostics))?;
-        self.opened.lock().push(OpenResource {
-            provider: block.provider.clone(),
-            type_name,
-            private: opened.private,
-            name: instance.name.clone(),
-        });
-        Ok(block
-            .schema
-            .block
-            .mark_sensitive(opened.result)
-            .with_marks(Marks::EPHEMERAL))
-    }
-
-    /// Closes what was opened, the last first.
-    pub(in crate::engine) async fn close_ephemeral(&self) {
-        let opened: Vec<_> = std::mem::take(&mut *self.opened.lock());
-        for resource in opened.into_iter().rev() {
-            let diagnostics = resource
-                .provider
-                .close_ephemeral(resource.type_name, resource.private)
-                .await;
-            let _ = self.note(diagnostics.unlocated(&resource.name));
-        }
     }
 }
 

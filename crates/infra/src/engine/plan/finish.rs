@@ -30,7 +30,17 @@ impl Planning<'_> {
         };
         changes.sort_by(by_address);
         drift.sort_by(by_address);
-        deferred.sort_by(|one, other| one.resource.cmp(&other.resource));
+        deferred.sort_by(|one, other| {
+            let instance = |deferred: &crate::engine::Deferred| {
+                deferred
+                    .change
+                    .as_ref()
+                    .map(|change| change.address.clone())
+            };
+            one.resource
+                .cmp(&other.resource)
+                .then_with(|| instance(one).cmp(&instance(other)))
+        });
         let diagnostics = std::mem::take(&mut *self.run.diagnostics.lock());
         let values = std::mem::take(&mut *self.run.root_outputs.lock());
         let mut prior_state = std::mem::take(&mut *self.refreshed.lock());

@@ -11,13 +11,15 @@ use super::Planning;
 use super::ignore::ignore_changes;
 use super::resource::ResourceBlock;
 use crate::address::{Key, Mode, ResourceInstance};
-use crate::engine::change::{Action, Change, Identities, Importing, Mode as PlanMode, Reason};
+use crate::engine::blocks::ProviderIx;
+use crate::engine::change::{
+    Action, Change, DeferredReason, Identities, Importing, Mode as PlanMode, Reason,
+};
 use crate::engine::checks::Checkable;
 use crate::engine::conditions::{Checked, RuleKind};
 use crate::engine::events::Event;
-use crate::engine::imports::Import;
 use crate::engine::objects::{Present, id_of};
-use crate::engine::run::{Failed, Run};
+use crate::engine::run::{Failed, Run, Standing};
 use crate::engine::scope::Names;
 use crate::engine::validate::forbidden_ephemeral;
 use crate::engine::world::{ModuleTable, Repetition};
@@ -54,6 +56,16 @@ impl<'i> InstanceOf<'i> {
     }
 }
 
+/// Who is asked for the present state of an object, and for what.
+pub(in crate::engine) struct Asked<'r> {
+    pub(in crate::engine) provider: &'r dyn provider::Provider,
+    pub(in crate::engine) schema: &'r provider::schema::ResourceSchema,
+    pub(in crate::engine) ix: ProviderIx,
+    /// The block's body, to tell places in.
+    pub(in crate::engine) body: Option<&'r consort_hcl::Body>,
+    pub(in crate::engine) meta: Option<Value>,
+}
+
 /// What a provider plans for one instance.
 pub(in crate::engine) struct Decision {
     pub(in crate::engine) action: Action,
@@ -64,6 +76,10 @@ pub(in crate::engine) struct Decision {
     pub(in crate::engine) replace_paths: Vec<Path>,
     /// The configuration the plan was made for, unmarked.
     pub(in crate::engine) config: Value,
+    /// What the object will be told by.
+    pub(in crate::engine) identity: Option<Value>,
+    /// Why the provider put the change off.
+    pub(in crate::engine) deferred: Option<DeferredReason>,
 }
 
 /// How a decision is made.
@@ -146,7 +162,10 @@ impl Run<'_> {
         let (value, mut diagnostics) = block.schema.block.decode(&block.config.config, &scope);
         diagnostics.set_address(&instance.name);
         self.note(diagnostics)?;
-        for wrong in forbidden_ephemeral(&block.schema.block, &value) {
+        // Nothing of an ephemeral resource is stored.
+        let stored = block.address.resource.mode != Mode::Ephemeral;
+        let forbidden = stored.then(|| forbidden_ephemeral(&block.schema.block, &value));
+        for wrong in forbidden.into_iter().flatten() {
             self.note(wrong.locate(&block.config.config, &instance.name))?;
         }
         Ok(value)
@@ -178,14 +197,18 @@ impl Run<'_> {
     /// Asks the provider what is there now. A null value says that the object is gone.
     pub(in crate::engine) async fn refresh(
         &self,
-        provider: &dyn provider::Provider,
-        schema: &provider::schema::ResourceSchema,
+        asked: Asked<'_>,
         address: &ResourceInstance,
-        body: Option<&consort_hcl::Body>,
-        meta: Option<Value>,
         present: &Present,
         deposed: Option<&Arc<str>>,
     ) -> Result<Present, Failed> {
+        let Asked {
+            provider,
+            schema,
+            ix,
+            body,
+            meta,
+        } = asked;
         let id = id_of(&present.value);
         self.event(&Event::RefreshStart {
             address,
@@ -198,8 +221,8 @@ impl Run<'_> {
             prior: prior.clone(),
             private: present.private.clone(),
             provider_meta: meta,
-            identity: None,
-            deferral_allowed: false,
+            identity: present.identity.clone(),
+            deferral_allowed: self.may_defer(ix),
         };
         let answer = provider.read_resource(request).await;
         let name = address.to_string();
@@ -207,6 +230,12 @@ impl Run<'_> {
             Some(body) => answer.diagnostics.locate(body, &name),
             None => answer.diagnostics.unlocated(&name),
         })?;
+        if let Some(reason) = self.deferred(ix, answer.deferred, &name)? {
+            return Ok(Present {
+                deferred: Some(reason),
+                ..present.clone()
+            });
+        }
         if !answer.state.is_null() && !answer.state.ty().conforms_to(&schema.block.implied_type()) {
             return self.fail(Diagnostic::error(
                 "Provider produced invalid object",
@@ -220,7 +249,18 @@ impl Run<'_> {
             address,
             deposed: deposed.map(|key| &**key),
         });
-        if present.stored.is_some() && answer.private == present.private && state.raw_equals(&prior)
+        let identity = match answer.identity {
+            Some(identity) if schema.identity.is_some() => Some(identity),
+            _ => present.identity.clone(),
+        };
+        let same_identity = match (&identity, &present.identity) {
+            (Some(one), Some(other)) => one.raw_equals(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        if present.stored.is_some()
+            && same_identity
+            && answer.private == present.private
+            && state.raw_equals(&prior)
         {
             return Ok(present.clone());
         }
@@ -236,6 +276,7 @@ impl Run<'_> {
         Ok(Present {
             value: schema.block.mark_sensitive(value),
             private: answer.private,
+            identity,
             stored: None,
             ..present.clone()
         })
@@ -263,6 +304,7 @@ impl Run<'_> {
         };
         self.note(located(block.provider.validate_resource(validate).await))?;
 
+        let prior_identity = present.and_then(|present| present.identity.clone());
         let tainted = present.is_some_and(|present| present.status == Status::Tainted);
         let null = Value::null(ty.clone());
         let (prior, private) = match present {
@@ -285,8 +327,8 @@ impl Run<'_> {
                 config,
                 private,
                 provider_meta: meta.clone(),
-                identity: None,
-                deferral_allowed: false,
+                identity: prior_identity.clone(),
+                deferral_allowed: self.may_defer(block.provider_ix),
             };
         let proposed = proposed_new(schema, &plain_prior, &config);
         let answer = block
@@ -316,6 +358,8 @@ impl Run<'_> {
             )?;
         }
         let mut planned_private = answer.private;
+        let mut identity = answer.identity;
+        let mut deferred = self.deferred(block.provider_ix, answer.deferred, &instance.name)?;
 
         let mut replace_paths = Vec::new();
         for path in answer.requires_replace {
@@ -387,6 +431,9 @@ impl Run<'_> {
             self.check_type(block, instance, &answer.state, &ty)?;
             planned = answer.state;
             planned_private = answer.private;
+            identity = answer.identity;
+            deferred =
+                deferred.or(self.deferred(block.provider_ix, answer.deferred, &instance.name)?);
         }
         let mut before = prior;
         if let Some(present) = present.filter(|_| tainted && action == Action::Create) {
@@ -424,6 +471,8 @@ impl Run<'_> {
             private: planned_private,
             replace_paths,
             config: final_config,
+            identity,
+            deferred,
         })
     }
 
@@ -549,18 +598,11 @@ impl Planning<'_> {
             .read_object(&*block.provider, &block.schema, address, object)
             .await?;
         stored.create_before_destroy = block.create_before_destroy;
-        let seen = if self.options.refresh {
+        let asks = self.run.standing(block.provider_ix) != Standing::PutOff;
+        let seen = if self.options.refresh && asks {
             let meta = run.provider_meta(block, instance.table)?;
             let mut seen = run
-                .refresh(
-                    &*block.provider,
-                    &block.schema,
-                    address,
-                    Some(&block.config.config),
-                    meta,
-                    &stored,
-                    None,
-                )
+                .refresh(block.asked(meta), address, &stored, None)
                 .await?;
             if seen.dependencies != block.dependencies {
                 seen.dependencies = merged(&seen.dependencies, &block.dependencies);
@@ -648,12 +690,18 @@ impl Planning<'_> {
         let mut importing = None;
         let present = match (state.and_then(|state| state.current.as_ref()), import) {
             (Some(object), _) => self.look(block, instance, object).await?,
-            (None, Some(Import::Id { id, range })) => {
-                importing = Some(Importing {
-                    id: id.to_string(),
-                    identity: None,
-                });
-                Some(self.import(block, instance, &id, range).await?)
+            (None, Some(import)) => {
+                importing = Some(import.importing());
+                match self.import(block, instance, &import).await? {
+                    Ok(present) => Some(present),
+                    Err(reason) => {
+                        let mut change = self.deferred_change(block, instance, false).await?;
+                        change.importing = importing;
+                        let value = change.after.clone();
+                        self.defer_change(block, change, reason);
+                        return Ok(value);
+                    }
+                }
             }
             (None, None) => None,
         };
@@ -680,6 +728,23 @@ impl Planning<'_> {
             .decide(block, instance, present.as_ref(), &wanted)
             .await?;
         let value = decision.after.clone();
+        let put_off = decision
+            .deferred
+            .or(present.as_ref().and_then(|present| present.deferred));
+        if let Some(reason) = put_off {
+            let change = self.change(
+                block,
+                instance,
+                decision,
+                importing,
+                present.and_then(|present| present.identity),
+            );
+            self.defer_change(block, change, reason);
+            return Ok(value);
+        }
+        let identity = present
+            .as_ref()
+            .and_then(|present| present.identity.clone());
         if decision.action == Action::NoOp
             && let Some(mut present) = present
             && present.dependencies != block.dependencies
@@ -689,14 +754,31 @@ impl Planning<'_> {
             self.keep(address, block, Some(object));
         }
         let action = decision.action;
-        self.results.lock().add(Change {
-            address: address.clone(),
-            previous_address: self.previous(address),
+        let change = self.change(block, instance, decision, importing, identity);
+        self.results.lock().add(change);
+        if action.is_replace() {
+            self.prevent_destroy(block, &instance.name)?;
+        }
+        self.run.postconditions(block, instance, &value)?;
+        Ok(value)
+    }
+
+    fn change(
+        &self,
+        block: &ResourceBlock<'_>,
+        instance: &InstanceOf<'_>,
+        decision: Decision,
+        importing: Option<Importing>,
+        identity: Option<Value>,
+    ) -> Change {
+        Change {
+            address: instance.address.clone(),
+            previous_address: self.previous(&instance.address),
             deposed: None,
             provider: self.run.blocks.providers[block.provider_ix.0]
                 .address
                 .clone(),
-            action,
+            action: decision.action,
             reason: decision.reason,
             before: decision.before,
             after: decision.after,
@@ -704,13 +786,11 @@ impl Planning<'_> {
             private: decision.private,
             importing,
             generated_config: None,
-            identity: Identities::default(),
-        });
-        if action.is_replace() {
-            self.prevent_destroy(block, &instance.name)?;
+            identity: Identities {
+                before: identity,
+                after: decision.identity,
+            },
         }
-        self.run.postconditions(block, instance, &value)?;
-        Ok(value)
     }
 
     /// An instance that stays as it is (a look without changes), or that goes with everything else.

@@ -1,6 +1,7 @@
 //! Planning: refreshes what is there, evaluates what is wanted, and decides every change.
 
 mod data;
+mod defer;
 mod finish;
 mod ignore;
 mod managed;
@@ -10,7 +11,7 @@ mod resource;
 mod select;
 mod triggers;
 
-pub(super) use data::OpenResource;
+pub(super) use data::Read;
 pub(super) use finish::store_output;
 pub(super) use managed::{InstanceOf, Wanted};
 pub(super) use resource::ResourceBlock;
@@ -26,6 +27,8 @@ use parking_lot::Mutex;
 
 use super::blocks::Block;
 use super::change::{Action, Change, Deferred, Mode, Plan};
+use super::cross_moves;
+use super::ephemeral::Consumers;
 use super::imports;
 use super::moves;
 use super::run::{Failed, Input, Run};
@@ -49,6 +52,8 @@ pub struct PlanOptions {
     pub replace: Vec<ResourceInstance>,
     /// Whether configuration is generated for imports that have none.
     pub generate_config: bool,
+    /// Whether any provider may put an answer off, not only those of which the configuration is not known.
+    pub allow_deferral: bool,
     /// When the plan is made, as RFC 3339; what `plantimestamp()` gives.
     pub timestamp: String,
 }
@@ -62,6 +67,7 @@ impl Default for PlanOptions {
             excluded: Vec::new(),
             replace: Vec::new(),
             generate_config: false,
+            allow_deferral: false,
             timestamp: String::new(),
         }
     }
@@ -85,6 +91,7 @@ pub(super) struct Planning<'a> {
     pub(super) selected: Vec<bool>,
     /// By node: whether something it depends on is put off.
     pub(super) put_off: Mutex<Vec<bool>>,
+    consumers: Consumers,
 }
 
 #[derive(Default)]
@@ -141,6 +148,7 @@ pub async fn plan(
         Err(diagnostics) => return (None, diagnostics),
     };
     run.before_destroy = options.mode == Mode::Destroy;
+    run.allow_deferral = options.allow_deferral;
     // Where nothing is to be destroyed nothing is evaluated, as in Terraform.
     let nothing = options.mode == Mode::Destroy && state.is_empty();
     let mut moved_state = state.clone();
@@ -150,6 +158,13 @@ pub async fn plan(
             Ok(done) => {
                 run.diagnostics.lock().append(done.diagnostics);
                 moved = done.moved;
+                if cross_moves::convert(&run, &mut moved_state, &moved)
+                    .await
+                    .is_err()
+                {
+                    run.close_providers().await;
+                    return (None, std::mem::take(&mut *run.diagnostics.lock()));
+                }
             }
             Err(diagnostics) => return (None, diagnostics),
         }
@@ -181,6 +196,7 @@ pub async fn plan(
         imports: Mutex::default(),
         selected,
         put_off: Mutex::new(vec![false; nodes]),
+        consumers: Consumers::new(&run, &run.blocks.graph),
         run,
     };
     if !nothing {
@@ -196,7 +212,7 @@ pub async fn plan(
     })
     .await;
     planning.run.afterwards();
-    planning.close_ephemeral().await;
+    planning.run.close_ephemeral(None).await;
     planning.run.close_providers().await;
     if report
         .ended
@@ -250,19 +266,31 @@ impl Planning<'_> {
     }
 
     async fn visit(&self, id: NodeId) -> Outcome<Failed> {
+        let outcome = self.visit_selected(id).await;
+        self.run.release_ephemeral(&self.consumers, id).await;
+        outcome
+    }
+
+    async fn visit_selected(&self, id: NodeId) -> Outcome<Failed> {
         if !self.selected[id.index()] {
             return Outcome::Done;
         }
         self.inherit_put_off(id);
         let run = &self.run;
         let done = match run.blocks.graph[id] {
-            Block::Call(ix) => run.visit_call(ix),
-            Block::End(_) => Ok(()),
-            Block::Variable(ix, variable) => run.visit_variable(ix, variable),
-            Block::Local(ix, local) => run.visit_local(ix, local),
-            Block::Output(ix, output) => run.visit_output(ix, output),
-            Block::Check(ix, check) => run.visit_check(ix, check),
-            Block::Provider(ix) => run.visit_provider(ix).await,
+            Block::Call(ix) => {
+                let done = run.visit_call(id, ix);
+                if run.world.is_unknown(ix) {
+                    self.put_off.lock()[id.index()] = true;
+                }
+                done
+            }
+            Block::End(ix) => run.visit_end(id, ix),
+            Block::Variable(ix, variable) => run.visit_variable(id, ix, variable),
+            Block::Local(ix, local) => run.visit_local(id, ix, local),
+            Block::Output(ix, output) => run.visit_output(id, ix, output),
+            Block::Check(ix, check) => run.visit_check(id, ix, check),
+            Block::Provider(ix) => run.visit_provider(id, ix).await,
             Block::Resource(ix, resource) => self.visit_resource(id, ix, resource).await,
             Block::Orphans(ix) => self.visit_orphans(ix).await,
         };

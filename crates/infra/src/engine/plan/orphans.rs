@@ -7,13 +7,15 @@ use consort_hcl::Value;
 use consort_hcl::diagnostic::Diagnostic;
 
 use super::Planning;
+use super::managed::Asked;
 use super::resource::ResourceBlock;
-use crate::address::{AbsResource, Mode, ProviderConfig, ResourceInstance, Target};
-use crate::config::Removed;
+use crate::address::{AbsResource, Mode, ProviderConfig, ResourceInstance};
 use crate::engine::blocks::{ProviderIx, kind};
-use crate::engine::change::{Action, Change, Identities, Mode as PlanMode, Reason};
+use crate::engine::change::{
+    Action, Change, Deferred, DeferredReason, Identities, Mode as PlanMode, Reason,
+};
 use crate::engine::objects::Present;
-use crate::engine::run::Failed;
+use crate::engine::run::{Failed, Standing};
 use crate::provider::schema::ResourceSchema;
 use crate::provider::{self, Provider};
 use crate::state::{Instance, Object};
@@ -36,6 +38,7 @@ struct Served {
     provider: Arc<dyn Provider>,
     address: ProviderConfig,
     schema: Arc<ResourceSchema>,
+    ix: ProviderIx,
 }
 
 impl Planning<'_> {
@@ -92,6 +95,7 @@ impl Planning<'_> {
                 provider: run.provider_of(block.provider_ix, address)?,
                 address: run.blocks.providers[block.provider_ix.0].address.clone(),
                 schema: block.schema.clone(),
+                ix: block.provider_ix,
             });
         }
         let Some(state) = self.state.resources.get(&address.abs_resource()) else {
@@ -124,6 +128,7 @@ impl Planning<'_> {
             provider: run.provider_of(*ix, address)?,
             address: provider.clone(),
             schema,
+            ix: *ix,
         })
     }
 
@@ -156,6 +161,14 @@ impl Planning<'_> {
         let Some(object) = &instance.current else {
             return Ok(());
         };
+        if self.run.standing(served.ix) == Standing::PutOff {
+            self.results.lock().deferred.push(Deferred {
+                resource: address.abs_resource(),
+                reason: DeferredReason::ProviderConfigUnknown,
+                change: None,
+            });
+            return Ok(());
+        }
         let reason = match self.options.mode {
             PlanMode::Destroy => None,
             _ if block.is_none() && self.moved.contains_key(address) => {
@@ -165,6 +178,8 @@ impl Planning<'_> {
         };
         let forgotten = self.options.mode == PlanMode::Normal
             && self
+                .run
+                .index
                 .removed(address)
                 .is_some_and(|removed| !removed.destroy);
         if forgotten {
@@ -202,34 +217,6 @@ impl Planning<'_> {
         .await
     }
 
-    /// The `removed` block that speaks of an instance.
-    fn removed(&self, address: &ResourceInstance) -> Option<&Removed> {
-        self.run.index.modules.iter().find_map(|entry| {
-            let depth = entry.path.names().len();
-            let steps = address.module.steps();
-            let within = steps.len() >= depth
-                && steps
-                    .iter()
-                    .zip(entry.path.names())
-                    .all(|(step, name)| step.name == *name);
-            if !within {
-                return None;
-            }
-            let inner = ResourceInstance {
-                module: steps[depth..].iter().cloned().collect(),
-                ..address.clone()
-            };
-            entry
-                .module
-                .removed
-                .iter()
-                .find(|removed| match &removed.from {
-                    Target::Instance(_) => false,
-                    from => from.contains(&inner),
-                })
-        })
-    }
-
     async fn look_at(
         &self,
         address: &ResourceInstance,
@@ -241,16 +228,19 @@ impl Planning<'_> {
         let stored = run
             .read_object(&*served.provider, &served.schema, address, object)
             .await?;
-        if !self.options.refresh {
+        if !self.options.refresh || self.run.standing(served.ix) == Standing::PutOff {
             return Ok(Some(stored));
         }
         let seen = run
             .refresh(
-                &*served.provider,
-                &served.schema,
+                Asked {
+                    provider: &*served.provider,
+                    schema: &served.schema,
+                    ix: served.ix,
+                    body: None,
+                    meta: None,
+                },
                 address,
-                None,
-                None,
                 &stored,
                 deposed,
             )
@@ -334,7 +324,10 @@ impl Planning<'_> {
             private,
             importing: None,
             generated_config: None,
-            identity: Identities::default(),
+            identity: Identities {
+                before: present.identity.clone(),
+                after: None,
+            },
         });
     }
 
@@ -350,6 +343,12 @@ impl Planning<'_> {
         reason: Option<Reason>,
         block: Option<&ResourceBlock<'_>>,
     ) -> Result<(), Failed> {
+        let ix = self
+            .run
+            .blocks
+            .provider_of
+            .get(provider_address)
+            .map(|(ix, _)| *ix);
         let (prior, _) = present.value.clone().unmark_deep();
         let null = Value::null(prior.ty().clone());
         let request = provider::Plan {
@@ -359,12 +358,24 @@ impl Planning<'_> {
             config: null,
             private: present.private.clone(),
             provider_meta: None,
-            identity: None,
-            deferral_allowed: false,
+            identity: present.identity.clone(),
+            deferral_allowed: ix.is_some_and(|ix| self.run.may_defer(ix)),
         };
         let answer = provider.plan_resource(request).await;
         self.run
             .note(answer.diagnostics.unlocated(&address.to_string()))?;
+        if let Some(ix) = ix
+            && let Some(reason) = self
+                .run
+                .deferred(ix, answer.deferred, &address.to_string())?
+        {
+            self.results.lock().deferred.push(Deferred {
+                resource: address.abs_resource(),
+                reason,
+                change: None,
+            });
+            return Ok(());
+        }
         if !answer.state.is_null() {
             return self.run.fail(Diagnostic::error(
                 "Provider produced invalid plan",

@@ -1,5 +1,6 @@
 //! A resource block: what it expands to, and what becomes of each instance.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use consort_hcl::diagnostic::Diagnostic;
@@ -8,10 +9,11 @@ use consort_plan::NodeId;
 use futures::StreamExt;
 
 use super::Planning;
-use crate::address::{AbsResource, ConfigResource, Key, Mode, ResourceInstance};
+use super::managed::Asked;
+use crate::address::{ConfigResource, Key, Mode, ModuleInstance, ResourceInstance};
 use crate::config::{self, Reference, Subject};
 use crate::engine::blocks::{ProviderIx, kind};
-use crate::engine::change::{Deferred, DeferredReason, Mode as PlanMode, Reason};
+use crate::engine::change::{DeferredReason, Mode as PlanMode, Reason};
 use crate::engine::checks::Checkable;
 use crate::engine::expand::expand;
 use crate::engine::index::ModuleIx;
@@ -54,6 +56,19 @@ impl<'b> ResourceBlock<'b> {
             provider: run.provider_of(self.provider_ix, address)?,
             ..self.clone()
         }))
+    }
+}
+
+impl ResourceBlock<'_> {
+    /// The block's provider, to be asked for an object of it.
+    pub(in crate::engine) fn asked(&self, meta: Option<Value>) -> Asked<'_> {
+        Asked {
+            provider: &*self.provider,
+            schema: &self.schema,
+            ix: self.provider_ix,
+            body: Some(&self.config.config),
+            meta,
+        }
     }
 }
 
@@ -143,17 +158,33 @@ impl Planning<'_> {
             !config.preconditions.is_empty() || !config.postconditions.is_empty(),
         );
         self.resolve_imports(&block)?;
-        let tables = self.run.world.instances(ix);
-        let mut failed = false;
+        let known: HashSet<ModuleInstance> = self
+            .run
+            .world
+            .instances(ix)
+            .iter()
+            .map(|table| table.address.clone())
+            .collect();
+        let (tables, mut parts) = self.run.open_instances(node, ix);
         for table in &tables {
-            failed |= self.plan_in_module(&block, table).await.is_err();
+            if self.plan_in_module(&block, table).await.is_err() {
+                parts.failed.push(table.address.clone());
+            }
         }
-        // What the state holds in module instances that are no more.
-        if !self.run.world.is_unknown(ix)
+        let unknown = self.run.world.is_unknown(ix);
+        if unknown
+            && self.options.mode == PlanMode::Normal
+            && config.address.mode != Mode::Ephemeral
+        {
+            self.defer_block(&block);
+        }
+        // What the state holds in module instances that are no more; or in any, before everything goes.
+        let mut failed = false;
+        if (!unknown || self.options.mode != PlanMode::Normal)
             && let Some(resources) = self.by_block.get(&block.address)
         {
             for resource in resources {
-                if tables.iter().any(|table| table.address == resource.module) {
+                if known.contains(&resource.module) {
                     continue;
                 }
                 failed |= self
@@ -162,24 +193,10 @@ impl Planning<'_> {
                     .is_err();
             }
         }
-        if failed { Err(Failed) } else { Ok(()) }
-    }
-
-    fn defer(&self, block: &ResourceBlock<'_>, table: &ModuleTable, reason: DeferredReason) {
-        self.put_off.lock()[block.node.index()] = true;
-        let resource = AbsResource {
-            module: table.address.clone(),
-            resource: block.address.resource.clone(),
-        };
-        self.results.lock().deferred.push(Deferred {
-            resource,
-            reason,
-            change: None,
-        });
-        table
-            .resources
-            .write()
-            .insert(block.address.resource.clone(), Value::DYNAMIC);
+        if failed {
+            return Err(Failed);
+        }
+        self.run.settle(node, parts)
     }
 
     async fn plan_in_module(
@@ -187,14 +204,6 @@ impl Planning<'_> {
         block: &ResourceBlock<'_>,
         table: &Arc<ModuleTable>,
     ) -> Result<(), Failed> {
-        let put_off = self.put_off.lock()[block.node.index()];
-        if put_off
-            && block.address.resource.mode != Mode::Ephemeral
-            && self.options.mode == PlanMode::Normal
-        {
-            self.defer(block, table, DeferredReason::DeferredPrerequisite);
-            return Ok(());
-        }
         let scope = Names::of_module(&self.run, table);
         let keys = match expand(
             block.config.count.as_ref(),
@@ -204,9 +213,30 @@ impl Planning<'_> {
             Ok(keys) => keys,
             Err(diagnostics) => return self.run.note(diagnostics),
         };
-        if matches!(keys, Keys::Unknown) {
-            self.defer(block, table, DeferredReason::InstanceCountUnknown);
-            return Ok(());
+        let put_off = match self.put_off_because(block) {
+            _ if matches!(keys, Keys::Unknown) => Some(DeferredReason::InstanceCountUnknown),
+            because => because,
+        };
+        if let Some(reason) = put_off {
+            if self.options.mode == PlanMode::Normal
+                && (block.address.resource.mode != Mode::Ephemeral || matches!(keys, Keys::Unknown))
+            {
+                return self.defer_in_module(block, table, &keys, reason).await;
+            }
+            if matches!(keys, Keys::Unknown) {
+                // What is there is looked at, or goes, whatever it should be.
+                table
+                    .resources
+                    .write()
+                    .insert(block.address.resource.clone(), Value::DYNAMIC);
+                return self
+                    .plan_orphans_of(
+                        &block.address.resource.within(&table.address),
+                        Some(block),
+                        Reason::DeleteBecauseNoResourceConfig,
+                    )
+                    .await;
+            }
         }
         let instances = keys.instances();
         self.warn_of_keyless_replacements(block, table, &keys, &instances);

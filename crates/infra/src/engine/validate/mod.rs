@@ -116,8 +116,8 @@ impl Validating<'_> {
             Block::Variable(ix, variable) => self.visit_variable(ix, variable),
             Block::Local(ix, local) => self
                 .references(ix, &local.expr.references(), Place::default())
-                .and_then(|()| self.run.visit_local(ix, local)),
-            Block::Output(ix, output) => self.visit_output(ix, output),
+                .and_then(|()| self.run.visit_local(id, ix, local)),
+            Block::Output(ix, output) => self.visit_output(id, ix, output),
             Block::Check(ix, check) => self.visit_check(ix, check),
             Block::Provider(ix) => self.visit_provider(ix).await,
             Block::Resource(ix, resource) => self.visit_resource(ix, resource).await,
@@ -335,7 +335,12 @@ impl Validating<'_> {
         done
     }
 
-    fn visit_output(&self, ix: ModuleIx, output: &config::Output) -> Result<(), Failed> {
+    fn visit_output(
+        &self,
+        id: NodeId,
+        ix: ModuleIx,
+        output: &config::Output,
+    ) -> Result<(), Failed> {
         let rules: Vec<Traversal> = output
             .preconditions
             .iter()
@@ -347,7 +352,7 @@ impl Validating<'_> {
         let refers = self.references(ix, &value, Place::default());
         let depends = self.depends_on(ix, &output.depends_on, Place::default());
         refers.and(depends)?;
-        self.run.visit_output(ix, output)
+        self.run.visit_output(id, ix, output)
     }
 
     fn visit_check(&self, ix: ModuleIx, check: &config::Check) -> Result<(), Failed> {

@@ -106,7 +106,9 @@ impl Validating<'_> {
         let (value, diagnostics) = schema.block.decode(&config.config, &scope);
         run.note(diagnostics)?;
         let mut done = counted.and(ordered);
-        for diagnostic in forbidden_ephemeral(&schema.block, &value) {
+        let stored = config.address.mode != Mode::Ephemeral;
+        let forbidden = stored.then(|| forbidden_ephemeral(&schema.block, &value));
+        for diagnostic in forbidden.into_iter().flatten() {
             done = done.and(run.note(diagnostic.locate(&config.config, &looked.name)));
         }
         if let IgnoreChanges::Paths(paths) = &config.managed.ignore_changes {

@@ -136,17 +136,26 @@ pub(super) fn import(request: &Import) -> Imported {
 /// Makes of a `null_resource` a `terraform_data` of the same identifier and triggers.
 pub(super) fn take_over(request: &MoveState) -> Moved {
     let empty = schema().block.empty_value();
-    let fail = |detail: String| Moved {
+    let failed = |summary: &str, detail: String| Moved {
         state: Value::null(empty.ty().clone()),
         private: Bytes::new(),
         identity: None,
-        diagnostics: Diagnostic::error("Unsupported move", detail).into(),
+        diagnostics: Diagnostic::error(summary, detail).into(),
     };
+    let fail = |detail: String| failed("Unsupported move", detail);
+    if !request.source_provider.ends_with("/hashicorp/null") {
+        return failed(
+            "Unsupported source provider for move operation",
+            "Only moving from the official hashicorp/null provider to terraform_data is supported."
+                .to_owned(),
+        );
+    }
     if &*request.source_type_name != "null_resource" || &*request.target_type_name != super::DATA {
-        return fail(format!(
-            "unsupported move: {} -> {}; only move from null_resource to terraform_data is supported",
-            request.source_type_name, request.target_type_name
-        ));
+        return failed(
+            "Unsupported source resource type for move operation",
+            "Only moving from the null_resource resource type to terraform_data is supported."
+                .to_owned(),
+        );
     }
     let ty = Type::object([("id", Type::String), ("triggers", Type::map(Type::String))]);
     let old = match &request.source_state {
