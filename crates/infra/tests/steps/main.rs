@@ -39,6 +39,7 @@ async fn apply(
         workspace: "default",
         watcher: &engine::Silent,
         parallelism: 3,
+        under_test: None,
         cancel: cancel.clone(),
     };
     let (plan, found) = engine::plan(&input, &PlanOptions::default(), state).await;
