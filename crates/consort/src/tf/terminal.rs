@@ -89,11 +89,11 @@ impl Terminal {
         };
         for diagnostic in &consolidated(diagnostics) {
             let text = diagnostic::text(diagnostic, sources, style);
-            // As Terraform has it, a warning is followed by an empty line.
+            let text = text.strip_suffix('\n').unwrap_or(&text);
             if diagnostic.is_error() {
-                self.complain(text.strip_suffix('\n').unwrap_or(&text));
+                self.complain(text);
             } else {
-                self.say(&text);
+                self.say(text);
             }
         }
         failed

@@ -58,8 +58,8 @@ impl UnderTest<'_> {
             .then_some(names as &dyn Scope)
     }
 
-    /// What answers for an object in its provider's place. Those for any provider count before those for one,
-    /// then those for the instance before those for its resource.
+    /// What answers for an object in its provider's place. Those for the instance count before those for its
+    /// resource, then those for any provider before those for one.
     pub(super) fn object(
         &self,
         address: &ResourceInstance,
@@ -73,7 +73,7 @@ impl UnderTest<'_> {
                 continue;
             }
             let exact = matches!(&object.target, Target::Instance(instance) if instance == address);
-            let rank = (object.provider.is_none(), exact);
+            let rank = (exact, object.provider.is_none());
             if best.as_ref().is_none_or(|(known, _)| rank > *known) {
                 best = Some((rank, object));
             }

@@ -53,7 +53,7 @@ impl Suite<'_> {
         run: &Run,
         state: State,
     ) -> (State, Diagnostics) {
-        if state.is_empty() {
+        if state.resources.is_empty() {
             return (state, Diagnostics::new());
         }
         let since = Instant::now();

@@ -115,6 +115,10 @@ impl Reporter for Human {
                 }
                 crate::output::print(&text);
                 self.told(&report.diagnostics, sources);
+                // Warnings stand between the lines of runs: what follows is set off.
+                if report.diagnostics.iter().any(|found| !found.is_error()) {
+                    self.terminal.say("");
+                }
             }
             Event::Destroyed {
                 file,
