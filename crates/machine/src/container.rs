@@ -55,6 +55,16 @@ fn layers(record: &MachineRecord) -> Vec<PathBuf> {
     }
 }
 
+/// The directory of the machine's own that is seen at `target`.
+fn volume(home: &Path, target: &Path) -> PathBuf {
+    let name = target.to_string_lossy();
+    let name = name
+        .trim_start_matches('/')
+        .replace('-', "--")
+        .replace('/', "-");
+    home.join("v").join(name)
+}
+
 fn named(path: &str, names: &[&str]) -> bool {
     Path::new(path)
         .file_name()
@@ -129,12 +139,12 @@ impl Inner {
                 ..Mount::default()
             });
         }
-        mounts.extend(spec.mounts.iter().enumerate().map(|(number, mount)| {
+        mounts.extend(spec.mounts.iter().map(|mount| {
             Mount {
                 source: mount
                     .source
                     .clone()
-                    .unwrap_or_else(|| home.join("v").join(number.to_string())),
+                    .unwrap_or_else(|| volume(&home, &mount.target)),
                 target: mount.target.clone(),
                 read_only: mount.read_only,
                 ..Mount::default()
@@ -180,9 +190,9 @@ impl Inner {
     fn furnish(&self, record: &MachineRecord, network: &NetworkRecord) -> Result<bool, Error> {
         let spec = &record.spec;
         let home = self.records.home(&spec.name);
-        for (number, mount) in spec.mounts.iter().enumerate() {
+        for mount in &spec.mounts {
             if mount.source.is_none() {
-                let dir = home.join("v").join(number.to_string());
+                let dir = volume(&home, &mount.target);
                 std::fs::create_dir_all(&dir).map_err(Error::io("making directory", &dir))?;
             }
         }

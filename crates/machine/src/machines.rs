@@ -100,6 +100,14 @@ impl std::fmt::Display for State {
     }
 }
 
+pub(crate) fn check_root() -> Result<(), Error> {
+    if nix::unistd::geteuid().is_root() {
+        Ok(())
+    } else {
+        Err(Error::NotRoot)
+    }
+}
+
 /// Runs what blocks off the reactor.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
@@ -110,14 +118,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 impl Inner {
-    pub(crate) fn check_root(&self) -> Result<(), Error> {
-        if nix::unistd::geteuid().is_root() {
-            Ok(())
-        } else {
-            Err(Error::NotRoot)
-        }
-    }
-
     pub(crate) fn runtime_dir(&self) -> PathBuf {
         self.options.dir.join("runtime")
     }
@@ -126,7 +126,7 @@ impl Inner {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }
-        self.check_root()?;
+        check_root()?;
         let runtime = Runtime::new(consort_runtime::Options {
             root: self.runtime_dir(),
             shim_exe: self.options.shim_exe.clone(),
@@ -200,7 +200,7 @@ impl Inner {
             Some(mac) => mac.to_lowercase(),
             None => MacAddress::of(address).to_string(),
         };
-        let number = (0..)
+        let number = (0..=u32::MAX)
             .find(|number| machines.iter().all(|machine| machine.number != *number))
             .unwrap_or_default();
         if let Some(missing) = image
@@ -254,7 +254,7 @@ impl Inner {
     async fn lock(self: &Arc<Self>, name: &str) -> Result<Lock, Error> {
         let (inner, name) = (self.clone(), name.to_owned());
         blocking(move || {
-            inner.check_root()?;
+            check_root()?;
             inner.records.prepare()?;
             inner.records.lock_machine(&name)
         })
@@ -316,7 +316,7 @@ impl Machines {
     pub async fn create(&self, spec: MachineSpec, images: &dyn Images) -> Result<Machine, Error> {
         check::machine(&spec)?;
         check::present(&spec)?;
-        self.0.check_root()?;
+        check_root()?;
         let name = spec.name.clone();
         // Before anything long: a name that is taken needs no image.
         if self
@@ -564,14 +564,16 @@ impl Machines {
     pub(crate) async fn refresh_names(&self, network: &str) -> Result<(), Error> {
         let (inner, name) = (self.inner(), network.to_owned());
         let found = blocking(move || {
+            // Held until all are told: who knows less is not to write last.
+            let lock = inner.records.lock()?;
             let Some(network) = inner.records.network(&name)? else {
                 return Ok(None);
             };
             let machines = inner.records.machines()?;
-            Ok(Some((names::hosts(&network, &machines), machines)))
+            Ok(Some((names::hosts(&network, &machines), machines, lock)))
         })
         .await?;
-        let Some((hosts, machines)) = found else {
+        let Some((hosts, machines, _lock)) = found else {
             return Ok(());
         };
         let members = machines

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 
 use crate::check;
 use crate::error::Error;
-use crate::machines::{Inner, Machines, blocking};
+use crate::machines::{Inner, Machines, blocking, check_root};
 use crate::records::{MachineRecord, NetworkRecord};
 use crate::spec::{MachineSpec, NetworkSpec};
 
@@ -104,7 +104,7 @@ impl Inner {
 
     fn create_network(&self, spec: NetworkSpec) -> Result<Network, Error> {
         check::network(&spec)?;
-        self.check_root()?;
+        check_root()?;
         self.records.prepare()?;
         let _lock = self.records.lock()?;
         let others = self.records.networks()?;
@@ -124,7 +124,7 @@ impl Inner {
             )));
         }
         let taken: HashSet<u32> = others.iter().map(|other| other.number).collect();
-        let number = (0..)
+        let number = (0..=u32::MAX)
             .find(|number| !taken.contains(number))
             .unwrap_or_default();
         let record = NetworkRecord { spec, number };
@@ -148,7 +148,7 @@ impl Inner {
 
     fn update_network(&self, spec: NetworkSpec) -> Result<Network, Error> {
         check::network(&spec)?;
-        self.check_root()?;
+        check_root()?;
         let _lock = self.records.lock()?;
         let Some(before) = self.records.network(&spec.name)? else {
             return Err(Error::no_network(&spec.name));
@@ -183,7 +183,7 @@ impl Inner {
         if !self.records.dir().exists() {
             return Ok(());
         }
-        self.check_root()?;
+        check_root()?;
         let _lock = self.records.lock()?;
         let Some(record) = self.records.network(name)? else {
             return Ok(());

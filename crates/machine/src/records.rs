@@ -8,7 +8,7 @@
 //!   m/NAME/
 //!     machine.json         what was asked for, and what it was given
 //!     root/                what it has written (system containers)
-//!     v/N/                 directories of its own (mounts without a source)
+//!     v/TARGET/            directories of its own (mounts without a source)
 //!     console.log          what its program, or its console, has said
 //!     user-data.log        what its first-boot script has said
 //!     disk, seed/, qemu.pid, qmp.sock        (virtual machines)
