@@ -73,9 +73,10 @@ pub(super) fn order<'a>(run: &Run<'a>, plan: &'a Plan) -> Result<Order<'a>, Diag
             Action::CreateThenDelete => true,
             Action::DeleteThenCreate => false,
             Action::Delete => {
-                change.deposed.is_none()
-                    && (plan.create_before_destroy.contains(&block)
-                        || stored(plan, change).is_some_and(|found| found.create_before_destroy))
+                // What is deposed has its replacement already, or what took its place has.
+                change.deposed.is_some()
+                    || plan.create_before_destroy.contains(&block)
+                    || stored(plan, change).is_some_and(|found| found.create_before_destroy)
             }
             _ => continue,
         };
