@@ -70,18 +70,6 @@ fn the_example_is_applied_changed_repaired_and_destroyed() {
     tf(&cluster, "apply -auto-approve -var greeting=Changed");
     cluster.shows(&fetch, "Changed");
 
-    // A machine is known by its name.
-    tf(&cluster, "state rm consort_machine.client");
-    cluster.write(
-        "import.tf",
-        "import {\n  to = consort_machine.client\n  id = \"client\"\n}\n",
-    );
-    let plan = tf(&cluster, "plan -var greeting=Changed");
-    assert!(
-        plan.contains("1 to import, 0 to add, 0 to change, 0 to destroy"),
-        "{plan}"
-    );
-
     tf(&cluster, "destroy -auto-approve");
     cluster.nothing_is_left();
 }
