@@ -48,6 +48,7 @@ fn run(flags: &Flags) -> ExitCode {
     let diagnostics = wait(async {
         let (tree, mut diagnostics) = session::load(&place, tests.as_deref(), &mut sources);
         let Some(tree) = tree.filter(|_| !diagnostics.has_errors()) else {
+            diagnostics.sort(&sources);
             return diagnostics;
         };
         match Installed::new_for(Purpose::Validate, &place, &tree, [], &mut sources) {

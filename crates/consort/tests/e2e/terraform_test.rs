@@ -119,10 +119,6 @@ run "second" {
   variables {
     name = run.setup.name
   }
-  override_resource {
-    target = terraform_data.server
-    values = { id = "chosen" }
-  }
   assert {
     condition     = output.server.name == "from setup" && run.first.server.name == var.expected
     error_message = "Not what setup said."

@@ -159,9 +159,11 @@ async fn tests(
         cancel: cancel.clone(),
         reporter: &**view,
     };
+    // Interrupts are listened to before anything is begun.
     let (files, known) = tokio::select! {
-        done = suite.run() => done,
+        biased;
         never = interrupts(view, stop, cancel) => match never {},
+        done = suite.run() => done,
     };
     *sources = known;
     let status = files
