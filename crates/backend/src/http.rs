@@ -144,7 +144,11 @@ impl Place {
                     status == StatusCode::TOO_MANY_REQUESTS
                         || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
                 }
-                Err(error) => error.is_connect() || error.is_timeout(),
+                // A connection that breaks may not break again; a certificate that is wrong stays wrong.
+                Err(error) => {
+                    (error.is_connect() || error.is_timeout() || error.is_request())
+                        && !chain(error).contains("certificate")
+                }
             };
             if !again || left == 0 {
                 return answer.map_err(|error| {
@@ -152,11 +156,18 @@ impl Place {
                 });
             }
             left -= 1;
-            tokio::time::sleep(pause).await;
+            let asked = answer.ok().and_then(|response| {
+                let text = response.headers().get("Retry-After")?.to_str().ok()?;
+                text.trim().parse().ok().map(Duration::from_secs)
+            });
+            tokio::time::sleep(asked.unwrap_or(pause).min(MOST_PATIENCE)).await;
             pause = (pause * 2).min(self.longest);
         }
     }
 }
+
+/// The longest wait that a server may ask for.
+const MOST_PATIENCE: Duration = Duration::from_secs(300);
 
 fn refused(status: StatusCode) -> Error {
     Error::Remote(match status {

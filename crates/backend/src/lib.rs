@@ -10,6 +10,8 @@ mod kubernetes;
 mod local;
 mod lock;
 mod pg;
+mod pg_options;
+mod pg_tls;
 mod s3;
 mod settings;
 
@@ -64,6 +66,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// What is in a snapshot cannot be read, or must not be written as it is.
+    #[error("{0}")]
+    Contents(String),
     /// A server did not answer as it must. After a failed write it is not known whether it took the snapshot.
     #[error("{0}")]
     Remote(String),

@@ -10,14 +10,19 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
 
+use crate::pg_options;
+use crate::pg_tls::Connector;
 use crate::{Backend, DEFAULT_WORKSPACE, Error, LockInfo, Settings, Snapshots, chain};
 
 pub(super) struct Pg(Arc<Database>);
 
 struct Database {
     config: Config,
+    /// None for no TLS.
+    tls: Option<Connector>,
     schema: String,
     skip_schema: bool,
     skip_table: bool,
@@ -41,6 +46,22 @@ fn failed(error: &tokio_postgres::Error) -> Error {
     Error::Remote(format!("pq: {}", chain(error)))
 }
 
+/// A client, and the task that moves its bytes.
+fn carried<T>(
+    connected: Result<(Client, Connection<Socket, T>), tokio_postgres::Error>,
+) -> Result<(Client, tokio::task::JoinHandle<()>), Error>
+where
+    T: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
+{
+    let (client, connection) = connected.map_err(|error| failed(&error))?;
+    let carrier = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "the database's connection ended");
+        }
+    });
+    Ok((client, carrier))
+}
+
 /// As PostgreSQL quotes names.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -49,24 +70,27 @@ fn quoted(name: &str) -> String {
 impl Pg {
     pub(super) fn new(settings: &Settings) -> Result<Pg, Error> {
         let text = settings.text("conn_str").unwrap_or_default();
-        // What libpq's users write and the driver does not know: it never asks for TLS on its own.
-        let asked_for_tls = text.contains("sslmode=verify") || text.contains("sslmode=require");
-        if asked_for_tls {
-            return Err(Error::Remote(
-                "conn_str asks for TLS, which this backend does not speak; reach the database over a \
-                 unix socket or a tunnel with sslmode=disable"
-                    .to_owned(),
-            ));
+        let (mut config, options) = pg_options::parse(text, |name| std::env::var(name).ok())?;
+        let tls = Connector::new(&options)?;
+        config.ssl_mode(match tls {
+            Some(_) => SslMode::Require,
+            None => SslMode::Disable,
+        });
+        if config
+            .get_hosts()
+            .iter()
+            .all(|host| matches!(host, Host::Unix(_)))
+            && config.get_hostaddrs().is_empty()
+        {
+            // A socket on this machine needs none, and servers offer none there.
+            config.ssl_mode(SslMode::Disable);
         }
-        let mut config: Config = text
-            .parse()
-            .map_err(|error| Error::Remote(format!("conn_str: {}", chain(&error))))?;
-        if config.get_hosts().is_empty() {
-            config.host("localhost");
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(Duration::from_secs(30));
         }
-        config.connect_timeout(Duration::from_secs(30));
         Ok(Pg(Arc::new(Database {
             config,
+            tls,
             schema: settings
                 .text("schema_name")
                 .unwrap_or("terraform_remote_state")
@@ -88,16 +112,10 @@ impl Database {
     async fn session(&self) -> Result<tokio::sync::MappedMutexGuard<'_, Client>, Error> {
         let mut session = self.session.lock().await;
         if session.is_none() {
-            let (client, connection) = self
-                .config
-                .connect(NoTls)
-                .await
-                .map_err(|error| failed(&error))?;
-            let carrier = tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "the database's connection ended");
-                }
-            });
+            let (client, carrier) = match &self.tls {
+                None => carried(self.config.connect(NoTls).await),
+                Some(tls) => carried(self.config.connect(tls.clone()).await),
+            }?;
             let made = Session { client, carrier };
             self.prepare(&made.client).await?;
             *session = Some(made);

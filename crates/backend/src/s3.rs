@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -33,6 +35,8 @@ struct Store {
     objects: Url,
     table: Option<(String, Url)>,
     lock_object: bool,
+    /// Whether uploads carry a checksum, which not every store that speaks S3 takes.
+    checksums: bool,
     credentials: Credentials,
     encryption: Vec<(&'static str, String)>,
     retries: u64,
@@ -53,6 +57,9 @@ impl S3 {
         let (bucket, key, region) = (needed("bucket")?, needed("key")?, needed("region")?);
         if key.starts_with('/') || key.ends_with('/') {
             return Err(Error::Remote("key must not start or end with '/'".into()));
+        }
+        if !settings.flag("skip_region_validation") && !is_region(&region) {
+            return Err(Error::Remote(format!("Invalid AWS Region: {region}")));
         }
         let endpoint = |service: &str, argument: &str| {
             settings
@@ -119,6 +126,7 @@ impl S3 {
                 .map_err(|error| Error::Remote(chain(&error)))?,
             prefix: text("workspace_key_prefix").unwrap_or_else(|| "env:".to_owned()),
             lock_object: settings.flag("use_lockfile"),
+            checksums: !settings.flag("skip_s3_checksum"),
             credentials: credentials(settings)?,
             retries: settings.number("max_retries").unwrap_or(5),
             bucket,
@@ -129,6 +137,22 @@ impl S3 {
             encryption,
         })))
     }
+}
+
+/// Whether this can be one of AWS's regions, such as `eu-central-1` or `us-gov-west-1`.
+fn is_region(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('-').collect();
+    let [area, middle @ .., number] = parts.as_slice() else {
+        return false;
+    };
+    let letters = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
+    (2..=5).contains(&area.len())
+        && letters(area)
+        && !middle.is_empty()
+        && middle.iter().all(|part| letters(part))
+        && number.len() <= 2
+        && !number.is_empty()
+        && number.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn is_address(host: &str) -> bool {
@@ -365,6 +389,10 @@ impl Store {
         headers.push(("content-type", "application/json".to_owned()));
         if only_new {
             headers.push(("if-none-match", "*".to_owned()));
+        }
+        if self.checksums {
+            let digest = STANDARD.encode(Sha256::digest(&data));
+            headers.push(("x-amz-checksum-sha256", digest));
         }
         self.send("s3", Method::PUT, self.url(key), headers, data.into())
             .await

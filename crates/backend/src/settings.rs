@@ -155,12 +155,12 @@ const S3: &[Argument] = &[
     text("custom_ca_bundle").env(&["AWS_CA_BUNDLE"]),
     flag("insecure"),
     number("max_retries").or("5"),
-    // What these skip is never done here.
-    flag("skip_credentials_validation"),
     flag("skip_region_validation"),
+    flag("skip_s3_checksum"),
+    // What these skip is never done here: credentials prove good with the first request, and come from no service.
+    flag("skip_credentials_validation"),
     flag("skip_requesting_account_id"),
     flag("skip_metadata_api_check"),
-    flag("skip_s3_checksum"),
 ];
 
 const PG: &[Argument] = &[
