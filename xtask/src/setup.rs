@@ -33,6 +33,8 @@ const TOOLS: &[Tool] = &[
     tool("python3", "python3"),
     tool("nginx", "nginx-light"),
     tool("redis-server", "redis-server"),
+    tool("sshd", "openssh-server"),
+    tool("ssh-keygen", "openssh-client"),
     tool("tar", "tar"),
     tool("curl", "curl"),
 ];

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod config;
+pub mod encryption;
 pub mod engine;
 pub mod install;
 pub mod plan_file;

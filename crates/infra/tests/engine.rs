@@ -136,6 +136,7 @@ impl Place {
                     assert!(!found.has_errors(), "{found:?}");
                     let options = ApplyOptions {
                         journal: journal.map(Path::to_owned),
+                        ..ApplyOptions::default()
                     };
                     let (applied, found) = engine::apply(input, &plan.unwrap(), &options).await;
                     assert!(!found.has_errors(), "{found:?}");
@@ -240,7 +241,7 @@ async fn a_crash_before_the_state_is_written_loses_nothing_that_was_made() {
     let journal = place.folder.path().join("journal");
     place.apply(&PlanOptions::default(), Some(&journal)).await;
     let mut found = before;
-    assert_eq!(recover(&journal, &mut found).unwrap(), 4);
+    assert_eq!(recover(&journal, &mut found, None).unwrap(), 4);
     assert_eq!(found.resources.len(), 3);
     place.state = found;
     // The objects are all there; only the outputs are to be stored again.

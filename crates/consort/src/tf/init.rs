@@ -252,7 +252,7 @@ async fn providers(
     }
     let mut requirements = tree.requirements();
     // What the state was made with is needed as long as it is in there.
-    if let Ok(backing) = place.backing_of(tree.module.backend.as_ref(), &LocalPaths::default())
+    if let Ok(backing) = place.backing_of(Some(&tree.module), sources, &LocalPaths::default())
         && let Ok(Some(state)) = backing.look().await
     {
         for resource in state.resources.values() {
@@ -305,8 +305,13 @@ async fn providers(
         problems.append(error(
             summary,
             format!(
-                "{doing} {}: {}",
+                "{doing} {}{}: {}",
                 failure.provider.for_display(),
+                failure
+                    .version
+                    .as_ref()
+                    .map(|version| format!(" v{version}"))
+                    .unwrap_or_default(),
                 causes(&failure.error)
             ),
         ));
@@ -528,8 +533,11 @@ async fn migrate(
 ) -> Result<(), Diagnostics> {
     let (from_kind, to_kind) = (source.kind(), target.kind());
     let paths = LocalPaths::default();
-    let mut from = place.open(source, &paths)?;
-    let mut to = place.open(target, &paths)?;
+    let mut sources = Sources::new();
+    let module = place.root_module(&mut sources)?;
+    let encryption = super::encryption::load(place, module.as_ref(), &mut sources)?;
+    let mut from = place.open(source, &paths, encryption.clone())?;
+    let mut to = place.open(target, &paths, encryption)?;
     let names = match from.backend.workspaces().await {
         Ok(names) => names,
         Err(consort_backend::Error::OneWorkspace) => {

@@ -10,10 +10,12 @@ use consort_backend::{
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
 use consort_hcl::{Sources, json};
 use consort_infra::address::ModulePath;
-use consort_infra::config::{self, Module};
+use consort_infra::config::{self, Module, VariableOption};
+use consort_infra::encryption::{Encryption, Target, is_sealed};
 use consort_infra::state::{self, State};
 use serde_json::{Map, Value};
 
+use super::encryption::{self, Encrypted};
 use super::flags::Flags;
 use crate::tf::VERSION;
 
@@ -24,6 +26,8 @@ pub(super) struct Place {
     pub(super) directory: PathBuf,
     /// `.terraform`, or what `TF_DATA_DIR` says.
     pub(super) data: PathBuf,
+    /// Values of variables from the command line, for what is needed before the configuration is read.
+    pub(super) variables: Vec<VariableOption>,
 }
 
 /// What `init` recorded of the backend.
@@ -60,6 +64,7 @@ impl Place {
             data: std::env::var_os("TF_DATA_DIR")
                 .filter(|value| !value.is_empty())
                 .map_or_else(|| PathBuf::from(".terraform"), PathBuf::from),
+            variables: Vec::new(),
         }
     }
 
@@ -288,6 +293,10 @@ pub(super) struct Backing {
     pub(super) settings: Settings,
     /// Where journals are kept of states that are not files.
     data: PathBuf,
+    /// What is sealed, and how.
+    pub(super) encryption: Encryption,
+    /// What is to be said of that.
+    pub(super) warnings: Diagnostics,
 }
 
 /// The legacy options that put a local state elsewhere.
@@ -313,16 +322,17 @@ impl Place {
         paths: &LocalPaths,
     ) -> Result<Backing, Diagnostics> {
         let module = self.root_module(sources)?;
-        let block = module.as_ref().and_then(|module| module.backend.as_ref());
-        self.backing_of(block, paths)
+        self.backing_of(module.as_ref(), sources, paths)
     }
 
     /// As [`Place::backing`], for a configuration that is loaded already.
     pub(super) fn backing_of(
         &self,
-        block: Option<&config::Backend>,
+        module: Option<&Module>,
+        sources: &mut Sources,
         paths: &LocalPaths,
     ) -> Result<Backing, Diagnostics> {
+        let block = module.and_then(|module| module.backend.as_ref());
         let record = self.record()?;
         let needs_init = |reason: &str| {
             error(
@@ -371,13 +381,15 @@ impl Place {
                 own
             }
         };
-        self.open(settings, paths)
+        self.open(settings, paths, encryption::load(self, module, sources)?)
     }
 
+    /// Opens a backend whose contents are sealed as `encryption` says.
     pub(super) fn open(
         &self,
         settings: Settings,
         paths: &LocalPaths,
+        (encryption, warnings): (Encryption, Diagnostics),
     ) -> Result<Backing, Diagnostics> {
         let backend = open(&settings, self.root(), paths)
             .map_err(|failed| error("Failed to open the backend", causes(&failed)))?;
@@ -386,6 +398,8 @@ impl Place {
             workspace: self.workspace().0,
             settings,
             data: self.data.clone(),
+            encryption,
+            warnings,
         })
     }
 }
@@ -413,6 +427,8 @@ pub(super) struct Held {
     /// Where changes are kept until the state is written.
     pub(super) journal: PathBuf,
     holder: Option<Holder>,
+    /// How the state is sealed.
+    pub(super) target: Option<Target>,
 }
 
 /// How to treat the lock.
@@ -433,9 +449,14 @@ impl Locking {
 
 impl Backing {
     fn snapshots(&self) -> Result<Box<dyn Snapshots>, Diagnostics> {
-        self.backend
+        let inner = self
+            .backend
             .snapshots(&self.workspace)
-            .map_err(|failed| error("Error loading state", causes(&failed)))
+            .map_err(|failed| error("Error loading state", causes(&failed)))?;
+        Ok(match self.encryption.state.clone() {
+            None => inner,
+            Some(target) => Box::new(Encrypted { inner, target }),
+        })
     }
 
     /// The newest state without a lock, for commands that only look.
@@ -443,7 +464,8 @@ impl Backing {
         let snapshots = self.snapshots()?;
         let mut state = read(&*snapshots).await?;
         // What a crash left beside the file is part of the state, whoever asks for it.
-        recover(&self.journal(&*snapshots), &mut state)?;
+        let target = self.encryption.state.as_ref();
+        recover(&self.journal(&*snapshots), &mut state, target).await?;
         Ok(state)
     }
 
@@ -479,6 +501,7 @@ impl Backing {
             read: None,
             snapshots,
             holder,
+            target: self.encryption.state.clone(),
         };
         match held.load().await {
             Ok(()) => Ok(held),
@@ -492,11 +515,19 @@ impl Backing {
 }
 
 /// Adds what an interrupted run had done, and gives how many changes that were.
-fn recover(journal: &Path, state: &mut Option<State>) -> Result<usize, Diagnostics> {
+async fn recover(
+    journal: &Path,
+    state: &mut Option<State>,
+    target: Option<&Target>,
+) -> Result<usize, Diagnostics> {
+    let unreadable = |failed: state::JournalError| error("Failed to load state", causes(&failed));
+    let seal = match state::sealed_key(journal).map_err(unreadable)? {
+        Some(envelope) => Some(encryption::journal_key(target, envelope).await?),
+        None => None,
+    };
     let mut found = state.take().unwrap_or_default();
     let there = !found.lineage.is_empty();
-    let recovered = state::recover(journal, &mut found)
-        .map_err(|failed| error("Failed to load state", causes(&failed)))?;
+    let recovered = state::recover(journal, &mut found, seal.as_ref()).map_err(unreadable)?;
     if there || recovered > 0 {
         *state = Some(found);
     }
@@ -523,7 +554,15 @@ async fn read(snapshots: &dyn Snapshots) -> Result<Option<State>, Diagnostics> {
 pub(super) fn decode(bytes: &[u8]) -> Result<State, Diagnostics> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| error("Failed to load state", "The state file is not valid UTF-8."))?;
-    State::read(text).map_err(|failed| error("Failed to load state", causes(&failed)))
+    State::read(text).map_err(|failed| {
+        if is_sealed(bytes) {
+            return error(
+                "Unsupported state file format",
+                "This state file is encrypted and can not be read without an encryption configuration",
+            );
+        }
+        error("Failed to load state", causes(&failed))
+    })
 }
 
 pub(super) fn lock_error(failed: &Error) -> Diagnostics {
@@ -550,7 +589,7 @@ impl Held {
     async fn load(&mut self) -> Result<(), Diagnostics> {
         self.read = read(&*self.snapshots).await?;
         let mut found = self.read.clone();
-        let recovered = recover(&self.journal, &mut found)?;
+        let recovered = recover(&self.journal, &mut found, self.target.as_ref()).await?;
         if recovered > 0
             && let Some(state) = &found
         {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use consort_backend::{Kind, LocalPaths, Settings, open};
 use consort_hcl::{Value, json};
+use consort_infra::encryption::{Encryption, is_sealed};
 use consort_infra::provider::Call;
 use consort_infra::provider::builtin::{RemoteStateError, RemoteStates};
 use consort_infra::state::State;
@@ -14,8 +15,11 @@ use super::outputs;
 use super::place::causes;
 
 /// Reads with the backends there are.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct States;
+#[derive(Clone, Debug)]
+pub(super) struct States {
+    /// How those states are sealed.
+    pub(super) encryption: Encryption,
+}
 
 fn settings(backend: &str, config: &Value) -> Result<Settings, RemoteStateError> {
     let kind =
@@ -42,6 +46,7 @@ impl RemoteStates for States {
 
     fn outputs<'a>(
         &'a self,
+        address: &'a str,
         backend: &'a str,
         config: &'a Value,
         workspace: &'a str,
@@ -63,6 +68,19 @@ impl RemoteStates for States {
                 .map_err(|error| failed(causes(&error)))?;
             let Some(bytes) = read else {
                 return Ok(None);
+            };
+            let bytes = match self.encryption.remote(address) {
+                Some(target) => target
+                    .open_state(bytes)
+                    .await
+                    .map_err(|error| failed(causes(&error)))?,
+                None if is_sealed(&bytes) => {
+                    return Err(failed(
+                        "This state file is encrypted and can not be read without an encryption configuration"
+                            .to_owned(),
+                    ));
+                }
+                None => bytes,
             };
             let text = String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
             let state = State::read(&text).map_err(|error| failed(causes(&error)))?;

@@ -137,6 +137,9 @@ impl Installed {
         also: impl IntoIterator<Item = ProviderSource>,
         locks: &Locks,
     ) -> Result<Installed, Diagnostics> {
+        // What is wrong with it was said when the backend was opened.
+        let module = Some(&*tree.module);
+        let (encryption, _) = super::encryption::load(place, module, &mut Sources::new())?;
         let config = cli_config()?;
         let attached = attached()?;
         let mut requirements = tree.requirements();
@@ -153,7 +156,7 @@ impl Installed {
             launcher,
             executables,
             attached,
-            builtin: Arc::new(Terraform::new(Some(Arc::new(States)))),
+            builtin: Arc::new(Terraform::new(Some(Arc::new(States { encryption })))),
             known: Mutex::default(),
         })
     }

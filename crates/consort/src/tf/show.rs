@@ -6,12 +6,14 @@ use std::sync::Arc;
 use consort_hcl::Sources;
 use consort_infra::address::{Mode, ProviderSource};
 use consort_infra::config::{self, Tree};
+use consort_infra::encryption::is_sealed;
 use consort_infra::plan_file::{self, PlanFile};
 use consort_infra::provider::schema::ResourceSchema;
 use consort_infra::render::{Text, outputs as output_node};
 use consort_infra::render_json::{SchemaSet, plan_json, state_json};
 use consort_infra::state::State;
 
+use super::encryption::{opened, opened_plan};
 use super::flags::{Flags, switch};
 use super::place::{Place, decode, error, local_paths};
 use super::plan_text::{self, Types};
@@ -55,9 +57,19 @@ fn run(flags: &Flags) -> ExitCode {
                         format!("State read error: {path}: {failed}."),
                     )
                 })?;
-                if let Ok(saved) = plan_file::read(&bytes) {
+                let place = Place::here();
+                let module = place.root_module(&mut sources).ok().flatten();
+                let (encryption, _) =
+                    super::encryption::load(&place, module.as_ref(), &mut sources)?;
+                let as_plan = if is_sealed(&bytes) && encryption.plan.is_some() {
+                    opened_plan(&encryption, bytes.clone()).await.ok()
+                } else {
+                    Some(bytes.clone())
+                };
+                if let Some(Ok(saved)) = as_plan.as_deref().map(plan_file::read) {
                     return plan(&terminal, flags, &saved, &mut sources).await;
                 }
+                let bytes = opened(encryption.state.as_ref(), bytes).await?;
                 Some(decode(&bytes)?)
             }
         };

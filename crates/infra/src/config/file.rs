@@ -19,6 +19,7 @@ use crate::version::{TERRAFORM_VERSION, Version};
 pub(super) struct File {
     pub(super) required_versions: Vec<VersionConstraint>,
     pub(super) backends: Vec<Backend>,
+    pub(super) encryptions: Vec<(Body, Range)>,
     pub(super) clouds: Vec<Range>,
     pub(super) provider_configs: Vec<ProviderConfig>,
     pub(super) provider_metas: Vec<ProviderMeta>,
@@ -130,6 +131,7 @@ impl Decoder<'_> {
             .optional(["required_version", "experiments", "language"])
             .block("backend", &["type"])
             .block("cloud", &[])
+            .block("encryption", &[])
             .block("required_providers", &[])
             .block("provider_meta", &["provider"]);
         let content = self.content(&block.body, &schema);
@@ -143,6 +145,9 @@ impl Decoder<'_> {
             match &*inner.kind {
                 "backend" => file.backends.push(Self::backend(inner)),
                 "cloud" => file.clouds.push(inner.header_range()),
+                "encryption" => file
+                    .encryptions
+                    .push((inner.body.clone(), inner.header_range())),
                 "required_providers" => file
                     .required_providers
                     .extend(self.required_providers(inner)),

@@ -104,6 +104,17 @@ impl Builder<'_> {
             }
             self.module.backend = Some(backend);
         }
+        for (body, range) in file.encryptions {
+            if let Some((_, previous)) = &self.module.encryption {
+                let detail = format!(
+                    "A module may have only one encryption configuration. Encryption was previously configured at {}.",
+                    self.place(*previous)
+                );
+                self.error("Duplicate encryption configuration", detail, range);
+                continue;
+            }
+            self.module.encryption = Some((body, range));
+        }
         for cloud in file.clouds {
             if let Some(previous) = self.cloud {
                 let detail = format!(
@@ -300,6 +311,13 @@ impl Builder<'_> {
         } else if let Some(backend) = file.backends.into_iter().next() {
             self.module.backend = Some(backend);
             self.cloud = None;
+        }
+        for (body, range) in file.encryptions {
+            let under = self.module.encryption.take();
+            self.module.encryption = Some(match under {
+                Some((under, at)) => (Body::overridden(under, body), at),
+                None => (body, range),
+            });
         }
         if let [first, second, ..] = file.clouds.as_slice() {
             let detail = format!(

@@ -64,6 +64,8 @@ pub struct Module {
     pub required_versions: Vec<VersionConstraint>,
     /// The `backend` block.
     pub backend: Option<Backend>,
+    /// The body of the `encryption` block, which OpenTofu has, and where its header stands.
+    pub encryption: Option<(Body, Range)>,
     /// `provider` blocks.
     pub provider_configs: BTreeMap<LocalProvider, ProviderConfig>,
     /// The entries of `required_providers`, by local name.
@@ -102,6 +104,7 @@ impl Module {
             source_dir,
             required_versions: Vec::new(),
             backend: None,
+            encryption: None,
             provider_configs: BTreeMap::new(),
             required_providers: BTreeMap::new(),
             required_providers_range: None,

@@ -366,6 +366,15 @@ impl Loader<'_> {
             }
         }
         self.diagnostics.append(diagnostics);
+        if let Some((_, range)) = &module.encryption {
+            self.diagnostics.push(
+                Diagnostic::warning(
+                    "Encryption configuration ignored",
+                    "States and plans are encrypted as the root module says: this block will have no effect.",
+                )
+                .at(*range),
+            );
+        }
         if let Some(backend) = &module.backend {
             self.diagnostics.push(
                 Diagnostic::warning(

@@ -100,6 +100,8 @@ pub struct Failure {
     pub provider: ProviderSource,
     /// Whether it was while looking for versions; otherwise while fetching.
     pub querying: bool,
+    /// The version that was being fetched.
+    pub version: Option<Version>,
     /// What went wrong.
     pub error: Error,
 }
@@ -280,6 +282,7 @@ impl Installer {
                     Err(error) => failures.push(Failure {
                         provider: provider.clone(),
                         querying: true,
+                        version: None,
                         error,
                     }),
                 }
@@ -296,6 +299,7 @@ impl Installer {
                 Err(error) => failures.push(Failure {
                     provider: provider.clone(),
                     querying: true,
+                    version: None,
                     error,
                 }),
             }
@@ -318,6 +322,7 @@ impl Installer {
                 Err(error) => failures.push(Failure {
                     provider: provider.clone(),
                     querying: false,
+                    version: Some(version.clone()),
                     error,
                 }),
             }
@@ -548,6 +553,7 @@ impl Installer {
                 Err(error) => failures.push(Failure {
                     provider: provider.clone(),
                     querying: true,
+                    version: None,
                     error,
                 }),
             }
@@ -775,6 +781,10 @@ fn authenticate(
                 .filter_map(|(digest, _)| Hash::parse(&format!("zh:{digest}")).ok()),
         );
     }
+    if package.signed.is_none() {
+        // What a server says of its own package is no reason to trust it later: only what came is locked.
+        hashes.clear();
+    }
     Ok((hashes, authentication))
 }
 
@@ -877,6 +887,7 @@ fn executable(
     let failed = |text: String| Failure {
         provider: provider.clone(),
         querying: false,
+        version: None,
         error: Error::other(text),
     };
     let directory = match (config.dev_overrides.get(provider), locks.0.get(provider)) {
@@ -902,6 +913,7 @@ fn executable(
                     Failure {
                         provider: provider.clone(),
                         querying: false,
+                        version: None,
                         error,
                     }
                 })?;

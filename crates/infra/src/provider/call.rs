@@ -363,6 +363,8 @@ pub struct Moved {
 /// See [`Provider::read_data`].
 #[derive(Clone, Debug)]
 pub struct ReadData {
+    /// The instance's address, where it is known.
+    pub address: String,
     /// The data source's type.
     pub type_name: Arc<str>,
     /// Wholly known.

@@ -107,11 +107,11 @@ impl Settings {
         let bastion = match said("bastion_host") {
             None => None,
             Some(name) => {
-                let or = |own: &str, other: &Option<String>| said(own).or_else(|| other.clone());
+                let or = |own: &str, other: Option<&String>| said(own).or_else(|| other.cloned());
                 let user = said("bastion_user").unwrap_or_else(|| user.clone());
-                let password = or("bastion_password", &password);
-                let private_key = or("bastion_private_key", &private_key);
-                let certificate = or("bastion_certificate", &certificate);
+                let password = or("bastion_password", password.as_ref());
+                let private_key = or("bastion_private_key", private_key.as_ref());
+                let certificate = or("bastion_certificate", certificate.as_ref());
                 let key = said("bastion_host_key");
                 told.push(format!(
                     "Using configured bastion host...\n  Host: {name}\n  User: {user}\n  Password: {}\n  Private \
@@ -124,7 +124,7 @@ impl Settings {
                 Some(Host {
                     name,
                     port: port(value, "bastion_port")?.unwrap_or(ssh_port),
-                    login: login(user, password, private_key, certificate)?,
+                    login: login(user, password, private_key, certificate.as_deref())?,
                     key: host_key_of(key)?,
                 })
             }
@@ -176,7 +176,7 @@ impl Settings {
                 host: Host {
                     name: host,
                     port: ssh_port,
-                    login: login(user, password, private_key, certificate)?,
+                    login: login(user, password, private_key, certificate.as_deref())?,
                     key: host_key_of(host_key)?,
                 },
                 bastion,
@@ -195,11 +195,11 @@ fn login(
     user: String,
     password: Option<String>,
     private_key: Option<String>,
-    certificate: Option<String>,
+    certificate: Option<&str>,
 ) -> Result<Login, String> {
     // A certificate is nothing without its key.
     let identity = private_key
-        .map(|key| Identity::parse(&key, certificate.as_deref()))
+        .map(|key| Identity::parse(&key, certificate))
         .transpose()
         .map_err(|error| error.to_string())?;
     Ok(Login {
@@ -231,7 +231,7 @@ impl<'s> Link<'s> {
         let deadline = Instant::now() + settings.timeout;
         let mut last: Option<Error> = None;
         let mut pause = Duration::ZERO;
-        let give_up = |what: &str, last: &Option<Error>| match last {
+        let give_up = |what: &str, last: Option<&Error>| match last {
             Some(error) => format!("{what} - last error: {error}"),
             None => format!(
                 "{what} - last error: no answer from {}",
@@ -250,8 +250,8 @@ impl<'s> Link<'s> {
             };
             let outcome = tokio::select! {
                 outcome = attempt => outcome,
-                () = cancel.cancelled() => return Err(give_up("interrupted", &last)),
-                () = tokio::time::sleep_until(deadline) => return Err(give_up("timeout", &last)),
+                () = cancel.cancelled() => return Err(give_up("interrupted", last.as_ref())),
+                () = tokio::time::sleep_until(deadline) => return Err(give_up("timeout", last.as_ref())),
             };
             match outcome {
                 Ok(session) => {

@@ -1,7 +1,7 @@
 //! `remote-exec`: scripts on the machine that was made.
 
 use consort_hcl::{Diagnostic, Value, quote};
-use consort_ssh::{Error, Exec, Output, Source, posix};
+use consort_ssh::{Error, Exec, Exit, Output, Source, posix};
 
 use super::connection::{Link, Settings};
 use super::given;
@@ -83,7 +83,7 @@ pub(super) async fn run(provision: &Provision<'_>) -> Result<(), String> {
         tokio::select! {
             outcome = ran => outcome?,
             () = provision.cancel.cancelled() => {
-                return Err(format!("error executing {}: interrupted", quote(&command)));
+                return Err(format!("error executing {}: {}", quote(&command), Exit::Missing));
             }
         }
         // What the script said must not stay there; whether that works is not vital.

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use super::model::{Object, State};
 use super::pointers::{ByPointer, place};
 use super::read::{ReadError, read_instance_text};
+use super::seal::Seal;
 use super::write::{escape_into, write_line};
 use crate::address::{ConfigResource, ParseError, ProviderConfig, ResourceInstance};
 
@@ -68,6 +69,9 @@ pub struct Entry {
 struct Head {
     lineage: String,
     serial: u64,
+    /// The key of the lines that follow, sealed as the state is; none if they are readable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -217,14 +221,16 @@ pub struct Journal {
     syncer: Option<JoinHandle<()>>,
     failed: Arc<Mutex<Option<std::io::Error>>>,
     written: Mutex<Written>,
+    seal: Option<Seal>,
 }
 
 impl Journal {
-    /// Begins a journal for changes to `state`, in a new file at `path`.
+    /// Begins a journal for changes to `state`, in a new file at `path`, whose lines are sealed if there is a
+    /// `seal`.
     ///
     /// # Errors
     /// [`Error::Io`], also when there is a journal already: [`recover`] it first.
-    pub fn begin(path: &Path, state: &State) -> Result<Journal, Error> {
+    pub fn begin(path: &Path, state: &State, seal: Option<Seal>) -> Result<Journal, Error> {
         let io = |source| Error::Io {
             path: path.to_owned(),
             source,
@@ -237,6 +243,7 @@ impl Journal {
         let head = Head {
             lineage: state.lineage.clone(),
             serial: state.serial,
+            key: seal.as_ref().map(|seal| seal.envelope.clone()),
         };
         let mut line = serde_json::to_vec(&head).map_err(|error| io(error.into()))?;
         line.push(b'\n');
@@ -268,6 +275,7 @@ impl Journal {
             syncer: Some(syncer),
             failed,
             written: Mutex::default(),
+            seal,
         })
     }
 
@@ -285,7 +293,16 @@ impl Journal {
         }
         let mut written = self.written.lock();
         let line = written.line(entry);
-        (&*self.file).write_all(line.as_bytes()).map_err(io)?;
+        match &self.seal {
+            None => (&*self.file).write_all(line.as_bytes()).map_err(io)?,
+            Some(seal) => {
+                let mut sealed = seal
+                    .close(line.as_bytes().to_vec())
+                    .map_err(|why| io(std::io::Error::other(why)))?;
+                sealed.push(b'\n');
+                (&*self.file).write_all(&sealed).map_err(io)?;
+            }
+        }
         drop(written);
         if let Some(wake) = &self.wake {
             match wake.try_send(()) {
@@ -340,7 +357,7 @@ fn sync(woken: &Receiver<()>, file: &File, failed: &Mutex<Option<std::io::Error>
 ///
 /// # Errors
 /// [`Error`] when there is a journal that cannot be used for this state.
-pub fn recover(path: &Path, state: &mut State) -> Result<usize, Error> {
+pub fn recover(path: &Path, state: &mut State, seal: Option<&Seal>) -> Result<usize, Error> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
@@ -375,17 +392,49 @@ pub fn recover(path: &Path, state: &mut State) -> Result<usize, Error> {
         if !text.ends_with('\n') {
             break;
         }
-        apply_line(state, &mut known, text).map_err(|reason| Error::Corrupt {
+        let corrupt = |reason| Error::Corrupt {
             path: path.to_owned(),
             line: index + 1,
             reason,
-        })?;
+        };
+        match (&head.key, seal) {
+            (None, _) => apply_line(state, &mut known, text).map_err(corrupt)?,
+            (Some(_), Some(seal)) => {
+                let opened = seal.open(text).map_err(corrupt)?;
+                apply_line(state, &mut known, &opened).map_err(corrupt)?;
+            }
+            (Some(_), None) => return Err(corrupt("it is encrypted".to_owned())),
+        }
         count += 1;
     }
     if count > 0 {
         state.lineage = head.lineage;
     }
     Ok(count)
+}
+
+/// The key of a journal's lines, sealed; none if there is no journal or its lines are readable.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn sealed_key(path: &Path) -> Result<Option<String>, Error> {
+    use std::io::BufRead as _;
+    let io = |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(io(source)),
+    };
+    let mut line = String::new();
+    std::io::BufReader::new(file)
+        .read_line(&mut line)
+        .map_err(io)?;
+    Ok(serde_json::from_str::<Head>(line.trim_end())
+        .ok()
+        .and_then(|head| head.key))
 }
 
 fn apply_line(state: &mut State, known: &mut Known, text: &str) -> Result<(), String> {
@@ -438,7 +487,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let mut state = State::new();
-        let journal = Journal::begin(&path, &state).unwrap();
+        let journal = Journal::begin(&path, &state, None).unwrap();
         journal
             .append(&entry("null_resource.a[0]", Some("{\"id\":\"1\\n2\"}")))
             .unwrap();
@@ -451,7 +500,7 @@ mod tests {
         file.write_all(b"{\"address\":\"null_resource.c\",\"prov")
             .unwrap();
 
-        assert_eq!(recover(&path, &mut state).unwrap(), 3);
+        assert_eq!(recover(&path, &mut state, None).unwrap(), 3);
         let found = state
             .instance(&"null_resource.a[0]".parse().unwrap())
             .unwrap();
@@ -466,7 +515,7 @@ mod tests {
             ..state.clone()
         };
         assert!(matches!(
-            recover(&path, &mut other),
+            recover(&path, &mut other, None),
             Err(Error::Foreign { .. })
         ));
     }
@@ -476,7 +525,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let mut state = State::new();
-        let journal = Journal::begin(&path, &state).unwrap();
+        let journal = Journal::begin(&path, &state, None).unwrap();
         let names: Vec<Arc<ConfigResource>> = (0..3)
             .map(|n| Arc::new(format!("module.m.null_resource.x{n}").parse().unwrap()))
             .collect();
@@ -496,7 +545,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.matches("x1").count(), 1, "{text}");
 
-        assert_eq!(recover(&path, &mut state).unwrap(), 3);
+        assert_eq!(recover(&path, &mut state, None).unwrap(), 3);
         let list = |address: &str| {
             let found = state.instance(&format!("null_resource.{address}").parse().unwrap());
             found
@@ -515,13 +564,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let mut state = State::new();
-        let journal = Journal::begin(&path, &state).unwrap();
+        let journal = Journal::begin(&path, &state, None).unwrap();
         journal
             .append(&entry("null_resource.a", Some("{}")))
             .unwrap();
         drop(journal);
         state.serial += 1;
-        assert_eq!(recover(&path, &mut state).unwrap(), 0);
+        assert_eq!(recover(&path, &mut state, None).unwrap(), 0);
         assert!(state.is_empty());
     }
 }

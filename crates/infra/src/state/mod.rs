@@ -9,13 +9,15 @@ mod journal;
 mod model;
 pub(crate) mod pointers;
 mod read;
+mod seal;
 mod write;
 
 pub use edit::{MarkError, MoveError};
-pub use journal::{Entry, Error as JournalError, Journal, recover};
+pub use journal::{Entry, Error as JournalError, Journal, recover, sealed_key};
 pub use model::{
     CheckObject, CheckResult, Identity, Instance, Object, Output, PathStep, ResourceState, State,
     Status, TERRAFORM_VERSION,
 };
 pub use read::ReadError;
+pub use seal::Seal;
 pub(crate) use write::escape_into;

@@ -47,6 +47,7 @@ async fn apply(
     let plan = plan.unwrap();
     let options = ApplyOptions {
         journal: journal.map(Path::to_owned),
+        ..ApplyOptions::default()
     };
     world.begin(cancel);
     tokio::select! {
@@ -154,7 +155,7 @@ async fn a_crash_at_any_step_loses_nothing_that_a_provider_has_told() {
                 Some((state, _)) => state.clone(),
                 None => {
                     let mut state = state;
-                    recover(&journal, &mut state).unwrap();
+                    recover(&journal, &mut state, None).unwrap();
                     state
                 }
             };

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
+use consort_infra::encryption::Encryption;
 use consort_infra::engine::{ApplyOptions, Mode, apply as carry_out};
 use consort_infra::plan_file::{self, PlanFile};
 use consort_infra::state::Status;
@@ -11,6 +12,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{Failed, PLANNING, RUNNING, Run, attended, backing, locking, partial, refuse};
+use crate::tf::encryption::{journal_seal, opened_plan};
 use crate::tf::flags::{Flag, Flags, switch};
 use crate::tf::outputs;
 use crate::tf::place::{Held, causes, error, local_paths, settings};
@@ -92,8 +94,15 @@ fn change(flags: &Flags, forced: Option<Mode>, approved: bool) -> ExitCode {
         ));
         return ExitCode::FAILURE;
     }
-    let saved = match flags.rest.first().map(|path| saved(path)).transpose() {
-        Ok(saved) => saved,
+    let looked = wait(async {
+        match flags.rest.first() {
+            None => Ok(None),
+            Some(path) => saved(&mut run, path).await.map(Some),
+        }
+    });
+    let (saved, encryption) = match looked {
+        Ok(Some((saved, encryption))) => (Some(saved), encryption),
+        Ok(None) => (None, Encryption::default()),
         Err(diagnostics) => {
             run.tell(&diagnostics);
             return ExitCode::FAILURE;
@@ -116,7 +125,11 @@ fn change(flags: &Flags, forced: Option<Mode>, approved: bool) -> ExitCode {
             Some(saved) => {
                 let backend = &saved.origin.backend;
                 let settings = settings(&backend.kind, &backend.arguments, None)?;
-                let mut backing = run.place.open(settings, &local_paths(flags))?;
+                let mut backing = run.place.open(
+                    settings,
+                    &local_paths(flags),
+                    (encryption.clone(), Diagnostics::new()),
+                )?;
                 backing.workspace.clone_from(&backend.workspace);
                 backing
             }
@@ -144,14 +157,20 @@ fn change(flags: &Flags, forced: Option<Mode>, approved: bool) -> ExitCode {
 }
 
 /// A plan that was saved.
-fn saved(path: &str) -> Result<PlanFile, Diagnostics> {
+async fn saved(run: &mut Run<'_>, path: &str) -> Result<(PlanFile, Encryption), Diagnostics> {
     let bytes = std::fs::read(path).map_err(|failed| {
         error(
             &format!("Failed to load {path:?} as a plan file"),
             format!("open {path}: {failed}"),
         )
     })?;
-    plan_file::read(&bytes).map_err(|failed| match failed {
+    // The configuration may have gone since; what it says of encryption is then in the environment alone.
+    let module = run.place.root_module(&mut run.sources).ok().flatten();
+    let (encryption, warnings) =
+        crate::tf::encryption::load(&run.place, module.as_ref(), &mut run.sources)?;
+    run.tell(&warnings);
+    let bytes = opened_plan(&encryption, bytes).await?;
+    let read = plan_file::read(&bytes).map_err(|failed| match failed {
         plan_file::Error::Invalid(_) => error(
             &format!("Failed to load {path:?} as a plan file"),
             causes(&failed),
@@ -160,7 +179,8 @@ fn saved(path: &str) -> Result<PlanFile, Diagnostics> {
             failed.summary(),
             format!("Failed to read plan from plan file: {failed}."),
         ),
-    })
+    });
+    read.map(|saved| (saved, encryption))
 }
 
 async fn carried_out(
@@ -194,6 +214,7 @@ async fn carried_out(
     let put_off = plan.deferred.len();
     let options = ApplyOptions {
         journal: Some(held.journal.clone()),
+        seal: journal_seal(held.target.as_ref()).await?,
     };
     let (applied, diagnostics) = {
         let input = session.input(&*run.view, cancel.clone());

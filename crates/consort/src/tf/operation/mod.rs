@@ -124,7 +124,10 @@ impl<'f> Run<'f> {
             flags,
             terminal,
             view,
-            place: Place::here(),
+            place: Place {
+                variables: session::variable_options(flags),
+                ..Place::here()
+            },
             mode: Mode::Normal,
             quiet: false,
             sources: Sources::new(),
@@ -495,13 +498,16 @@ fn backing(run: &mut Run<'_>) -> Result<Backing, Failed> {
     let loaded = session::load_some(&run.place, None, &mut run.sources);
     let found = match &loaded {
         (Some(tree), problems) if !problems.has_errors() => {
-            run.place.backing_of(tree.module.backend.as_ref(), &paths)
+            run.place
+                .backing_of(Some(&tree.module), &mut run.sources, &paths)
         }
         // What is wrong with the backend alone is told first.
         _ => run.place.backing(&mut run.sources, &paths),
     };
     run.loaded = Some(loaded);
-    Ok(found?)
+    let found = found?;
+    run.tell(&found.warnings);
+    Ok(found)
 }
 
 fn locking(run: &Run<'_>) -> Result<Locking, Failed> {

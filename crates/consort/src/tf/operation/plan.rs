@@ -61,7 +61,7 @@ fn plan(flags: &Flags) -> ExitCode {
             )
             .await?;
             if let Some(path) = run.flags.text("out") {
-                save(&run, &plan, &session, &backing, path)?;
+                save(&run, &plan, &session, &backing, path).await?;
             }
             Ok::<Plan, Failed>(plan)
         }
@@ -103,7 +103,7 @@ fn origin(run: &Run<'_>, session: &Session, backing: &Backing) -> Result<Origin,
     })
 }
 
-fn save(
+async fn save(
     run: &Run<'_>,
     plan: &Plan,
     session: &Session,
@@ -114,6 +114,13 @@ fn save(
     use std::os::unix::fs::OpenOptionsExt as _;
     let bytes = plan_file::write(plan, &origin(run, session, backing)?)
         .map_err(|failed| error("Failed to write plan file", causes(&failed)))?;
+    let bytes = match &backing.encryption.plan {
+        None => bytes,
+        Some(target) => target
+            .seal(bytes)
+            .await
+            .map_err(|failed| error("Failed to encrypt the plan file", causes(&failed)))?,
+    };
     // Values of variables are in it, also sensitive ones.
     std::fs::OpenOptions::new()
         .write(true)

@@ -11,6 +11,7 @@ use consort_infra::config::parse_provider_source;
 use consort_infra::state::State;
 
 use super::{Done, REMOTE, finish, plain, target, usage};
+use crate::tf::encryption::sealed;
 use crate::tf::flags::{Flag, Flags, one, switch};
 use crate::tf::place::{Backing, Held, Locking, Place, causes, decode, error, local_paths};
 use crate::tf::{Command, LOCAL, LOCK, VERSION, wait};
@@ -76,7 +77,11 @@ pub(in crate::tf) const REPLACE_PROVIDER: Command = Command {
 };
 
 /// What the state was before, in a file of its own: changes by hand cannot be undone otherwise.
-fn keep_backup(backing: &Backing, held: &Held, asked: Option<&str>) -> Result<(), Diagnostics> {
+async fn keep_backup(
+    backing: &Backing,
+    held: &Held,
+    asked: Option<&str>,
+) -> Result<(), Diagnostics> {
     if asked == Some("-") || backing.settings.kind() != Kind::Local {
         return Ok(());
     }
@@ -96,7 +101,8 @@ fn keep_backup(backing: &Backing, held: &Held, asked: Option<&str>) -> Result<()
         },
         std::path::PathBuf::from,
     );
-    std::fs::write(&path, before.write()).map_err(|failed| {
+    let bytes = sealed(held.target.as_ref(), before.write()).await?;
+    std::fs::write(&path, bytes).map_err(|failed| {
         error(
             "Failed to write the backup",
             format!("Writing {}: {failed}.", path.display()),
@@ -124,7 +130,7 @@ pub(super) async fn change(
         Ok((text, false)) => Ok(text),
         Ok((text, true)) => {
             let backup = asked.as_ref().and_then(|path| path.to_str());
-            match keep_backup(&backing, &held, backup) {
+            match keep_backup(&backing, &held, backup).await {
                 Ok(()) => held.save(&state).await.map(|()| text),
                 Err(diagnostics) => Err(diagnostics),
             }
@@ -145,6 +151,14 @@ fn mv(flags: &Flags) -> ExitCode {
     let other = flags.text("state-out").map(str::to_owned);
     let own = flags.without("state-out");
     let dry = flags.is("dry-run");
+    if other.is_some() && crate::tf::encryption::is_configured(&Place::here(), &mut sources) {
+        terminal.error(
+            "State of another file and encryption",
+            "-state-out writes another state file, which the encryption configuration says nothing of. Move what \
+             is to be moved with \"state pull\" and \"state push\" of both configurations.",
+        );
+        return ExitCode::FAILURE;
+    }
     let done = wait(change(&own, &mut sources, "state-mv", |state| {
         let (source, destination) = (target(from)?, target(to)?);
         let refused = |wrong: consort_infra::state::MoveError| {

@@ -21,7 +21,7 @@ use super::index::ModuleIx;
 use super::plan::{PlanOptions, select, store_output};
 use super::run::{Failed, Input, Run};
 use crate::address::{self, ConfigResource, ProviderConfig, ResourceInstance};
-use crate::state::{Entry, Journal, Object, State, TERRAFORM_VERSION};
+use crate::state::{Entry, Journal, Object, Seal, State, TERRAFORM_VERSION};
 use failures::Failures;
 use order::{Group, Order, Step};
 
@@ -30,6 +30,8 @@ use order::{Group, Order, Step};
 pub struct ApplyOptions {
     /// Where each change is kept safe until the state itself is written. Recover what is there first.
     pub journal: Option<PathBuf>,
+    /// What the journal's lines are sealed with, where the state is encrypted.
+    pub seal: Option<Seal>,
 }
 
 /// What came of an apply.
@@ -87,7 +89,7 @@ pub async fn apply(
     run.checks.get_mut().expect_objects(&plan.checks);
     let journal = match &options.journal {
         None => None,
-        Some(path) => match Journal::begin(path, &plan.previous_state) {
+        Some(path) => match Journal::begin(path, &plan.previous_state, options.seal.clone()) {
             Ok(journal) => Some(journal),
             Err(error) => {
                 let problem = std::error::Error::source(&error)

@@ -63,6 +63,7 @@ impl Run<'_> {
         });
         let start = Instant::now();
         let request = ReadData {
+            address: instance.address.to_string(),
             type_name,
             config: plain.clone(),
             provider_meta: meta,

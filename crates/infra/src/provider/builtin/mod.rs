@@ -158,7 +158,9 @@ impl Provider for Terraform {
 
     fn read_data(&self, request: ReadData) -> Call<'_, DataRead> {
         match &*request.type_name {
-            REMOTE_STATE => Box::pin(remote_state::read(request.config, self.states.as_deref())),
+            REMOTE_STATE => Box::pin(async move {
+                remote_state::read(&request.address, request.config, self.states.as_deref()).await
+            }),
             other => ready(DataRead {
                 state: Value::null(request.config.ty().clone()),
                 deferred: None,

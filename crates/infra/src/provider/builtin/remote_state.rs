@@ -18,9 +18,11 @@ pub trait RemoteStates: Send + Sync {
     /// `config` is an object, wholly known.
     fn validate(&self, backend: &str, config: &Value) -> Result<(), RemoteStateError>;
 
-    /// The root module's outputs in a workspace; `None` if there is no state.
+    /// The root module's outputs in a workspace; `None` if there is no state. `address` is that of the data source
+    /// that asks.
     fn outputs<'a>(
         &'a self,
+        address: &'a str,
         backend: &'a str,
         config: &'a Value,
         workspace: &'a str,
@@ -160,7 +162,11 @@ pub(super) fn validate(config: &Value, states: Option<&dyn RemoteStates>) -> Dia
     diagnostics
 }
 
-pub(super) async fn read(config: Value, states: Option<&dyn RemoteStates>) -> DataRead {
+pub(super) async fn read(
+    address: &str,
+    config: Value,
+    states: Option<&dyn RemoteStates>,
+) -> DataRead {
     let null = Value::null(config.ty().clone());
     let done = |state: Value, diagnostics: Diagnostics| DataRead {
         state,
@@ -183,7 +189,12 @@ pub(super) async fn read(config: Value, states: Option<&dyn RemoteStates>) -> Da
     };
     let workspace = part(&config, "workspace");
     let found = match states
-        .outputs(&name, &settings, workspace.as_str().unwrap_or("default"))
+        .outputs(
+            address,
+            &name,
+            &settings,
+            workspace.as_str().unwrap_or("default"),
+        )
         .await
     {
         Ok(found) => found,
