@@ -98,10 +98,7 @@ fn what_is_wrong_is_said_in_terraforms_words_at_its_line() {
             "terraform {\n  required_version = \"< 1.0\"\n}\n",
             vec![("Unsupported Terraform Core version", 2)],
         ),
-        (
-            "terraform {\n  cloud {}\n}\n",
-            vec![("HCP Terraform is not supported", 2)],
-        ),
+        ("terraform {\n  cloud {}\n}\n", vec![]),
         ("check \"a\" {}\n", vec![("Zero assert blocks", 1)]),
         (
             "moved {\n  from = a_b.c\n  to = module.d\n}\n",

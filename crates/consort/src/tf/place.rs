@@ -195,7 +195,24 @@ impl Place {
         if diagnostics.has_errors() {
             return Err(diagnostics);
         }
+        if let Some(module) = &module {
+            refuse_cloud(module)?;
+        }
         Ok(module)
+    }
+}
+
+/// A state that is kept by HCP Terraform is out of reach.
+pub(super) fn refuse_cloud(module: &Module) -> Result<(), Diagnostics> {
+    match module.cloud {
+        None => Ok(()),
+        Some(range) => Err(Diagnostic::error(
+            "HCP Terraform is not supported",
+            "The \"cloud\" block connects a configuration to HCP Terraform or Terraform Enterprise, which this \
+             program does not talk to. Use a \"backend\" block to keep the state elsewhere.",
+        )
+        .at(range)
+        .into()),
     }
 }
 
@@ -547,7 +564,17 @@ async fn read(snapshots: &dyn Snapshots) -> Result<Option<State>, Diagnostics> {
         .read()
         .await
         .map_err(|failed| error("Failed to load state", causes(&failed)))?;
-    bytes.map(|bytes| decode(&bytes)).transpose()
+    bytes
+        .map(|bytes| decode(&bytes))
+        .transpose()
+        .map_err(|mut found| {
+            if let Some(file) = snapshots.file() {
+                for wrong in &mut found {
+                    wrong.detail = format!("{}: {}", file.display(), wrong.detail);
+                }
+            }
+            found
+        })
 }
 
 /// Reads a state file's bytes.

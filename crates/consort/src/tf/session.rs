@@ -19,7 +19,7 @@ use consort_infra::provisioner::Builtin;
 use parking_lot::Mutex;
 
 use super::flags::Flags;
-use super::place::{Place, causes, error};
+use super::place::{Place, causes, error, refuse_cloud};
 use super::remote_state::States;
 use super::selections::Purpose;
 use super::terminal::Terminal;
@@ -75,7 +75,13 @@ pub(super) fn load_some(
             ),
         );
     }
-    load(place, tests, sources)
+    let (tree, mut diagnostics) = load(place, tests, sources);
+    if let Some(tree) = &tree
+        && let Err(found) = refuse_cloud(&tree.module)
+    {
+        diagnostics.append(found);
+    }
+    (tree, diagnostics)
 }
 
 /// As [`load`]; a directory without configuration is one that declares nothing.
@@ -309,7 +315,7 @@ impl Session {
 pub(super) fn language(planning: bool, timestamp: &str) -> Arc<Functions> {
     Arc::new(functions::core(&functions::Options {
         base_dir: PathBuf::from("."),
-        plan_timestamp: Some(timestamp.to_owned()),
+        plan_timestamp: (!timestamp.is_empty()).then(|| timestamp.to_owned()),
         pure_only: planning,
         ..functions::Options::default()
     }))

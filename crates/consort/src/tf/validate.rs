@@ -110,6 +110,13 @@ fn as_json(diagnostics: &Diagnostics, sources: &Sources, valid: bool) {
         "warning_count": all.len() - errors,
         "diagnostics": all,
     });
-    let text = serde_json::to_string_pretty(&report).unwrap_or_default();
+    // Go writes these characters so, and they stand only in texts.
+    let text = serde_json::to_string_pretty(&report)
+        .unwrap_or_default()
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029");
     crate::output::print(&format!("{text}\n"));
 }

@@ -18,3 +18,4 @@ mod servers;
 mod sessions;
 mod terraform;
 mod terraform_test;
+mod terraform_wrong;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Argument, CallError, Deferred, Frame, Function, evaluate};
 use crate::convert::convert;
 use crate::diagnostic::{Diagnostic, Diagnostics, FailedCall};
+use crate::source::Range;
 use crate::suggest::{did_you_mean, suggestion};
 use crate::syntax::{Call, Expr};
 use crate::text::quote;
@@ -21,6 +22,14 @@ impl<'a> Given<'a> {
     fn expr(&self) -> &'a Expr {
         match self {
             Given::Written(expr) | Given::Element { expr, .. } => expr,
+        }
+    }
+
+    /// Where messages point at it: an element has no place but the whole of what was expanded.
+    fn start(&self) -> Range {
+        match self {
+            Given::Written(expr) => expr.start_range(),
+            Given::Element { expr, .. } => expr.range(),
         }
     }
 }
@@ -163,7 +172,7 @@ impl<'a> Calling<'a> {
         if let (None, Some(extra)) = (self.function.variadic(), args.get(params.len())) {
             let detail = format!("Function {name} expects only {} argument(s).", params.len());
             let diagnostic = Diagnostic::error("Too many function arguments", detail)
-                .at(extra.expr().start_range())
+                .at(extra.start())
                 .within(self.expr.range());
             out.push(self.blame(diagnostic, self.expr));
             return None;
@@ -184,17 +193,17 @@ impl<'a> Calling<'a> {
             return value;
         }
         convert(&value, &parameter.ty).unwrap_or_else(|error| {
-            out.push(self.invalid_argument(&parameter.name, &error.to_string(), given.expr()));
+            out.push(self.invalid_argument(&parameter.name, &error.to_string(), given));
             Value::unknown(parameter.ty.clone())
         })
     }
 
-    fn invalid_argument(&self, parameter: &str, error: &str, expr: &Expr) -> Diagnostic {
+    fn invalid_argument(&self, parameter: &str, error: &str, given: &Given<'_>) -> Diagnostic {
         let detail = format!("Invalid value for {} parameter: {error}.", quote(parameter));
         let diagnostic = Diagnostic::error("Invalid function argument", detail)
-            .at(expr.start_range())
+            .at(given.start())
             .within(self.expr.range());
-        self.blame(diagnostic, expr)
+        self.blame(diagnostic, given.expr())
     }
 
     fn finish(
@@ -211,7 +220,7 @@ impl<'a> Calling<'a> {
         let given = error.argument.and_then(|at| args.get(at));
         out.push(match (parameter, given) {
             (Some(parameter), Some(given)) => {
-                self.invalid_argument(&parameter.name, &error.message, given.expr())
+                self.invalid_argument(&parameter.name, &error.message, given)
             }
             // About a variadic parameter for which nothing was given.
             (Some(parameter), None) => {

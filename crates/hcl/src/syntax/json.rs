@@ -88,6 +88,8 @@ fn parse_root(source: &Arc<Source>) -> (Expr, Diagnostics) {
             Range { source: source.id(), start: at, end: at + 1 },
         );
     }
+    let first = parser.peek();
+    let first = parser.range(first);
     let value = parser.value();
     if parser.diagnostics.is_empty() {
         let next = parser.peek();
@@ -100,17 +102,7 @@ fn parse_root(source: &Arc<Source>) -> (Expr, Diagnostics) {
             );
         }
     }
-    let root = value.unwrap_or_else(|| {
-        let start = parser.at as u32;
-        Expr::new(
-            Range {
-                source: source.id(),
-                start,
-                end: start,
-            },
-            Kind::Invalid,
-        )
-    });
+    let root = value.unwrap_or_else(|| Expr::new(first, Kind::Invalid));
     (root, parser.diagnostics)
 }
 

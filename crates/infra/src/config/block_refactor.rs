@@ -214,7 +214,12 @@ impl Decoder<'_> {
             Target::Resource(resource) => resource.config(),
             Target::Instance(instance) => instance.config(),
             Target::Module(_) => {
-                self.error("Invalid address", "A resource address is required here. The module path must be followed by a resource instance specification.", traversal.range());
+                self.error("Invalid address", "A resource instance address is required here. The module path must be followed by a resource instance specification.", traversal.range());
+                self.error(
+                    "Invalid import address",
+                    "Only managed resources can be imported.",
+                    to.range,
+                );
                 return None;
             }
         };
@@ -348,6 +353,16 @@ pub fn target(traversal: &Traversal) -> Result<Target, Box<Diagnostic>> {
             _ => {}
         }
     }
+    if let [Part::Name(word, at), ..] = parts
+        && parts.len() == names.len()
+        && RESERVED.contains(&&***word)
+    {
+        let detail = format!(
+            "The keyword {:?} is reserved and cannot be used to target a resource address. If you are targeting a resource type that uses a reserved keyword, please prefix your address with \"resource.\".",
+            &***word
+        );
+        return invalid(&detail, *at);
+    }
     let whole = traversal.range();
     let (kind, name, rest) = match parts {
         [Part::Name(kind, _), Part::Name(name, _), rest @ ..] => (*kind, *name, rest),
@@ -394,6 +409,19 @@ pub fn target(traversal: &Traversal) -> Result<Target, Box<Diagnostic>> {
         }
     }
 }
+
+/// Names with a meaning of their own, which no resource type has.
+const RESERVED: [&str; 9] = [
+    "count",
+    "each",
+    "local",
+    "path",
+    "terraform",
+    "self",
+    "var",
+    "template",
+    "arg",
+];
 
 enum Part<'t> {
     Name(&'t Arc<str>, Range),

@@ -103,6 +103,7 @@ impl Decoder<'_> {
             match with_defaults(&value, &variable.ty, &variable.defaults) {
                 Ok(converted) => value = converted,
                 Err(why) => {
+                    let why = why.located();
                     self.error(
                         SUMMARY,
                         format!("This default value is not compatible with the variable's type constraint: {why}."),

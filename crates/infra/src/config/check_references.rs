@@ -65,7 +65,7 @@ pub(crate) fn check_in_place<'t>(
     place: Place<'t>,
     schema_of: &SchemaOf<'_>,
     suggestions: &mut usize,
-) -> Diagnostics {
+) -> Checked {
     let mut checker = Checker {
         tree: None,
         module,
@@ -82,13 +82,23 @@ pub(crate) fn check_in_place<'t>(
         }
     }
     *suggestions = checker.suggestions;
-    let late = checker.late.unwrap_or_default();
-    found.append(if checker.diagnostics.has_errors() {
+    let early = checker.diagnostics.has_errors();
+    found.append(if early {
         checker.diagnostics
     } else {
-        late
+        checker.late.unwrap_or_default()
     });
-    found
+    Checked {
+        diagnostics: found,
+        early,
+    }
+}
+
+/// What is wrong with references.
+pub(crate) struct Checked {
+    pub(crate) diagnostics: Diagnostics,
+    /// Something was wrong before any name was given a meaning.
+    pub(crate) early: bool,
 }
 
 struct Checker<'t> {
@@ -397,6 +407,12 @@ impl<'t> Checker<'t> {
                         "The \"each\" object does not have an attribute named {name:?}. The supported attributes are each.key and each.value, the current key and value pair of the \"for_each\" attribute set."
                     );
                     self.late("Invalid \"each\" attribute", detail, at);
+                } else if !place.each && &**name == "value" {
+                    self.late(
+                        "each.value cannot be used in this context",
+                        "A reference to \"each.value\" has been used in a context in which it is unavailable, such as when the configuration no longer contains the value in its \"for_each\" expression. Remove this reference to each.value in your configuration to work around this error.",
+                        at,
+                    );
                 } else if !place.each {
                     self.late(
                         "Reference to \"each\" in context without for_each",
@@ -445,9 +461,12 @@ impl<'t> Checker<'t> {
                     at,
                 ),
                 (Some(itself), Some(schema_of)) => {
-                    if let Some(schema) = schema_of(itself) {
-                        let steps = reference.remaining(traversal);
-                        self.diagnostics.append(schema.block.check_steps(steps));
+                    match schema_of(itself) {
+                        Some(schema) => {
+                            let steps = reference.remaining(traversal);
+                            self.diagnostics.append(schema.block.check_steps(steps));
+                        }
+                        None => self.unsupported(itself, at),
                     }
                 }
                 (Some(_), None) => {}
@@ -556,6 +575,19 @@ impl<'t> Checker<'t> {
         self.attributes(reference, resource, traversal);
     }
 
+    fn unsupported(&mut self, resource: &Resource, at: Range) {
+        let which = match resource.address.mode {
+            Mode::Managed => "A managed",
+            Mode::Data => "A data",
+            Mode::Ephemeral => "An ephemeral",
+        };
+        let detail = format!(
+            "{which} resource type {:?} is not supported by provider \"{}\".",
+            &*resource.address.kind, resource.provider
+        );
+        self.error("Invalid resource type", detail, at);
+    }
+
     /// Whether the attributes that a reference goes on to are in the resource's schema.
     fn attributes(&mut self, reference: &Reference, resource: &Resource, traversal: &Traversal) {
         let Some(schema_of) = self.schema_of else {
@@ -564,16 +596,7 @@ impl<'t> Checker<'t> {
         let at = reference.range;
         let address = &resource.address;
         let Some(schema) = schema_of(resource) else {
-            let adjective = match address.mode {
-                Mode::Managed => "managed",
-                Mode::Data => "data",
-                Mode::Ephemeral => "ephemeral",
-            };
-            let detail = format!(
-                "The {adjective} resource type {:?} is not supported by provider \"{}\".",
-                &*address.kind, resource.provider
-            );
-            self.error("Invalid resource type", detail, at);
+            self.unsupported(resource, at);
             return;
         };
         let steps = reference.remaining(traversal);

@@ -1,7 +1,7 @@
 //! Files put together to a module: duplicates found, override files laid over the others.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
@@ -22,6 +22,8 @@ struct Builder<'a> {
     module: Module,
     diagnostics: Diagnostics,
     cloud: Option<Range>,
+    /// Where the import blocks stand, by what they import to.
+    imported: HashMap<String, Range>,
 }
 
 /// The module of some files.
@@ -37,6 +39,7 @@ pub(super) fn build(
         module: Module::empty(path, source_dir),
         diagnostics: Diagnostics::new(),
         cloud: None,
+        imported: HashMap::new(),
     };
     builder.required_providers(&primary, &overrides);
     for file in primary {
@@ -46,13 +49,7 @@ pub(super) fn build(
         builder.overlay(file);
     }
     builder.resolve_providers();
-    if let Some(cloud) = builder.cloud {
-        builder.error(
-            "HCP Terraform is not supported",
-            "The \"cloud\" block connects a configuration to HCP Terraform or Terraform Enterprise, which this program does not talk to. Use a \"backend\" block to keep the state elsewhere.",
-            cloud,
-        );
-    }
+    builder.module.cloud = builder.cloud;
     (builder.module, builder.diagnostics)
 }
 
@@ -129,7 +126,7 @@ impl Builder<'_> {
         if let (Some(backend), Some(cloud)) = (&self.module.backend, self.cloud) {
             let at = backend.range;
             let detail = format!(
-                "A module may declare either one 'cloud' block or one 'backend' block configuring a state backend. 'cloud' is configured at {}; a backend is configured at {}. Remove the backend block to configure HCP Terraform or Terraform Enteprise.",
+                "A module may declare either one 'cloud' block OR one 'backend' block configuring a state backend. The 'cloud' block is configured at {}; a backend is configured at {}. Remove the backend block to configure HCP Terraform or Terraform Enteprise.",
                 self.place(cloud),
                 self.place(at)
             );
@@ -230,12 +227,15 @@ impl Builder<'_> {
         self.module.removed.extend(file.removed);
         for import in file.imports {
             let previous = match &import.instance {
-                Some(instance) => self
-                    .module
-                    .imports
-                    .iter()
-                    .find(|previous| previous.instance.as_ref() == Some(instance))
-                    .map(|previous| (instance.to_string(), previous.range)),
+                Some(instance) => match self.imported.entry(instance.to_string()) {
+                    std::collections::hash_map::Entry::Occupied(previous) => {
+                        Some((instance.to_string(), *previous.get()))
+                    }
+                    std::collections::hash_map::Entry::Vacant(vacant) => {
+                        vacant.insert(import.range);
+                        None
+                    }
+                },
                 None => None,
             };
             if let Some((instance, previous)) = previous {
@@ -246,7 +246,7 @@ impl Builder<'_> {
                 self.error(
                     format!("Duplicate import configuration for {instance:?}"),
                     detail,
-                    import.range,
+                    import.to.range(),
                 );
             }
             self.module.imports.push(import);
@@ -443,6 +443,20 @@ impl Builder<'_> {
     }
 
     fn resolve_providers(&mut self) {
+        for import in &self.module.imports {
+            if let Some(provider) = &import.provider
+                && import.target.module.is_root()
+                && self.module.resources.contains_key(&import.target.resource)
+            {
+                self.diagnostics.push(
+                    Diagnostic::error(
+                        "Invalid import provider argument",
+                        "The provider argument can only be specified in import blocks that will generate configuration.\n\nUse the provider argument in the target resource block to configure the provider for a resource with explicit provider configuration.",
+                    )
+                    .at(provider.name_range.to(provider.alias_range.unwrap_or(provider.name_range))),
+                );
+            }
+        }
         let required: BTreeMap<_, _> = self
             .module
             .required_providers
@@ -510,6 +524,7 @@ fn merge_variable(base: &mut Variable, overlay: Variable, diagnostics: &mut Diag
     match with_defaults(default, &base.ty, &base.defaults) {
         Ok(converted) => base.default = Some(converted),
         Err(why) => {
+            let why = why.located();
             let detail = match (typed, defaulted) {
                 (true, false) => {
                     format!(

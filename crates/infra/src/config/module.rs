@@ -66,6 +66,8 @@ pub struct Module {
     pub backend: Option<Backend>,
     /// The body of the `encryption` block, which OpenTofu has, and where its header stands.
     pub encryption: Option<(Body, Range)>,
+    /// Where a `cloud` block stands, if there is one: valid, and nothing can be run with it.
+    pub cloud: Option<Range>,
     /// `provider` blocks.
     pub provider_configs: BTreeMap<LocalProvider, ProviderConfig>,
     /// The entries of `required_providers`, by local name.
@@ -105,6 +107,7 @@ impl Module {
             required_versions: Vec::new(),
             backend: None,
             encryption: None,
+            cloud: None,
             provider_configs: BTreeMap::new(),
             required_providers: BTreeMap::new(),
             required_providers_range: None,

@@ -317,8 +317,8 @@ impl Checker<'_> {
             Some(other) => (
                 format!(
                     "The assigned configuration is for provider {:?}, but local name {child_name:?} in {parent_text} represents {:?}.\n\nTo pass this configuration to the child module, use the local name {other:?} instead.",
-                    provider.for_display(),
-                    parent_provider.for_display()
+                    parent_provider.for_display(),
+                    provider.for_display()
                 ),
                 given.child.name_range,
             ),

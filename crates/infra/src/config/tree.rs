@@ -232,8 +232,8 @@ fn load_of(
     tree.children = loader.children(&tree.module, &mut vec![directory]);
     tree.run_modules = loader.run_modules(&tree.module);
     let mut diagnostics = loader.diagnostics;
+    diagnostics.append(provider_checks::check(&tree, sources));
     if !diagnostics.has_errors() {
-        diagnostics.append(provider_checks::check(&tree, sources));
         for module in tree.run_modules.values() {
             diagnostics.append(provider_checks::check(module, sources));
         }

@@ -558,7 +558,8 @@ impl Variable {
         let Some(given) = given else {
             return self.default.clone().ok_or(None);
         };
-        let value = with_defaults(given, &self.ty, &self.defaults).map_err(Some)?;
+        let value = with_defaults(given, &self.ty, &self.defaults)
+            .map_err(|wrong| Some(wrong.to_string()))?;
         if value.is_null() && !self.nullable {
             return self.default.clone().ok_or(None);
         }

@@ -57,19 +57,8 @@ impl<'a> ProviderFunctions<'a> {
     }
 
     /// What to say of a call to a function that [`ProviderFunctions::get`] does not know: a summary and a detail.
-    pub fn explain(&self, module: &Module, name: &str) -> Option<(String, String)> {
-        let parts = name
-            .strip_prefix("provider::")
-            .and_then(|rest| rest.split_once("::"));
-        match parts {
-            Some((local, function)) if module.required_providers.contains_key(local) => Some((
-                "Unknown provider function".to_owned(),
-                format!(
-                    "The function \"{function}\" is not available from the provider \"{local}\"."
-                ),
-            )),
-            _ => unknown_provider_function(name),
-        }
+    pub fn explain(&self, _module: &Module, name: &str) -> Option<(String, String)> {
+        unknown_provider_function(name)
     }
 
     fn serve(&self, source: &ProviderSource) -> Served {

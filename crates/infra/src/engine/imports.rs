@@ -332,7 +332,13 @@ pub(super) fn import_id(value: &Value, range: Range) -> Result<Arc<str>, Box<Dia
             "The import ID value evaluates to an empty string, please provide a non-empty value.",
         ),
         Some(id) => Ok(id),
-        None => fail("The import ID value is unsuitable: a string is required."),
+        None => Err(Box::new(
+            Diagnostic::error(
+                "Incorrect value type",
+                "Invalid expression value: string required.",
+            )
+            .at(range),
+        )),
     }
 }
 

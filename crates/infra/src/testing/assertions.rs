@@ -199,13 +199,14 @@ fn missing(condition: &Expr, message: &Expr, names: &Names<'_>) -> Diagnostics {
                 let schemas = names.schemas.get(&resource.provider)?;
                 schemas.resource(kind, &resource.address.kind).ok()
             };
-            diagnostics.append(check_in_place(
+            let found = check_in_place(
                 names.module,
                 std::slice::from_ref(traversal),
                 Place::default(),
                 &schema_of,
                 &mut suggestions,
-            ));
+            );
+            diagnostics.append(found.diagnostics);
         }
     }
     diagnostics

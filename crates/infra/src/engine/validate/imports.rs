@@ -1,16 +1,19 @@
 //! `import` blocks, as far as they can be judged without a state.
 
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
+use consort_hcl::traversal::Step;
 use consort_hcl::{Expr, Traversal};
 
 use super::Validating;
 use crate::address::ConfigResource;
-use crate::config::{Place, Resource};
+use crate::config::{Import, Place, Resource};
 use crate::engine::expand::expand;
 use crate::engine::imports::import_id;
 use crate::engine::index::{Index, ModuleIx};
+use crate::engine::plan::constant_address;
 use crate::engine::run::{Failed, Input};
 use crate::engine::scope::Names;
+use crate::engine::world::Repetition;
 
 /// Targets inside modules that have no block there; for those of the root one may be generated.
 pub(super) fn targets(_input: &Input<'_>, index: &Index<'_>) -> Diagnostics {
@@ -72,6 +75,10 @@ impl Validating<'_> {
             self.references(ModuleIx::ROOT, &given, place)?;
             let Some(expr) = &import.id else { continue };
             for (_, repetition) in keys.instances() {
+                if let Some(wrong) = wrong_key(import, config, &repetition) {
+                    done = done.and(run.note(wrong));
+                    continue;
+                }
                 let scope = Names::repeated(run, &table, &repetition);
                 let (value, mut diagnostics) = expr.evaluate(&scope);
                 if !diagnostics.has_errors()
@@ -85,4 +92,28 @@ impl Validating<'_> {
         }
         done
     }
+}
+
+/// A target whose key does not go with the repetition of its block.
+fn wrong_key(import: &Import, config: &Resource, repetition: &Repetition) -> Option<Diagnostic> {
+    let traversal = constant_address(&import.to, repetition)?;
+    let key = match traversal.steps.last() {
+        Some(Step::Index { key, .. }) => Some(key),
+        _ => None,
+    };
+    let number = key.is_some_and(|key| key.as_number().is_some());
+    let why = match (&config.count, &config.for_each, key) {
+        (Some(_), _, key) if key.is_none() || !number => "is using count",
+        (_, Some(_), key) if key.is_none() || number => "is using for_each",
+        (None, None, Some(_)) if number => "does not use count",
+        (None, None, Some(_)) => "does not use for_each",
+        _ => return None,
+    };
+    Some(
+        Diagnostic::error(
+            "Invalid import 'to' expression",
+            format!("The target resource {why}."),
+        )
+        .at(import.to.range()),
+    )
 }

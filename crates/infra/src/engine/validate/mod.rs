@@ -30,7 +30,7 @@ use super::index::{Index, ModuleIx};
 use super::run::{Failed, Input, Run};
 use super::scope::Names;
 use super::world::{Calls, ModuleTable, Repetition};
-use crate::address::{ConfigResource, Key};
+use crate::address::{ConfigResource, Key, ModulePath, ProviderConfig, ProviderSource};
 use crate::config::{self, CheckRule, Place, Reference, Resource, Subject, check_in_place};
 use crate::provider::schema::ResourceSchema;
 
@@ -47,6 +47,7 @@ pub async fn validate(input: &Input<'_>, ask_providers: bool) -> Diagnostics {
         missing_provisioners,
         imports::targets,
         module_arguments,
+        missing_providers,
         missing_configurations,
     ] {
         let found = check(input, &index);
@@ -98,6 +99,9 @@ struct Validating<'a> {
     /// The `import` blocks by their targets.
     imports: HashMap<ConfigResource, Vec<&'a config::Import>>,
 }
+
+/// Whether references failed before any name was given a meaning.
+struct Early(bool);
 
 /// What `count` and `each` are where the number of instances is not known; both in a module's arguments, as in
 /// Terraform, which finds out while planning if they may not be used.
@@ -153,6 +157,11 @@ impl Validating<'_> {
         references: &[Traversal],
         place: Place<'_>,
     ) -> Result<(), Failed> {
+        self.named(ix, references, place).map_err(|_| Failed)
+    }
+
+    /// Checks references; on failure says whether that was before any name was given a meaning.
+    fn named(&self, ix: ModuleIx, references: &[Traversal], place: Place<'_>) -> Result<(), Early> {
         if references.is_empty() {
             return Ok(());
         }
@@ -164,10 +173,17 @@ impl Validating<'_> {
             &|resource| self.schema(resource),
             &mut suggestions,
         );
-        if !found.is_empty() {
+        if !found.diagnostics.is_empty() {
             *self.suggestions.lock() = suggestions;
         }
-        self.run.note(found)
+        let early = Early(found.early);
+        self.run.note(found.diagnostics).map_err(|_| early)
+    }
+
+    /// Terraform goes on with an expression in which no name has a meaning yet, and says so of each.
+    fn nameless(&self, expr: &Expr) {
+        let (_, diagnostics) = expr.evaluate(&Tables::new(self.run.functions.clone()));
+        let _ = self.run.note(diagnostics);
     }
 
     /// The condition and the message of rules that are not decided now.
@@ -183,15 +199,18 @@ impl Validating<'_> {
             .iter()
             .flat_map(|rule| rule.condition.iter().chain(&rule.error_message))
         {
-            if self.references(ix, &expr.references(), place).is_ok() {
-                let (_, diagnostics) = expr.evaluate(scope);
-                failed |= self.run.note(diagnostics).is_err();
-                continue;
+            match self.named(ix, &expr.references(), place) {
+                Ok(()) => {
+                    let (_, diagnostics) = expr.evaluate(scope);
+                    failed |= self.run.note(diagnostics).is_err();
+                }
+                Err(Early(early)) => {
+                    failed = true;
+                    if early {
+                        self.nameless(expr);
+                    }
+                }
             }
-            failed = true;
-            // Terraform goes on here with no names known, and says so of each.
-            let (_, diagnostics) = expr.evaluate(&Tables::new(self.run.functions.clone()));
-            failed |= self.run.note(diagnostics).is_err();
         }
         if failed { Err(Failed) } else { Ok(()) }
     }
@@ -370,11 +389,18 @@ impl Validating<'_> {
                 .chain(&rule.error_message)
                 .flat_map(Expr::references)
                 .collect();
-            if self.references(ix, &references, place).is_err() {
-                failed = true;
-            } else if let Some(expr) = &rule.error_message {
-                let (_, diagnostics) = error_message(expr, &scope);
-                failed |= self.run.note(diagnostics).is_err();
+            match (self.named(ix, &references, place), &rule.error_message) {
+                (Err(Early(early)), message) => {
+                    failed = true;
+                    if let Some(expr) = message.as_ref().filter(|_| early) {
+                        self.nameless(expr);
+                    }
+                }
+                (Ok(()), Some(expr)) => {
+                    let (_, diagnostics) = error_message(expr, &scope);
+                    failed |= self.run.note(diagnostics).is_err();
+                }
+                (Ok(()), None) => {}
             }
         }
         if failed { Err(Failed) } else { Ok(()) }
@@ -421,14 +447,12 @@ impl Validating<'_> {
 
 /// Provisioners that this program does not have.
 fn missing_provisioners(input: &Input<'_>, index: &Index<'_>) -> Diagnostics {
-    let used: BTreeSet<&Arc<str>> = index
+    index
         .modules
         .iter()
         .flat_map(|entry| entry.module.resources.values())
         .flat_map(|resource| &resource.managed.provisioners)
         .map(|provisioner| &provisioner.kind)
-        .collect();
-    used.into_iter()
         .filter(|kind| input.provisioners.schema(kind).is_none())
         .map(|kind| {
             Diagnostic::error(
@@ -461,6 +485,50 @@ fn module_arguments(_input: &Input<'_>, index: &Index<'_>) -> Diagnostics {
         diagnostics.append(call.config.content(&schema).1);
     }
     diagnostics
+}
+
+/// Configurations that callers pass on and nobody wrote.
+fn missing_providers(_input: &Input<'_>, index: &Index<'_>) -> Diagnostics {
+    let mut known: BTreeSet<ProviderConfig> = BTreeSet::new();
+    for entry in &index.modules {
+        let module = entry.module;
+        let address =
+            |provider: ProviderSource, alias: Option<Arc<str>>, path: &ModulePath| ProviderConfig {
+                module: path.clone(),
+                provider,
+                alias,
+            };
+        if entry.path.is_root() {
+            let required = module.required_providers.values();
+            known.extend(
+                required.map(|required| address(required.address.clone(), None, &entry.path)),
+            );
+        }
+        for config in module.provider_configs.values() {
+            let alias = config.key.alias.clone();
+            known.insert(address(config.provider.clone(), alias, &entry.path));
+        }
+        let Some((parent, call)) = entry.call else {
+            continue;
+        };
+        for passed in &call.providers {
+            let provider = module.provider_for_name(&passed.child.key.name);
+            let above = address(
+                provider.clone(),
+                passed.parent.key.alias.clone(),
+                &index.entry(parent).path,
+            );
+            if !known.contains(&above) {
+                return Diagnostic::error(format!("missing provider {above}"), "").into();
+            }
+            known.insert(address(
+                provider,
+                passed.child.key.alias.clone(),
+                &entry.path,
+            ));
+        }
+    }
+    Diagnostics::new()
 }
 
 /// Configurations of providers that resources name and nobody wrote.

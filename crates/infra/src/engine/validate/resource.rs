@@ -36,12 +36,11 @@ impl Validating<'_> {
     ) -> Result<(), Failed> {
         let run = &self.run;
         let table = self.table(ix)?;
-        let repeated = config.count.is_some() || config.for_each.is_some();
         let schema = self.schema(config);
-        let value = match (&schema, config.address.mode) {
-            (_, Mode::Ephemeral) => Value::DYNAMIC.with_marks(Marks::EPHEMERAL),
-            (Some(schema), _) if !repeated => Value::unknown(schema.block.implied_type()),
-            _ => Value::DYNAMIC,
+        // References were checked by the schema; what they give may be anything.
+        let value = match config.address.mode {
+            Mode::Ephemeral => Value::DYNAMIC.with_marks(Marks::EPHEMERAL),
+            Mode::Managed | Mode::Data => Value::DYNAMIC,
         };
         table
             .resources
@@ -61,9 +60,7 @@ impl Validating<'_> {
                 continue;
             };
             done = done.and(self.provisioner(&looked, provisioner, &schema, &value));
-            if done.is_err() {
-                return done;
-            }
+            done?;
         }
         let imports = self.import_ids(ix, config);
         done.and(imports)
@@ -149,9 +146,7 @@ impl Validating<'_> {
         }];
         steps.extend(path.steps.iter().cloned());
         let done = done.and(self.run.note(schema.check_steps(&steps)));
-        if done.is_err() {
-            return done;
-        }
+        done?;
         let path = Path(
             steps
                 .into_iter()
