@@ -4,6 +4,7 @@ pub mod address;
 pub mod config;
 pub mod encryption;
 pub mod engine;
+pub mod generate_config;
 pub mod install;
 pub mod plan_file;
 pub mod provider;

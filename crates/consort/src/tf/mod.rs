@@ -4,11 +4,14 @@
 //! `alias terraform='consort tf'` is all a team has to change. Each command is a table entry with its
 //! flags, and a function from what was parsed to an exit code; what they do is in `consort-infra`.
 
+mod console;
 mod encryption;
 mod flags;
 mod fmt;
 mod graph;
+mod import;
 mod init;
+mod line_editor;
 mod metadata;
 mod modules;
 mod operation;
@@ -60,7 +63,9 @@ const COMMANDS: &[Command] = &[
     operation::DESTROY,
     operation::REFRESH,
     fmt::COMMAND,
+    console::COMMAND,
     graph::COMMAND,
+    import::COMMAND,
     metadata::FUNCTIONS,
     modules::COMMAND,
     providers::TREE,

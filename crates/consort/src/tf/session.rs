@@ -321,6 +321,15 @@ pub(super) fn language(planning: bool, timestamp: &str) -> Arc<Functions> {
     }))
 }
 
+/// The functions of the console, which calls them at once and has no plan to ask for its time.
+pub(super) fn console_language() -> Arc<Functions> {
+    Arc::new(functions::core(&functions::Options {
+        base_dir: PathBuf::from("."),
+        console: true,
+        ..functions::Options::default()
+    }))
+}
+
 /// `-var` and `-var-file` in the order they were given.
 pub(super) fn variable_options(flags: &Flags) -> Vec<VariableOption> {
     flags

@@ -222,6 +222,37 @@ pub(super) fn load_module_of(
     (Some(module), diagnostics)
 }
 
+/// The resource blocks of a text as those of a module of which it would be a file.
+///
+/// What else is in the text is left out.
+pub(super) fn resources_of(
+    module: &Module,
+    name: &str,
+    text: &str,
+    sources: &mut Sources,
+) -> (Vec<super::Resource>, Diagnostics) {
+    let (body, mut diagnostics) = parse(sources, name, text);
+    let (file, found) = file::decode(&body, sources, false);
+    diagnostics.append(found);
+    let (built, found) = merge::build(
+        module.path.clone(),
+        module.source_dir.clone(),
+        vec![file],
+        Vec::new(),
+        sources,
+    );
+    diagnostics.append(found);
+    let resources = built
+        .resources
+        .into_values()
+        .map(|mut resource| {
+            resource.provider = module.provider_for_name(&resource.local_provider().name);
+            resource
+        })
+        .collect();
+    (resources, diagnostics)
+}
+
 /// Adds what the files of a mock provider's `source` hold: `*.tfmock.hcl` and `*.tfmock.json`.
 fn load_mocks(
     module: &Path,

@@ -8,7 +8,7 @@ use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
 use consort_hcl::source::{Range, Sources};
 
 use super::file::check_core_versions;
-use super::load::load_module_of;
+use super::load::{load_module_of, resources_of};
 use super::module::{LocalProvider, Module, ModuleCall};
 use super::provider_checks;
 use super::snapshot::{Snapshot, Texts};
@@ -51,6 +51,28 @@ impl Tree {
             children: BTreeMap::new(),
             run_modules: BTreeMap::new(),
         }
+    }
+
+    /// The same with the resource blocks of one more file in the root module.
+    ///
+    /// # Errors
+    /// With what is wrong in the text.
+    pub fn with_resources(
+        &self,
+        name: &str,
+        text: &str,
+        sources: &mut Sources,
+    ) -> Result<Tree, Diagnostics> {
+        let (resources, diagnostics) = resources_of(&self.module, name, text, sources);
+        if diagnostics.has_errors() {
+            return Err(diagnostics);
+        }
+        let mut tree = self.clone();
+        let module = Arc::make_mut(&mut tree.module);
+        for resource in resources {
+            module.resources.insert(resource.address.clone(), resource);
+        }
+        Ok(tree)
     }
 
     /// The module a path leads to.

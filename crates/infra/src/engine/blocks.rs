@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use consort_hcl::Traversal;
 use consort_plan::{Edge, Graph, NodeId, Reach};
 
+use super::adopt::{local_provider, without_block};
 use super::dependencies::Dependencies;
 use super::index::{Index, ModuleIx};
 use crate::address::{self, ConfigResource, Key, Mode, ProviderConfig};
@@ -101,6 +102,10 @@ impl<'a> Blocks<'a> {
         };
         for (at, entry) in index.modules.iter().enumerate() {
             blocks.add_module(ModuleIx(at), entry.module, index, schemas);
+        }
+        for import in without_block(index) {
+            let address = index.provider(ModuleIx::ROOT, &local_provider(import));
+            blocks.add_provider(&address, index, schemas);
         }
         for address in used {
             blocks.add_provider(address, index, schemas);

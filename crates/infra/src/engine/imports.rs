@@ -5,6 +5,7 @@ use std::sync::Arc;
 use consort_hcl::diagnostic::Diagnostic;
 use consort_hcl::{Marks, Range, Type, Value, convert};
 
+use super::adopt::without_block;
 use super::change::{DeferredReason, Importing};
 use super::events::Event;
 use super::expand::expand;
@@ -286,7 +287,9 @@ impl Planning<'_> {
     pub(super) fn collect_imports(&self) {
         let root = self.run.index.module(ModuleIx::ROOT);
         for import in &root.imports {
-            if self.run.index.resource(&import.target).is_none() {
+            let generated = self.options.generate_config
+                && without_block(&self.run.index).any(|known| std::ptr::eq(known, import));
+            if self.run.index.resource(&import.target).is_none() && !generated {
                 self.run.diagnostics.lock().push(
                     Diagnostic::error(
                         "Configuration for import target does not exist",

@@ -4,11 +4,13 @@
 //! is found out while walking, each expression is evaluated once for each instance, and a resource's value
 //! is put together once and then handed out. [`plan`] walks it to find the changes, [`apply`] to make them.
 
+mod adopt;
 mod apply;
 mod blocks;
 mod change;
 mod checks;
 mod conditions;
+mod console;
 mod cross_moves;
 mod dependencies;
 mod drawing;
@@ -23,17 +25,20 @@ mod objects;
 mod plan;
 mod run;
 mod scope;
+mod settled;
 mod under_test;
 mod validate;
 mod values;
 mod world;
 
+pub use adopt::{Generated, generate_config, import};
 pub use apply::{Applied, ApplyOptions, apply};
 pub use change::{
     Action, Change, Deferred, DeferredReason, Identities, Importing, Mode, OutputChange, Plan,
     Reason,
 };
 pub use checks::{BlockCheck, CheckResults, CheckStatus, Checkable, ObjectCheck};
+pub use console::Console;
 pub use drawing::{Drawing, DrawingKind, Drawn, Shape};
 pub use events::{EphemeralStep, Event, Silent, Watcher};
 pub use functions::ProviderFunctions;

@@ -90,6 +90,7 @@ pub struct Given {
 }
 
 /// What a run works on.
+#[derive(Clone)]
 pub struct Input<'a> {
     /// The configuration.
     pub tree: &'a Tree,
@@ -182,6 +183,15 @@ impl<'a> Run<'a> {
                     .map(|resource| resource.provider.clone()),
             );
         }
+        // Imports may be of types that no block has yet.
+        sources.extend(
+            input
+                .tree
+                .module
+                .imports
+                .iter()
+                .map(|import| import.provider_address.clone()),
+        );
         let mut schemas = BTreeMap::new();
         let mut diagnostics = Diagnostics::new();
         for source in sources {

@@ -1,6 +1,7 @@
 //! `plan`, `apply`, `destroy` and `refresh`: what they have in common, which is a plan that is made and shown.
 
 mod apply;
+mod generate;
 mod plan;
 
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ use super::plan_text::{self, Counts, Types};
 use super::session::{self, Installed, Session};
 use super::terminal::Terminal;
 use super::view::{self, View};
+
+use generate::generate;
 
 pub(super) use apply::{APPLY, DESTROY, REFRESH};
 pub(super) use plan::PLAN;
@@ -308,20 +311,33 @@ impl<'f> Run<'f> {
             self.tell(&found);
             return Err(Failed::Told);
         }
-        let (plan, diagnostics) = {
+        let generated = match self.flags.text("generate-config-out") {
+            Some(path) if !path.is_empty() => {
+                generate(session, &options, state, path, cancel).await?
+            }
+            _ => Vec::new(),
+        };
+        let (plan, mut diagnostics) = {
             let input = session.input(&*self.view, cancel.clone());
             make_plan(&input, &options, state).await
         };
+        if !generated.is_empty() {
+            diagnostics.push(generate::warning());
+        }
         let failed = diagnostics.has_errors();
-        let Some(plan) = plan else {
+        let Some(mut plan) = plan else {
             self.tell(&diagnostics);
             return Err(Failed::Told);
         };
+        for change in &mut plan.changes {
+            if let Some(found) = generated.iter().find(|one| one.address == change.address) {
+                change.generated_config = Some(found.block.clone());
+            }
+        }
         let types = Types::of(&plan, &session.providers).await?;
         if !self.quiet && (!failed || plan.has_changes()) {
             self.show(&plan, &types);
         }
-        let mut diagnostics = diagnostics;
         diagnostics.append(unsaid(found, &diagnostics));
         let mut told = Diagnostics::new();
         if let Some(options) = partial(&plan) {

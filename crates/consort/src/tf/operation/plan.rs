@@ -30,6 +30,11 @@ pub(in crate::tf) const PLAN: Command = Command {
                 "Exit with 0 if nothing is to be done, 1 on errors, 2 if something is.",
             ),
             one(
+                "generate-config-out",
+                "path",
+                "Write configuration for import blocks that have none to a new file.",
+            ),
+            one(
                 "out",
                 "path",
                 "Save the plan, to be applied or shown later.",

@@ -138,15 +138,28 @@ pub async fn plan(
     options: &PlanOptions,
     state: &State,
 ) -> (Option<Plan>, Diagnostics) {
+    let planning = match walked(input, options, state).await {
+        Ok(planning) => planning,
+        Err(diagnostics) => return (None, diagnostics),
+    };
+    planning.run.afterwards();
+    planning.run.close_ephemeral(None).await;
+    planning.run.close_providers().await;
+    planning.finish(state)
+}
+
+/// Walks the configuration. Ephemeral resources are still open then, and providers run.
+pub(super) async fn walked<'a>(
+    input: &'a Input<'a>,
+    options: &'a PlanOptions,
+    state: &State,
+) -> Result<Planning<'a>, Diagnostics> {
     let used: BTreeSet<ProviderConfig> = state
         .resources
         .values()
         .map(|resource| resource.provider.clone())
         .collect();
-    let mut run = match Run::new(input, &used, false).await {
-        Ok(run) => run,
-        Err(diagnostics) => return (None, diagnostics),
-    };
+    let mut run = Run::new(input, &used, false).await?;
     run.before_destroy = options.mode == Mode::Destroy;
     run.allow_deferral = options.allow_deferral;
     // Where nothing is to be destroyed nothing is evaluated, as in Terraform.
@@ -163,14 +176,15 @@ pub async fn plan(
                     .is_err()
                 {
                     run.close_providers().await;
-                    return (None, std::mem::take(&mut *run.diagnostics.lock()));
+                    let found = std::mem::take(&mut *run.diagnostics.lock());
+                    return Err(found);
                 }
             }
-            Err(diagnostics) => return (None, diagnostics),
+            Err(diagnostics) => return Err(diagnostics),
         }
         let missing = missing_providers(&run, &moved_state);
         if missing.has_errors() {
-            return (None, missing);
+            return Err(missing);
         }
     }
     let mut by_block: HashMap<ConfigResource, Vec<AbsResource>> = HashMap::new();
@@ -211,9 +225,6 @@ pub async fn plan(
         planning.visit(id)
     })
     .await;
-    planning.run.afterwards();
-    planning.run.close_ephemeral(None).await;
-    planning.run.close_providers().await;
     if report
         .ended
         .iter()
@@ -225,7 +236,7 @@ pub async fn plan(
             "The plan was interrupted before it was complete.",
         ));
     }
-    planning.finish(state)
+    Ok(planning)
 }
 
 /// Objects without a block whose provider configuration is gone as well.

@@ -144,7 +144,7 @@ fn encode_tfvars(value: &Value) -> Result<Value, String> {
 }
 
 /// Writes a wholly known value as an expression; spacing is left to the formatter.
-fn write_value(out: &mut String, value: &Value) {
+pub(crate) fn write_value(out: &mut String, value: &Value) {
     match value.kind() {
         Kind::Null | Kind::Unknown(_) => out.push_str("null"),
         Kind::Bool(b) => {
@@ -184,7 +184,8 @@ fn write_value(out: &mut String, value: &Value) {
     }
 }
 
-fn write_string(out: &mut String, text: &str) {
+/// Writes a text as a quoted string.
+pub(crate) fn write_string(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use consort_hcl::{Type, Value, json};
 
+pub(crate) use functions::{write_string, write_value};
 pub use remote_state::{Outputs, RemoteStateError, RemoteStates};
 
 use super::schema::{Block, Capabilities, Function, Kind, Schemas};
