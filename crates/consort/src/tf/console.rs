@@ -78,7 +78,8 @@ impl Prompt<'_> {
             .filter(|call| &*call.name == "type" && call.args.len() == 1);
         let type_of_value = asked.is_some();
         // With another number of arguments it is refused as any function would be.
-        let miscounted = asked.is_none() && expr.as_call().is_some_and(|call| &*call.name == "type");
+        let miscounted =
+            asked.is_none() && expr.as_call().is_some_and(|call| &*call.name == "type");
         let inner = match asked {
             Some(mut call) => call.args.swap_remove(0),
             None => expr,

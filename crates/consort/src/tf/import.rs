@@ -114,8 +114,12 @@ fn run(flags: &Flags) -> ExitCode {
             ));
             ExitCode::SUCCESS
         }
-        Err(diagnostics) => {
+        Err(Refused::Problems(diagnostics)) => {
             terminal.diagnose(&diagnostics, &sources);
+            ExitCode::FAILURE
+        }
+        Err(Refused::Said(text)) => {
+            terminal.complain(&text);
             ExitCode::FAILURE
         }
     }
@@ -153,7 +157,7 @@ fn parsed(text: &str, sources: &mut Sources) -> Result<ResourceInstance, Diagnos
 }
 
 /// Whether there is a block for what is to be imported.
-fn check_block(tree: &Tree, address: &ResourceInstance) -> Result<(), Diagnostics> {
+fn check_block(tree: &Tree, address: &ResourceInstance) -> Result<(), Refused> {
     let target = address.config();
     let Some(module) = tree.at(&target.module) else {
         return Err(error(
@@ -163,7 +167,8 @@ fn check_block(tree: &Tree, address: &ResourceInstance) -> Result<(), Diagnostic
                  into it.",
                 target.module
             ),
-        ));
+        )
+        .into());
     };
     if module.module.resources.contains_key(&target.resource) {
         return Ok(());
@@ -173,17 +178,26 @@ fn check_block(tree: &Tree, address: &ResourceInstance) -> Result<(), Diagnostic
     } else {
         target.module.to_string()
     };
-    Err(error(
-        &format!(
-            "resource address {:?} does not exist in the configuration.",
-            target.to_string()
-        ),
-        format!(
-            "Before importing this resource, please create its configuration in {place}. For example:\n\nresource \
-             {:?} {:?} {{\n  # (resource arguments)\n}}",
-            &*target.resource.kind, &*target.resource.name
-        ),
-    ))
+    Err(Refused::Said(format!(
+        "Error: resource address {:?} does not exist in the configuration.\n\nBefore importing this resource, please \
+         create its configuration in {place}. For example:\n\nresource {:?} {:?} {{\n  # (resource arguments)\n}}\n",
+        target.to_string(),
+        &*target.resource.kind,
+        &*target.resource.name
+    )))
+}
+
+/// Why nothing is imported.
+enum Refused {
+    Problems(Diagnostics),
+    /// In so many words.
+    Said(String),
+}
+
+impl From<Diagnostics> for Refused {
+    fn from(diagnostics: Diagnostics) -> Refused {
+        Refused::Problems(diagnostics)
+    }
 }
 
 async fn imported(
@@ -192,7 +206,7 @@ async fn imported(
     address: &ResourceInstance,
     id: &str,
     sources: &mut Sources,
-) -> Result<(), Diagnostics> {
+) -> Result<(), Refused> {
     let place = Place::here();
     let configured = Place {
         directory: flags.text("config").map(Into::into).unwrap_or_default(),
@@ -209,15 +223,16 @@ async fn imported(
                  a different configuration directory, use the -config=\"...\" command line option.",
                 directory.display()
             ),
-        ));
+        )
+        .into());
     }
     let (tree, mut diagnostics) = session::load(&configured, None, sources);
     let Some(tree) = tree.filter(|_| !diagnostics.has_errors()) else {
-        return Err(diagnostics);
+        return Err(diagnostics.into());
     };
     diagnostics.append(config::check_references(&tree));
     if diagnostics.has_errors() {
-        return Err(diagnostics);
+        return Err(diagnostics.into());
     }
     check_block(&tree, address)?;
     let locking = Locking::of(flags)
@@ -228,7 +243,7 @@ async fn imported(
     let (variables, found) = session::variables(&configured, flags, &tree, terminal, sources);
     diagnostics.append(found);
     if diagnostics.has_errors() {
-        return Err(diagnostics);
+        return Err(diagnostics.into());
     }
     let backing = place.backing_of(tree.module.backend.as_ref(), &local_paths(flags))?;
     let mut held = backing.hold("import", locking).await?;

@@ -6,16 +6,20 @@ use std::process::ExitCode;
 use consort_backend::{Kind, LocalPaths, Settings};
 use consort_hcl::diagnostic::Diagnostics;
 use consort_hcl::{Sources, json};
+use consort_infra::address::ProviderSource;
 use consort_infra::config::{self, Module};
 use consort_infra::install::{
     Authentication, Event, Http, Installer, LOCK_FILE, Locks, Mode, ModuleEvent, ModuleInstaller,
+    Platform,
 };
 use serde_json::{Map, Value};
 
 use super::flags::{Flag, Flags, many, on, one, switch};
+use super::operation::tell;
 use super::place::{Backing, Locking, Place, block_arguments, causes, error, merged, settings};
 use super::session::{self, cli_config, environment};
 use super::terminal::Terminal;
+use super::view::View;
 use super::{Command, LOCK, NO_COLOUR, wait};
 
 const TESTS: &[Flag] = &[one(
@@ -45,11 +49,11 @@ pub(super) const INIT: Command = Command {
             one(
                 "from-module",
                 "SOURCE",
-                "Not supported here: copy the module yourself.",
+                "Copy a module into this empty directory first.",
             ),
             on("get", "Do not install modules."),
             on("input", "Do not ask for anything."),
-            switch("json", "Not supported here yet: refused."),
+            switch("json", "What is done as lines of JSON; asks for nothing."),
             many("plugin-dir", "dir", "Look for providers here only."),
             switch("reconfigure", "Forget the backend that was set up before."),
             switch(
@@ -110,10 +114,14 @@ async fn modules(
     upgrade: bool,
     tests: &str,
     sources: &mut Sources,
+    said: &Said,
 ) -> Result<Diagnostics, Diagnostics> {
     let http = Http::new(cli_config()?)
         .map_err(|failed| error("Failed to prepare for downloads", causes(&failed)))?;
-    let mut say = |event: ModuleEvent| crate::output::print(&format!("{}\n", told(event)));
+    let mut say = |event: ModuleEvent| {
+        let text = told(event);
+        said.log(&text, &text);
+    };
     let mut installer = ModuleInstaller {
         directory: &place.modules(),
         http: Some(&http),
@@ -144,6 +152,7 @@ fn get(flags: &Flags) -> ExitCode {
         flags.is("update"),
         tests(flags),
         &mut sources,
+        &Said::new(terminal.clone(), false),
     ));
     let (Ok(diagnostics) | Err(diagnostics)) = &done;
     terminal.diagnose(diagnostics, &sources);
@@ -154,71 +163,262 @@ fn get(flags: &Flags) -> ExitCode {
     }
 }
 
-fn init(flags: &Flags) -> ExitCode {
-    let terminal = Terminal::new(flags.is("no-color"), flags.stays("input"));
-    let mut sources = Sources::new();
-    for (name, what) in [("json", "-json"), ("from-module", "-from-module")] {
-        if flags.text(name).is_some_and(|value| value != "false") {
-            terminal.error("Unsupported option", &format!("init takes no {what} here."));
-            return ExitCode::FAILURE;
+/// What is said while a directory is prepared: lines for people, or JSON for programs.
+struct Said {
+    terminal: Terminal,
+    view: Option<std::sync::Arc<View>>,
+}
+
+impl Said {
+    fn new(terminal: Terminal, json: bool) -> Said {
+        let view = json.then(|| View::new(terminal.clone(), true));
+        Said { terminal, view }
+    }
+
+    /// A message with the code that programs know it by.
+    fn output(&self, code: &str, text: &str) {
+        match &self.view {
+            Some(view) => view.emit(
+                "info",
+                text.trim_start(),
+                "init_output",
+                serde_json::json!({ "message_code": code }),
+            ),
+            None => self.terminal.say(text),
         }
     }
+
+    /// A step, in the words for people and those for programs.
+    fn log(&self, text: &str, json: &str) {
+        match &self.view {
+            Some(view) => view.emit("info", json, "log", serde_json::json!({})),
+            None => self.terminal.say(text),
+        }
+    }
+
+    fn diagnose(&self, diagnostics: &Diagnostics, sources: &Sources) {
+        match &self.view {
+            Some(view) => {
+                tell(view, &self.terminal, diagnostics, sources);
+            }
+            None => {
+                self.terminal.diagnose(diagnostics, sources);
+            }
+        }
+    }
+}
+
+const DONE: &str = "You may now begin working with Terraform. Try running \"terraform plan\" to see\nany changes that are \
+                    required for your infrastructure. All Terraform commands\nshould now work.\n\nIf you ever set or \
+                    change modules or backend configuration for Terraform,\nrerun this command to reinitialize your \
+                    working directory. If you forget, other\ncommands will detect it and remind you to do so if \
+                    necessary.";
+
+fn init(flags: &Flags) -> ExitCode {
+    let json = flags.is("json");
+    let terminal = Terminal::new(flags.is("no-color") || json, flags.stays("input") && !json);
+    let said = Said::new(terminal, json);
+    let mut sources = Sources::new();
+    let refuse = |diagnostics: Diagnostics, sources: &Sources| {
+        said.diagnose(&diagnostics, sources);
+        ExitCode::FAILURE
+    };
     if flags.is("reconfigure") && flags.is("migrate-state") {
-        terminal.error(
+        let wrong = error(
             "Invalid init options",
             "The -migrate-state and -reconfigure options are mutually-exclusive.",
         );
-        return ExitCode::FAILURE;
+        return refuse(wrong, &sources);
     }
     let place = Place::here();
-    let done = wait(initialize(&place, flags, &terminal, &mut sources));
-    match done {
-        Ok(diagnostics) => {
-            terminal.diagnose(&diagnostics, &sources);
-            terminal.say(&terminal.green("\nTerraform has been successfully initialized!"));
-            terminal.say(
-                "\nEverything other commands need is in place; \"plan\" shows what would be done.\nAfter a change \
-                 of modules, providers or the backend, run this again.",
-            );
-            ExitCode::SUCCESS
-        }
-        Err(diagnostics) => {
-            terminal.diagnose(&diagnostics, &sources);
-            ExitCode::FAILURE
+    if let Some(source) = flags
+        .text("from-module")
+        .filter(|source| !source.is_empty())
+    {
+        match from_module(&place, source, &said) {
+            Ok(()) => {}
+            Err(FromModule::NotEmpty) => {
+                said.terminal.complain(
+                    "Error: The working directory already contains files. The -from-module option requires\nan empty \
+                     directory into which a copy of the referenced module will be placed.\n\nTo initialize the \
+                     configuration already in this working directory, omit the\n-from-module option.\n",
+                );
+                return ExitCode::FAILURE;
+            }
+            Err(FromModule::Failed(diagnostics)) => return refuse(diagnostics, &sources),
         }
     }
+    match wait(initialize(&place, flags, &said, &mut sources)) {
+        Ok(diagnostics) => {
+            said.diagnose(&diagnostics, &sources);
+            if config::is_module_directory(place.root()) {
+                let terminal = &said.terminal;
+                said.output(
+                    "output_init_success_message",
+                    &terminal.green("\nTerraform has been successfully initialized!"),
+                );
+                let automated =
+                    std::env::var("TF_IN_AUTOMATION").is_ok_and(|value| !value.is_empty());
+                if !automated {
+                    said.output("output_init_success_cli_message", &format!("\n{DONE}"));
+                }
+            }
+            ExitCode::SUCCESS
+        }
+        Err(diagnostics) => refuse(diagnostics, &sources),
+    }
+}
+
+enum FromModule {
+    NotEmpty,
+    Failed(Diagnostics),
+}
+
+/// Copies a module into this directory, which must be empty.
+fn from_module(place: &Place, source: &str, said: &Said) -> Result<(), FromModule> {
+    let failed = |why: String| FromModule::Failed(error("Failed to copy source module", why));
+    let entries = std::fs::read_dir(place.root()).map_err(|wrong| failed(wrong.to_string()))?;
+    let mut empty = true;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        // What a provider mirror or this command itself leaves does not count.
+        empty &= name == ".terraform" || name == "terraform.tfvars" || name == ".terraformrc";
+    }
+    if !empty {
+        return Err(FromModule::NotEmpty);
+    }
+    said.output(
+        "copying_configuration_message",
+        &said
+            .terminal
+            .bold(&format!("Copying configuration from {source:?}...\n")),
+    );
+    let scratch = std::env::temp_dir().join(format!("consort-from-module-{}", std::process::id()));
+    let done = fetch_module(source, &scratch, place.root());
+    // What is left of it is in the directory for temporary files.
+    let _ = std::fs::remove_dir_all(&scratch);
+    done.map_err(FromModule::Failed)
+}
+
+/// Fetches a module as a call of it would, and copies its directory.
+fn fetch_module(source: &str, scratch: &Path, target: &Path) -> Result<(), Diagnostics> {
+    let failed = |doing: &str, path: &Path, wrong: &dyn std::fmt::Display| {
+        error(
+            "Failed to copy source module",
+            format!("{doing} {}: {wrong}.", path.display()),
+        )
+    };
+    // A path is one from here, and not from where the call stands.
+    let local = Path::new(source);
+    let directory = if local.is_dir() {
+        local.to_owned()
+    } else {
+        std::fs::create_dir_all(scratch).map_err(|wrong| failed("Creating", scratch, &wrong))?;
+        let quoted = serde_json::to_string(source)
+            .unwrap_or_default()
+            .replace("${", "$${");
+        let call = scratch.join("main.tf");
+        std::fs::write(
+            &call,
+            format!("module \"root\" {{\n  source = {quoted}\n}}\n"),
+        )
+        .map_err(|wrong| failed("Writing", &call, &wrong))?;
+        let http = Http::new(cli_config()?)
+            .map_err(|failed| error("Failed to prepare for downloads", causes(&failed)))?;
+        let modules = scratch.join("modules");
+        let mut quiet = |_: ModuleEvent| {};
+        let mut installer = ModuleInstaller {
+            directory: &modules,
+            http: Some(&http),
+            upgrade: false,
+            events: &mut quiet,
+        };
+        let mut sources = Sources::new();
+        let (manifest, diagnostics) = wait(installer.install(scratch, None, &mut sources));
+        if diagnostics.has_errors() {
+            return Err(diagnostics);
+        }
+        let path = consort_infra::address::ModulePath::root().child("root".into());
+        match manifest.get(&path) {
+            Some(record) => record.directory.clone(),
+            None => {
+                return Err(error(
+                    "Failed to copy source module",
+                    "It was not installed.",
+                ));
+            }
+        }
+    };
+    copy_directory(&directory, target).map_err(|wrong| failed("Copying", &directory, &wrong))
+}
+
+/// Copies what is in a directory, without what version control and this program keep there.
+fn copy_directory(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == ".terraform" || name == ".git" || name == "terraform.tfstate" {
+            continue;
+        }
+        let target = to.join(&name);
+        if entry.file_type()?.is_dir() {
+            copy_directory(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
 }
 
 async fn initialize(
     place: &Place,
     flags: &Flags,
-    terminal: &Terminal,
+    said: &Said,
     sources: &mut Sources,
 ) -> Result<Diagnostics, Diagnostics> {
+    let terminal = &said.terminal;
     let mut warnings = Diagnostics::new();
-    let Some(root) = place.root_module(sources)? else {
-        terminal.say("Terraform initialized in an empty directory!\n\nThe directory has no Terraform configuration files.");
+    if !config::is_module_directory(place.root()) {
+        said.output(
+            "output_init_empty_message",
+            "Terraform initialized in an empty directory!\n\nThe directory has no Terraform configuration files. You \
+             may begin working\nwith Terraform immediately by creating Terraform configuration files.",
+        );
+        return Ok(warnings);
+    }
+    if flags.stays("backend") {
+        said.output(
+            "initializing_backend_message",
+            &terminal.bold("Initializing the backend..."),
+        );
+    }
+    let root = place.root_module(sources)?;
+    let Some(root) = root else {
         return Ok(warnings);
     };
     if flags.stays("backend") {
-        terminal.say(&terminal.bold("Initializing the backend..."));
-        backend(place, flags, terminal, &root).await?;
+        backend(place, flags, said, &root).await?;
     }
     if flags.stays("get") && (!root.module_calls.is_empty() || tests_call(place, flags)) {
-        terminal.say(&terminal.bold(if flags.is("upgrade") {
-            "Upgrading modules..."
+        let (code, text) = if flags.is("upgrade") {
+            ("upgrading_modules_message", "Upgrading modules...")
         } else {
-            "Initializing modules..."
-        }));
-        warnings.append(modules(place, flags.is("upgrade"), tests(flags), sources).await?);
+            ("initializing_modules_message", "Initializing modules...")
+        };
+        said.output(code, &terminal.bold(text));
+        warnings.append(modules(place, flags.is("upgrade"), tests(flags), sources, said).await?);
     }
     let (tree, found) = session::load(place, Some(tests(flags)), sources);
     let Some(tree) = tree.filter(|_| !found.has_errors()) else {
         return Err(found);
     };
     warnings.append(found);
-    terminal.say(&terminal.bold("Initializing provider plugins..."));
-    providers(place, flags, terminal, &tree, sources).await?;
+    said.output(
+        "initializing_provider_plugin_message",
+        &terminal.bold("Initializing provider plugins..."),
+    );
+    warnings.append(providers(place, flags, said, &tree, sources).await?);
     Ok(warnings)
 }
 
@@ -240,10 +440,10 @@ fn tests_call(place: &Place, flags: &Flags) -> bool {
 async fn providers(
     place: &Place,
     flags: &Flags,
-    terminal: &Terminal,
+    said: &Said,
     tree: &config::Tree,
     sources: &mut Sources,
-) -> Result<(), Diagnostics> {
+) -> Result<Diagnostics, Diagnostics> {
     let config = cli_config()?;
     let path = place.root().join(LOCK_FILE);
     let (locks, found) = Locks::read(&path, sources);
@@ -252,10 +452,15 @@ async fn providers(
     }
     let mut requirements = tree.requirements();
     // What the state was made with is needed as long as it is in there.
-    if let Ok(backing) = place.backing_of(Some(&tree.module), sources, &LocalPaths::default())
-        && let Ok(Some(state)) = backing.look().await
-    {
-        for resource in state.resources.values() {
+    if flags.stays("backend") {
+        let backing = place.backing_of(Some(&tree.module), sources, &LocalPaths::default())?;
+        let state = backing.look().await.map_err(|mut found| {
+            for diagnostic in &mut found {
+                diagnostic.summary = format!("Error refreshing state: {}", diagnostic.summary);
+            }
+            found
+        })?;
+        for resource in state.iter().flat_map(|state| state.resources.values()) {
             requirements
                 .entry(resource.provider.provider.clone())
                 .or_default();
@@ -283,8 +488,19 @@ async fn providers(
     } else {
         Mode::Locked
     };
+    // Providers of which only what is here was seen, so that the lock file says nothing of other platforms.
+    let mut unsigned = Vec::new();
     let mut say = |event: Event| {
-        crate::output::print(&format!("{}\n", announced(event)));
+        if let Event::Installed {
+            provider,
+            authentication: Authentication::None | Authentication::Checksum,
+            ..
+        } = &event
+        {
+            unsigned.push(provider.clone());
+        }
+        let json = logged(&event);
+        said.log(&announced(event), &json);
     };
     let target = place.data.join("providers");
     let (next, failures) = installer
@@ -305,14 +521,23 @@ async fn providers(
         problems.append(error(
             summary,
             format!(
-                "{doing} {}{}: {}",
+                "{doing} {}{}: {}{}",
                 failure.provider.for_display(),
                 failure
                     .version
                     .as_ref()
                     .map(|version| format!(" v{version}"))
                     .unwrap_or_default(),
-                causes(&failure.error)
+                causes(&failure.error),
+                if failure.querying {
+                    format!(
+                        "\n\nTo see which modules are currently depending on {} and what versions are specified, run \
+                         the following command:\n    terraform providers",
+                        failure.provider.for_display()
+                    )
+                } else {
+                    String::new()
+                }
             ),
         ));
     }
@@ -320,7 +545,7 @@ async fn providers(
         return Err(problems);
     }
     if next.text() == locks.text() {
-        return Ok(());
+        return Ok(Diagnostics::new());
     }
     if flags.text("lockfile") == Some("readonly") {
         return Err(error(
@@ -332,13 +557,105 @@ async fn providers(
     let existed = path.exists();
     next.write(&path)
         .map_err(|failed| error("Failed to write the lock file", causes(&failed)))?;
-    terminal.say(if existed {
-        "The selections in the lock file .terraform.lock.hcl have changed: look at them and commit the file."
+    if existed {
+        said.output(
+            "dependencies_lock_changes_info",
+            "\nTerraform has made some changes to the provider dependency selections recorded\nin the .terraform.lock.hcl \
+             file. Review those changes and commit them to your\nversion control system if they represent changes you \
+             intended to make.",
+        );
     } else {
-        "The lock file .terraform.lock.hcl now records the selected versions: commit it, so that others get \
-         the same ones."
-    });
-    Ok(())
+        said.output(
+            "lock_info",
+            "Terraform has created a lock file .terraform.lock.hcl to record the provider\nselections it made above. \
+             Include this file in your version control repository\nso that Terraform can guarantee to make the same \
+             selections by default when\nyou run \"terraform init\" in the future.",
+        );
+    }
+    Ok(incomplete(&unsigned, &locks, &next))
+}
+
+/// The warning that the lock file knows of this platform's packages alone.
+fn incomplete(unsigned: &[ProviderSource], before: &Locks, after: &Locks) -> Diagnostics {
+    let mut names: Vec<String> = unsigned
+        .iter()
+        .filter(|provider| {
+            // What was locked before for other platforms too is complete enough.
+            !before.0.contains_key(*provider)
+                && after
+                    .0
+                    .get(*provider)
+                    .is_some_and(|lock| lock.hashes.len() == 1)
+        })
+        .map(|provider| format!("  - {}", provider.for_display()))
+        .collect();
+    names.sort();
+    let mut diagnostics = Diagnostics::new();
+    if !names.is_empty() {
+        let platform = Platform::current();
+        diagnostics.push(consort_hcl::Diagnostic::warning(
+            "Incomplete lock file information for providers",
+            format!(
+                "Due to your customized provider installation methods, Terraform was forced to calculate lock file \
+                 checksums locally for the following providers:\n{}\n\nThe current .terraform.lock.hcl file only \
+                 includes checksums for {platform}, so Terraform running on another platform will fail to install \
+                 these providers.\n\nTo calculate additional checksums for another platform, run:\n  terraform \
+                 providers lock -platform=linux_amd64\n(where linux_amd64 is the platform to generate)",
+                names.join("\n")
+            ),
+        ));
+    }
+    diagnostics
+}
+
+/// An event in the words for programs.
+fn logged(event: &Event) -> String {
+    match event {
+        Event::BuiltIn(source) => format!("{source} is built in to Terraform"),
+        Event::Finding {
+            provider,
+            constraints,
+            locked,
+        } => {
+            let provider = provider.for_display();
+            match (locked, constraints.is_empty()) {
+                (true, _) => {
+                    format!("{provider}: Reusing previous version from the dependency lock file")
+                }
+                (false, true) => format!("{provider}: Finding latest version..."),
+                (false, false) => format!(
+                    "Finding matching versions for provider: {provider}, version_constraint: {constraints:?}"
+                ),
+            }
+        }
+        Event::Warning(source, text) => {
+            format!("registry warning: {}: {text}", source.for_display())
+        }
+        Event::AlreadyInstalled {
+            provider, version, ..
+        } => format!(
+            "{} v{version}: Using previously-installed provider version",
+            provider.for_display()
+        ),
+        Event::Installing(provider, version) => format!(
+            "Installing provider version: {} v{version}...",
+            provider.for_display()
+        ),
+        Event::Installed {
+            provider,
+            version,
+            authentication,
+        } => {
+            let known = match authentication {
+                Authentication::Signed(key) => format!("{authentication}, key ID {key}"),
+                _ => authentication.to_string(),
+            };
+            format!(
+                "Installed provider version: {} v{version} ({known})",
+                provider.for_display()
+            )
+        }
+    }
 }
 
 fn announced(event: Event) -> String {
@@ -447,12 +764,25 @@ fn backend_config(flags: &Flags, sources: &mut Sources) -> Result<Map<String, Va
 async fn backend(
     place: &Place,
     flags: &Flags,
-    terminal: &Terminal,
+    said: &Said,
     root: &Module,
 ) -> Result<(), Diagnostics> {
+    let terminal = &said.terminal;
     let mut sources = Sources::new();
     let added = backend_config(flags, &mut sources)?;
     let before = place.record()?;
+    // What the block itself says, of the types it is taken as: whether it has changed is told by that alone.
+    let own = match &root.backend {
+        Some(block) => {
+            let given = merged(&block_arguments(block)?, &added);
+            let whole = settings(&block.kind, &given, Some(block))?;
+            let written = block_arguments(block)?;
+            let mut own = whole.given().clone();
+            own.retain(|name, _| written.contains_key(name) && !added.contains_key(name));
+            own
+        }
+        None => Map::new(),
+    };
     let next = match &root.backend {
         None => {
             if !added.is_empty() {
@@ -512,13 +842,16 @@ async fn backend(
         };
         migrate(place, flags, terminal, source, target).await?;
     }
-    place.remember(next.as_ref())?;
+    place.remember(next.as_ref(), &own)?;
     if let Some(next) = next {
-        terminal.say(&terminal.green(&format!(
-            "\nSuccessfully configured the backend {:?}! Terraform will automatically\nuse this backend unless \
-             the backend configuration changes.",
-            next.kind().name()
-        )));
+        said.output(
+            "backend_configured_success",
+            &terminal.green(&format!(
+                "\nSuccessfully configured the backend {:?}! Terraform will automatically\nuse this backend unless \
+                 the backend configuration changes.",
+                next.kind().name()
+            )),
+        );
     }
     Ok(())
 }

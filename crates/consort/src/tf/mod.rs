@@ -4,6 +4,7 @@
 //! `alias terraform='consort tf'` is all a team has to change. Each command is a table entry with its
 //! flags, and a function from what was parsed to an exit code; what they do is in `consort-infra`.
 
+mod backend_hash;
 mod console;
 mod encryption;
 mod flags;

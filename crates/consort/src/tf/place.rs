@@ -15,6 +15,7 @@ use consort_infra::encryption::{Encryption, Target, is_sealed};
 use consort_infra::state::{self, State};
 use serde_json::{Map, Value};
 
+use super::backend_hash::{backend_hash, filled};
 use super::encryption::{self, Encrypted};
 use super::flags::Flags;
 use crate::tf::VERSION;
@@ -142,14 +143,24 @@ impl Place {
             .cloned()
             .unwrap_or_default();
         config.retain(|_, value| !value.is_null());
+        for value in config.values_mut() {
+            if let Value::Object(parts) = value {
+                parts.retain(|_, part| !part.is_null());
+            }
+        }
         Ok(Some(Record {
             kind: kind.to_owned(),
             config,
         }))
     }
 
-    /// Remembers the backend; `None` for the local one with nothing said.
-    pub(super) fn remember(&self, settings: Option<&Settings>) -> Result<(), Diagnostics> {
+    /// Remembers the backend; `None` for the local one with nothing said. `block` is what the block itself gives, of the
+    /// types it is taken as.
+    pub(super) fn remember(
+        &self,
+        settings: Option<&Settings>,
+        block: &Map<String, Value>,
+    ) -> Result<(), Diagnostics> {
         let path = self.record_path();
         let failed = |failed: std::io::Error| {
             error(
@@ -168,12 +179,8 @@ impl Place {
             let value = settings.given().get(argument.name).cloned();
             config.insert(argument.name.to_owned(), value.unwrap_or(Value::Null));
         }
-        let hash = {
-            use std::hash::{Hash as _, Hasher as _};
-            let mut hasher = std::hash::DefaultHasher::new();
-            Value::Object(config.clone()).to_string().hash(&mut hasher);
-            hasher.finish() >> 32
-        };
+        filled(settings.kind().name(), &mut config);
+        let hash = backend_hash(settings.kind().name(), block).unwrap_or_default();
         let record = serde_json::json!({
             "version": 3,
             "terraform_version": VERSION,

@@ -205,6 +205,9 @@ fn title(change: &Change, drift: bool, colours: Colours) -> String {
     if change.address != change.previous_address && change.action != Action::NoOp {
         text.push_str(&format!("\n  # (moved from {})", change.previous_address));
     }
+    if change.generated_config.is_some() {
+        text.push_str("\n  # (config will be generated)");
+    }
     if let Some(importing) = &change.importing
         && change.action != Action::NoOp
     {
@@ -276,7 +279,12 @@ fn change_text(change: &Change, types: &Types, drift: bool, colours: Colours) ->
         "{block} \"{}\" \"{}\"",
         change.address.resource.kind, change.address.resource.name
     );
-    let mut out = Text::new(colours);
+    // Of an import that changes nothing everything is shown: nobody has seen it yet.
+    let mut out = if change.action == Action::NoOp && change.importing.is_some() {
+        Text::whole(colours)
+    } else {
+        Text::new(colours)
+    };
     out.resource(&sign(change.action, colours), &head, &node);
     text.push_str(&out.finish());
     text

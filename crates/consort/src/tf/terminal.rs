@@ -89,7 +89,12 @@ impl Terminal {
         };
         for diagnostic in &consolidated(diagnostics) {
             let text = diagnostic::text(diagnostic, sources, style);
-            let text = text.strip_suffix('\n').unwrap_or(&text);
+            // Without boxes an empty line keeps them apart.
+            let text = if self.boxed {
+                text.strip_suffix('\n').unwrap_or(&text)
+            } else {
+                text.as_str()
+            };
             if diagnostic.is_error() {
                 self.complain(text);
             } else {

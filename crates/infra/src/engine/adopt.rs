@@ -85,9 +85,7 @@ impl Run<'_> {
             deferred: None,
             stored: None,
         };
-        let seen = self
-            .refresh(asked, address, &imported, None)
-            .await?;
+        let seen = self.refresh(asked, address, &imported, None).await?;
         if seen.value.is_null() {
             return fail(
                 "Cannot import non-existent remote object",

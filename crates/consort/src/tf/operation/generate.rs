@@ -65,15 +65,22 @@ pub(super) async fn generate(
             } else {
                 format!(
                     "Terraform could not create the generated file ({path}) in the target directory: open {path}: \
-                     {}.",
+                     {}. Depending on the error message, this may be a bug in Terraform itself. If so, please report it!",
                     said(&failed)
                 )
             };
             error("Failed to create target generated file", why)
         })?;
+    // A saved plan keeps the files of the module: what stands elsewhere goes by a name among them.
+    let target = Path::new(path);
+    let among = target.extension().is_some_and(|kind| kind == "tf")
+        && target
+            .parent()
+            .is_none_or(|parent| matches!(parent.to_str(), Some("" | ".")));
+    let name = if among { path } else { "__generated__.tf" };
     session.tree = session
         .tree
-        .with_resources(path, &text, &mut session.sources)?;
+        .with_resources(name, &text, &mut session.sources)?;
     Ok(generated)
 }
 

@@ -308,7 +308,7 @@ impl<'f> Run<'f> {
             validate(&input, false).await
         };
         if found.has_errors() {
-            self.tell(&found);
+            tell(&self.view, &self.terminal, &found, &session.sources);
             return Err(Failed::Told);
         }
         let generated = match self.flags.text("generate-config-out") {
@@ -326,7 +326,7 @@ impl<'f> Run<'f> {
         }
         let failed = diagnostics.has_errors();
         let Some(mut plan) = plan else {
-            self.tell(&diagnostics);
+            tell(&self.view, &self.terminal, &diagnostics, &session.sources);
             return Err(Failed::Told);
         };
         for change in &mut plan.changes {
@@ -354,7 +354,7 @@ impl<'f> Run<'f> {
             told.push(forgotten);
         }
         let diagnostics = told;
-        self.tell(&diagnostics);
+        tell(&self.view, &self.terminal, &diagnostics, &session.sources);
         if failed {
             return Err(Failed::Told);
         }
@@ -451,7 +451,12 @@ fn forgotten(plan: &Plan) -> Option<Diagnostic> {
 }
 
 /// Tells what is wrong in the form that was asked for.
-fn tell(view: &View, terminal: &Terminal, diagnostics: &Diagnostics, sources: &Sources) -> bool {
+pub(in crate::tf) fn tell(
+    view: &View,
+    terminal: &Terminal,
+    diagnostics: &Diagnostics,
+    sources: &Sources,
+) -> bool {
     if !view.is_json() {
         return terminal.diagnose(diagnostics, sources);
     }

@@ -13,7 +13,7 @@ mod triggers;
 
 pub(super) use data::Read;
 pub(super) use finish::store_output;
-pub(super) use managed::{InstanceOf, Wanted};
+pub(super) use managed::{Asked, InstanceOf, Wanted};
 pub(super) use resource::ResourceBlock;
 pub(super) use select::select;
 pub(super) use triggers::constant as constant_address;
