@@ -338,7 +338,7 @@ fn fetch_module(source: &str, scratch: &Path, target: &Path) -> Result<(), Diagn
         if diagnostics.has_errors() {
             return Err(diagnostics);
         }
-        let path = consort_infra::address::ModulePath::root().child("root".into());
+        let path = consort_infra::address::ModulePath::root().child("root");
         match manifest.get(&path) {
             Some(record) => record.directory.clone(),
             None => {
@@ -771,18 +771,6 @@ async fn backend(
     let mut sources = Sources::new();
     let added = backend_config(flags, &mut sources)?;
     let before = place.record()?;
-    // What the block itself says, of the types it is taken as: whether it has changed is told by that alone.
-    let own = match &root.backend {
-        Some(block) => {
-            let given = merged(&block_arguments(block)?, &added);
-            let whole = settings(&block.kind, &given, Some(block))?;
-            let written = block_arguments(block)?;
-            let mut own = whole.given().clone();
-            own.retain(|name, _| written.contains_key(name) && !added.contains_key(name));
-            own
-        }
-        None => Map::new(),
-    };
     let next = match &root.backend {
         None => {
             if !added.is_empty() {
@@ -809,6 +797,16 @@ async fn backend(
             Some(settings(&block.kind, &given, Some(block))?)
         }
     };
+    // What the block itself says, of the types it is taken as: by that alone Terraform tells whether it has changed.
+    let own = match (&root.backend, &next) {
+        (Some(block), Some(next)) => {
+            let written = block_arguments(block)?;
+            let mut own = next.given().clone();
+            own.retain(|name, _| written.contains_key(name) && !added.contains_key(name));
+            own
+        }
+        _ => Map::new(),
+    };
     let same = match (&before, &next) {
         (None, None) => true,
         (Some(record), Some(next)) => {
@@ -819,7 +817,10 @@ async fn backend(
         _ => false,
     };
     if same {
-        return Ok(());
+        // The record may be one from before its hash was that of Terraform.
+        return next
+            .as_ref()
+            .map_or(Ok(()), |next| place.remember(Some(next), &own));
     }
     let target = next.clone().unwrap_or_else(Settings::local);
     if before.is_some()
