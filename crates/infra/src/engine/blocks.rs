@@ -65,6 +65,8 @@ pub(super) struct Blocks<'a> {
     pub(super) provider_of: HashMap<ProviderConfig, (ProviderIx, NodeId)>,
     names: Vec<Names>,
     dependencies: OnceLock<Dependencies>,
+    /// By node: what the arguments of a resource refer to.
+    arguments: Vec<Option<Arc<[Traversal]>>>,
     /// By node: whether replacements are made before the old object goes.
     create_before_destroy: Vec<bool>,
     /// The keys of edges all of whose references name one instance; other edges stand for all instances.
@@ -93,6 +95,7 @@ impl<'a> Blocks<'a> {
         let mut blocks = Blocks {
             graph: Graph::new(),
             dependencies: OnceLock::new(),
+            arguments: Vec::new(),
             providers: Vec::new(),
             provider_of: HashMap::new(),
             names: Vec::new(),
@@ -122,6 +125,7 @@ impl<'a> Blocks<'a> {
             let provider = blocks.provider_node(ix);
             blocks.graph.connect(node, provider, Edge::Provider);
         }
+        blocks.arguments = vec![None; blocks.graph.len()];
         blocks.connect_all(index);
         blocks.force_create_before_destroy();
         blocks
@@ -310,7 +314,9 @@ impl<'a> Blocks<'a> {
                         if let Ok(schema) =
                             schemas.resource(kind(resource.address.mode), &resource.address.kind)
                         {
-                            let references = schema.block.references(&resource.config);
+                            let references: Arc<[Traversal]> =
+                                schema.block.references(&resource.config).into();
+                            self.arguments[id.index()] = Some(references.clone());
                             self.connect(index, id, ix, &references, Edge::Value);
                         }
                     }
@@ -466,6 +472,13 @@ impl<'a> Blocks<'a> {
         is: impl Fn(&ConfigResource) -> bool,
     ) -> bool {
         self.all_dependencies(index).any(&self.graph, start, is)
+    }
+
+    /// What the arguments of a resource refer to.
+    pub(super) fn arguments(&self, node: NodeId) -> Arc<[Traversal]> {
+        self.arguments[node.index()]
+            .clone()
+            .unwrap_or_else(|| Arc::new([]))
     }
 
     fn all_dependencies(&self, index: &Index<'a>) -> &Dependencies {

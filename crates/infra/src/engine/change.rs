@@ -373,8 +373,6 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// What was left out of it.
     pub excluded: Vec<Target>,
-    /// The dependencies each block of the configuration has, as instances record them.
-    pub dependencies: BTreeMap<ConfigResource, Arc<[Arc<ConfigResource>]>>,
     /// The blocks whose replacements are made before the old object goes, said or forced.
     pub create_before_destroy: std::collections::BTreeSet<ConfigResource>,
     /// When it was made.

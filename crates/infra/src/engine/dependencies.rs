@@ -1,6 +1,6 @@
 //! What each resource depends on, directly or not, as instances record it in the state.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use consort_plan::{Graph, NodeId};
@@ -27,6 +27,8 @@ pub(super) struct Dependencies {
     /// How many names a list holds at most.
     limit: OnceLock<usize>,
     search: Mutex<Search>,
+    /// By node, where it was asked for and all lists are whole: the places of what it depends on, sorted.
+    known: Mutex<HashMap<NodeId, Arc<[u32]>>>,
 }
 
 const NOT_NAMED: u32 = u32::MAX;
@@ -71,6 +73,7 @@ impl Dependencies {
             places,
             limit: OnceLock::new(),
             search: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
@@ -78,14 +81,51 @@ impl Dependencies {
     /// [`MOST_NAMES`]).
     pub(super) fn of(&self, graph: &Graph<Block<'_>>, start: NodeId) -> Arc<[Arc<ConfigResource>]> {
         let limit = *self.limit.get_or_init(|| self.limit(graph));
+        let name = |place: &u32| self.names[*place as usize].clone();
+        if limit == usize::MAX {
+            return self.whole(graph, start).iter().map(name).collect();
+        }
         let mut search = self.search.lock();
         self.search(graph, start, limit, &mut search);
         search.found.sort_unstable();
-        search
-            .found
+        search.found.iter().map(name).collect()
+    }
+
+    /// All that a node depends on. A link of a chain depends on what the one before does, and on that one.
+    fn whole(&self, graph: &Graph<Block<'_>>, start: NodeId) -> Arc<[u32]> {
+        if let Some(known) = self.known.lock().get(&start) {
+            return known.clone();
+        }
+        let mut counts = graph
+            .dependencies(start)
             .iter()
-            .map(|place| self.names[*place as usize].clone())
-            .collect()
+            .map(|(id, _)| *id)
+            .filter(|id| {
+                self.places[id.index()] != NOT_NAMED || !graph.dependencies(*id).is_empty()
+            });
+        let first = counts.next();
+        let only = first.filter(|first| *first != start && counts.all(|other| other == *first));
+        let before = only.and_then(|only| Some((only, self.known.lock().get(&only)?.clone())));
+        let list: Arc<[u32]> = if let Some((only, before)) = before {
+            let place = self.places[only.index()];
+            match before.binary_search(&place) {
+                Err(at) if place != NOT_NAMED => before[..at]
+                    .iter()
+                    .copied()
+                    .chain([place])
+                    .chain(before[at..].iter().copied())
+                    .collect::<Vec<_>>()
+                    .into(),
+                _ => before,
+            }
+        } else {
+            let mut search = self.search.lock();
+            self.search(graph, start, usize::MAX, &mut search);
+            search.found.sort_unstable();
+            search.found.as_slice().into()
+        };
+        self.known.lock().insert(start, list.clone());
+        list
     }
 
     /// Whether something that a node depends on, at any distance, is such a one.

@@ -131,7 +131,6 @@ struct File {
     variables: BTreeMap<String, FileValue>,
     given: BTreeMap<String, FileValue>,
     relevant: Vec<(String, FilePath)>,
-    dependencies: BTreeMap<String, Vec<String>>,
     create_before_destroy: Vec<String>,
     root: String,
     files: BTreeMap<String, String>,
@@ -226,16 +225,6 @@ pub fn write(plan: &Plan, origin: &Origin) -> Result<Vec<u8>, Error> {
             .iter()
             .map(|(address, path)| Ok((address.to_string(), put_path(path)?)))
             .collect::<Result<_, Error>>()?,
-        dependencies: plan
-            .dependencies
-            .iter()
-            .map(|(block, list)| {
-                (
-                    block.to_string(),
-                    list.iter().map(ToString::to_string).collect(),
-                )
-            })
-            .collect(),
         create_before_destroy: plan
             .create_before_destroy
             .iter()
@@ -360,17 +349,6 @@ pub fn read(bytes: &[u8]) -> Result<PlanFile, Error> {
             .iter()
             .map(|text| text.parse().map_err(invalid))
             .collect::<Result<_, _>>()?,
-        dependencies: file
-            .dependencies
-            .into_iter()
-            .map(|(block, list)| {
-                let list = list
-                    .iter()
-                    .map(|text| text.parse().map(Arc::new).map_err(invalid))
-                    .collect::<Result<Arc<[_]>, Error>>()?;
-                Ok((block.parse().map_err(invalid)?, list))
-            })
-            .collect::<Result<_, Error>>()?,
         create_before_destroy: file
             .create_before_destroy
             .iter()

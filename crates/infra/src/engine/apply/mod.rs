@@ -20,7 +20,7 @@ use super::ephemeral::Consumers;
 use super::index::ModuleIx;
 use super::plan::{PlanOptions, select, store_output};
 use super::run::{Failed, Input, Run};
-use crate::address::{self, ConfigResource, ProviderConfig, ResourceInstance};
+use crate::address::{self, ProviderConfig, ResourceInstance};
 use crate::state::{Entry, Journal, Object, Seal, State, TERRAFORM_VERSION};
 use failures::Failures;
 use order::{Group, Order, Step};
@@ -268,14 +268,6 @@ impl Applying<'_> {
             .lock()
             .set_object(address, deposed, provider, object);
         kept
-    }
-
-    pub(super) fn dependencies_of(&self, block: &ConfigResource) -> Arc<[Arc<ConfigResource>]> {
-        self.plan
-            .dependencies
-            .get(block)
-            .cloned()
-            .unwrap_or_else(|| Arc::new([]))
     }
 
     fn finish(self) -> (Applied, Diagnostics) {

@@ -207,7 +207,7 @@ fn build<'a>(
         let Some(node) = creator(&block) else {
             continue;
         };
-        recorded.mark(plan.dependencies.get(&block));
+        recorded.mark(&run.blocks.dependencies(&run.index, node));
         for dependency in object.dependencies.iter() {
             let name = recorded.id(dependency);
             for other in &recorded.names[name as usize].groups {

@@ -33,13 +33,7 @@ impl Applying<'_> {
         ix: ModuleIx,
         config: &config::Resource,
     ) -> Result<(), Failed> {
-        let address = crate::address::ConfigResource {
-            module: self.run.index.entry(ix).path.clone(),
-            resource: config.address.clone(),
-        };
-        let block = self
-            .run
-            .resource_block(node, ix, config, self.dependencies_of(&address))?;
+        let block = self.run.resource_block(node, ix, config)?;
         self.run.checks_declared(
             Checkable::Resource,
             &block.name,
@@ -473,7 +467,7 @@ impl Applying<'_> {
             } else {
                 Status::Ready
             },
-            dependencies: block.dependencies.clone(),
+            dependencies: block.dependencies(run).clone(),
             create_before_destroy: block.create_before_destroy,
             identity,
             deferred: None,

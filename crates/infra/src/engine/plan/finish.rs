@@ -19,7 +19,6 @@ impl Planning<'_> {
             mut changes,
             mut drift,
             mut deferred,
-            dependencies,
             create_before_destroy,
             ..
         } = std::mem::take(&mut *self.results.lock());
@@ -77,7 +76,6 @@ impl Planning<'_> {
             relevant,
             targets: self.options.targets.clone(),
             excluded: self.options.excluded.clone(),
-            dependencies,
             create_before_destroy,
             timestamp: self.options.timestamp.clone(),
             errored: diagnostics.has_errors(),

@@ -604,8 +604,9 @@ impl Planning<'_> {
             let mut seen = run
                 .refresh(block.asked(meta), address, &stored, None)
                 .await?;
-            if seen.dependencies != block.dependencies {
-                seen.dependencies = merged(&seen.dependencies, &block.dependencies);
+            let dependencies = block.dependencies(run);
+            if seen.dependencies != *dependencies {
+                seen.dependencies = merged(&seen.dependencies, dependencies);
             }
             self.note_drift(
                 address,
@@ -747,9 +748,9 @@ impl Planning<'_> {
             .and_then(|present| present.identity.clone());
         if decision.action == Action::NoOp
             && let Some(mut present) = present
-            && present.dependencies != block.dependencies
+            && present.dependencies != *block.dependencies(&self.run)
         {
-            present.dependencies = block.dependencies.clone();
+            present.dependencies = block.dependencies(&self.run).clone();
             let object = self.run.store_object(&block.schema, address, &present)?;
             self.keep(address, block, Some(object));
         }

@@ -18,8 +18,7 @@ pub(super) use resource::ResourceBlock;
 pub(super) use select::select;
 pub(super) use triggers::constant as constant_address;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
 use consort_plan::{Ended, NodeId, Outcome, WalkOptions, walk};
@@ -105,7 +104,6 @@ pub(super) struct Results {
     pub(super) pending: HashMap<ConfigResource, Vec<ModuleInstance>>,
     pub(super) drift: Vec<Change>,
     pub(super) deferred: Vec<Deferred>,
-    pub(super) dependencies: BTreeMap<ConfigResource, Arc<[Arc<ConfigResource>]>>,
     pub(super) create_before_destroy: BTreeSet<ConfigResource>,
 }
 

@@ -1,16 +1,15 @@
 //! Which attributes have a part in the changes: what their expressions refer to, through locals, variables
 //! and modules.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use consort_hcl::traversal::Step as Written;
 use consort_hcl::{Expr, Path, Step, Traversal};
 
 use super::Planning;
-use crate::address::{self, Key, ModuleInstance, ResourceInstance};
+use crate::address::{Key, ModuleInstance, ResourceInstance};
 use crate::config::{self, Reference, Subject};
-use crate::engine::blocks::kind;
 use crate::engine::change::{Action, Change, OutputChange};
 use crate::engine::index::{Index, ModuleIx};
 
@@ -18,8 +17,6 @@ struct Search<'s> {
     index: &'s Index<'s>,
     seen: HashSet<String>,
     open: Vec<(ModuleInstance, Traversal)>,
-    /// What each block refers to, found once however many instances it has.
-    blocks: HashMap<(ModuleIx, address::Resource), Arc<[Traversal]>>,
     found: BTreeMap<String, (ResourceInstance, Path)>,
 }
 
@@ -35,7 +32,6 @@ impl Planning<'_> {
             index,
             seen: HashSet::new(),
             open: Vec::new(),
-            blocks: HashMap::new(),
             found: BTreeMap::new(),
         };
         // All instances of a block in one module instance refer to the same: they stand side by side.
@@ -87,18 +83,6 @@ impl Planning<'_> {
         }
         search.found.into_values().collect()
     }
-
-    fn arguments_of(&self, ix: ModuleIx, resource: &config::Resource) -> Vec<Traversal> {
-        let blocks = &self.run.blocks;
-        let Some((provider, _)) = blocks.provider_for(&self.run.index, ix, resource) else {
-            return Vec::new();
-        };
-        blocks.providers[provider.0]
-            .schemas
-            .resource(kind(resource.address.mode), &resource.address.kind)
-            .map(|schema| schema.block.references(&resource.config))
-            .unwrap_or_default()
-    }
 }
 
 impl Search<'_> {
@@ -115,11 +99,11 @@ impl Search<'_> {
         ix: ModuleIx,
         resource: &config::Resource,
     ) {
-        let references = self
-            .blocks
-            .entry((ix, resource.address.clone()))
-            .or_insert_with(|| planning.arguments_of(ix, resource).into())
-            .clone();
+        let blocks = &planning.run.blocks;
+        let Some(node) = blocks.resource_node(ix, &resource.address) else {
+            return;
+        };
+        let references = blocks.arguments(node);
         for traversal in references.iter() {
             self.push(module, traversal.clone());
         }

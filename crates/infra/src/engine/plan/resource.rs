@@ -1,7 +1,7 @@
 //! A resource block: what it expands to, and what becomes of each instance.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use consort_hcl::diagnostic::Diagnostic;
 use consort_hcl::{Range, Value};
@@ -36,7 +36,7 @@ pub(in crate::engine) struct ResourceBlock<'b> {
     pub(in crate::engine) provider_ix: ProviderIx,
     pub(in crate::engine) provider: Arc<dyn Provider>,
     pub(in crate::engine) schema: Arc<ResourceSchema>,
-    pub(in crate::engine) dependencies: Arc<[Arc<ConfigResource>]>,
+    dependencies: OnceLock<Arc<[Arc<ConfigResource>]>>,
     pub(in crate::engine) create_before_destroy: bool,
     /// What the arguments refer to of the block itself, which they may not.
     pub(in crate::engine) itself: Vec<(Key, Range)>,
@@ -56,6 +56,15 @@ impl<'b> ResourceBlock<'b> {
             provider: run.provider_of(self.provider_ix, address)?,
             ..self.clone()
         }))
+    }
+
+    /// What instances record that they depend on. Not asked for before something is there to record it.
+    pub(in crate::engine) fn dependencies(&self, run: &Run<'_>) -> &Arc<[Arc<ConfigResource>]> {
+        self.dependencies
+            .get_or_init(|| match self.address.resource.mode {
+                Mode::Managed => run.blocks.dependencies(&run.index, self.node),
+                _ => Arc::new([]),
+            })
     }
 }
 
@@ -79,7 +88,6 @@ impl Run<'_> {
         node: NodeId,
         ix: ModuleIx,
         config: &'b config::Resource,
-        dependencies: Arc<[Arc<ConfigResource>]>,
     ) -> Result<ResourceBlock<'b>, Failed> {
         let address = ConfigResource {
             module: self.index.entry(ix).path.clone(),
@@ -102,9 +110,9 @@ impl Run<'_> {
         let Ok(schema) = schemas.resource(kind(config.address.mode), &config.address.kind) else {
             return self.fail(unsupported(config, schemas));
         };
-        let itself = schema
-            .block
-            .references(&config.config)
+        let itself = self
+            .blocks
+            .arguments(node)
             .iter()
             .filter_map(|traversal| Reference::parse(traversal).ok())
             .filter_map(|reference| match reference.subject {
@@ -124,7 +132,7 @@ impl Run<'_> {
             provider_ix,
             provider: self.provider(provider_ix)?,
             schema,
-            dependencies,
+            dependencies: OnceLock::new(),
             create_before_destroy: self.blocks.is_create_before_destroy(node),
         })
     }
@@ -137,20 +145,10 @@ impl Planning<'_> {
         ix: ModuleIx,
         config: &config::Resource,
     ) -> Result<(), Failed> {
-        let dependencies = if config.address.mode == Mode::Managed {
-            self.run.blocks.dependencies(&self.run.index, node)
-        } else {
-            Arc::new([])
-        };
-        let block = self.run.resource_block(node, ix, config, dependencies)?;
-        if config.address.mode == Mode::Managed {
+        let block = self.run.resource_block(node, ix, config)?;
+        if config.address.mode == Mode::Managed && block.create_before_destroy {
             let mut results = self.results.lock();
-            results
-                .dependencies
-                .insert(block.address.clone(), block.dependencies.clone());
-            if block.create_before_destroy {
-                results.create_before_destroy.insert(block.address.clone());
-            }
+            results.create_before_destroy.insert(block.address.clone());
         }
         self.run.checks_declared(
             Checkable::Resource,

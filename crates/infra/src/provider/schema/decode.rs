@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use consort_hcl::{
-    AttributeSchema, BlockSchema, Body, BodySchema, Content, Diagnostic, Diagnostics, Marks, Range,
-    Scope, Type, Value, convert,
+    Body, Content, Diagnostic, Diagnostics, Marks, Range, Scope, Type, Value, convert,
 };
 
 use super::dynamic::{Expanded, ExpandedBlock};
@@ -20,40 +19,10 @@ impl Block {
     /// Where an argument is wrong its value is unknown, so that the rest can still be looked at. Messages
     /// are those of HCL.
     pub fn decode(&self, body: &Body, scope: &dyn Scope) -> (Value, Diagnostics) {
-        let fixup = legacy_blocks::applies(self);
+        let fixup = self.form().fixup;
         let mut diagnostics = Diagnostics::new();
         let value = decode(self, &Expanded::new(body), scope, fixup, &mut diagnostics);
         (value, diagnostics)
-    }
-
-    /// What a body of this schema may hold.
-    pub(super) fn body_schema(&self, as_blocks: &Ambiguous) -> BodySchema {
-        let mut schema = BodySchema::new();
-        for (name, attribute) in &self.attributes {
-            if as_blocks.contains(name) {
-                schema.blocks.push(BlockSchema {
-                    kind: name.clone(),
-                    labels: Vec::new(),
-                });
-            } else {
-                schema.attributes.push(AttributeSchema {
-                    name: name.clone(),
-                    required: attribute.required,
-                });
-            }
-        }
-        for (kind, nested) in &self.blocks {
-            let labels = if nested.nesting == Nesting::Map {
-                vec!["key".into()]
-            } else {
-                Vec::new()
-            };
-            schema.blocks.push(BlockSchema {
-                kind: kind.clone(),
-                labels,
-            });
-        }
-        schema
     }
 }
 

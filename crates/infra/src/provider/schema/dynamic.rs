@@ -60,16 +60,22 @@ impl Expanded {
         }
     }
 
-    /// What the body holds; `schema` is without `dynamic`.
+    /// What the body holds; `schema` is with `dynamic`.
     pub(super) fn content(
         &self,
         schema: &BodySchema,
         scope: &dyn Scope,
     ) -> (Content, Vec<ExpandedBlock>, Diagnostics) {
-        let (mut content, mut diagnostics) = self.body.content(&with_dynamic(schema));
+        let (mut content, mut diagnostics) = self.body.content(schema);
+        let own = schema
+            .blocks
+            .iter()
+            .filter(|b| &*b.kind == "dynamic")
+            .count()
+            > 1;
         let mut blocks = Vec::new();
         for block in std::mem::take(&mut content.blocks) {
-            if &*block.kind == "dynamic" && !schema.blocks.iter().any(|b| &*b.kind == "dynamic") {
+            if &*block.kind == "dynamic" && !own {
                 self.expand(schema, &block, scope, &mut blocks, &mut diagnostics);
             } else {
                 let content = Self {
@@ -115,7 +121,11 @@ impl Expanded {
             .labels
             .first()
             .map_or(dynamic.kind_range, |l| l.range);
-        let Some(wanted) = schema.blocks.iter().find(|b| &*b.kind == kind) else {
+        let Some(wanted) = schema
+            .blocks
+            .iter()
+            .find(|b| &*b.kind == kind && kind != "dynamic")
+        else {
             let detail = format!("Blocks of type \"{kind}\" are not expected here.");
             diagnostics.push(Diagnostic::error("Unsupported block type", detail).at(kind_range));
             return;

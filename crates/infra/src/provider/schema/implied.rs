@@ -1,10 +1,11 @@
 //! Types and values that follow from a schema alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use consort_hcl::{ObjectType, Type, Value};
 
+use super::form::Form;
 use super::{Attribute, Block, NestedBlock, Nesting, Object};
 
 /// Facts about a schema that are asked for again and again.
@@ -18,6 +19,7 @@ pub(super) struct Derived {
     write_only: bool,
     deprecated: bool,
     dynamic: bool,
+    form: OnceLock<Arc<Form>>,
 }
 
 impl Derived {
@@ -57,6 +59,7 @@ impl Derived {
             write_only,
             deprecated,
             dynamic,
+            form: OnceLock::new(),
         }
     }
 }
@@ -140,6 +143,11 @@ impl Block {
             derived.config = derived.implied.clone();
             derived
         })
+    }
+
+    /// What a body may hold.
+    pub(super) fn form(&self) -> &Form {
+        self.derived().form.get_or_init(|| Form::of(self))
     }
 
     /// The type of a decoded block: an object of all attributes and nested blocks.

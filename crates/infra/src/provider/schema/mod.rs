@@ -4,6 +4,7 @@ mod block;
 mod coerce;
 mod decode;
 mod dynamic;
+mod form;
 mod implied;
 mod legacy_blocks;
 mod locate;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use consort_hcl::{Body, BodySchema, Expr, Nothing, Traversal, Type, Value, convert};
 
 use super::Block;
-use super::dynamic::{dynamic_schema, with_dynamic};
+use super::dynamic::dynamic_schema;
 use super::legacy_blocks::{self, Ambiguous};
 
 impl Block {
@@ -15,13 +15,7 @@ impl Block {
     /// What the schema does not know is passed over; [`Block::decode`] complains about it.
     pub fn references(&self, body: &Body) -> Vec<Traversal> {
         let mut found = Vec::new();
-        collect(
-            self,
-            body,
-            &BTreeSet::new(),
-            legacy_blocks::applies(self),
-            &mut found,
-        );
+        collect(self, body, &BTreeSet::new(), self.form().fixup, &mut found);
         found
     }
 
@@ -31,7 +25,7 @@ impl Block {
         &self,
         body: &Body,
     ) -> Vec<(Arc<str>, Vec<Traversal>, Option<Value>)> {
-        if !legacy_blocks::applies(self) {
+        if !self.form().fixup {
             return Vec::new();
         }
         let mut all = Vec::new();
@@ -90,11 +84,7 @@ fn collect(
                 );
             }
         };
-    let mut wanted: BodySchema = schema.body_schema(&as_blocks);
-    for attribute in &mut wanted.attributes {
-        attribute.required = false;
-    }
-    let (content, _, _) = body.partial_content(&with_dynamic(&wanted));
+    let (content, _, _) = body.partial_content(&schema.lenient_body_schema(&as_blocks));
     for attribute in content.attributes.values() {
         free(&attribute.expr, iterators, found);
     }

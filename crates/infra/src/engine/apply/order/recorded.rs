@@ -95,9 +95,9 @@ impl Recorded {
     }
 
     /// Marks what is in a list, and nothing else.
-    pub(super) fn mark(&mut self, list: Option<&Arc<[Arc<ConfigResource>]>>) {
+    pub(super) fn mark(&mut self, list: &[Arc<ConfigResource>]) {
         self.mark += 1;
-        for block in list.into_iter().flat_map(|list| list.iter()) {
+        for block in list {
             let id = self.id(block);
             self.marks[id as usize] = self.mark;
         }
