@@ -92,6 +92,8 @@ pub(crate) enum Command {
     /// Make, run, enter and remove machines of this host, and their networks
     #[command(subcommand)]
     Machine(Machine),
+    /// Run this machine as a node of a cluster whose server is elsewhere
+    Node(NodeArgs),
     /// Back up, restore, check and compact the store of a data directory
     #[command(subcommand)]
     Store(Store),
@@ -188,6 +190,16 @@ pub(crate) struct ServerArgs {
     /// On SIGTERM leave pods running for the next start to adopt, as a service restart wants it
     #[arg(long, env = "CONSORT_KEEP_PODS")]
     pub(crate) keep_pods: bool,
+}
+
+/// `consort node`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// What the server has told about the cluster and this node
+    pub(crate) membership: PathBuf,
+    /// Where everything is kept [default: /var/lib/consort]
+    #[arg(long, env = "CONSORT_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 /// `consort up`.

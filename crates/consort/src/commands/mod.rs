@@ -9,6 +9,7 @@ mod get;
 mod image;
 mod logs;
 mod machine;
+mod node;
 mod pods;
 mod ready;
 mod server;
@@ -67,7 +68,7 @@ fn dispatch(cli: Cli) -> Result<()> {
     let configuration = Configuration::read(&cli.global)?;
     let log = configuration.log(&cli.global);
     let default_filter = match cli.command {
-        Command::Server(_) => "info",
+        Command::Server(_) | Command::Node(_) => "info",
         // The client logs what it also returns, and that is told once.
         Command::Up(_) => "error,kube_client=off",
         _ => "warn,kube_client=off",
@@ -89,6 +90,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             Command::Delete(args) => delete::run(args).await,
             Command::Image(args) => image::run(&configuration, args).await,
             Command::Machine(args) => machine::run(&configuration, args).await,
+            Command::Node(args) => node::run(&configuration, args).await,
             Command::Store(args) => store::run(&configuration, args).await,
             Command::Version(_)
             | Command::Completions { .. }

@@ -1,10 +1,10 @@
 //! This machine as a node: the agent, its images, its network, cluster DNS.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use consort_api::Api;
-use consort_api::identity::User;
+use consort_api::NodeConnector;
 use consort_image::Images;
 use consort_net::dns::Dns;
 use consort_net::{Network, dns};
@@ -44,10 +44,10 @@ pub(super) struct Agent {
     on_stop: OnStop,
 }
 
-/// Starts the node on a network that is up.
+/// Starts the node on a network that is up. `client` speaks to the API as the node.
 pub(super) async fn start(
     settings: &Settings,
-    api: &Api,
+    client: kube::Client,
     network: Network,
     gateway: Ipv4Addr,
     on_stop: OnStop,
@@ -87,10 +87,7 @@ pub(super) async fn start(
     ));
 
     let watching = CancellationToken::new();
-    let hub = Hub::new(
-        api.client(User::node(&settings.node_name)),
-        watching.clone(),
-    );
+    let hub = Hub::new(client, watching.clone());
     let services = Services::new(
         &hub,
         network.balancer(),
@@ -121,11 +118,6 @@ pub(super) async fn start(
     let sessions = CancellationToken::new();
     let view = node.agent();
     let streaming = Streaming::new(view.clone(), sessions.clone());
-    let local = Local {
-        name: settings.node_name.clone(),
-        streaming: streaming.clone(),
-    };
-    api.set_nodes(local.shared());
     let mut pods = Layer::new("node");
     let on_shutdown = match on_stop {
         OnStop::Leave => OnShutdown::Leave,
@@ -171,6 +163,15 @@ async fn bind_dns(settings: &Settings, gateway: Ipv4Addr) -> Result<Dns> {
 }
 
 impl Agent {
+    /// The way of an API in the same process to it.
+    pub(super) fn connector(&self) -> Arc<dyn NodeConnector> {
+        let local = Local {
+            name: self.node.node_name().to_owned(),
+            streaming: self.streaming.clone(),
+        };
+        local.shared()
+    }
+
     /// Waits until a part ends that should run for ever.
     pub(super) async fn ended(&mut self) -> (&'static str, std::result::Result<(), JoinError>) {
         tokio::select! {

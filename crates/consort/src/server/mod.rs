@@ -10,8 +10,10 @@
 //! to report what it stops), then the reconcilers, then the API, then the store.
 
 mod agent;
+pub(crate) mod join;
 mod lock;
 mod nodes;
+mod remote;
 mod signing;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -37,6 +39,7 @@ use crate::settings::Server as Settings;
 use crate::store::Opened;
 
 pub(crate) use lock::running_pid;
+pub(crate) use remote::RemoteNode;
 
 /// Identities of our own parts are named in roles, not in groups.
 const NO_GROUPS: [&str; 0] = [];
@@ -218,7 +221,13 @@ impl Running {
         start_control(&mut control, &api, &hub, &pki, signer);
         keep_machines(&mut control, &settings.data_dir)?;
         let agent = match network {
-            Some(network) => Some(agent::start(&settings, &api, network, gateway, on_stop).await?),
+            Some(network) => {
+                take_in(&mut control, &settings, &api, &pki, advertise)?;
+                let client = api.client(User::node(&settings.node_name));
+                let agent = agent::start(&settings, client, network, gateway, on_stop).await?;
+                api.set_nodes(agent.connector());
+                Some(agent)
+            }
             None => None,
         };
         Ok(Self {
@@ -427,6 +436,32 @@ fn write_kubeconfig(path: &Path, pki: &Pki, url: &str) -> Result<()> {
 fn identities(api: &Api) -> Identities {
     let api = api.clone();
     Arc::new(move |name: &str| api.client(User::service_account("kube-system", name, "")))
+}
+
+/// Machines of this host may join as nodes; they reach the API where pods do.
+fn take_in(
+    layer: &mut Layer,
+    settings: &Settings,
+    api: &Api,
+    pki: &Arc<Pki>,
+    advertise: SocketAddr,
+) -> Result<()> {
+    let joins = join::Joins {
+        data_dir: settings.data_dir.clone(),
+        pki: Arc::clone(pki),
+        url: format!("https://{advertise}"),
+        client: api.client(User::admin()),
+        node: settings.node_name.clone(),
+        pod_cidr: settings.pod_cidr,
+        cluster_cidr: settings.cluster_cidr,
+        service_cidr: settings.service_cidr,
+        cluster_domain: settings.cluster_domain.clone(),
+        book: tokio::sync::Mutex::new(()),
+    };
+    let listener = join::listen(&settings.data_dir)?;
+    let token = layer.token.clone();
+    layer.tasks.spawn(join::serve(listener, joins, token));
+    Ok(())
 }
 
 /// Machines of this host that are to run are started again, here as root.

@@ -210,3 +210,71 @@ fn a_machine_that_cannot_be_made_is_not_there_and_the_error_says_where() {
     tf(&cluster, "destroy -auto-approve");
     cluster.nothing_is_left();
 }
+
+const NODE: &str = r#"
+resource "consort_network" "lab" {
+  name = "lab"
+  cidr = "10.82.0.0/24"
+}
+
+resource "consort_machine" "n2" {
+  name    = "n2"
+  image   = "consort.dev/toolbox"
+  network = consort_network.lab.name
+  join    = true
+}
+"#;
+
+const ON_THE_NODE: &str = r"
+apiVersion: v1
+kind: Pod
+metadata: { name: web, labels: { app: web } }
+spec:
+  nodeName: n2
+  containers:
+  - { name: main, image: consort.dev/toolbox, command: [serve, --text, from the other node] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: web }
+spec:
+  selector: { app: web }
+  ports: [{ port: 80, targetPort: 8080 }]
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: ask }
+spec:
+  nodeName: n1
+  restartPolicy: OnFailure
+  containers:
+  - { name: main, image: consort.dev/toolbox, command: [fetch, 'http://web.default.svc.cluster.local/'] }
+";
+
+#[test]
+fn a_machine_joins_the_cluster_and_runs_pods_until_it_is_destroyed() {
+    let cluster = Cluster::start();
+    cluster.write("main.tf", NODE);
+    tf(&cluster, "init");
+    tf(&cluster, "apply -auto-approve");
+    cluster.shows(
+        "kubectl get node n2 -o 'jsonpath={.status.conditions[?(@.type==\"Ready\")].status}'",
+        "True",
+    );
+    tf(&cluster, "plan -detailed-exitcode");
+    cluster.apply(ON_THE_NODE);
+    cluster.becomes(
+        "kubectl get pod web -o 'jsonpath={.status.phase}'",
+        "Running",
+    );
+    // Over the service's address, from a pod of the first node to one of the second.
+    cluster.becomes(
+        "kubectl get pod ask -o 'jsonpath={.status.phase}'",
+        "Succeeded",
+    );
+    cluster.shows("kubectl logs ask", "from the other node");
+    cluster.ok("kubectl delete pod web ask --now");
+    tf(&cluster, "destroy -auto-approve");
+    assert_eq!(cluster.ok("kubectl get nodes -o name"), "node/n1");
+    cluster.stop();
+}

@@ -3,12 +3,14 @@
 use consort_hcl::{Path, Type, Value};
 use consort_infra::provider::schema::{Attribute, Block, Nesting};
 use consort_infra::provider::{Apply, Diagnostic, Diagnostics, Plan};
-use consort_machine::{Machine, Machines};
+use consort_machine::{Machine, MachineSpec, Machines};
 use serde_json::Map;
 
 use super::machine_spec::{asked, found, spec};
 use super::values::{changed, default_to, differences, flag, part, parts, replaced, text, with};
-use super::{Outcome, Place, diagnostic};
+use super::{Outcome, Place, diagnostic, join};
+use crate::error::Failure;
+use crate::server::join as cluster;
 
 /// What cannot change without another machine.
 const FIXED: &[&str] = &["name", "image", "root", "vm", "network", "user_data"];
@@ -56,6 +58,13 @@ pub(super) fn schema() -> Block {
             text().optional().described("A script run at the first start, or what a virtual machine's cloud-init reads."),
         )
         .attribute("privileged", flag().described("Whether it has all capabilities and devices of the host."))
+        .attribute(
+            "join",
+            flag().described(
+                "Whether it joins the cluster of the running server as a node of its name. It then runs the node, is \
+                 privileged, and has no command of its own; its root needs a C library that runs this program.",
+            ),
+        )
         .attribute(
             "restart",
             text().optional().computed().described(
@@ -191,7 +200,10 @@ pub(super) fn data_schema() -> Block {
 /// The object as it is, said as it was said before where that still holds.
 fn shown(place: &Place, prior: &Value, machine: &Machine) -> Value {
     let before = spec(prior).map_or_else(|_| Map::new(), |spec| asked(&spec));
-    let mut changes = differences(&before, &asked(&machine.spec));
+    let mut changes = differences(&before, &asked(&join::plain(&machine.spec)));
+    if join::has_joined(&machine.spec) != flag(prior, "join").unwrap_or_default() {
+        changes.insert("join".to_owned(), join::has_joined(&machine.spec).into());
+    }
     changes.extend(found(place, machine));
     with(prior, &schema(), &changes)
 }
@@ -204,9 +216,87 @@ pub(super) fn validate(config: &Value) -> Diagnostics {
         Err(diagnostics) => diagnostics,
         Ok(spec) => match Machines::check(&spec) {
             Err(error) => diagnostic("Invalid machine", &error),
-            Ok(()) => Diagnostics::new(),
+            Ok(()) => match join::conflict(&spec).filter(|_| flag(config, "join") == Some(true)) {
+                Some((attribute, why)) => Diagnostic::error("Invalid machine", why)
+                    .at(Path::root().attribute(attribute))
+                    .into(),
+                None => Diagnostics::new(),
+            },
         },
     }
+}
+
+fn failed(summary: String, failure: &Failure) -> Diagnostics {
+    Diagnostic::error(
+        summary,
+        format!("{failure:?}. A machine joins the cluster of a server that runs on the same data directory, with a node of its own."),
+    )
+    .at(Path::root().attribute("join"))
+    .into()
+}
+
+/// Makes a machine that is a node, and waits until the cluster has it. On an error neither is there.
+async fn join_cluster(place: &Place, spec: MachineSpec) -> Result<Machine, Diagnostics> {
+    let name = spec.name.clone();
+    let summary = || format!("Joining machine \"{name}\" to the cluster");
+    // One that is there already is not to lose its place.
+    if let Ok(Some(_)) = place.machines.get(&name).await {
+        let error = consort_machine::Error::Exists {
+            what: "machine",
+            name: name.clone(),
+        };
+        return Err(diagnostic(&summary(), &error));
+    }
+    let member = cluster::join(&place.data_dir, &name).await;
+    let member = member.map_err(|failure| failed(summary(), &failure))?;
+    let made = async {
+        let program = std::env::current_exe().map_err(|error| failed(summary(), &error.into()))?;
+        let spec = join::joined(spec, &member, program)
+            .map_err(|error| failed(summary(), &anyhow::Error::from(error).into()))?;
+        let machine = place.machines.create(spec, &place.images).await;
+        let machine = machine.map_err(|error| diagnostic(&summary(), &error))?;
+        match cluster::ready(&place.data_dir, &name).await {
+            Ok(()) => Ok(machine),
+            Err(failure) => {
+                let mut diagnostics = failed(summary(), &failure);
+                if let Err(error) = place.machines.remove(&name).await {
+                    diagnostics.append(diagnostic(&format!("Removing machine \"{name}\""), &error));
+                }
+                Err(diagnostics)
+            }
+        }
+    };
+    match made.await {
+        Ok(machine) => Ok(machine),
+        Err(mut diagnostics) => {
+            if let Err(failure) = cluster::leave(&place.data_dir, &name).await {
+                diagnostics.append(failed(
+                    format!("Taking node \"{name}\" out of the cluster"),
+                    &failure,
+                ));
+            }
+            Err(diagnostics)
+        }
+    }
+}
+
+/// Removes a machine, and the node that it was.
+async fn remove(place: &Place, name: &str, joined: bool) -> (bool, Diagnostics) {
+    let summary = format!("Removing machine \"{name}\"");
+    if let Err(error) = place.machines.remove(name).await {
+        return (false, diagnostic(&summary, &error));
+    }
+    if joined && let Err(failure) = cluster::leave(&place.data_dir, name).await {
+        // The machine is gone; whoever starts the server again can delete the node.
+        let detail = format!(
+            "Node \"{name}\" is still listed, because its server could not be told: {failure:?}."
+        );
+        return (
+            true,
+            Diagnostic::warning("Node not taken out of the cluster", detail).into(),
+        );
+    }
+    (true, Diagnostics::new())
 }
 
 pub(super) fn plan(request: &Plan) -> (Value, Vec<Path>) {
@@ -235,6 +325,10 @@ pub(super) fn plan(request: &Plan) -> (Value, Vec<Path>) {
     }
     let planned = Value::object(values);
     let mut replace = replaced(prior, &planned, FIXED);
+    let joins = |object: &Value| flag(object, "join").unwrap_or_default();
+    if joins(prior) != joins(&planned) {
+        replace.push(Path::root().attribute("join"));
+    }
     for name in CHOSEN {
         // In whatever letters it is written.
         let plain = |object: &Value| text(object, name).map(|text| text.to_lowercase());
@@ -265,23 +359,30 @@ pub(super) async fn apply(place: &Place, request: &Apply) -> Outcome {
     let (prior, planned) = (&request.prior, &request.planned);
     if planned.is_null() {
         let name = text(prior, "id").unwrap_or_default();
-        return match place.machines.remove(&name).await {
-            Ok(()) => (Some(planned.clone()), Diagnostics::new()),
-            Err(error) => (
-                Some(prior.clone()),
-                diagnostic(&format!("Removing machine \"{name}\""), &error),
-            ),
-        };
+        let joined = flag(prior, "join") == Some(true);
+        let (gone, diagnostics) = remove(place, &name, joined).await;
+        let state = if gone { planned } else { prior };
+        return (Some(state.clone()), diagnostics);
     }
     let spec = match spec(planned) {
         Ok(spec) => spec,
         Err(diagnostics) => return (Some(prior.clone()), diagnostics),
     };
     let name = spec.name.clone();
-    let (doing, done) = if prior.is_null() {
+    let joins = flag(planned, "join") == Some(true);
+    if joins && let Some((attribute, why)) = join::conflict(&spec) {
+        let wrong = Diagnostic::error("Invalid machine", why).at(Path::root().attribute(attribute));
+        return (Some(prior.clone()), wrong.into());
+    }
+    let (doing, done) = if prior.is_null() && joins {
+        match join_cluster(place, spec).await {
+            Ok(machine) => ("Creating", Ok(machine)),
+            Err(diagnostics) => return (Some(prior.clone()), diagnostics),
+        }
+    } else if prior.is_null() {
         ("Creating", place.machines.create(spec, &place.images).await)
     } else {
-        ("Changing", place.machines.update(spec).await)
+        ("Changing", change(place, spec).await)
     };
     match done {
         Ok(machine) => {
@@ -306,11 +407,20 @@ pub(super) async fn apply(place: &Place, request: &Apply) -> Outcome {
     }
 }
 
+async fn change(place: &Place, spec: MachineSpec) -> Result<Machine, consort_machine::Error> {
+    let before = place.machines.get(&spec.name).await?;
+    let spec = match before {
+        Some(before) if join::has_joined(&before.spec) => join::carried(spec, &before.spec),
+        _ => spec,
+    };
+    place.machines.update(spec).await
+}
+
 pub(super) async fn look_up(place: &Place, config: &Value) -> Result<Value, Diagnostics> {
     let name = text(config, "name").unwrap_or_default();
     match place.machines.get(&name).await {
         Ok(Some(machine)) => {
-            let mut all = asked(&machine.spec);
+            let mut all = asked(&join::plain(&machine.spec));
             all.extend(found(place, &machine));
             Ok(with(config, &data_schema(), &all))
         }

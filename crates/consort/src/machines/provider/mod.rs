@@ -2,6 +2,7 @@
 //!
 //! Its address is `terraform.io/builtin/consort`; `consort/consort` means the same.
 
+mod join;
 mod machine;
 mod machine_spec;
 mod network;
