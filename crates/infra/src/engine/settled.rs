@@ -77,16 +77,17 @@ impl<'a> Settled<'a> {
         }
         let run = &self.run;
         let done = match run.blocks.graph[id] {
-            Block::Call(ix) => run.visit_call(ix),
-            Block::Variable(ix, variable) => run.visit_variable(ix, variable),
-            Block::Local(ix, local) => run.visit_local(ix, local),
-            Block::Output(ix, output) => run.visit_output(ix, output),
+            Block::Call(ix) => run.visit_call(id, ix),
+            Block::End(ix) => run.visit_end(id, ix),
+            Block::Variable(ix, variable) => run.visit_variable(id, ix, variable),
+            Block::Local(ix, local) => run.visit_local(id, ix, local),
+            Block::Output(ix, output) => run.visit_output(id, ix, output),
             Block::Resource(ix, resource) => self.visit_resource(ix, resource),
             Block::Provider(ix) if self.providers => match self.is_known(ix) {
-                Ok(()) => run.visit_provider(ix).await,
+                Ok(()) => run.visit_provider(id, ix).await,
                 Err(failed) => Err(failed),
             },
-            Block::Provider(_) | Block::End(_) | Block::Check(..) | Block::Orphans(_) => Ok(()),
+            Block::Provider(_) | Block::Check(..) | Block::Orphans(_) => Ok(()),
         };
         match done {
             Ok(()) => Outcome::Done,
