@@ -38,12 +38,12 @@ enum Mode {
 #[derive(Clone)]
 pub(crate) struct Connector(Arc<ClientConfig>);
 
-fn wrong(why: String) -> Error {
+fn wrong(why: &str) -> Error {
     Error::Remote(format!("pq: {why}"))
 }
 
 fn readable(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    wrong(format!("{}: {error}", path.display()))
+    wrong(&format!("{}: {error}", path.display()))
 }
 
 impl Connector {
@@ -57,7 +57,7 @@ impl Connector {
             Some("verify-ca") => Mode::VerifyCa,
             Some("verify-full") => Mode::VerifyFull,
             Some(other) => {
-                return Err(wrong(format!(
+                return Err(wrong(&format!(
                     "unsupported sslmode {other:?}; only \"require\" (default), \"verify-full\", \"verify-ca\", and \
                      \"disable\" supported"
                 )));
@@ -92,17 +92,15 @@ impl Connector {
             let verifier =
                 WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
                     .build()
-                    .map_err(|error| wrong(error.to_string()))?;
+                    .map_err(|error| wrong(&error.to_string()))?;
             Some(verifier)
         };
         if chain.is_none() && mode != Mode::Require {
-            return Err(wrong(
-                "no certificates of authorities to verify with".to_owned(),
-            ));
+            return Err(wrong("no certificates of authorities to verify with"));
         }
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(|error| wrong(error.to_string()))?
+            .map_err(|error| wrong(&error.to_string()))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Verifier {
                 mode,
@@ -114,7 +112,7 @@ impl Connector {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => builder
                 .with_client_auth_cert(chain, key)
-                .map_err(|error| wrong(error.to_string()))?,
+                .map_err(|error| wrong(&error.to_string()))?,
         };
         config.enable_sni = options.get("sslsni").is_none_or(|sni| sni != "0");
         Ok(Some(Connector(Arc::new(config))))
@@ -152,8 +150,7 @@ fn identity(options: &TlsOptions) -> Result<Option<Identity>, Error> {
     if mode & !most != 0 {
         return Err(wrong(
             "private key file has group or world access; permissions should be u=rw (0600) or less, or u=rw,g=r \
-             (0640) or less if it belongs to root"
-                .to_owned(),
+             (0640) or less if it belongs to root",
         ));
     }
     let chain = CertificateDer::pem_file_iter(&certificate)

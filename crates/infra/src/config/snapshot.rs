@@ -32,7 +32,7 @@ impl Snapshot {
             .filter_map(|source| {
                 let path = PathBuf::from(&**source.name());
                 let name = path.file_name()?.to_str()?;
-                let counts = name.ends_with(".tf") || name.ends_with(".tf.json");
+                let counts = [".tf", ".tf.json"].iter().any(|end| name.ends_with(end));
                 let within = directories.contains(plain(path.parent()?));
                 (counts && within).then(|| (path, Arc::from(source.text())))
             })

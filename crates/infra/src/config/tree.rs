@@ -273,7 +273,7 @@ impl Loader<'_> {
                 let Some(module) = &run.module else { continue };
                 self.prefix = run.module_path(file);
                 let call = module.as_call(&run.name);
-                if let Some(tree) = self.child_at(ModulePath::root(), &call, &mut Vec::new()) {
+                if let Some(tree) = self.child_at(&ModulePath::root(), &call, &mut Vec::new()) {
                     trees.insert((file.clone(), run.name.clone()), tree);
                 }
             }
@@ -303,12 +303,12 @@ impl Loader<'_> {
         call: &ModuleCall,
         above: &mut Vec<PathBuf>,
     ) -> Option<Tree> {
-        self.child_at(parent.path.child(call.name.clone()), call, above)
+        self.child_at(&parent.path.child(call.name.clone()), call, above)
     }
 
     fn child_at(
         &mut self,
-        path: ModulePath,
+        path: &ModulePath,
         call: &ModuleCall,
         above: &mut Vec<PathBuf>,
     ) -> Option<Tree> {
@@ -367,7 +367,7 @@ impl Loader<'_> {
             return None;
         }
         let (module, diagnostics) =
-            load_module_of(self.texts, &record.directory, &path, None, self.sources);
+            load_module_of(self.texts, &record.directory, path, None, self.sources);
         let Some(module) = module else {
             let detail = format!(
                 "This module's local cache directory {} could not be read. Run \"terraform init\" to install all modules required by this configuration.",

@@ -77,6 +77,9 @@ pub type VariableValues = BTreeMap<Arc<str>, VariableValue>;
 /// Asks somebody for the value of a required variable: its text, or nothing to leave it unset.
 pub type Ask<'a> = dyn FnMut(&Variable) -> Option<String> + 'a;
 
+/// A value, by what it was given, and where it stands.
+pub(crate) type Placed = (Value, Origin, Option<Range>);
+
 impl GivenValues {
     /// Gathers values in the order of precedence: the environment, `terraform.tfvars`, `terraform.tfvars.json`,
     /// `*.auto.tfvars` and `*.auto.tfvars.json` of a directory by name, then options as they come.
@@ -264,7 +267,7 @@ impl GivenValues {
         name: &str,
         declared: Option<&Variable>,
         sources: &mut Sources,
-    ) -> Option<Result<(Value, Origin, Option<Range>), Diagnostics>> {
+    ) -> Option<Result<Placed, Diagnostics>> {
         let given = self.0.get(name)?;
         Some(match (declared, &given.raw) {
             (Some(variable), _) => {

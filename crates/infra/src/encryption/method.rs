@@ -72,7 +72,7 @@ impl Method {
             Method::Unencrypted => Ok(data),
             Method::AesGcm { aad, .. } => {
                 let (key, aad) = (keys.encryption.clone(), aad.clone());
-                blocking(move || seal(&key, &aad, data)).await
+                blocking(move || seal(&key, &aad, &data)).await
             }
             Method::External { encrypt, .. } => {
                 program::transform(encrypt, &keys.encryption, data).await
@@ -128,7 +128,7 @@ fn ring_key(key: &[u8]) -> Option<aead::LessSafeKey> {
 }
 
 /// The nonce, then what is sealed, then the tag.
-pub(crate) fn seal(key: &[u8], aad: &[u8], data: Vec<u8>) -> Result<Vec<u8>, String> {
+pub(crate) fn seal(key: &[u8], aad: &[u8], data: &[u8]) -> Result<Vec<u8>, String> {
     let mut nonce = [0; NONCE];
     ring::rand::SystemRandom::new()
         .fill(&mut nonce)
@@ -137,7 +137,7 @@ pub(crate) fn seal(key: &[u8], aad: &[u8], data: Vec<u8>) -> Result<Vec<u8>, Str
     let mut sealed = Vec::with_capacity(NONCE + data.len() + TAG);
     sealed.extend_from_slice(&nonce);
     if let Some(ring) = ring_key(key) {
-        sealed.extend_from_slice(&data);
+        sealed.extend_from_slice(data);
         let tag = ring
             .seal_in_place_separate_tag(
                 aead::Nonce::assume_unique_for_key(nonce),
@@ -149,7 +149,7 @@ pub(crate) fn seal(key: &[u8], aad: &[u8], data: Vec<u8>) -> Result<Vec<u8>, Str
     } else {
         // What ring does not have.
         let cipher = Aes192Gcm::new_from_slice(key).map_err(|_| failed())?;
-        let payload = Payload { msg: &data, aad };
+        let payload = Payload { msg: data, aad };
         let made = cipher
             .encrypt(&Nonce::<U12>::from(nonce), payload)
             .map_err(|_| failed())?;

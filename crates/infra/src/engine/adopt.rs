@@ -219,11 +219,10 @@ pub(super) fn without_block<'i>(
             && import.id.is_some()
             && matches!(
                 &import.instance,
-                Some(crate::address::Target::Resource(_))
-                    | Some(crate::address::Target::Instance(ResourceInstance {
-                        key: Key::None,
-                        ..
-                    }))
+                Some(
+                    crate::address::Target::Resource(_)
+                        | crate::address::Target::Instance(ResourceInstance { key: Key::None, .. })
+                )
             )
             && !root.resources.contains_key(&import.target.resource)
     })

@@ -87,7 +87,8 @@ impl<'a> Console<'a> {
             Place::default(),
             &schema_of,
             &mut suggestions,
-        );
+        )
+        .diagnostics;
         if diagnostics.has_errors() {
             return (Value::DYNAMIC, diagnostics);
         }

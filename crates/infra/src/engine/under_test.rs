@@ -11,6 +11,9 @@ use super::checks::Checkable;
 use crate::address::{ModuleInstance, ProviderConfig, ResourceInstance, Target};
 use crate::provider::Provider;
 
+/// Makes what answers in a provider's place.
+pub type Replace = dyn Fn(Arc<dyn Provider>) -> Arc<dyn Provider> + Send + Sync;
+
 /// A resource or data source that a test replaces: its provider is not asked, another one is.
 pub struct ReplacedObject {
     /// A resource or one instance of it.
@@ -18,7 +21,7 @@ pub struct ReplacedObject {
     /// The provider configuration that must serve it, for those that are replaced only there.
     pub provider: Option<ProviderConfig>,
     /// What answers in the provider's place, given the provider.
-    pub with: Box<dyn Fn(Arc<dyn Provider>) -> Arc<dyn Provider> + Send + Sync>,
+    pub with: Box<Replace>,
 }
 
 /// A module that a test replaces: nothing in it exists but its outputs.

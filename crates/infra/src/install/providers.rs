@@ -868,7 +868,12 @@ pub fn executables(
             Ok(path) => {
                 executables.insert(provider.clone(), path);
             }
-            Err(failure) => failures.push(failure),
+            Err(error) => failures.push(Failure {
+                provider: provider.clone(),
+                querying: false,
+                version: None,
+                error,
+            }),
         }
     }
     if failures.is_empty() {
@@ -883,13 +888,8 @@ fn executable(
     locks: &Locks,
     config: &CliConfig,
     target: &Path,
-) -> Result<PathBuf, Failure> {
-    let failed = |text: String| Failure {
-        provider: provider.clone(),
-        querying: false,
-        version: None,
-        error: Error::other(text),
-    };
+) -> Result<PathBuf, Error> {
+    let failed = Error::other;
     let directory = match (config.dev_overrides.get(provider), locks.0.get(provider)) {
         (Some(directory), _) => directory.clone(),
         (None, None) => {
@@ -908,15 +908,8 @@ fn executable(
                 )));
             }
             let known = lock.known_hashes();
-            let fits = known.is_empty()
-                || hash::matches_any(Package::Directory(&directory), &known).map_err(|error| {
-                    Failure {
-                        provider: provider.clone(),
-                        querying: false,
-                        version: None,
-                        error,
-                    }
-                })?;
+            let fits =
+                known.is_empty() || hash::matches_any(Package::Directory(&directory), &known)?;
             if !fits {
                 return Err(failed(format!(
                     "the cached package for {provider} {} (in {}) does not match any of the checksums recorded in the dependency lock file",

@@ -219,13 +219,13 @@ impl State {
 
     /// Whether everything but serial and program version is the same, so that nothing need be written.
     pub fn same_contents(&self, other: &State) -> bool {
-        let checks = |state: &State| state.check_results.clone().unwrap_or_default();
         fn kept(state: &State) -> impl Iterator<Item = (&AbsResource, &ResourceState)> {
             state
                 .resources
                 .iter()
                 .filter(|(address, _)| address.resource.mode != Mode::Ephemeral)
         }
+        let checks = |state: &State| state.check_results.clone().unwrap_or_default();
         self.lineage == other.lineage
             && self.outputs == other.outputs
             && same_fields(&self.extra, &other.extra)

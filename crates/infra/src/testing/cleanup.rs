@@ -18,7 +18,7 @@ impl Suite<'_> {
             .iter()
             .filter_map(|(key, kept)| Some((kept.last?, key.clone())))
             .collect();
-        states.sort_by(|a, b| b.0.cmp(&a.0));
+        states.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         let mut status = Status::Pass;
         for (at, key) in states {
             if self.cancel.is_cancelled() {

@@ -162,7 +162,7 @@ impl Suite<'_> {
             if self.cancel.is_cancelled() {
                 break;
             }
-            reports.push(self.file(name, file).await);
+            reports.push(Box::pin(self.file(name, file)).await);
         }
         (reports, self.sources)
     }
@@ -190,7 +190,7 @@ impl Suite<'_> {
             runs: Vec::new(),
         };
         for at in 0..file.runs.len() {
-            let done = self.one(&mut under_way, at, report.status).await;
+            let done = Box::pin(self.one(&mut under_way, at, report.status)).await;
             report.status = report.status.merge(done.status);
             if done.status != Status::Pending {
                 self.tell(&Event::RunDone {
@@ -234,7 +234,7 @@ impl Suite<'_> {
         });
         report.started = Some(SystemTime::now());
         let start = Instant::now();
-        let ended = self.carry_out(file, at).await;
+        let ended = Box::pin(self.carry_out(file, at)).await;
         report.took = start.elapsed();
         report.status = ended.status;
         report.diagnostics = ended.diagnostics;
@@ -486,7 +486,7 @@ impl Suite<'_> {
 
     fn abandon(&self, file: &FileRun<'_>, run: &Run, planned: &[ResourceInstance]) {
         let mut left = Left::default();
-        let mut others: Vec<(usize, (Arc<str>, String, Left))> = Vec::new();
+        let mut others = Vec::new();
         for (key, kept) in &file.states {
             let found = Left::of(&kept.state);
             if key.is_empty() {

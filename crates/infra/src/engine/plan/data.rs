@@ -121,7 +121,6 @@ impl Run<'_> {
 impl Run<'_> {
     /// What a data source in a `check` block could not do is told, and stops nothing.
     pub(in crate::engine) fn nested_in_check(
-        &self,
         diagnostics: &mut Diagnostics,
         block: &ResourceBlock<'_>,
         module: &crate::address::ModuleInstance,
@@ -193,7 +192,7 @@ impl Planning<'_> {
                     CheckStatus::Fail,
                     vec![message],
                 );
-                run.nested_in_check(&mut diagnostics, block, &address.module);
+                Run::nested_in_check(&mut diagnostics, block, &address.module);
                 let _ = run.note(diagnostics);
                 unread(block, &config)
             }
