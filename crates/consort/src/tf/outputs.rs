@@ -101,8 +101,9 @@ fn run(flags: &Flags) -> ExitCode {
     let Some(output) = state.outputs.get(name) else {
         terminal.error(
             &format!("Output {name:?} not found"),
-            "The state holds no output of that name. An output that was just added to the configuration \
-             gets there with the next \"apply\".",
+            "The output variable requested could not be found in the state file. If you recently added this to \
+             your configuration, be sure to run `terraform apply`, since the state won't be updated with new \
+             output variables until that command is run.",
         );
         return ExitCode::FAILURE;
     };
@@ -169,8 +170,10 @@ fn all(
         let mut diagnostics = consort_hcl::Diagnostics::new();
         diagnostics.push(consort_hcl::Diagnostic::warning(
             "No outputs found",
-            "The state file either has no outputs defined, or all the defined outputs are empty. Define an \
-             output in the configuration and run \"apply\" for it to become available.",
+            "The state file either has no outputs defined, or all the defined outputs are empty. Please define \
+             an output in your configuration with the `output` keyword and run `terraform refresh` for it to \
+             become available. If you are using interpolation, please verify the interpolated value is not \
+             empty. You can use the `terraform console` command to assist.",
         ));
         terminal.diagnose(&diagnostics, &Sources::new());
         return ExitCode::SUCCESS;

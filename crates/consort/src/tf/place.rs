@@ -656,10 +656,6 @@ impl Held {
         if stored.is_some_and(|stored| stored.same_contents(state)) {
             return Ok(());
         }
-        // Nothing was there and nothing is to be: no file is made for that.
-        if stored.is_none() && state.is_empty() && state.check_results.is_none() {
-            return Ok(());
-        }
         let mut next = state.clone();
         next.serial = stored.map_or(1, |stored| stored.serial + 1);
         VERSION.clone_into(&mut next.terraform_version);

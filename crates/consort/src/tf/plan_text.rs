@@ -319,7 +319,10 @@ pub(super) fn outputs(changes: &BTreeMap<Arc<str>, OutputChange>, colours: Colou
             Action::Delete => render::outputs(Some(&before), None),
             _ => render::outputs(Some(&before), Some(&after)),
         };
-        out.named(name, width, &node);
+        // A change that is not in the value, but in whether it is sensitive, has nothing to show.
+        if node.action != render::Action::Keep {
+            out.named(name, width, &node);
+        }
     }
     out.finish()
 }

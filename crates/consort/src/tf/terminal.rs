@@ -87,7 +87,7 @@ impl Terminal {
             color: self.colours,
             width: self.width,
         };
-        for diagnostic in &consolidated(diagnostics) {
+        for diagnostic in &gathered(diagnostics) {
             let text = diagnostic::text(diagnostic, sources, style);
             // Without boxes an empty line keeps them apart.
             let text = if self.boxed {
@@ -147,39 +147,36 @@ impl Terminal {
     }
 }
 
-/// Of warnings of one kind in several places only the first, which says how many more there are.
-fn consolidated(diagnostics: &Diagnostics) -> Diagnostics {
-    let mut kept: Vec<Diagnostic> = Vec::new();
-    let mut more: Vec<usize> = Vec::new();
+/// Of warnings with places in the configuration and the same summary the first, with the number of the others.
+fn gathered(diagnostics: &Diagnostics) -> Vec<Diagnostic> {
+    let mut shown: Vec<(Diagnostic, usize)> = Vec::new();
+    let mut first: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
     for diagnostic in diagnostics {
-        let known = (!diagnostic.is_error() && diagnostic.subject.is_some())
-            .then(|| {
-                kept.iter().position(|other| {
-                    !other.is_error()
-                        && other.subject.is_some()
-                        && other.summary == diagnostic.summary
-                })
-            })
-            .flatten();
-        if let Some(at) = known {
-            more[at] += 1;
-        } else {
-            kept.push(diagnostic.clone());
-            more.push(0);
+        let gathers = !diagnostic.is_error()
+            && diagnostic.subject.is_some()
+            && !diagnostic.summary.starts_with("Check block assertion");
+        if gathers {
+            if let Some(at) = first.get(&diagnostic.summary) {
+                shown[*at].1 += 1;
+                continue;
+            }
+            first.insert(diagnostic.summary.clone(), shown.len());
         }
+        shown.push((diagnostic.clone(), 0));
     }
-    let mut all = Diagnostics::new();
-    for (mut diagnostic, more) in kept.into_iter().zip(more) {
-        match more {
-            0 => {}
-            1 => diagnostic
-                .detail
-                .push_str("\n\n(and one more similar warning elsewhere)"),
-            _ => diagnostic
-                .detail
-                .push_str(&format!("\n\n(and {more} more similar warnings elsewhere)")),
-        }
-        all.push(diagnostic);
-    }
-    all
+    shown
+        .into_iter()
+        .map(|(mut diagnostic, others)| {
+            match others {
+                0 => {}
+                1 => diagnostic
+                    .detail
+                    .push_str("\n\n(and one more similar warning elsewhere)"),
+                _ => diagnostic.detail.push_str(&format!(
+                    "\n\n(and {others} more similar warnings elsewhere)"
+                )),
+            }
+            diagnostic
+        })
+        .collect()
 }

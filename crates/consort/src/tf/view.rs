@@ -304,7 +304,6 @@ impl Watcher for View {
                 id,
                 took,
             } => {
-                of_deposed = *deposed;
                 {
                     let mut running = self.running.lock();
                     running.since.remove(&named(address, *deposed));

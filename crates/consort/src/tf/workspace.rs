@@ -75,8 +75,8 @@ pub(super) const DELETE: Command = Command {
 
 const MISSING: &str = "You can create this workspace with the \"new\" subcommand \nor include the \
                        \"-or-create\" flag with the \"select\" subcommand.";
-const CREATED: &str = "You're now on a new, empty workspace. Its state is kept apart from that of the \
-                       others,\nso a plan here knows nothing of what they made.";
+const CREATED: &str = "You're now on a new, empty workspace. Workspaces isolate their state,\nso if you run \
+                       \"terraform plan\" Terraform will not see any existing state\nfor this configuration.";
 
 /// What a sub-command found out, or why it could not.
 enum Failure {

@@ -126,6 +126,10 @@ fn source_lines(body: &mut String, diagnostic: &Diagnostic, sources: &Sources, p
         shown(&snippet.file),
         snippet.start.line
     );
+    if snippet.file.starts_with("<value for ") {
+        body.push_str("  (source code not available)\n\n");
+        return;
+    }
     let (start, end) = (
         snippet.highlight_start,
         snippet.highlight_end.max(snippet.highlight_start),

@@ -388,11 +388,11 @@ impl Plan {
             change.action != Action::NoOp
                 || change.importing.is_some()
                 || change.address != change.previous_address
-        }) || self
-            .outputs
-            .values()
-            .any(|output| output.action != Action::NoOp)
-            || self.mode == Mode::RefreshOnly && !self.drift.is_empty()
+        }) || self.outputs.values().any(|output| {
+            output.action != Action::NoOp
+                    // Looking alone takes over only what is known.
+                    && (self.mode != Mode::RefreshOnly || output.after.is_wholly_known())
+        }) || self.mode == Mode::RefreshOnly && !self.drift.is_empty()
     }
 
     /// Whether the plan covers the whole configuration.

@@ -155,6 +155,29 @@ impl CheckResults {
         }
     }
 
+    /// What is known of checks once everything is destroyed: nothing but that the root module has its outputs.
+    pub(super) fn forget_objects(&mut self) {
+        for ((kind, block), check) in &mut self.blocks {
+            check.objects.clear();
+            if *kind == Checkable::Output && !block.starts_with("module.") {
+                let unknown = ObjectCheck {
+                    status: CheckStatus::Unknown,
+                    messages: Vec::new(),
+                };
+                check.objects.insert(block.clone(), unknown);
+            }
+        }
+        self.expanded.clear();
+    }
+
+    /// Whether something is known to be wrong with an object.
+    pub(super) fn has_failed(&self, kind: Checkable, block: &str, object: &str) -> bool {
+        self.blocks
+            .get(&(kind, block.to_owned()))
+            .and_then(|check| check.objects.get(object))
+            .is_some_and(|check| check.status >= CheckStatus::Fail)
+    }
+
     /// Adds what the conditions said of one object.
     pub(super) fn report(
         &mut self,

@@ -125,7 +125,7 @@ impl Run<'_> {
             );
         }
         if !value.is_known() {
-            if kind == RuleKind::Assertion {
+            if kind == RuleKind::Assertion && !self.applying {
                 diagnostics.push(
                     Diagnostic::warning(
                         "Check block assertion known after apply",

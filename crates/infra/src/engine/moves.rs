@@ -199,8 +199,9 @@ fn order(statements: &[Statement<'_>], texts: &Sources) -> Result<Vec<usize>, Di
     ) {
         (Some(a), Some(b)) => one.0 == other.0 && a == b,
         (Some(_), None) => one.0.starts_with(&other.0),
-        (None, Some(_)) => other.0.starts_with(&one.0),
-        (None, None) => one.0.starts_with(&other.0) || other.0.starts_with(&one.0),
+        // What moves within a module does not matter to a move of the whole module.
+        (None, Some(_)) => false,
+        (None, None) => one.0.starts_with(&other.0),
     };
     for (at, statement) in statements.iter().enumerate() {
         let place = key(statement, &statement.moved.to);
@@ -225,13 +226,7 @@ fn order(statements: &[Statement<'_>], texts: &Sources) -> Result<Vec<usize>, Di
             .unwrap_or_default();
         for other in into.get(&first).into_iter().flatten() {
             let to = key(&statements[*other], &statements[*other].moved.to);
-            let keys_meet = match (
-                parts(&statement.moved.from),
-                parts(&statements[*other].moved.to),
-            ) {
-                (Some((_, one)), Some((_, two))) => one.is_none() || two.is_none() || one == two,
-                _ => true,
-            };
+            let keys_meet = may_meet(statement, &statements[*other]);
             if *other != at
                 && touches(&from, &to)
                 && keys_meet
@@ -272,6 +267,30 @@ fn order(statements: &[Statement<'_>], texts: &Sources) -> Result<Vec<usize>, Di
             }
             Err(diagnostics)
         }
+    }
+}
+
+/// Whether what one statement moves away may be where the other moves something to, by the keys of modules and
+/// instances.
+fn may_meet(one: &Statement<'_>, other: &Statement<'_>) -> bool {
+    let (from, to) = (&one.moved.from, &other.moved.to);
+    let steps = |statement: &Statement<'_>, target: &Target| -> Vec<Key> {
+        let within = statement.module.names().iter().map(|_| Key::None);
+        within
+            .chain(target.module().steps().iter().map(|step| step.key.clone()))
+            .collect()
+    };
+    let apart = |a: &Key, b: &Key| !a.is_none() && !b.is_none() && a != b;
+    if steps(one, from)
+        .iter()
+        .zip(&steps(other, to))
+        .any(|(a, b)| apart(a, b))
+    {
+        return false;
+    }
+    match (parts(from), parts(to)) {
+        (Some((_, a)), Some((_, b))) => !apart(a, b),
+        _ => true,
     }
 }
 

@@ -137,6 +137,8 @@ pub(super) struct Run<'a> {
     pub(super) permits: Semaphore,
     pub(super) diagnostics: Mutex<Diagnostics>,
     pub(super) checks: Mutex<CheckResults>,
+    /// Outputs of the root module that were known while planning: an apply does not look at them again.
+    pub(super) planned_outputs: BTreeMap<Arc<str>, Value>,
     /// The root module's outputs with their marks, by name.
     pub(super) root_outputs: Mutex<BTreeMap<Arc<str>, Value>>,
     /// Ephemeral resources that have to be closed.
@@ -230,6 +232,7 @@ impl<'a> Run<'a> {
             permits: Semaphore::new(input.parallelism.max(1)),
             diagnostics: Mutex::default(),
             checks: Mutex::new(checks),
+            planned_outputs: BTreeMap::new(),
             root_outputs: Mutex::default(),
             opened: Mutex::default(),
             started: RwLock::new(vec![None; providers]),

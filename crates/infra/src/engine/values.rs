@@ -352,6 +352,11 @@ impl Run<'_> {
                 &checked,
             )?;
         }
+        if table.address.is_root()
+            && let Some(value) = self.planned_outputs.get(&output.name)
+        {
+            return Ok(value.clone());
+        }
         let Some(expr) = &output.value else {
             return Err(Failed);
         };
@@ -404,6 +409,14 @@ impl Run<'_> {
         for table in tables {
             let scope = Names::of_module(self, &table);
             let object = within(&table.address, format!("check.{}", check.name));
+            if self
+                .checks
+                .lock()
+                .has_failed(Checkable::Check, &block, &object)
+            {
+                // Its data source could not be read: there is nothing to assert.
+                continue;
+            }
             let checked = Checked {
                 kind: Checkable::Check,
                 block: &block,

@@ -1,6 +1,6 @@
 //! A plan as JSON, format 1.2.
 
-use consort_hcl::json;
+use consort_hcl::{Type, json};
 
 use super::SchemaSet;
 use super::config::config_json;
@@ -124,20 +124,13 @@ fn write_variables(fields: &mut Object<'_>, plan: &Plan, tree: &Tree) {
     let values: Vec<_> = declared
         .iter()
         .filter_map(|(name, variable)| {
-            if variable.ephemeral {
-                // A value that somebody gave is in no plan; the default is everybody's.
-                let default = variable.default.as_ref()?;
-                let given = plan
-                    .variables
-                    .get(name)
-                    .is_some_and(|value| !value.clone().unmark_deep().0.raw_equals(default));
-                return (!given).then_some((name, default));
-            }
-            let value = plan
-                .given
-                .get(name)
-                .or(plan.variables.get(name))
-                .or(variable.default.as_ref())?;
+            // An ephemeral value is not in a plan; a default is in the configuration anyway.
+            let planned = if variable.ephemeral {
+                None
+            } else {
+                plan.given.get(name).or(plan.variables.get(name))
+            };
+            let value = planned.or(variable.default.as_ref())?;
             Some((name, value))
         })
         .collect();
@@ -164,7 +157,13 @@ fn write_planned(values: &mut Object<'_>, plan: &Plan, schemas: &SchemaSet) {
                     fields.flag("sensitive", change.sensitive);
                     if change.after.is_wholly_known() {
                         let (value, _) = change.after.clone().unmark_deep();
-                        fields.raw("type", &json::type_encode(value.ty()));
+                        // A plan does not tell the type of a null.
+                        let ty = if value.is_null() {
+                            &Type::Dynamic
+                        } else {
+                            value.ty()
+                        };
+                        fields.raw("type", &json::type_encode(ty));
                         fields.raw("value", &value::plain(&value));
                     }
                 });

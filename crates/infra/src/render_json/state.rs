@@ -43,7 +43,7 @@ pub(super) fn write_state(
     let rows = rows(state, schemas)?;
     write::object(out, |fields| {
         fields.text("format_version", "1.0");
-        if state.is_empty() && state.lineage.is_empty() {
+        if state.is_empty() {
             return;
         }
         if !state.terraform_version.is_empty() {

@@ -79,6 +79,7 @@ fn change(flags: &Flags, forced: Option<Mode>, approved: bool) -> ExitCode {
         }
         run.mode = mode;
         run.quiet = mode == Mode::RefreshOnly;
+        run.destroys = mode == Mode::Destroy;
     }
     // Variables may be given again if they are ephemeral, which is seen later.
     let names = PLANNING.map(|flag| flag.name);
@@ -112,6 +113,7 @@ fn change(flags: &Flags, forced: Option<Mode>, approved: bool) -> ExitCode {
         run.mode = saved.plan.mode;
     }
     let approved = approved || saved.is_some();
+    run.unasked = approved;
     if !approved && (run.view.is_json() || !run.terminal.asks()) {
         run.tell(&error(
             "Plan file or auto-approve required",
@@ -256,7 +258,9 @@ async fn carried_out(
     );
     let mut text = match run.mode {
         _ if run.quiet => String::new(),
-        Mode::Destroy => format!("Destroy complete! Resources: {destroyed} destroyed."),
+        Mode::Destroy if run.destroys => {
+            format!("Destroy complete! Resources: {destroyed} destroyed.")
+        }
         _ => {
             let imported = if imported > 0 {
                 format!("{imported} imported, ")
@@ -275,7 +279,7 @@ async fn carried_out(
             "change_summary",
             json!({"changes": {
                 "add": added, "change": changed, "import": imported, "remove": destroyed,
-                "operation": if run.mode == Mode::Destroy { "destroy" } else { "apply" },
+                "operation": if run.destroys { "destroy" } else { "apply" },
             }}),
         );
         let values: serde_json::Map<String, serde_json::Value> = applied

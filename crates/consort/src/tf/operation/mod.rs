@@ -84,6 +84,10 @@ struct Run<'f> {
     pub(super) mode: Mode,
     /// Tells neither the plan nor the end: only what happens and the outputs.
     pub(super) quiet: bool,
+    /// The plan is carried out without a question.
+    pub(super) unasked: bool,
+    /// The command itself is `destroy`.
+    pub(super) destroys: bool,
     pub(super) sources: Sources,
     /// The configuration, once it was read for what it says of its backend.
     loaded: Option<(Option<consort_infra::config::Tree>, Diagnostics)>,
@@ -133,6 +137,8 @@ impl<'f> Run<'f> {
             },
             mode: Mode::Normal,
             quiet: false,
+            unasked: false,
+            destroys: false,
             sources: Sources::new(),
             loaded: None,
         };
@@ -349,7 +355,12 @@ impl<'f> Run<'f> {
                 ),
             ));
         }
-        told.append(diagnostics);
+        // The apply looks at the checks again: what the plan says of them is of use only to who has to decide.
+        told.extend(diagnostics.into_iter().filter(|found| {
+            !self.unasked
+                || found.is_error()
+                || !found.summary.starts_with("Check block assertion ")
+        }));
         if let Some(forgotten) = forgotten(&plan) {
             told.push(forgotten);
         }
@@ -490,6 +501,7 @@ async fn interrupted(cancel: CancellationToken, terminal: Terminal) {
         "\nInterrupt received.\nPlease wait for Terraform to exit or data loss may occur.\nGracefully shutting \
          down...\n",
     );
+    terminal.say("Stopping operation...\n");
     cancel.cancel();
     if tokio::signal::ctrl_c().await.is_err() {
         return std::future::pending().await;

@@ -19,13 +19,12 @@ use crate::state::Status;
 
 impl Applying<'_> {
     pub(super) async fn visit_group(&self, id: NodeId, group: usize) {
-        let mut steps = futures::stream::iter(
-            self.groups[group]
-                .changes
-                .iter()
-                .map(|change| async move { (change, self.destroy(id, change).await) }),
-        )
-        .buffer_unordered(self.run.input.parallelism.max(1));
+        let mut steps =
+            futures::stream::iter(self.groups[group].changes.iter().map(|change| async move {
+                let own = self.groups[group].own;
+                (change, self.destroy(id, change, own).await)
+            }))
+            .buffer_unordered(self.run.input.parallelism.max(1));
         while let Some((change, done)) = steps.next().await {
             if done.is_err() {
                 self.failures.lock().instance(id, change.address.clone());
@@ -33,7 +32,13 @@ impl Applying<'_> {
         }
     }
 
-    async fn destroy(&self, id: NodeId, change: &Change) -> Result<(), Failed> {
+    /// `own` is the step that makes what takes the object's place.
+    async fn destroy(
+        &self,
+        id: NodeId,
+        change: &Change,
+        own: Option<NodeId>,
+    ) -> Result<(), Failed> {
         let run = &self.run;
         if run.is_blocked(&self.graph, id, &change.address.module) {
             return Err(Failed);
@@ -45,6 +50,12 @@ impl Applying<'_> {
             return Err(Failed);
         };
         let address = &change.address;
+        if change.action == Action::CreateThenDelete
+            && own.is_some_and(|own| self.failures.lock().has(own, address))
+        {
+            // What should take its place is not as it should be: the old object stays.
+            return Ok(());
+        }
         let deposed: Option<Arc<str>> = match change.action {
             Action::CreateThenDelete => self.deposed.lock().get(address).cloned(),
             _ => change.deposed.clone(),
@@ -129,6 +140,7 @@ impl Applying<'_> {
             .await;
         let noted = run.note(answer.diagnostics.unlocated(&name));
         // Without an answer the object is taken to be as it was.
+        let answered = answer.state.is_some();
         let left = answer.state.unwrap_or_else(|| {
             if noted.is_err() {
                 prior.clone()
@@ -151,7 +163,7 @@ impl Applying<'_> {
             });
             return Ok(());
         }
-        if !left.raw_equals(&prior) {
+        if answered {
             let changed = Present {
                 value: schema.block.mark_sensitive(left),
                 private: answer.private,

@@ -49,6 +49,15 @@ impl Failures {
         self.0.is_empty()
     }
 
+    /// Whether an instance, or all of a step, failed.
+    pub(super) fn has(&self, id: NodeId, address: &ResourceInstance) -> bool {
+        match self.0.get(&id) {
+            None => false,
+            Some(Lost::All) => true,
+            Some(Lost::Instances(instances)) => instances.contains(address),
+        }
+    }
+
     fn of(&self, id: NodeId) -> Option<&Lost> {
         self.0.get(&id)
     }

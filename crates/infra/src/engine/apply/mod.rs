@@ -87,6 +87,12 @@ pub async fn apply(
     };
     run.before_destroy = plan.mode == Mode::Destroy;
     run.checks.get_mut().expect_objects(&plan.checks);
+    run.planned_outputs = plan
+        .outputs
+        .iter()
+        .filter(|(_, change)| change.action != Action::Delete && change.after.is_wholly_known())
+        .map(|(name, change)| (name.clone(), change.after.clone()))
+        .collect();
     let journal = match &options.journal {
         None => None,
         Some(path) => match Journal::begin(path, &plan.previous_state, options.seal.clone()) {
@@ -294,8 +300,9 @@ impl Applying<'_> {
                         .resources
                         .retain(|address, _| address.resource.mode != address::Mode::Data);
                 }
-                // Nothing was checked.
-                state.check_results = self.run.checks.into_inner().to_state();
+                let mut checks = self.run.checks.into_inner();
+                checks.forget_objects();
+                state.check_results = checks.to_state();
             }
             Mode::Normal | Mode::RefreshOnly => {
                 let declared = &self.run.index.module(ModuleIx::ROOT).outputs;

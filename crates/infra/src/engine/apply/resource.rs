@@ -152,10 +152,6 @@ impl Applying<'_> {
                     .run
                     .read_object(&*block.provider, &block.schema, &instance.address, &object)
                     .await?;
-                if block.address.resource.mode == Mode::Data {
-                    self.run.preconditions(block, instance)?;
-                    self.run.postconditions(block, instance, &present.value)?;
-                }
                 Ok(present.value)
             }
             None => Ok(Value::unknown(block.schema.block.implied_type())),
@@ -378,34 +374,38 @@ impl Applying<'_> {
             )
             .is_err();
         let mut result = answer.state.unwrap_or(prior);
+        let named = format!("{:?}", provider_address.to_string());
         let bug = "This is a bug in the provider, which should be reported in the provider's own issue tracker.";
         if !result.is_null() && !result.ty().conforms_to(&block.schema.block.implied_type()) {
             return run.fail(Diagnostic::error(
                 "Provider produced invalid object",
                 format!(
-                    "Provider \"{provider_address}\" produced an invalid value after apply for {}. The result cannot not be saved in the Terraform state.\n\n{bug}",
+                    "Provider {named} produced an invalid value after apply for {}. The result cannot not be saved in the Terraform state.\n\n{bug}",
                     instance.name
                 ),
             ));
         }
-        if !result.is_wholly_known() {
+        let unknown = unknown_paths(&result);
+        if !unknown.is_empty() {
             failed = true;
-            let _ = run.note(Diagnostic::error(
-                "Provider returned invalid result object after apply",
-                format!(
-                    "After the apply operation, the provider still indicated an unknown value for {}. All values must be known after apply, so this is always a bug in the provider and should be reported in the provider's own repository. Terraform will still save the other known object values in the state.",
-                    instance.name
-                ),
-            ));
+            for path in unknown {
+                let _ = run.note(Diagnostic::error(
+                    "Provider returned invalid result object after apply",
+                    format!(
+                        "After the apply operation, the provider still indicated an unknown value for {}{path}. All values must be known after apply, so this is always a bug in the provider and should be reported in the provider's own repository. Terraform will still save the other known object values in the state.",
+                        instance.name
+                    ),
+                ));
+            }
             result = known(result);
         }
         if !failed && result.is_null() {
             failed = true;
             let _ = run.note(Diagnostic::error(
-                "Provider returned invalid result object after apply",
+                "Provider produced inconsistent result after apply",
                 format!(
-                    "After applying a {} plan, the provider returned a null object for {}. Only destroying should always produce a null value, so this is always a bug in the provider and should be reported in the provider's own repository.",
-                    part.words()[0], instance.name
+                    "When applying changes to {}, provider {named} produced an unexpected new value: Root object was present, but now absent.\n\n{bug}",
+                    instance.name
                 ),
             ));
         }
@@ -415,7 +415,7 @@ impl Applying<'_> {
                 let _ = run.note(Diagnostic::error(
                     "Provider produced inconsistent result after apply",
                     format!(
-                        "When applying changes to {}, provider \"{provider_address}\" produced an unexpected new value: {problem}.\n\n{bug}",
+                        "When applying changes to {}, provider {named} produced an unexpected new value: {problem}.\n\n{bug}",
                         instance.name
                     ),
                 ));
@@ -506,4 +506,20 @@ impl Applying<'_> {
         });
         Ok(value)
     }
+}
+
+/// The places of what is not known in a value.
+fn unknown_paths(value: &Value) -> Vec<consort_hcl::Path> {
+    let mut found = Vec::new();
+    if value.is_wholly_known() {
+        return found;
+    }
+    let seen: Result<Value, std::convert::Infallible> = value.transform(&mut |path, value| {
+        if !value.is_known() {
+            found.push(path.clone());
+        }
+        Ok(value)
+    });
+    let Ok(_) = seen;
+    found
 }

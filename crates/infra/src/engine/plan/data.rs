@@ -83,15 +83,19 @@ impl Run<'_> {
             Diagnostics::from(consort_hcl::Diagnostic::error(
                 "Provider produced invalid object",
                 format!(
-                    "Provider \"{}\" {what}\n\nThis is a bug in the provider, which should be reported in the provider's own issue tracker.",
-                    self.provider_name(block)
+                    "Provider {} {what}\n\nThis is a bug in the provider, which should be reported in the provider's own issue tracker.",
+                    self.provider_config_name(block)
                 ),
             ))
         };
         if answer.state.is_null() {
-            return Err(invalid(format!(
-                "produced a null object for {}.",
-                instance.name
+            return Err(Diagnostics::from(consort_hcl::Diagnostic::error(
+                "Provider produced null object",
+                format!(
+                    "Provider {} produced a null value for {}.\n\nThis is a bug in the provider, which should be reported in the provider's own issue tracker.",
+                    self.provider_config_name(block),
+                    instance.name
+                ),
             )));
         }
         if !answer.state.is_wholly_known() {

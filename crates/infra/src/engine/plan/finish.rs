@@ -6,6 +6,8 @@ use std::sync::Arc;
 use consort_hcl::diagnostic::Diagnostics;
 use consort_hcl::{Marks, Type, Value, json};
 
+use consort_plan::Reach;
+
 use super::{Planning, Results};
 use crate::config;
 use crate::engine::change::{Action, Mode, OutputChange, Plan};
@@ -43,7 +45,33 @@ impl Planning<'_> {
         let diagnostics = std::mem::take(&mut *self.run.diagnostics.lock());
         let values = std::mem::take(&mut *self.run.root_outputs.lock());
         let mut prior_state = std::mem::take(&mut *self.refreshed.lock());
-        if self.options.mode != Mode::Destroy {
+        if self.options.mode == Mode::Destroy {
+            // What changed outside is no change any more to a plan that begins with what is there now.
+            drift.clear();
+            if self.incomplete {
+                // What is there could not be told, so nothing is planned.
+                changes.clear();
+            }
+            let kept = std::mem::take(&mut *self.kept.lock());
+            if !kept.is_empty() {
+                let below = kept
+                    .iter()
+                    .flat_map(|id| self.run.blocks.graph.dependencies(*id))
+                    .map(|(id, _)| *id);
+                let stays = self.run.blocks.graph.reach(below, Reach::Dependencies);
+                changes.retain(|change| {
+                    let block = change.address.config();
+                    self.run
+                        .index
+                        .find(&block.module)
+                        .and_then(|ix| self.run.blocks.resource_node(ix, &block.resource))
+                        .is_none_or(|node| !stays[node.index()])
+                });
+            }
+        }
+        // Before a destroy the outputs are those of what is there now, as long as all of it is looked at.
+        let whole = self.options.targets.is_empty() && self.options.excluded.is_empty();
+        if self.options.mode != Mode::Destroy || whole && self.options.refresh {
             let declared = &self.run.index.module(ModuleIx::ROOT).outputs;
             for (name, output) in declared {
                 // What is not known yet stays as it was.
@@ -55,7 +83,11 @@ impl Planning<'_> {
         let outputs = output_changes(
             &self.run.index,
             self.options.mode,
-            previous,
+            if self.options.mode == Mode::Destroy {
+                &prior_state
+            } else {
+                previous
+            },
             &values,
             !self.options.targets.is_empty()
                 || !self.options.excluded.is_empty()
@@ -148,7 +180,7 @@ fn output_changes(
         let before = stored.map_or(Value::null(Type::Dynamic), stored_output);
         let sensitive_before = stored.is_some_and(|stored| stored.sensitive);
         if mode == Mode::Destroy {
-            if stored.is_some() {
+            if stored.is_some() && !partial {
                 changes.insert(
                     name.clone(),
                     OutputChange {

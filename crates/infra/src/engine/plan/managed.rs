@@ -476,10 +476,18 @@ impl Run<'_> {
         })
     }
 
+    /// The provider as messages about plans name it.
     pub(in crate::engine) fn provider_name(&self, block: &ResourceBlock<'_>) -> String {
         self.blocks.providers[block.provider_ix.0]
             .address
+            .provider
             .to_string()
+    }
+
+    /// The provider's configuration as messages about results name it, in quotes.
+    pub(in crate::engine) fn provider_config_name(&self, block: &ResourceBlock<'_>) -> String {
+        let address = &self.blocks.providers[block.provider_ix.0].address;
+        format!("{:?}", address.to_string())
     }
 
     fn check_type(
@@ -548,7 +556,9 @@ impl Planning<'_> {
         let instance = InstanceOf::new(block, table, key, repetition);
         let replaced = block.replaced(&self.run, &instance.address)?;
         let block = replaced.as_ref().unwrap_or(block);
-        if !self.options.covers(&instance.address) {
+        if !self.options.covers(&instance.address)
+            && !self.goes_along(block.node, &instance.address)
+        {
             return self.leave_alone(block, &instance).await;
         }
         let permit = self.run.permits.acquire().await;
@@ -599,7 +609,7 @@ impl Planning<'_> {
             .await?;
         stored.create_before_destroy = block.create_before_destroy;
         let asks = self.run.standing(block.provider_ix) != Standing::PutOff;
-        let seen = if self.options.refresh && asks {
+        let seen = if self.options.refresh && asks && !self.goes_along(block.node, address) {
             let meta = run.provider_meta(block, instance.table)?;
             let mut seen = run
                 .refresh(block.asked(meta), address, &stored, None)
@@ -808,21 +818,27 @@ impl Planning<'_> {
         self.run.preconditions(block, instance)?;
         self.run.postconditions(block, instance, &value)?;
         if self.options.mode == PlanMode::Destroy
+            && self.is_doomed(block.node, &instance.address)
             && let Some(present) = present
         {
             let provider = self.run.blocks.providers[block.provider_ix.0]
                 .address
                 .clone();
-            self.plan_destroy(
-                &instance.address,
-                None,
-                &*block.provider,
-                &provider,
-                &present,
-                None,
-                Some(block),
-            )
-            .await?;
+            // The value is there all the same: what looks at it is planned, and the error is told.
+            let done = self
+                .plan_destroy(
+                    &instance.address,
+                    None,
+                    &*block.provider,
+                    &provider,
+                    &present,
+                    None,
+                    Some(block),
+                )
+                .await;
+            if done.is_err() {
+                self.kept.lock().push(block.node);
+            }
         }
         Ok(value)
     }

@@ -88,6 +88,12 @@ pub(super) struct Planning<'a> {
     pub(super) imports: Mutex<HashMap<ResourceInstance, imports::Import>>,
     /// By node: whether the plan covers it.
     pub(super) selected: Vec<bool>,
+    /// The blocks of which something could not be planned to go: what they depend on stays as well.
+    pub(super) kept: Mutex<Vec<NodeId>>,
+    /// Something could not be evaluated, or told by its provider.
+    incomplete: bool,
+    /// What a destroy plan covers, if not everything.
+    doom: Option<select::Doom>,
     /// By node: whether something it depends on is put off.
     pub(super) put_off: Mutex<Vec<bool>>,
     consumers: Consumers,
@@ -164,22 +170,31 @@ pub(super) async fn walked<'a>(
     let nothing = options.mode == Mode::Destroy && state.is_empty();
     let mut moved_state = state.clone();
     let mut moved = HashMap::new();
-    if !nothing {
-        match moves::apply(&run.index, run.input.sources, &mut moved_state) {
-            Ok(done) => {
-                run.diagnostics.lock().append(done.diagnostics);
-                moved = done.moved;
-                if cross_moves::convert(&run, &mut moved_state, &moved)
+    match moves::apply(&run.index, run.input.sources, &mut moved_state) {
+        Ok(done) => {
+            run.diagnostics.lock().append(done.diagnostics);
+            moved = done.moved;
+            if !nothing
+                && cross_moves::convert(&run, &mut moved_state, &moved)
                     .await
                     .is_err()
-                {
-                    run.close_providers().await;
-                    let found = std::mem::take(&mut *run.diagnostics.lock());
-                    return Err(found);
-                }
+            {
+                run.close_providers().await;
+                let found = std::mem::take(&mut *run.diagnostics.lock());
+                return Err(found);
             }
-            Err(diagnostics) => return Err(diagnostics),
         }
+        Err(diagnostics) => {
+            let diagnostics: Diagnostics = diagnostics
+                .into_iter()
+                .filter(|found| !nothing || found.summary != "Moved object still exists")
+                .collect();
+            if diagnostics.has_errors() {
+                return Err(diagnostics);
+            }
+        }
+    }
+    if !nothing {
         let missing = missing_providers(&run, &moved_state);
         if missing.has_errors() {
             return Err(missing);
@@ -198,7 +213,8 @@ pub(super) async fn walked<'a>(
         select(&run, options)
     };
     let nodes = run.blocks.graph.len();
-    let planning = Planning {
+    let doom = select::doom(&run, options);
+    let mut planning = Planning {
         options,
         refreshed: Mutex::new(moved_state.clone()),
         state: moved_state,
@@ -207,11 +223,14 @@ pub(super) async fn walked<'a>(
         by_block,
         imports: Mutex::default(),
         selected,
+        kept: Mutex::default(),
+        incomplete: false,
+        doom,
         put_off: Mutex::new(vec![false; nodes]),
         consumers: Consumers::new(&run, &run.blocks.graph),
         run,
     };
-    if !nothing {
+    if options.mode == Mode::Normal {
         planning.collect_imports();
     }
     let walk_options = WalkOptions {
@@ -234,6 +253,10 @@ pub(super) async fn walked<'a>(
             "The plan was interrupted before it was complete.",
         ));
     }
+    planning.incomplete = report
+        .ended
+        .iter()
+        .any(|ended| matches!(ended, Ended::Failed(_)));
     Ok(planning)
 }
 
@@ -260,7 +283,7 @@ fn missing_providers(run: &Run<'_>, state: &State) -> Diagnostics {
         }
         for key in resource.instances.keys() {
             diagnostics.push(orphans::provider_missing(
-                &address.instance(key.clone()),
+                &format!("{} (orphan)", address.instance(key.clone())),
                 provider,
             ));
         }

@@ -22,7 +22,7 @@ use crate::state::{Instance, Object};
 
 /// Says that nothing can serve an object without a block.
 pub(super) fn provider_missing(
-    address: &ResourceInstance,
+    address: &impl std::fmt::Display,
     provider: &ProviderConfig,
 ) -> Diagnostic {
     Diagnostic::error(
@@ -139,7 +139,9 @@ impl Planning<'_> {
         block: Option<&ResourceBlock<'_>>,
         reason: Reason,
     ) -> Result<(), Failed> {
-        if !self.options.covers_orphan(address) {
+        if !self.options.covers_orphan(address, block.is_some())
+            && !self.orphan_goes_along(instance)
+        {
             return Ok(());
         }
         if address.resource.mode == Mode::Data {
@@ -380,11 +382,13 @@ impl Planning<'_> {
             return self.run.fail(Diagnostic::error(
                 "Provider produced invalid plan",
                 format!(
-                    "Provider \"{provider_address}\" planned a non-null destroy value for {address}.\n\nThis is a bug in the provider, which should be reported in the provider's own issue tracker."
+                    "Provider \"{}\" planned a non-null destroy value for {address}.\n\nThis is a bug in the provider, which should be reported in the provider's own issue tracker.",
+                    provider_address.provider
                 ),
             ));
         }
-        if let Some(block) = block.filter(|_| deposed.is_none()) {
+        let block = block.filter(|_| deposed.is_none());
+        if let Some(block) = block.filter(|_| self.options.mode == PlanMode::Destroy) {
             self.prevent_destroy(block, &address.to_string())?;
         }
         self.add(
@@ -396,6 +400,9 @@ impl Planning<'_> {
             present,
             answer.private,
         );
-        Ok(())
+        match block {
+            Some(block) => self.prevent_destroy(block, &address.to_string()),
+            None => Ok(()),
+        }
     }
 }

@@ -52,8 +52,6 @@ impl Planning<'_> {
             let Some(resource) = index.resource(&block) else {
                 continue;
             };
-            search.push_expr(module, resource.count.as_ref());
-            search.push_expr(module, resource.for_each.as_ref());
             search.push_block(self, module, ix, resource);
         }
         let declared = &index.module(ModuleIx::ROOT).outputs;
@@ -104,8 +102,31 @@ impl Search<'_> {
             return;
         };
         let references = blocks.arguments(node);
+        self.push_repetition(
+            module,
+            &references,
+            resource.count.as_ref(),
+            resource.for_each.as_ref(),
+        );
         for traversal in references.iter() {
             self.push(module, traversal.clone());
+        }
+    }
+
+    /// What decides how often a block is there counts where the block looks at `count` or `each`.
+    fn push_repetition(
+        &mut self,
+        module: &ModuleInstance,
+        references: &[Traversal],
+        count: Option<&Expr>,
+        for_each: Option<&Expr>,
+    ) {
+        let looks_at = |root: &str| references.iter().any(|traversal| &*traversal.root == root);
+        if count.is_some() && looks_at("count") {
+            self.push_expr(module, count);
+        }
+        if for_each.is_some() && looks_at("each") {
+            self.push_expr(module, for_each);
         }
     }
 
@@ -145,6 +166,12 @@ impl Search<'_> {
                             .filter(|attribute| attribute.name == *name)
                             .flat_map(|attribute| attribute.expr.references())
                             .collect();
+                        self.push_repetition(
+                            module,
+                            &own,
+                            resource.count.as_ref(),
+                            resource.for_each.as_ref(),
+                        );
                         for traversal in own {
                             self.push(module, traversal);
                         }
@@ -167,6 +194,8 @@ impl Search<'_> {
                     .filter(|attribute| attribute.name == *name)
                     .flat_map(|attribute| attribute.expr.references())
                     .collect();
+                let repeated = (call.count.as_ref(), call.for_each.as_ref());
+                self.push_repetition(&caller, &given, repeated.0, repeated.1);
                 for traversal in given {
                     self.push(&caller, traversal);
                 }

@@ -155,7 +155,9 @@ impl Planning<'_> {
             &block.name,
             !config.preconditions.is_empty() || !config.postconditions.is_empty(),
         );
-        self.resolve_imports(&block)?;
+        if self.options.mode == PlanMode::Normal {
+            self.resolve_imports(&block)?;
+        }
         let known: HashSet<ModuleInstance> = self
             .run
             .world

@@ -5,6 +5,8 @@ use consort_plan::{NodeId, Reach};
 use super::PlanOptions;
 use crate::address::{ConfigResource, ModulePath, ResourceInstance, Target};
 use crate::engine::blocks::Block;
+use crate::engine::change::Mode;
+use crate::engine::index::ModuleIx;
 use crate::engine::run::Run;
 
 /// By node: whether the plan covers it.
@@ -12,7 +14,7 @@ pub(in crate::engine) fn select(run: &Run<'_>, options: &PlanOptions) -> Vec<boo
     let graph = &run.blocks.graph;
     let mut selected = vec![true; graph.len()];
     if !options.targets.is_empty() {
-        let starts: Vec<NodeId> = graph
+        let mut starts: Vec<NodeId> = graph
             .iter()
             .filter(|(_, block)| match block {
                 Block::Resource(ix, resource) => {
@@ -27,10 +29,14 @@ pub(in crate::engine) fn select(run: &Run<'_>, options: &PlanOptions) -> Vec<boo
             })
             .map(|(id, _)| id)
             .collect();
+        if options.mode == Mode::Destroy {
+            // What depends on something goes with it.
+            starts = indices(graph, &graph.reach(starts, Reach::Dependents));
+        }
         selected = graph.reach(starts, Reach::Dependencies);
         keep_outputs(run, &mut selected);
     }
-    if !options.excluded.is_empty() {
+    if !options.excluded.is_empty() && options.mode != Mode::Destroy {
         let starts: Vec<NodeId> = graph
             .iter()
             .filter(|(_, block)| {
@@ -49,12 +55,128 @@ pub(in crate::engine) fn select(run: &Run<'_>, options: &PlanOptions) -> Vec<boo
     selected
 }
 
-/// Outputs of which all resources are covered are covered too.
+fn indices(graph: &consort_plan::Graph<Block<'_>>, of: &[bool]) -> Vec<NodeId> {
+    graph
+        .iter()
+        .map(|(id, _)| id)
+        .filter(|id| of[id.index()])
+        .collect()
+}
+
+/// What goes, when not everything does.
+pub(super) struct Doom {
+    /// By node: a target points at it or at a part of it.
+    pointed_at: Vec<bool>,
+    /// By node: everything of it goes because it depends on something that goes.
+    dependents: Vec<bool>,
+    /// By node: nothing of it goes because something depends on it that stays.
+    spared: Vec<bool>,
+}
+
+/// What a destroy plan covers; none if it covers everything.
+pub(super) fn doom(run: &Run<'_>, options: &PlanOptions) -> Option<Doom> {
+    if options.mode != Mode::Destroy || options.targets.is_empty() && options.excluded.is_empty() {
+        return None;
+    }
+    let graph = &run.blocks.graph;
+    let pointed_at = |targets: &[Target], all: bool| -> Vec<NodeId> {
+        graph
+            .iter()
+            .filter(|(_, block)| {
+                matches!(block, Block::Resource(ix, resource) if targets.iter().any(|target| {
+                    let path = &run.index.entry(*ix).path;
+                    if all {
+                        holds_all(target, path, &resource.address)
+                    } else {
+                        may_hold(target, path, &resource.address)
+                    }
+                }))
+            })
+            .map(|(id, _)| id)
+            .collect()
+    };
+    let targeted = pointed_at(&options.targets, false);
+    let around: Vec<NodeId> = targeted
+        .iter()
+        .flat_map(|id| graph.dependents(*id).to_vec())
+        .collect();
+    let mut marked = vec![false; graph.len()];
+    for id in &targeted {
+        marked[id.index()] = true;
+    }
+    let below: Vec<NodeId> = pointed_at(&options.excluded, true)
+        .into_iter()
+        .flat_map(|id| graph.dependencies(id).iter().map(|(id, _)| *id))
+        .collect();
+    Some(Doom {
+        pointed_at: marked,
+        dependents: graph.reach(around, Reach::Dependents),
+        spared: graph.reach(below, Reach::Dependencies),
+    })
+}
+
+impl super::Planning<'_> {
+    /// Whether an instance goes only because something it depends on goes.
+    pub(super) fn goes_along(&self, node: NodeId, instance: &ResourceInstance) -> bool {
+        self.doom.as_ref().is_some_and(|doom| {
+            doom.dependents[node.index()]
+                && !doom.pointed_at[node.index()]
+                && !self
+                    .options
+                    .excluded
+                    .iter()
+                    .any(|target| target.contains(instance))
+        })
+    }
+
+    /// Whether a destroy plan deletes an instance of a block.
+    pub(super) fn is_doomed(&self, node: NodeId, instance: &ResourceInstance) -> bool {
+        let Some(doom) = &self.doom else { return true };
+        let options = self.options;
+        let excluded = options
+            .excluded
+            .iter()
+            .any(|target| target.contains(instance));
+        let targeted = if options.targets.is_empty() {
+            true
+        } else if doom.pointed_at[node.index()] {
+            options
+                .targets
+                .iter()
+                .any(|target| target.contains(instance))
+        } else {
+            doom.dependents[node.index()]
+        };
+        !excluded && !doom.spared[node.index()] && targeted
+    }
+
+    /// Whether an instance without a block goes because something it depended on goes.
+    pub(super) fn orphan_goes_along(&self, instance: &crate::state::Instance) -> bool {
+        let (Some(doom), Some(object)) = (&self.doom, &instance.current) else {
+            return false;
+        };
+        object.dependencies.iter().any(|dependency| {
+            let node = self
+                .run
+                .index
+                .find(&dependency.module)
+                .and_then(|ix| self.run.blocks.resource_node(ix, &dependency.resource));
+            node.is_some_and(|node| doom.dependents[node.index()])
+                || self
+                    .options
+                    .targets
+                    .iter()
+                    .any(|target| may_hold(target, &dependency.module, &dependency.resource))
+        })
+    }
+}
+
+/// Outputs of the root module of which all resources are covered are covered too.
 fn keep_outputs(run: &Run<'_>, selected: &mut [bool]) {
     let graph = &run.blocks.graph;
     let outputs: Vec<NodeId> = graph
         .iter()
-        .filter(|(_, block)| matches!(block, Block::Output(..)))
+        .filter(|(_, block)| matches!(block, Block::Output(ModuleIx::ROOT, _)))
         .map(|(id, _)| id)
         .collect();
     for output in outputs {
@@ -128,8 +250,12 @@ impl PlanOptions {
         !pointed_at
     }
 
-    /// Whether an instance without a block is to be planned.
-    pub(super) fn covers_orphan(&self, instance: &ResourceInstance) -> bool {
+    /// Whether an instance that no block expands to any more is to be planned. If there still is a block, and no
+    /// target points at it, it is covered because something else needs all of it.
+    pub(super) fn covers_orphan(&self, instance: &ResourceInstance, has_block: bool) -> bool {
+        if has_block && self.mode != Mode::Destroy {
+            return self.covers(instance);
+        }
         !self.excluded.iter().any(|target| target.contains(instance))
             && (self.targets.is_empty()
                 || self.targets.iter().any(|target| target.contains(instance)))
