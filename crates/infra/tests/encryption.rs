@@ -174,7 +174,10 @@ fn what_is_wrong_with_a_configuration_is_told_where_it_is() {
         ),
     ] {
         let (_, diagnostics) = read(&text);
-        let found = diagnostics.into_iter().find(|d| d.is_error()).unwrap();
+        let found = diagnostics
+            .into_iter()
+            .find(consort_hcl::Diagnostic::is_error)
+            .unwrap();
         assert!(found.detail.contains(expected), "{found:?}");
         assert!(found.subject.is_some(), "{found:?}");
     }

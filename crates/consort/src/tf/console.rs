@@ -209,7 +209,7 @@ async fn opened(
         return Err(found);
     };
     let state = place
-        .backing_of(tree.module.backend.as_ref(), &local_paths(flags))?
+        .backing_of(Some(&tree.module), sources, &local_paths(flags))?
         .look()
         .await?
         .unwrap_or_default();

@@ -245,7 +245,7 @@ async fn imported(
     if diagnostics.has_errors() {
         return Err(diagnostics.into());
     }
-    let backing = place.backing_of(tree.module.backend.as_ref(), &local_paths(flags))?;
+    let backing = place.backing_of(Some(&tree.module), sources, &local_paths(flags))?;
     let mut held = backing.hold("import", locking).await?;
     let used: std::collections::BTreeSet<_> = held
         .state

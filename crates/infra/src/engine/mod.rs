@@ -45,5 +45,5 @@ pub use functions::ProviderFunctions;
 pub(crate) use objects::known_paths;
 pub use plan::{PlanOptions, plan};
 pub use run::{Given, Input, Providers, Provision, Provisioners};
-pub use under_test::{Afterwards, FailedCheck, ReplacedModule, ReplacedObject, UnderTest};
+pub use under_test::{Afterwards, FailedCheck, Replace, ReplacedModule, ReplacedObject, UnderTest};
 pub use validate::validate;

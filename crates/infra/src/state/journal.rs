@@ -297,7 +297,7 @@ impl Journal {
             None => (&*self.file).write_all(line.as_bytes()).map_err(io)?,
             Some(seal) => {
                 let mut sealed = seal
-                    .close(line.as_bytes().to_vec())
+                    .close(line.as_bytes())
                     .map_err(|why| io(std::io::Error::other(why)))?;
                 sealed.push(b'\n');
                 (&*self.file).write_all(&sealed).map_err(io)?;

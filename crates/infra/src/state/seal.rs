@@ -38,8 +38,8 @@ impl Seal {
         Ok(key)
     }
 
-    pub(super) fn close(&self, line: Vec<u8>) -> Result<Vec<u8>, String> {
-        Ok(STANDARD.encode(seal(&self.key, &[], &line)?).into_bytes())
+    pub(super) fn close(&self, line: &[u8]) -> Result<Vec<u8>, String> {
+        Ok(STANDARD.encode(seal(&self.key, &[], line)?).into_bytes())
     }
 
     pub(super) fn open(&self, line: &str) -> Result<String, String> {

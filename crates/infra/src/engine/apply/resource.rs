@@ -182,7 +182,11 @@ impl Applying<'_> {
             // Nothing is put off while applying.
             Ok(Read::Deferred(_)) => return Err(Failed),
             Err(mut diagnostics) if block.config.check.is_some() => {
-                crate::engine::run::Run::nested_in_check(&mut diagnostics, block, &instance.address.module);
+                crate::engine::run::Run::nested_in_check(
+                    &mut diagnostics,
+                    block,
+                    &instance.address.module,
+                );
                 let _ = self.run.note(diagnostics);
                 return Ok(Value::unknown(block.schema.block.implied_type()));
             }
