@@ -95,7 +95,7 @@ const ENDPOINTS: [&str; 5] = ["dynamodb", "iam", "s3", "sso", "sts"];
 pub(super) fn backend_hash(kind: &str, given: &Map<String, Value>) -> Option<u32> {
     let mut text = format!("<{};<", quoted(kind));
     for name in arguments(kind)? {
-        append(&mut text, name, given.get(*name).unwrap_or(&Value::Null));
+        append(&mut text, given.get(*name).unwrap_or(&Value::Null));
         text.push(';');
     }
     text.push_str(">;>");
@@ -116,7 +116,7 @@ pub(super) fn filled(kind: &str, config: &mut Map<String, Value>) {
     }
 }
 
-fn append(text: &mut String, name: &str, value: &Value) {
+fn append(text: &mut String, value: &Value) {
     match value {
         Value::Null => text.push('~'),
         Value::Bool(true) => text.push('T'),
@@ -128,7 +128,7 @@ fn append(text: &mut String, name: &str, value: &Value) {
         Value::Array(values) => {
             text.push('[');
             for value in values {
-                append(text, name, value);
+                append(text, value);
                 text.push(';');
             }
             text.push(']');
@@ -136,7 +136,7 @@ fn append(text: &mut String, name: &str, value: &Value) {
         Value::Object(parts) => {
             text.push('<');
             for part in ENDPOINTS {
-                append(text, part, parts.get(part).unwrap_or(&Value::Null));
+                append(text, parts.get(part).unwrap_or(&Value::Null));
                 text.push(';');
             }
             text.push('>');

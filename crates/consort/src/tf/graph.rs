@@ -194,7 +194,7 @@ fn resources(drawing: &Drawing) -> String {
              graph, try: terraform graph -type=plan */\n",
         );
     }
-    let mut modules: BTreeMap<Vec<Arc<str>>, (ModulePath, Vec<(String, String)>)> = BTreeMap::new();
+    let mut modules: BTreeMap<Vec<Arc<str>>, (ModulePath, Vec<_>)> = BTreeMap::new();
     for node in &drawing.nodes {
         let Shape::Resource(address) = &node.shape else {
             continue;

@@ -61,6 +61,9 @@ const MANIFEST: (&str, &str) = (
     r#"{"Modules":[{"Key":"","Source":"","Dir":"."},{"Key":"m","Source":"./m","Dir":"m"}]}"#,
 );
 
+/// Files, and what has to be said of them.
+type Case<'c> = (Vec<(&'c str, &'c str)>, Vec<&'c str>);
+
 #[test]
 fn validating_finds_what_only_the_configuration_as_a_whole_shows() {
     for (text, wanted) in [
@@ -181,7 +184,7 @@ fn what_cannot_be_read_is_named_and_nothing_is_changed() {
     );
     let plain = ("main.tf", "resource \"terraform_data\" \"a\" {}\n");
     let calls = ("main.tf", "module \"m\" {\n  source = \"./m\"\n}\n");
-    let cases: Vec<(Vec<(&str, &str)>, Vec<&str>)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (
             vec![plain, ("terraform.tfstate", "{\"version\": 4, ")],
             vec!["Failed to load state", "terraform.tfstate: ", "line 1"],

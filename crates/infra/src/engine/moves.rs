@@ -198,10 +198,9 @@ fn order(statements: &[Statement<'_>], texts: &Sources) -> Result<Vec<usize>, Di
         &one.1, &other.1,
     ) {
         (Some(a), Some(b)) => one.0 == other.0 && a == b,
-        (Some(_), None) => one.0.starts_with(&other.0),
+        (_, None) => one.0.starts_with(&other.0),
         // What moves within a module does not matter to a move of the whole module.
         (None, Some(_)) => false,
-        (None, None) => one.0.starts_with(&other.0),
     };
     for (at, statement) in statements.iter().enumerate() {
         let place = key(statement, &statement.moved.to);

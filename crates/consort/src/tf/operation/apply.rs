@@ -144,7 +144,7 @@ fn change(flags: &Flags, forced: Option<Mode>, approved: bool) -> ExitCode {
             Ok(session) => {
                 let (view, terminal) = (Arc::clone(&run.view), run.terminal.clone());
                 let work = carried_out(&run, session, &mut held, saved, approved, &cancel);
-                attended(&view, &terminal, &cancel, work).await
+                Box::pin(attended(&view, &terminal, &cancel, work)).await
             }
             Err(failed) => Err(failed),
         };
