@@ -97,7 +97,10 @@ pub(crate) fn machine(spec: &MachineSpec) -> Result<(), Error> {
         }
     }
     if let Some(mac) = &spec.mac
-        && !mac.parse::<MacAddress>().map_err(invalid)?.is_usable()
+        && !mac
+            .parse::<MacAddress>()
+            .map_err(|wrong| invalid(format!("mac {wrong}")))?
+            .is_usable()
     {
         return Err(invalid(format!("mac {mac} is not that of one interface")));
     }

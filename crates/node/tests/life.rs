@@ -295,7 +295,7 @@ fn an_image_stays_while_a_pod_uses_it_whoever_started_it() {
 
         bed.images.remove(&name, true).await.unwrap();
         assert!(bed.images.get(&name).await.unwrap().is_none());
-        let view = bed.agent.as_ref().unwrap().pod("default", "stay").unwrap();
+        let view = bed.view("stay").await;
         let look = consort_runtime::ExecSpec {
             args: vec!["ls".into(), "/bin/busybox".into()],
             ..Default::default()

@@ -411,25 +411,20 @@ pub(super) fn saved_variables(
     let (mut given, mut diagnostics) =
         GivenValues::collect(place.root(), environment(), &options, sources);
     let declared = &tree.module.variables;
-    given.retain(|name, origin| match declared.get(name) {
-        Some(variable) if variable.ephemeral => true,
-        Some(_) => {
-            if origin == config::Origin::Option {
-                diagnostics.append(error(
-                    "Can't change variable when applying a saved plan",
-                    format!(
-                        "The variable {name:?} was given by -var, but a saved plan includes the values that \
-                         variables had when it was made. Make a new plan to use another value. Only \
-                         variables that are declared with \"ephemeral = true\" are given again."
-                    ),
-                ));
-            }
-            false
-        }
-        None => origin == config::Origin::Option,
+    given.retain(|name, origin| {
+        let ephemeral = declared
+            .get(name)
+            .is_some_and(|variable| variable.ephemeral);
+        ephemeral || origin == config::Origin::Option
     });
     let mut wanted = BTreeMap::new();
-    for (name, variable) in declared.iter().filter(|(_, variable)| variable.ephemeral) {
+    for (name, variable) in declared {
+        if !variable.ephemeral {
+            if given.contains(name) {
+                wanted.insert(Arc::clone(name), variable.clone());
+            }
+            continue;
+        }
         let planned = saved.origin.ephemeral.contains(name);
         match (planned, given.contains(name)) {
             (_, true) => {
@@ -451,6 +446,22 @@ pub(super) fn saved_variables(
         let Some(variable) = declared.get(&name) else {
             continue;
         };
+        if !variable.ephemeral {
+            // What is given again must be what it was.
+            let plain = |value: &Value| value.clone().unmark_deep().0;
+            let saved = variables.values.get(&name).map(plain);
+            if saved.is_none_or(|saved| !saved.raw_equals(&plain(&value.value))) {
+                diagnostics.append(error(
+                    "Can't change variable when applying a saved plan",
+                    format!(
+                        "The variable {name:?} was given by -var, but a saved plan includes the values that \
+                         variables had when it was made. Make a new plan to use another value. Only \
+                         variables that are declared with \"ephemeral = true\" are given again."
+                    ),
+                ));
+            }
+            continue;
+        }
         if !saved.origin.ephemeral.contains(&name) && !is_default(variable, &value.value) {
             diagnostics.append(error(
                 "Ephemeral variable was not set during planning",

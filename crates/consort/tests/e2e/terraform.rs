@@ -166,7 +166,7 @@ fn a_saved_plan_is_shown_and_applied_only_while_nothing_has_changed() {
     let dropped = tf(at, &["apply", "-var", "size=2", "saved"]);
     assert_eq!(dropped.status.code(), Some(1));
     assert!(
-        text(&dropped.stderr).contains("-var was given"),
+        text(&dropped.stderr).contains("Can't change variable when applying a saved plan"),
         "{}",
         text(&dropped.stderr)
     );

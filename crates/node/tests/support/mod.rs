@@ -295,6 +295,19 @@ impl Bed {
         self.until(name, "ready", is_ready).await
     }
 
+    /// What the agent knows of a pod: one that has just come back takes over the pods it finds.
+    pub async fn view(&self, name: &str) -> consort_node::agent::PodView {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.agent.as_ref().unwrap().pod("default", name);
+            match found {
+                Ok(view) => return view,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     pub async fn until_gone(&self, name: &str) {
         let deadline = Instant::now() + PATIENCE;
         while self.pods().get_opt(name).await.unwrap().is_some() {
