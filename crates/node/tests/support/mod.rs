@@ -296,7 +296,7 @@ impl Bed {
     }
 
     /// What the agent knows of a pod: one that has just come back takes over the pods it finds.
-    pub async fn view(&self, name: &str) -> consort_node::agent::PodView {
+    pub async fn view(&self, name: &str) -> consort_node::PodView {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let found = self.agent.as_ref().unwrap().pod("default", name);
