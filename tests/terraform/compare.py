@@ -51,7 +51,7 @@ def plugins():
     blocks = pathlib.Path(given).read_text() if given else "provider_installation {\n}\n"
     mirror = f'  filesystem_mirror {{\n    path = "{TMP}/mirror"\n    include = ["example.com/*/*"]\n  }}\n'
     config = TMP / "tfrc"
-    config.write_text(re.sub(r"(provider_installation \{\n)", lambda m: m.group(1) + mirror, blocks))
+    config.write_text(re.sub(r"(provider_installation\s*\{\s*)", lambda m: m.group(1) + mirror, blocks))
     return str(config)
 TMP.mkdir(parents=True, exist_ok=True)
 ENV.update(TF_CLI_CONFIG_FILE=plugins(), TF_IN_AUTOMATION="1", NO_COLOR="1", CHECKPOINT_DISABLE="1", TF_INPUT="0")

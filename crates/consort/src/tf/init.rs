@@ -269,6 +269,30 @@ fn init(flags: &Flags) -> ExitCode {
     }
 }
 
+/// Whether the root module, as far as it can be read, calls others: what is wrong comes up while those are
+/// installed then.
+fn calls_modules(place: &Place, sources: &mut Sources) -> bool {
+    let (tree, _) = session::load(place, None, sources);
+    tree.is_some_and(|tree| !tree.module.module_calls.is_empty())
+}
+
+/// What is wrong with a configuration, after the word that nothing can be installed before that is right.
+fn unreadable(found: Diagnostics) -> Diagnostics {
+    let version =
+        |one: &consort_hcl::Diagnostic| one.summary == "Unsupported Terraform Core version";
+    if found.iter().any(version) {
+        return found;
+    }
+    let mut all = error(
+        "Terraform encountered problems during initialisation, including problems\nwith the configuration, described \
+         below.\n\nThe Terraform configuration must be valid before initialization so that\nTerraform can determine which \
+         modules and providers need to be installed.",
+        String::new(),
+    );
+    all.append(found);
+    all
+}
+
 enum FromModule {
     NotEmpty,
     Failed(Diagnostics),
@@ -393,7 +417,11 @@ async fn initialize(
             &terminal.bold("Initializing the backend..."),
         );
     }
-    let root = place.root_module(sources)?;
+    let root = match place.root_module(sources) {
+        Ok(root) => root,
+        Err(found) if calls_modules(place, sources) => return Err(found),
+        Err(found) => return Err(unreadable(found)),
+    };
     let Some(root) = root else {
         return Ok(warnings);
     };
@@ -411,7 +439,7 @@ async fn initialize(
     }
     let (tree, found) = session::load(place, Some(tests(flags)), sources);
     let Some(tree) = tree.filter(|_| !found.has_errors()) else {
-        return Err(found);
+        return Err(unreadable(found));
     };
     warnings.append(found);
     said.output(
