@@ -14,6 +14,7 @@ use consort_infra::engine::{Action, Mode, Plan, PlanOptions, plan as make_plan, 
 use consort_infra::plan_file::PlanFile;
 use consort_infra::state::State;
 use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::flags::{Flag, Flags, many, on, one, switch};
@@ -493,8 +494,8 @@ pub(in crate::tf) fn tell(
 }
 
 /// Ends the walk when asked to; returns when asked a second time.
-async fn interrupted(cancel: CancellationToken, terminal: Terminal) {
-    if tokio::signal::ctrl_c().await.is_err() {
+async fn interrupted(mut interrupts: Signal, cancel: CancellationToken, terminal: Terminal) {
+    if interrupts.recv().await.is_none() {
         return std::future::pending().await;
     }
     terminal.say(
@@ -503,7 +504,7 @@ async fn interrupted(cancel: CancellationToken, terminal: Terminal) {
     );
     terminal.say("Stopping operation...\n");
     cancel.cancel();
-    if tokio::signal::ctrl_c().await.is_err() {
+    if interrupts.recv().await.is_none() {
         return std::future::pending().await;
     }
     terminal.complain(
@@ -519,10 +520,15 @@ async fn attended<T>(
     cancel: &CancellationToken,
     work: impl Future<Output = Result<T, Failed>>,
 ) -> Result<T, Failed> {
+    // Listened to before the work begins: what it asks may be answered with an interrupt at once.
+    let interrupts = signal(SignalKind::interrupt())
+        .map_err(|wrong| error("Cannot listen to interrupts", wrong.to_string()))?;
     tokio::select! {
         done = work => done,
         never = Arc::clone(view).remind() => match never {},
-        () = interrupted(cancel.clone(), terminal.clone()) => Err(error("operation canceled", "").into()),
+        () = interrupted(interrupts, cancel.clone(), terminal.clone()) => {
+            Err(error("operation canceled", "").into())
+        }
     }
 }
 
