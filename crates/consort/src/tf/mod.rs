@@ -138,7 +138,7 @@ pub(crate) fn main(words: impl IntoIterator<Item = String>) -> ExitCode {
         return code;
     }
     if let Err(problem) = from_environment(&mut words, "TF_CLI_ARGS", 0) {
-        eprintln!("{problem}");
+        terminal::complain(&problem);
         return ExitCode::FAILURE;
     }
     let Some(first) = words.first().cloned() else {
@@ -171,11 +171,18 @@ pub(crate) fn main(words: impl IntoIterator<Item = String>) -> ExitCode {
     let depth = command.name.split(' ').count();
     let variable = format!("TF_CLI_ARGS_{}", command.name.replace([' ', '-'], "_"));
     if let Err(problem) = from_environment(&mut words, &variable, depth) {
-        eprintln!("{problem}");
+        terminal::complain(&problem);
         return ExitCode::FAILURE;
     }
-    match flags::parse(command.flags, words.into_iter().skip(depth)) {
-        Ok(flags) => (command.run)(&flags),
+    // As in Terraform, every command takes it, also where no colours would be.
+    let known: Vec<&[Flag]> = command.flags.iter().copied().chain([NO_COLOUR]).collect();
+    match flags::parse(&known, words.into_iter().skip(depth)) {
+        Ok(flags) => {
+            if flags.is("no-color") {
+                terminal::without_colours();
+            }
+            (command.run)(&flags)
+        }
         Err(flags::Error::Help) => {
             crate::output::print(&help(command));
             ExitCode::SUCCESS
@@ -194,7 +201,9 @@ fn global(words: &mut Vec<String>) -> Result<(), ExitCode> {
             break;
         };
         if let Err(error) = std::env::set_current_dir(directory) {
-            eprintln!("Error handling -chdir option: chdir {directory}: {error}");
+            terminal::complain(&format!(
+                "Error handling -chdir option: chdir {directory}: {error}"
+            ));
             return Err(ExitCode::FAILURE);
         }
         words.remove(0);
@@ -252,9 +261,9 @@ fn unknown(words: &[String]) -> ExitCode {
         .map(|command| command.name)
         .find(|known| distance(known, name) <= 2);
     let hint = near.map_or(String::new(), |known| format!(" Did you mean {known:?}?"));
-    eprintln!(
+    terminal::complain(&format!(
         "Terraform has no command named {name:?}.{hint}\n\nTo see all of Terraform's top-level commands, run:\n  terraform -help\n"
-    );
+    ));
     ExitCode::FAILURE
 }
 
@@ -277,7 +286,9 @@ fn distance(a: &str, b: &str) -> usize {
 /// A command line that cannot be read.
 fn misuse(command: &str, problem: &str) -> ExitCode {
     terminal::Terminal::new(false, false).error("Failed to parse command-line flags", problem);
-    eprintln!("For more help on using this command, run:\n  terraform {command} -help");
+    terminal::complain(&format!(
+        "For more help on using this command, run:\n  terraform {command} -help"
+    ));
     ExitCode::FAILURE
 }
 
@@ -346,7 +357,7 @@ fn wait<T>(work: impl Future<Output = T>) -> T {
             done
         }
         Err(error) => {
-            eprintln!("starting the runtime: {error}");
+            terminal::complain(&format!("starting the runtime: {error}"));
             std::process::exit(1);
         }
     }

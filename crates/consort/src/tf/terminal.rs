@@ -1,10 +1,24 @@
 //! What people see and are asked.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use consort_hcl::Sources;
 use consort_hcl::diagnostic::{self, Diagnostic, Diagnostics, Style};
 use consort_infra::render::Colours;
+
+/// Whether `-no-color` was said to the command that runs.
+static PLAIN: AtomicBool = AtomicBool::new(false);
+
+/// Does without colours and boxes from now on.
+pub(super) fn without_colours() {
+    PLAIN.store(true, Ordering::Relaxed);
+}
+
+/// Text on standard error. Nobody is left to be told when that is gone.
+pub(super) fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
 
 /// Where output goes and how it looks.
 #[derive(Clone, Debug)]
@@ -23,6 +37,7 @@ pub(super) struct Terminal {
 impl Terminal {
     /// With colours unless `-no-color` is said or the output is no terminal that has them.
     pub(super) fn new(no_colour: bool, input: bool) -> Terminal {
+        let no_colour = no_colour || PLAIN.load(Ordering::Relaxed);
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let asked_not_to = std::env::var("TF_INPUT")
@@ -67,8 +82,7 @@ impl Terminal {
     /// A line on standard error.
     #[expect(clippy::unused_self, reason = "who has a terminal may speak")]
     pub(super) fn complain(&self, text: &str) {
-        // Nobody is left to be told when standard error is gone.
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        complain(text);
     }
 
     /// Errors on standard error, warnings on standard output, each as a box. Gives whether there was an error.
