@@ -1,0 +1,1 @@
+//! Rego policies over blueprints and requests, and the blast radius of a change.

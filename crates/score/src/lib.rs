@@ -1,0 +1,1 @@
+//! A score: read from a directory or Git, planned as one graph, carried out, kept true, explained.
