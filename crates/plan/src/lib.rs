@@ -27,8 +27,26 @@
 //! # }
 //! ```
 
+mod address;
+mod blueprint;
+mod change;
 mod graph;
+mod operation;
+mod part;
+mod planned;
 mod walk;
 
+pub use address::{Address, NoAddress};
+pub use blueprint::{
+    BlastRadius, Blueprint, BlueprintEdge, Commit, Mode, Parent, PlannedPart, Points, Source,
+    Stale, Verdict, VerdictKind,
+};
+pub use change::{Action, Change, Drift, Location, Owner, Reversal};
 pub use graph::{Cycles, Edge, Graph, NodeId, Reach};
+pub use operation::{Entry, Event, Operation, Phase};
+pub use part::{
+    Call, Carrier, Feed, From, Input, Intent, Moved, Order, Output, Part, PartEdge, PartPlan,
+    Problem, Progress, Request, Seen, Step,
+};
+pub use planned::{Planned, Pointer, Unknown, below};
 pub use walk::{Ended, Outcome, Report, WalkOptions, walk};

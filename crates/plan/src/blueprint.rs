@@ -1,0 +1,293 @@
+//! A plan of the whole system as an immutable value.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::address::Address;
+use crate::change::Change;
+use crate::graph::Edge;
+use crate::part::{Intent, Moved, Problem, Seen};
+use crate::planned::Planned;
+
+/// What is wanted of a plan.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Mode {
+    /// That all be as the source says.
+    Apply,
+    /// That all be gone.
+    Destroy,
+    /// That all be as it was at a revision.
+    Rollback {
+        /// The revision.
+        to: u64,
+    },
+    /// That what has drifted be put back.
+    Heal,
+}
+
+impl Mode {
+    /// What it asks of each part.
+    pub fn intent(&self) -> Intent {
+        match self {
+            Mode::Destroy => Intent::Destroy,
+            Mode::Apply | Mode::Rollback { .. } | Mode::Heal => Intent::Apply,
+        }
+    }
+}
+
+/// Where a score was read from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Source {
+    /// A directory.
+    Directory {
+        /// Its path.
+        path: String,
+        /// The commit it is at, if it is in a Git repository and nothing in it was changed since.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<Commit>,
+    },
+    /// A path in a Git repository.
+    Git {
+        /// The repository, without credentials.
+        url: String,
+        /// What was asked for: a branch, tag or commit.
+        reference: String,
+        /// The directory in it; empty for its root.
+        path: String,
+        /// What that was.
+        commit: Commit,
+    },
+    /// What an earlier operation applied.
+    Revision {
+        /// The revision.
+        revision: u64,
+    },
+}
+
+/// A commit of Git.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Commit {
+    /// Its full id in hex.
+    pub id: String,
+    /// Who wrote it: `Name <address>`.
+    pub author: String,
+    /// When.
+    pub time: Timestamp,
+    /// The first line of its message.
+    pub subject: String,
+}
+
+/// What a plan was made from; it may be carried out only while that stands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Parent {
+    /// The revision of the score; zero before its first operation.
+    pub revision: u64,
+    /// By part, what was seen of the world.
+    pub seen: BTreeMap<String, Vec<Seen>>,
+}
+
+/// A part of a blueprint.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PlannedPart {
+    /// Its name.
+    pub name: String,
+    /// Its language.
+    pub layer: String,
+    /// Its resources are the changes from here ...
+    pub first: u32,
+    /// ... so many of them.
+    pub count: u32,
+    /// What it gives to others.
+    pub outputs: BTreeMap<String, Planned>,
+    /// What it takes, as planned.
+    pub inputs: BTreeMap<String, Planned>,
+    /// What its layer carries out (base64). May hold secrets.
+    #[serde(with = "payload")]
+    pub payload: Vec<u8>,
+}
+
+mod payload {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    // Hex: no dependency, and blueprints are compressed wherever they are kept.
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        use std::fmt::Write as _;
+        let mut text = String::with_capacity(bytes.len() * 2);
+        for byte in bytes {
+            let _ = write!(text, "{byte:02x}");
+        }
+        serializer.serialize_str(&text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        (0..text.len())
+            .step_by(2)
+            .map(|at| {
+                text.get(at..at + 2)
+                    .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+                    .ok_or_else(|| serde::de::Error::custom("a payload that is not hexadecimal"))
+            })
+            .collect()
+    }
+}
+
+/// An edge between two changes, by their places in [`Blueprint::changes`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BlueprintEdge {
+    /// What waits.
+    pub dependent: u32,
+    /// What it waits for.
+    pub dependency: u32,
+    /// Why.
+    pub edge: Edge,
+}
+
+/// What a policy said.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Whether it stops the plan.
+    pub kind: VerdictKind,
+    /// The rule's own message.
+    pub message: String,
+    /// The rule: `data.shop.deny`.
+    pub rule: String,
+    /// Where the rule stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<crate::change::Location>,
+    /// The resource it is about, if the rule said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Address>,
+}
+
+/// How much a verdict weighs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerdictKind {
+    /// The plan must not be carried out.
+    Deny,
+    /// It is worth a thought.
+    Warn,
+}
+
+/// The points of one change.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Points {
+    /// Which change, by its place in [`Blueprint::changes`].
+    pub change: u32,
+    /// Its points.
+    pub points: u32,
+    /// How they came to be, in a line: `database 100 x replace 1.0`.
+    pub because: String,
+    /// The dependent whose worth counted, if it was not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downstream: Option<Address>,
+}
+
+/// How far a plan reaches.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct BlastRadius {
+    /// The sum of all points.
+    pub total: u32,
+    /// More than this needs an approval.
+    pub threshold: u32,
+    /// The changes that have points.
+    pub each: Vec<Points>,
+    /// Why an approval is needed whatever the points, or may be left out although they are above: what policies
+    /// said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approval: Vec<String>,
+    /// Whether an approval is needed.
+    pub needs_approval: bool,
+}
+
+/// A plan of the whole system, frozen: nothing is decided after it is made.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Blueprint {
+    /// The form of this value; [`Blueprint::FORMAT`].
+    pub format: u32,
+    /// The score.
+    pub score: String,
+    /// What it is for.
+    pub mode: Mode,
+    /// Who asked for it.
+    pub author: String,
+    /// When it was made.
+    pub time: Timestamp,
+    /// What it was read from.
+    pub source: Source,
+    /// What it was made from.
+    pub parent: Parent,
+    /// The parts in the order they were planned.
+    pub parts: Vec<PlannedPart>,
+    /// All resources, part by part, in an order in which nothing comes before what it depends on within its part.
+    pub changes: Vec<Change>,
+    /// All edges between them, also across parts.
+    pub edges: Vec<BlueprintEdge>,
+    /// What the policies said.
+    pub verdicts: Vec<Verdict>,
+    /// How far it reaches.
+    pub blast: BlastRadius,
+    /// What is worth saying and stops nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Problem>,
+}
+
+impl Blueprint {
+    /// The form written by this version.
+    pub const FORMAT: u32 = 1;
+
+    /// Its id: the first 12 hex digits of the SHA-256 of its JSON. Whatever is in it changes its id, so an approval of
+    /// one blueprint is never one of another.
+    pub fn id(&self) -> String {
+        struct Hash(Sha256);
+        impl std::io::Write for Hash {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.update(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut hash = Hash(Sha256::new());
+        // Writing into a hash does not fail, and every key of a blueprint is a text.
+        let _ = serde_json::to_writer(&mut hash, self);
+        let digest = hash.0.finalize();
+        let mut id = String::new();
+        for byte in digest.iter().take(6) {
+            use std::fmt::Write as _;
+            let _ = write!(id, "{byte:02x}");
+        }
+        id
+    }
+
+    /// Whether anything is to be done.
+    pub fn is_empty(&self) -> bool {
+        !self.changes.iter().any(|change| change.action.changes())
+    }
+
+    /// Whether a policy forbids it.
+    pub fn is_denied(&self) -> bool {
+        self.verdicts
+            .iter()
+            .any(|verdict| verdict.kind == VerdictKind::Deny)
+    }
+}
+
+/// A blueprint that no longer fits the world it was made from.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the world has moved since the plan was made")]
+pub struct Stale {
+    /// The revision it was made from, and the present one, if they differ.
+    pub revisions: Option<(u64, u64)>,
+    /// What else has moved.
+    pub moved: Vec<Moved>,
+}
