@@ -222,7 +222,7 @@ pub trait Progress: Send + Sync {
     /// It failed.
     fn failed(&self, change: u32, problem: Problem);
     /// The present value of an input; an error names what kept it from being told.
-    fn input(&self, name: &str) -> Result<Planned, Problem>;
+    fn input(&self, name: &str) -> Result<Planned, Box<Problem>>;
 }
 
 /// Carries the plan of one part out, step by step, as the walk says.
@@ -251,7 +251,7 @@ pub trait Carrier: Send + Sync {
     }
 
     /// An output, once the step that gives it is done.
-    fn output(&self, name: &str) -> Result<Planned, Problem>;
+    fn output(&self, name: &str) -> Result<Planned, Box<Problem>>;
 
     /// Ends the work: saves what there is to save. Called once, also after failures and cancellation.
     fn finish<'a>(self: Box<Self>) -> Call<'a, Result<Vec<Problem>, Vec<Problem>>>
