@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::address::Address;
 use crate::change::Change;
-use crate::graph::Edge;
+use crate::graph::{Edge, Graph};
 use crate::part::{Intent, Moved, Problem, Seen};
 use crate::planned::Planned;
 
@@ -98,6 +98,13 @@ pub struct PlannedPart {
     pub name: String,
     /// Its language.
     pub layer: String,
+    /// Whether it is to be there or gone: a part that was taken out of the score is planned to be gone while the rest
+    /// is applied.
+    #[serde(default)]
+    pub intent: Intent,
+    /// The parts that come before it because the score says so (`dependsOn`); when it is to be gone, they wait for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
     /// Its resources are the changes from here ...
     pub first: u32,
     /// ... so many of them.
@@ -146,6 +153,20 @@ pub struct BlueprintEdge {
     pub dependent: u32,
     /// What it waits for.
     pub dependency: u32,
+    /// Why.
+    pub edge: Edge,
+}
+
+/// Edges of all of one set of changes to all of another, told without listing every pair: the cost stays linear
+/// where a whole part waits for another, or a value made of many resources is used by many.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Joint {
+    /// What they wait through: `infra.addresses`, or `app after infra`.
+    pub label: String,
+    /// What waits, by places in [`Blueprint::changes`].
+    pub dependents: Vec<u32>,
+    /// What they wait for.
+    pub dependencies: Vec<u32>,
     /// Why.
     pub edge: Edge,
 }
@@ -229,8 +250,11 @@ pub struct Blueprint {
     pub parts: Vec<PlannedPart>,
     /// All resources, part by part, in an order in which nothing comes before what it depends on within its part.
     pub changes: Vec<Change>,
-    /// All edges between them, also across parts.
+    /// All edges between them, also across parts, but for those told by [`Blueprint::joints`].
     pub edges: Vec<BlueprintEdge>,
+    /// Edges between many and many. [`Blueprint::graph`] has them too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joints: Vec<Joint>,
     /// What the policies said.
     pub verdicts: Vec<Verdict>,
     /// How far it reaches.
@@ -267,6 +291,31 @@ impl Blueprint {
             let _ = write!(id, "{byte:02x}");
         }
         id
+    }
+
+    /// Its changes and edges as a graph: the node of a change has the change's place as its index; after them comes a
+    /// node for each joint, which holds none.
+    pub fn graph(&self) -> Graph<Option<u32>> {
+        let mut graph = Graph::new();
+        let nodes: Vec<_> = (0..self.changes.len())
+            .map(|place| graph.add(u32::try_from(place).ok()))
+            .collect();
+        let at = |place: u32| nodes.get(place as usize).copied();
+        for edge in &self.edges {
+            if let (Some(dependent), Some(dependency)) = (at(edge.dependent), at(edge.dependency)) {
+                graph.connect(dependent, dependency, edge.edge);
+            }
+        }
+        for joint in &self.joints {
+            let middle = graph.add(None);
+            for dependent in joint.dependents.iter().filter_map(|place| at(*place)) {
+                graph.connect(dependent, middle, joint.edge);
+            }
+            for dependency in joint.dependencies.iter().filter_map(|place| at(*place)) {
+                graph.connect(middle, dependency, joint.edge);
+            }
+        }
+        graph
     }
 
     /// Whether anything is to be done.

@@ -1,5 +1,7 @@
 //! What a plan does to one resource.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
@@ -77,6 +79,57 @@ pub struct Location {
 impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// Where the fields of a part's description stand in the score: what its inputs and problems are located with.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Lines {
+    file: String,
+    first: u32,
+    lines: BTreeMap<Pointer, u32>,
+}
+
+impl Lines {
+    /// Of a description in `file` that begins on line `first`, with the lines of its fields by their JSON pointers.
+    pub fn new(file: impl Into<String>, first: u32, lines: BTreeMap<Pointer, u32>) -> Self {
+        Lines {
+            file: file.into(),
+            first,
+            lines,
+        }
+    }
+
+    /// Where the field stands, or, if it is not there, the nearest field around it.
+    pub fn at(&self, pointer: &str) -> Location {
+        let mut pointer = pointer;
+        let line = loop {
+            if let Some(line) = self.lines.get(pointer) {
+                break *line;
+            }
+            match pointer.rfind('/') {
+                Some(slash) => pointer = &pointer[..slash],
+                None => break self.first,
+            }
+        };
+        Location {
+            file: self.file.clone(),
+            line,
+        }
+    }
+
+    /// The same for what lies below a field.
+    #[must_use]
+    pub fn below(&self, pointer: &str) -> Lines {
+        let lines = self
+            .lines
+            .iter()
+            .filter_map(|(at, line)| {
+                let rest = at.strip_prefix(pointer)?;
+                (rest.is_empty() || rest.starts_with('/')).then(|| (rest.to_owned(), *line))
+            })
+            .collect();
+        Lines::new(self.file.clone(), self.at(pointer).line, lines)
     }
 }
 

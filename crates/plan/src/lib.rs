@@ -38,10 +38,10 @@ mod walk;
 
 pub use address::{Address, NoAddress};
 pub use blueprint::{
-    BlastRadius, Blueprint, BlueprintEdge, Commit, Mode, Parent, PlannedPart, Points, Source,
-    Stale, Verdict, VerdictKind,
+    BlastRadius, Blueprint, BlueprintEdge, Commit, Joint, Mode, Parent, PlannedPart, Points,
+    Source, Stale, Verdict, VerdictKind,
 };
-pub use change::{Action, Change, Drift, Location, Owner, Reversal};
+pub use change::{Action, Change, Drift, Lines, Location, Owner, Reversal};
 pub use graph::{Cycles, Edge, Graph, NodeId, Reach};
 pub use operation::{Entry, Event, Operation, Phase};
 pub use part::{
