@@ -6,6 +6,7 @@ pub mod encryption;
 pub mod engine;
 pub mod generate_config;
 pub mod install;
+pub mod layer;
 pub mod plan_file;
 pub mod provider;
 pub mod provisioner;

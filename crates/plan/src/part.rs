@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::address::Address;
+use crate::blueprint::Joint;
 use crate::change::{Change, Location};
 use crate::graph::{Edge, Graph, NodeId};
 use crate::planned::Planned;
@@ -109,8 +110,10 @@ pub struct Moved {
 pub struct PartPlan {
     /// All resources of the part, also those that stay as they are, and those that go.
     pub changes: Vec<Change>,
-    /// The edges between them.
+    /// The edges between them, but for those told by `joints`.
     pub edges: Vec<PartEdge>,
+    /// Edges between many and many, by places in `changes`.
+    pub joints: Vec<Joint>,
     /// Which changes use which input: the edges to other parts.
     pub takes: Vec<(u32, String)>,
     /// What the part gives.
@@ -221,6 +224,11 @@ pub trait Progress: Send + Sync {
     fn done(&self, change: u32);
     /// It failed.
     fn failed(&self, change: u32, problem: Problem);
+    /// It is not tried, because of what happened to another resource of the same part; told by carriers that
+    /// [keep account of failures](Carrier::accounts_for_failures).
+    fn skipped(&self, change: u32, because: Option<&Address>) {
+        let _ = (change, because);
+    }
     /// The present value of an input; an error names what kept it from being told.
     fn input(&self, name: &str) -> Result<Planned, Box<Problem>>;
 }
