@@ -1,4 +1,17 @@
 //! A score: read from a directory or Git, planned as one graph, carried out, kept true, explained.
+//!
+//! ```text
+//! directory -> definition (consort.yaml, or detect) -> system (parts, open) -> planner -> Blueprint
+//! ```
 
+mod definition;
+mod detect;
+pub mod planner;
 pub mod render;
 pub mod rollback;
+mod system;
+
+pub use definition::{
+    Definition, FILE, Layer, NAMESPACE, PartDefinition, SCHEMA, Steps, THRESHOLD,
+};
+pub use system::{Environment, System};

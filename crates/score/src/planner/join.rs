@@ -1,0 +1,234 @@
+//! The plans of the parts become one blueprint.
+
+use std::collections::BTreeMap;
+
+use consort_plan::{
+    Action, BlastRadius, Blueprint, BlueprintEdge, Change, Edge, Intent, Joint, Parent,
+    PlannedPart, Problem,
+};
+use jiff::Timestamp;
+
+use super::{Drawn, PlanOptions};
+use crate::definition::plain;
+use crate::system::System;
+
+/// Up to so many pairs, an edge each; more go through a joint.
+const PAIRS: usize = 16;
+
+pub(super) async fn join(
+    system: &System,
+    drawn: Vec<Drawn>,
+    options: PlanOptions,
+) -> Result<Blueprint, Vec<Problem>> {
+    let mut blueprint = Blueprint {
+        format: Blueprint::FORMAT,
+        score: system.definition.name.clone(),
+        mode: options.mode,
+        author: options.author,
+        time: Timestamp::now(),
+        source: options.source,
+        parent: Parent {
+            revision: options.parent,
+            seen: BTreeMap::new(),
+        },
+        parts: Vec::with_capacity(drawn.len()),
+        changes: Vec::with_capacity(drawn.iter().map(|one| one.plan.changes.len()).sum()),
+        edges: Vec::with_capacity(drawn.iter().map(|one| one.plan.edges.len()).sum()),
+        joints: Vec::new(),
+        verdicts: Vec::new(),
+        blast: BlastRadius {
+            threshold: system.definition.threshold,
+            ..BlastRadius::default()
+        },
+        warnings: system.definition.warnings.clone(),
+    };
+    let mut links = Links::default();
+    let mut documents = BTreeMap::new();
+    for one in drawn {
+        take(system, one, &mut blueprint, &mut links, &mut documents);
+    }
+    links.connect(&mut blueprint);
+    acyclic(&blueprint)?;
+    Ok(blueprint)
+}
+
+/// What crosses parts, by places in the blueprint.
+#[derive(Default)]
+struct Links {
+    /// The changes an output is made of, by part and output.
+    gives: BTreeMap<(String, String), Vec<u32>>,
+    /// The changes that use an output of another part.
+    takes: BTreeMap<(String, String), Vec<u32>>,
+    /// Part after part, because the score says so.
+    after: Vec<(String, String)>,
+    /// By part, the changes that wait for none of it, and those that none of it waits for.
+    ends: BTreeMap<String, (Vec<u32>, Vec<u32>)>,
+}
+
+fn take(
+    system: &System,
+    one: Drawn,
+    blueprint: &mut Blueprint,
+    links: &mut Links,
+    documents: &mut BTreeMap<String, serde_json::Value>,
+) {
+    let opened = &system.parts[one.place];
+    let name = opened.part.name().to_owned();
+    let plan = one.plan;
+    let first = u32::try_from(blueprint.changes.len()).unwrap_or(u32::MAX);
+    let count = u32::try_from(plan.changes.len()).unwrap_or(u32::MAX);
+    let mut waits = vec![false; plan.changes.len()];
+    let mut awaited = vec![false; plan.changes.len()];
+    for edge in &plan.edges {
+        waits[edge.dependent as usize] = true;
+        awaited[edge.dependency as usize] = true;
+        blueprint.edges.push(BlueprintEdge {
+            dependent: first + edge.dependent,
+            dependency: first + edge.dependency,
+            edge: edge.edge,
+        });
+    }
+    let going = one.intent == Intent::Destroy && opened.intent == Intent::Destroy;
+    if !going {
+        let of = |marks: &[bool], changes: &[Change]| {
+            (0u32..)
+                .zip(marks.iter().zip(changes))
+                .filter(|(_, (marked, change))| !**marked && change.action != Action::Forget)
+                .map(|(place, _)| first + place)
+                .collect::<Vec<u32>>()
+        };
+        links.ends.insert(
+            name.clone(),
+            (of(&waits, &plan.changes), of(&awaited, &plan.changes)),
+        );
+        for (output, value) in &plan.outputs {
+            let places = value.from.iter().map(|place| first + place).collect();
+            links.gives.insert((name.clone(), output.clone()), places);
+        }
+        for (place, input) in &plan.takes {
+            if let Some(input) = opened.inputs.iter().find(|one| one.name == *input) {
+                links
+                    .takes
+                    .entry((input.part.clone(), input.output.clone()))
+                    .or_default()
+                    .push(first + place);
+            }
+        }
+        links.after.extend(
+            opened
+                .after
+                .iter()
+                .map(|(other, _)| (name.clone(), other.clone())),
+        );
+    }
+    if let Some(document) = plan.document {
+        documents.insert(name.clone(), document);
+    }
+    blueprint.parent.seen.insert(name.clone(), plan.seen);
+    blueprint.warnings.extend(plan.warnings);
+    blueprint.changes.extend(plan.changes);
+    blueprint.parts.push(PlannedPart {
+        layer: opened.part.layer().to_owned(),
+        intent: one.intent,
+        after: opened
+            .after
+            .iter()
+            .map(|(other, _)| other.clone())
+            .collect(),
+        first,
+        count,
+        outputs: plan
+            .outputs
+            .into_iter()
+            .map(|(name, output)| (name, output.value))
+            .collect(),
+        inputs: one.inputs,
+        payload: plan.payload,
+        name,
+    });
+}
+
+impl Links {
+    /// From what uses a value to what it is made of, from what the score puts after something to that.
+    fn connect(self, blueprint: &mut Blueprint) {
+        for ((part, output), mut takers) in self.takes {
+            let Some(givers) = self.gives.get(&(part.clone(), output.clone())) else {
+                continue;
+            };
+            takers.sort_unstable();
+            takers.dedup();
+            let label = format!("{part}.{output}");
+            pairs(blueprint, label, takers, givers.clone(), Edge::Value);
+        }
+        for (part, other) in self.after {
+            if let (Some((roots, _)), Some((_, leaves))) =
+                (self.ends.get(&part), self.ends.get(&other))
+            {
+                let label = format!("{part} after {other}");
+                pairs(blueprint, label, roots.clone(), leaves.clone(), Edge::Order);
+            }
+        }
+    }
+}
+
+fn pairs(
+    blueprint: &mut Blueprint,
+    label: String,
+    dependents: Vec<u32>,
+    dependencies: Vec<u32>,
+    edge: Edge,
+) {
+    if dependents.is_empty() || dependencies.is_empty() {
+        return;
+    }
+    if dependents.len() * dependencies.len() > PAIRS {
+        blueprint.joints.push(Joint {
+            label,
+            dependents,
+            dependencies,
+            edge,
+        });
+        return;
+    }
+    for dependent in &dependents {
+        for dependency in &dependencies {
+            blueprint.edges.push(BlueprintEdge {
+                dependent: *dependent,
+                dependency: *dependency,
+                edge,
+            });
+        }
+    }
+}
+
+/// Values that flow back and forth between two parts are fine as long as no resource waits for itself.
+fn acyclic(blueprint: &Blueprint) -> Result<(), Vec<Problem>> {
+    let graph = blueprint.graph();
+    let Err(cycles) = graph.check() else {
+        return Ok(());
+    };
+    let problems = cycles.0.iter().map(|cycle| {
+        let changes: Vec<&Change> = cycle
+            .iter()
+            .filter_map(|id| graph[*id])
+            .filter_map(|place| blueprint.changes.get(place as usize))
+            .collect();
+        let names: Vec<&str> = changes
+            .iter()
+            .map(|change| change.address.as_str())
+            .collect();
+        let first = changes.first();
+        Problem {
+            part: first
+                .map(|one| one.address.part().to_owned())
+                .unwrap_or_default(),
+            address: first.map(|one| one.address.clone()),
+            location: first.and_then(|one| one.location.clone()),
+            ..plain(format!(
+                "resources wait for each other: {}",
+                names.join(" -> ")
+            ))
+        }
+    });
+    Err(problems.collect())
+}

@@ -1,0 +1,344 @@
+//! A score opened: its parts as layers that can be planned and carried out, in the order their values flow.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use consort_manifests::Manifests;
+use consort_plan::{Edge, Graph, Input, Intent, Location, NodeId, Part, Problem};
+use kube::Client;
+
+use crate::definition::{Definition, Layer, PartDefinition, nearest, plain};
+
+/// What a system lives in: the servers it speaks to and the places it may write to.
+#[derive(Clone)]
+pub struct Environment {
+    /// The server the score belongs to: its manifests go there unless they name another target, and its records.
+    /// Without one, parts that need it say so.
+    pub client: Option<Client>,
+    /// A directory for what must outlive a crash; the same at each start.
+    pub scratch: PathBuf,
+    /// Whether what left the source goes, in place of what the parts say.
+    pub prune: Option<bool>,
+}
+
+/// A score whose parts are open.
+pub struct System {
+    /// What the score says.
+    pub definition: Definition,
+    /// Where steps leave what must outlive a crash.
+    pub(crate) scratch: PathBuf,
+    pub(crate) parts: Vec<Opened>,
+}
+
+/// A part with what the score says around it.
+pub(crate) struct Opened {
+    pub(crate) part: Box<dyn Part>,
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) after: Vec<(String, Location)>,
+    /// [`Intent::Destroy`] for a part that is no longer in the score.
+    pub(crate) intent: Intent,
+}
+
+impl System {
+    /// Opens the parts of a score.
+    ///
+    /// # Errors
+    /// What is wrong with their descriptions, and feeds that lead nowhere or round in a circle; each located.
+    pub async fn open(
+        definition: Definition,
+        environment: &Environment,
+    ) -> Result<System, Vec<Problem>> {
+        let mut parts = Vec::new();
+        let mut problems = Vec::new();
+        for part in &definition.parts {
+            match open(part, &definition, environment).await {
+                Ok(Some(opened)) => parts.push(opened),
+                Ok(None) => {}
+                Err(more) => problems.extend(more),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let system = System {
+            scratch: environment.scratch.join(&definition.name),
+            parts: describe(parts, &definition),
+            definition,
+        };
+        system.check()?;
+        Ok(system)
+    }
+
+    /// A system of parts that are open already, by whoever made them. What comes after what is in the definition.
+    ///
+    /// # Errors
+    /// As [`System::open`].
+    pub fn of_parts(
+        definition: Definition,
+        parts: Vec<Box<dyn Part>>,
+        scratch: PathBuf,
+    ) -> Result<System, Vec<Problem>> {
+        let system = System {
+            scratch,
+            parts: describe(parts, &definition),
+            definition,
+        };
+        system.check()?;
+        Ok(system)
+    }
+
+    /// Takes in what the score was made of before: parts of it that it no longer has are planned to be gone. A part of
+    /// the former score that cannot be opened any more is told as a problem: nobody else looks after what it made.
+    ///
+    /// # Errors
+    /// Those problems.
+    pub async fn with_former(
+        mut self,
+        former: &Definition,
+        environment: &Environment,
+    ) -> Result<System, Vec<Problem>> {
+        let mut problems = Vec::new();
+        for part in &former.parts {
+            let kept = self
+                .definition
+                .parts
+                .iter()
+                .any(|own| own.name == part.name && own.layer == part.layer);
+            if kept {
+                continue;
+            }
+            match open(part, former, environment).await {
+                Ok(Some(part)) => self.parts.push(Opened {
+                    inputs: part.inputs(),
+                    part,
+                    after: Vec::new(),
+                    intent: Intent::Destroy,
+                }),
+                Ok(None) => {}
+                Err(more) => problems.extend(more),
+            }
+        }
+        if problems.is_empty() {
+            Ok(self)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The part of a name.
+    pub fn part(&self, name: &str) -> Option<&dyn Part> {
+        self.parts
+            .iter()
+            .find(|opened| opened.part.name() == name)
+            .map(|opened| opened.part.as_ref())
+    }
+
+    /// The parts as a graph in which each waits for those it takes values from, and those it is said to come after.
+    pub(crate) fn order(&self) -> Graph<usize> {
+        let mut graph = Graph::new();
+        let ids: Vec<NodeId> = (0..self.parts.len())
+            .map(|place| graph.add(place))
+            .collect();
+        let places: BTreeMap<&str, usize> = self
+            .parts
+            .iter()
+            .enumerate()
+            .filter(|(_, opened)| opened.intent == Intent::Apply)
+            .map(|(place, opened)| (opened.part.name(), place))
+            .collect();
+        for (place, opened) in self.parts.iter().enumerate() {
+            let mut wait = |name: &str, edge| {
+                if let Some(other) = places.get(name)
+                    && (*other != place || opened.intent == Intent::Apply)
+                {
+                    graph.connect(ids[place], ids[*other], edge);
+                }
+            };
+            for input in &opened.inputs {
+                wait(&input.part, Edge::Value);
+            }
+            for (name, _) in &opened.after {
+                wait(name, Edge::Order);
+            }
+        }
+        graph
+    }
+
+    fn check(&self) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        let names: Vec<&str> = self.parts.iter().map(|one| one.part.name()).collect();
+        for opened in &self.parts {
+            let name = opened.part.name();
+            let fed = opened.inputs.iter().map(|input| {
+                let what = format!("{name} takes {}.{}", input.part, input.output);
+                (input.part.as_str(), &input.location, what)
+            });
+            let after = opened.after.iter().map(|(other, location)| {
+                (
+                    other.as_str(),
+                    location,
+                    format!("{name} comes after {other}"),
+                )
+            });
+            for (other, location, what) in fed.chain(after) {
+                let problem = |summary: String, hint: Option<String>| Problem {
+                    part: name.to_owned(),
+                    location: Some(location.clone()),
+                    hint,
+                    ..plain(summary)
+                };
+                if other == name {
+                    problems.push(problem(
+                        format!("{what}: a part cannot wait for itself"),
+                        None,
+                    ));
+                } else if !names.contains(&other) {
+                    let policy = self
+                        .definition
+                        .of_layer(Layer::Policy)
+                        .any(|part| part.name == other);
+                    if policy {
+                        let hint = format!("{other} is a policy: it judges the plan as a whole");
+                        problems.push(problem(
+                            format!("{what}, but nothing can wait for {other}"),
+                            Some(hint),
+                        ));
+                        continue;
+                    }
+                    let hint = match nearest(other, names.iter().copied()) {
+                        Some(near) => format!("did you mean {near}?"),
+                        None => format!("the parts are: {}", names.join(", ")),
+                    };
+                    problems.push(problem(
+                        format!("{what}, but no part is named {other}"),
+                        Some(hint),
+                    ));
+                }
+            }
+        }
+        if problems.is_empty() {
+            let graph = self.order();
+            if let Err(cycles) = graph.check() {
+                problems.extend(cycles.0.iter().map(|cycle| {
+                    let cycle: Vec<usize> = cycle.iter().map(|id| graph[*id]).collect();
+                    self.circle(&cycle)
+                }));
+            }
+        }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// Says how parts wait for each other: each link of a shortest circle with the place that says so.
+    fn circle(&self, members: &[usize]) -> Problem {
+        let names: BTreeMap<&str, usize> = members
+            .iter()
+            .map(|place| (self.parts[*place].part.name(), *place))
+            .collect();
+        // Follows one link from each part, within the circle, until a part comes again.
+        let mut path: Vec<(usize, String, Location)> = Vec::new();
+        let mut at = members.first().copied().unwrap_or_default();
+        loop {
+            if let Some(start) = path.iter().position(|(place, _, _)| *place == at) {
+                path.drain(..start);
+                break;
+            }
+            let opened = &self.parts[at];
+            let name = opened.part.name();
+            let fed = opened.inputs.iter().find_map(|input| {
+                let next = names.get(input.part.as_str())?;
+                let text = format!("{name} takes {}.{}", input.part, input.output);
+                Some((*next, text, input.location.clone()))
+            });
+            let link = fed.or_else(|| {
+                opened.after.iter().find_map(|(other, location)| {
+                    let next = names.get(other.as_str())?;
+                    Some((
+                        *next,
+                        format!("{name} comes after {other}"),
+                        location.clone(),
+                    ))
+                })
+            });
+            let Some((next, text, location)) = link else {
+                break;
+            };
+            path.push((at, text, location));
+            at = next;
+        }
+        let circle: Vec<&str> = path
+            .iter()
+            .map(|(place, _, _)| self.parts[*place].part.name())
+            .collect();
+        let lines: Vec<String> = path
+            .iter()
+            .map(|(_, text, location)| format!("{location}: {text}"))
+            .collect();
+        Problem {
+            part: circle.first().copied().unwrap_or_default().to_owned(),
+            location: path.first().map(|(_, _, location)| location.clone()),
+            detail: lines.join("\n"),
+            hint: Some("split one of them, so that what the other needs comes first".to_owned()),
+            ..plain(format!(
+                "parts wait for each other: {} -> {}",
+                circle.join(" -> "),
+                circle.first().copied().unwrap_or_default()
+            ))
+        }
+    }
+}
+
+fn describe(parts: Vec<Box<dyn Part>>, definition: &Definition) -> Vec<Opened> {
+    parts
+        .into_iter()
+        .map(|part| {
+            let described = definition
+                .parts
+                .iter()
+                .find(|described| described.name == part.name());
+            Opened {
+                inputs: part.inputs(),
+                after: described.map(|one| one.after.clone()).unwrap_or_default(),
+                part,
+                intent: Intent::Apply,
+            }
+        })
+        .collect()
+}
+
+/// Opens a part; none for a policy, which is no part of the graph.
+async fn open(
+    part: &PartDefinition,
+    definition: &Definition,
+    environment: &Environment,
+) -> Result<Option<Box<dyn Part>>, Vec<Problem>> {
+    match part.layer {
+        Layer::Policy => Ok(None),
+        Layer::Manifests => {
+            let mut spec: consort_manifests::Spec = stanza(part)?;
+            if let Some(prune) = environment.prune {
+                spec.prune = prune;
+            }
+            let opened = Manifests::open(
+                &part.name,
+                &definition.name,
+                spec,
+                part.lines.clone(),
+                &definition.directory,
+                environment.client.clone(),
+            )?;
+            Ok(Some(Box::new(opened)))
+        }
+        Layer::Terraform => Err(vec![
+            part.problem("", "Terraform parts cannot be opened yet"),
+        ]),
+    }
+}
+
+fn stanza<T: serde::de::DeserializeOwned>(part: &PartDefinition) -> Result<T, Vec<Problem>> {
+    serde_json::from_value(part.stanza.clone())
+        .map_err(|error| vec![part.problem("", format!("{}: {error}", part.layer.word()))])
+}
