@@ -228,6 +228,11 @@ fn sound(part: &dyn Part, plan: &PartPlan) -> Result<(), Vec<Problem>> {
         .edges
         .iter()
         .flat_map(|edge| [edge.dependent, edge.dependency])
+        .chain(
+            plan.joints
+                .iter()
+                .flat_map(|joint| joint.dependents.iter().chain(&joint.dependencies).copied()),
+        )
         .chain(plan.takes.iter().map(|(place, _)| *place))
         .chain(
             plan.outputs

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use consort_infra::layer::{self, Terraform};
 use consort_manifests::Manifests;
 use consort_plan::{Edge, Graph, Input, Intent, Location, NodeId, Part, Problem};
 use kube::Client;
@@ -15,6 +17,8 @@ pub struct Environment {
     /// The server the score belongs to: its manifests go there unless they name another target, and its records.
     /// Without one, parts that need it say so.
     pub client: Option<Client>,
+    /// What Terraform parts find around them.
+    pub terraform: Arc<layer::Environment>,
     /// A directory for what must outlive a crash; the same at each start.
     pub scratch: PathBuf,
     /// Whether what left the source goes, in place of what the parts say.

@@ -88,6 +88,18 @@ fn take(
             edge: edge.edge,
         });
     }
+    for mut joint in plan.joints {
+        for place in &joint.dependents {
+            waits[*place as usize] = true;
+        }
+        for place in &joint.dependencies {
+            awaited[*place as usize] = true;
+        }
+        for place in joint.dependents.iter_mut().chain(&mut joint.dependencies) {
+            *place += first;
+        }
+        blueprint.joints.push(joint);
+    }
     let going = one.intent == Intent::Destroy && opened.intent == Intent::Destroy;
     if !going {
         let of = |marks: &[bool], changes: &[Change]| {
