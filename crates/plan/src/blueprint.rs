@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::address::Address;
 use crate::change::Change;
 use crate::graph::{Edge, Graph};
-use crate::part::{Intent, Moved, Problem, Seen};
+use crate::part::{Intent, Problem, Seen};
 use crate::planned::Planned;
 
 /// What is wanted of a plan.
@@ -146,12 +146,13 @@ mod payload {
     }
 }
 
-/// An edge between two changes, by their places in [`Blueprint::changes`].
+/// An edge between two changes, by their places in [`Blueprint::changes`]: what needs what while it is there. It runs the
+/// same way in every mode; what is deleted goes in the order against it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BlueprintEdge {
-    /// What waits.
+    /// What needs the other.
     pub dependent: u32,
-    /// What it waits for.
+    /// What it needs.
     pub dependency: u32,
     /// Why.
     pub edge: Edge,
@@ -264,6 +265,38 @@ pub struct Blueprint {
     pub warnings: Vec<Problem>,
 }
 
+/// A text that is no blueprint of this version.
+#[derive(Debug, thiserror::Error)]
+pub enum NoBlueprint {
+    /// It is no JSON, or a field of it is wrong.
+    #[error("it cannot be read")]
+    Unreadable(#[source] serde_json::Error),
+    /// It is another form, written by another version.
+    #[error(
+        "it has the form {format}, and this version reads the form {}",
+        Blueprint::FORMAT
+    )]
+    Form {
+        /// Its form.
+        format: u32,
+    },
+    /// It says of no form.
+    #[error("it is no blueprint")]
+    SomethingElse,
+    /// It speaks of changes it does not have.
+    #[error("its parts, changes and edges do not fit together")]
+    Inconsistent,
+}
+
+fn short(hash: Sha256) -> String {
+    use std::fmt::Write as _;
+    let mut id = String::new();
+    for byte in hash.finalize().iter().take(6) {
+        let _ = write!(id, "{byte:02x}");
+    }
+    id
+}
+
 impl Blueprint {
     /// The form written by this version.
     pub const FORMAT: u32 = 1;
@@ -284,13 +317,67 @@ impl Blueprint {
         let mut hash = Hash(Sha256::new());
         // Writing into a hash does not fail, and every key of a blueprint is a text.
         let _ = serde_json::to_writer(&mut hash, self);
-        let digest = hash.0.finalize();
-        let mut id = String::new();
-        for byte in digest.iter().take(6) {
-            use std::fmt::Write as _;
-            let _ = write!(id, "{byte:02x}");
+        short(hash.0)
+    }
+
+    /// Its JSON, and its id.
+    pub fn to_json(&self) -> (Vec<u8>, String) {
+        let mut json = Vec::new();
+        // As above: this does not fail.
+        let _ = serde_json::to_writer(&mut json, self);
+        let id = short(Sha256::new_with_prefix(&json));
+        (json, id)
+    }
+
+    /// Reads what [`Blueprint::to_json`] wrote, and tells its id.
+    pub fn from_json(json: &[u8]) -> Result<(Self, String), NoBlueprint> {
+        #[derive(Deserialize)]
+        struct Form {
+            format: Option<u32>,
         }
-        id
+        match serde_json::from_slice::<Form>(json).map_err(NoBlueprint::Unreadable)? {
+            Form {
+                format: Some(Self::FORMAT),
+            } => {}
+            Form {
+                format: Some(format),
+            } => return Err(NoBlueprint::Form { format }),
+            Form { format: None } => return Err(NoBlueprint::SomethingElse),
+        }
+        let blueprint: Blueprint = serde_json::from_slice(json).map_err(NoBlueprint::Unreadable)?;
+        blueprint.is_consistent()?;
+        Ok((blueprint, short(Sha256::new_with_prefix(json))))
+    }
+
+    /// That all places it speaks of are there.
+    fn is_consistent(&self) -> Result<(), NoBlueprint> {
+        let count = self.changes.len();
+        let mut next = 0;
+        for part in &self.parts {
+            if part.first as usize != next {
+                return Err(NoBlueprint::Inconsistent);
+            }
+            next += part.count as usize;
+        }
+        let edges = self
+            .edges
+            .iter()
+            .flat_map(|edge| [edge.dependent, edge.dependency]);
+        let joints = self
+            .joints
+            .iter()
+            .flat_map(|joint| joint.dependents.iter().chain(&joint.dependencies).copied());
+        let points = self.blast.each.iter().map(|points| points.change);
+        if next == count
+            && edges
+                .chain(joints)
+                .chain(points)
+                .all(|place| (place as usize) < count)
+        {
+            Ok(())
+        } else {
+            Err(NoBlueprint::Inconsistent)
+        }
     }
 
     /// Its changes and edges as a graph: the node of a change has the change's place as its index; after them comes a
@@ -329,14 +416,4 @@ impl Blueprint {
             .iter()
             .any(|verdict| verdict.kind == VerdictKind::Deny)
     }
-}
-
-/// A blueprint that no longer fits the world it was made from.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the world has moved since the plan was made")]
-pub struct Stale {
-    /// The revision it was made from, and the present one, if they differ.
-    pub revisions: Option<(u64, u64)>,
-    /// What else has moved.
-    pub moved: Vec<Moved>,
 }

@@ -1,5 +1,6 @@
 //! Nodes, typed edges, and the cycles among them.
 
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
@@ -10,6 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct NodeId(u32);
 
 impl NodeId {
+    pub(crate) fn new(index: usize) -> Self {
+        NodeId(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
     /// The id as an index into tables that run beside the graph.
     pub fn index(self) -> usize {
         self.0 as usize
@@ -105,7 +110,7 @@ impl<N> Graph<N> {
 
     /// Adds a node and gives its id.
     pub fn add(&mut self, node: N) -> NodeId {
-        let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+        let id = NodeId::new(self.nodes.len());
         self.nodes.push(node);
         self.dependencies.push(Vec::new());
         self.dependents.push(Vec::new());
@@ -180,6 +185,34 @@ impl<N> Graph<N> {
         reached
     }
 
+    /// A shortest way around within a strongly connected part, as [`Graph::check`] gives them, from its first node: each
+    /// node depends on the next, the last on the first.
+    pub fn cycle(&self, part: &[NodeId]) -> Vec<NodeId> {
+        let Some(start) = part.first().copied() else {
+            return Vec::new();
+        };
+        let members: HashSet<NodeId> = part.iter().copied().collect();
+        let mut came_from: HashMap<NodeId, NodeId> = HashMap::new();
+        let mut open = VecDeque::from([start]);
+        while let Some(id) = open.pop_front() {
+            for (next, _) in self.dependencies(id) {
+                if *next == start {
+                    let mut path = vec![id];
+                    while let Some(before) = came_from.get(path.last().unwrap_or(&start)) {
+                        path.push(*before);
+                    }
+                    path.reverse();
+                    return path;
+                }
+                if members.contains(next) && !came_from.contains_key(next) {
+                    came_from.insert(*next, id);
+                    open.push_back(*next);
+                }
+            }
+        }
+        part.to_vec()
+    }
+
     /// An order in which each node comes after all it depends on; among free nodes the one added first goes
     /// first.
     ///
@@ -250,6 +283,18 @@ impl<N> Graph<N> {
     }
 }
 
+/// A way around in words: `a -> b -> a`.
+pub(crate) fn round<T: fmt::Display>(path: &[T]) -> String {
+    let mut text = String::new();
+    for name in path.iter().chain(path.first()) {
+        if !text.is_empty() {
+            text.push_str(" -> ");
+        }
+        text.push_str(&name.to_string());
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,6 +315,15 @@ mod tests {
         let mut told = cycles.describe(|id| graph[id].to_owned());
         told.sort();
         assert_eq!(told, ["a, b, c", "e"]);
+        graph.connect(ids[1], ids[0], Edge::Value);
+        let cycles = graph.check().unwrap_err();
+        let longest = cycles.0.iter().max_by_key(|part| part.len()).unwrap();
+        let path: Vec<_> = graph
+            .cycle(longest)
+            .into_iter()
+            .map(|id| graph[id])
+            .collect();
+        assert_eq!(round(&path), "a -> b -> a");
     }
 
     #[test]

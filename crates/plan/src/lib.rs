@@ -29,17 +29,20 @@
 
 mod address;
 mod blueprint;
+pub mod carry;
 mod change;
 mod graph;
 mod operation;
 mod part;
 mod planned;
+pub mod record;
+mod stale;
 mod walk;
 
 pub use address::{Address, NoAddress};
 pub use blueprint::{
-    BlastRadius, Blueprint, BlueprintEdge, Commit, Joint, Mode, Parent, PlannedPart, Points,
-    Source, Stale, Verdict, VerdictKind,
+    BlastRadius, Blueprint, BlueprintEdge, Commit, Joint, Mode, NoBlueprint, Parent, PlannedPart,
+    Points, Source, Verdict, VerdictKind,
 };
 pub use change::{Action, Change, Drift, Lines, Location, Owner, Reversal};
 pub use graph::{Cycles, Edge, Graph, NodeId, Reach};
@@ -49,4 +52,6 @@ pub use part::{
     Problem, Progress, Request, Seen, Step,
 };
 pub use planned::{Planned, Pointer, Unknown, below};
+pub use record::{FileRecord, Record, Unrecorded};
+pub use stale::{Stale, moved};
 pub use walk::{Ended, Outcome, Report, WalkOptions, walk};

@@ -18,7 +18,7 @@ use crate::planned::Planned;
 pub type Call<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Something that is wrong with a part, or went wrong in it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Problem {
     /// The part.
     pub part: String,
@@ -214,7 +214,8 @@ pub struct Step {
     pub gives: Vec<String>,
 }
 
-/// Is told by a carrier what happens to the resources of a step.
+/// Is told by a carrier what happens to the resources of a step. Resources are named by their places in
+/// [`Order::changes`].
 pub trait Progress: Send + Sync {
     /// Work on a resource begins.
     fn began(&self, change: u32);
@@ -241,7 +242,8 @@ pub trait Carrier: Send + Sync {
     fn steps(&self) -> &Graph<Step>;
 
     /// Does one; all it depends on is done. An error is about the step as a whole; what concerns single resources is
-    /// told through `progress` and counts as well.
+    /// told through `progress` and counts as well. Resources of the step of which nothing was told are done when the
+    /// step ends well, and failed when it does not. A resource that several steps work on is done when all of them are.
     fn step<'a>(
         &'a self,
         id: NodeId,
@@ -255,6 +257,12 @@ pub trait Carrier: Send + Sync {
     /// Whether the carrier itself keeps what depends on a failed step of its own from being done. Then its steps are
     /// called also after such failures.
     fn accounts_for_failures(&self) -> bool {
+        false
+    }
+
+    /// Whether its steps end by deadlines of their own, and must not be dropped halfway. Then the walk's deadline for a
+    /// step is not for them.
+    fn keeps_deadlines(&self) -> bool {
         false
     }
 
