@@ -6,9 +6,11 @@
 
 mod definition;
 mod detect;
+pub mod git;
 pub mod planner;
 pub mod render;
 pub mod rollback;
+pub mod sync;
 mod system;
 
 pub use definition::{

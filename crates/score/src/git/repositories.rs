@@ -1,0 +1,729 @@
+//! What is kept of repositories on this host: bare mirrors, and trees of commits.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use consort_plan::Commit;
+use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::commit;
+use super::credentials::Credentials;
+use super::error::Error;
+use super::links;
+use super::program::{Git, Run};
+use super::reference::{Reference, Resolved};
+use super::remote::Remote;
+
+/// How long a question to a repository may take.
+const ASK: Duration = Duration::from_secs(45);
+/// How long the fetch of a commit may take.
+const FETCH: Duration = Duration::from_secs(600);
+/// How long work within the cache may take.
+const LOCAL: Duration = Duration::from_secs(120);
+/// So many runs of `git` at once: each is a process or two, and most of their time is waiting.
+const AT_ONCE: usize = 8;
+/// The largest tree that is taken, in bytes of its files.
+const MOST_BYTES: u64 = 1 << 30;
+/// The most files of a tree.
+const MOST_FILES: usize = 200_000;
+
+/// The references a repository has, with what they point to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advertised(BTreeMap<String, String>);
+
+impl Advertised {
+    /// What a reference of this full name points to. An annotated tag's commit is under the name with `^{}`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// What `ls-remote` writes.
+    fn parse(output: &[u8]) -> Self {
+        String::from_utf8_lossy(output)
+            .lines()
+            .filter_map(|line| line.split_once('\t'))
+            .map(|(id, name)| (name.to_owned(), id.to_owned()))
+            .collect::<BTreeMap<_, _>>()
+            .into()
+    }
+}
+
+impl From<BTreeMap<String, String>> for Advertised {
+    fn from(all: BTreeMap<String, String>) -> Self {
+        Self(all)
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a str)> for Advertised {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(all: I) -> Self {
+        Self(
+            all.into_iter()
+                .map(|(name, id)| (name.to_owned(), id.to_owned()))
+                .collect(),
+        )
+    }
+}
+
+/// The tree of a commit as a directory.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// The commit.
+    pub commit: Commit,
+    /// Its files. Shared by all who ask for it: nothing in it is to be changed.
+    pub directory: PathBuf,
+    /// Directories that belong to submodules, and are empty.
+    pub submodules: Vec<String>,
+}
+
+impl Tree {
+    /// A directory of the tree.
+    ///
+    /// # Errors
+    /// When the path leads out of the tree, or is no directory of it.
+    pub fn at(&self, path: &str) -> Result<PathBuf, Error> {
+        let fail = |why: &str| Error::Path {
+            path: path.to_owned(),
+            why: why.to_owned(),
+        };
+        let mut directory = self.directory.clone();
+        for step in Path::new(path.trim_start_matches('/')).components() {
+            match step {
+                Component::Normal(step) => directory.push(step),
+                Component::CurDir => {}
+                _ => return Err(fail("it leads out of the repository")),
+            }
+        }
+        if directory.is_dir() {
+            Ok(directory)
+        } else if directory.exists() {
+            Err(fail("it is no directory"))
+        } else {
+            Err(fail("there is no such directory in the commit"))
+        }
+    }
+}
+
+/// The repositories known here. One per directory and process.
+pub struct Repositories {
+    root: PathBuf,
+    git: Git,
+    at_once: Semaphore,
+    /// One writer a mirror.
+    locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Repositories {
+    /// Opens the cache below a directory, and makes it where it is missing. Trees of an earlier run are removed: after
+    /// a power failure they may not be whole.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or written.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let make = |path: &Path| {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(Error::io("making", path))
+        };
+        make(root)?;
+        let root = root.canonicalize().map_err(Error::io("resolving", root))?;
+        for gone in ["trees", "access"] {
+            let path = root.join(gone);
+            match std::fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("removing", &path)(error));
+                }
+                _ => make(&path)?,
+            }
+        }
+        make(&root.join("mirrors"))?;
+        let git = Git::new(&root)?;
+        Ok(Self {
+            root,
+            git,
+            at_once: Semaphore::new(AT_ONCE),
+            locks: Mutex::default(),
+        })
+    }
+
+    /// The references of a repository that are needed to resolve these. Nothing is fetched.
+    ///
+    /// # Errors
+    /// When the repository cannot be asked.
+    pub async fn advertised(
+        &self,
+        remote: &Remote,
+        credentials: &Credentials,
+        wanted: &[Reference],
+        cancel: &CancellationToken,
+    ) -> Result<Advertised, Error> {
+        let mut arguments = words(&["ls-remote", "--quiet", "--end-of-options", remote.as_str()]);
+        let mut patterns: Vec<String> = wanted.iter().flat_map(Reference::patterns).collect();
+        patterns.sort_unstable();
+        patterns.dedup();
+        // Very many are more than one line of arguments holds: then all are told.
+        if patterns.len() <= 512 {
+            arguments.extend(patterns.into_iter().map(OsString::from));
+        }
+        let output = self
+            .online(
+                format!("asking {remote} for its branches and tags"),
+                remote,
+                credentials,
+                arguments,
+                None,
+                ASK,
+                cancel,
+            )
+            .await?;
+        Ok(Advertised::parse(&output))
+    }
+
+    /// What a reference means now. Beginnings of a commit's id are looked up in the whole repository.
+    ///
+    /// # Errors
+    /// When the repository cannot be asked, or has no such reference.
+    pub async fn resolve(
+        &self,
+        remote: &Remote,
+        credentials: &Credentials,
+        reference: &Reference,
+        cancel: &CancellationToken,
+    ) -> Result<Resolved, Error> {
+        if reference.is_commit()
+            && let Some(found) = reference.resolve(&Advertised::default())
+        {
+            return Ok(found);
+        }
+        let wanted = std::slice::from_ref(reference);
+        let advertised = self.advertised(remote, credentials, wanted, cancel).await?;
+        if let Some(found) = reference.resolve(&advertised) {
+            return Ok(found);
+        }
+        let none = || Error::NoReference {
+            url: remote.to_string(),
+            reference: reference.to_string(),
+        };
+        if !reference.may_be_commit() {
+            return Err(none());
+        }
+        let mirror = self.mirror(remote, credentials);
+        let _lock = self.lock(&mirror).await;
+        self.fetch_all(&mirror, remote, credentials, cancel).await?;
+        let name = format!("{reference}^{{commit}}");
+        let found = self
+            .offline(
+                format!("looking for commit {reference}"),
+                remote,
+                words(&[
+                    "rev-parse",
+                    "--verify",
+                    "--quiet",
+                    "--end-of-options",
+                    &name,
+                ]),
+                &mirror,
+                Vec::new(),
+                cancel,
+            )
+            .await
+            .map_err(|_| none())?;
+        Ok(Resolved {
+            name: None,
+            commit: String::from_utf8_lossy(&found).trim().to_owned(),
+        })
+    }
+
+    /// The tree of what a reference was resolved to. A commit that is here already costs no connection. If the
+    /// reference has moved on meanwhile, and its server no longer gives the commit, the error says so.
+    ///
+    /// # Errors
+    /// When the commit cannot be fetched, or its content is refused: links that lead out, or too much of it.
+    pub async fn tree(
+        &self,
+        remote: &Remote,
+        credentials: &Credentials,
+        resolved: &Resolved,
+        cancel: &CancellationToken,
+    ) -> Result<Tree, Error> {
+        let mirror = self.mirror(remote, credentials);
+        let _lock = self.lock(&mirror).await;
+        let first = self
+            .tree_of(&mirror, remote, credentials, resolved, cancel)
+            .await;
+        match first {
+            // A mirror that a crash has left broken: it is only a copy.
+            Err(Error::Failed { .. }) if mirror.exists() => {
+                remove(&mirror)?;
+                self.tree_of(&mirror, remote, credentials, resolved, cancel)
+                    .await
+            }
+            other => other,
+        }
+    }
+
+    /// Removes the trees that nobody of these commits' users needs any more.
+    ///
+    /// # Errors
+    /// When the cache cannot be read or written.
+    pub fn keep_trees(&self, needed: &dyn Fn(&Path) -> bool) -> Result<(), Error> {
+        let trees = self.root.join("trees");
+        for mirror in entries(&trees)? {
+            for tree in entries(&mirror)? {
+                if !needed(&tree) {
+                    remove(&tree)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn tree_of(
+        &self,
+        mirror: &Path,
+        remote: &Remote,
+        credentials: &Credentials,
+        resolved: &Resolved,
+        cancel: &CancellationToken,
+    ) -> Result<Tree, Error> {
+        let id = &resolved.commit;
+        if !self.has(mirror, remote, id, cancel).await? {
+            self.fetch(mirror, remote, credentials, resolved, cancel)
+                .await?;
+        }
+        let log = self
+            .offline(
+                format!("reading commit {id}"),
+                remote,
+                words(&["log", "-1", commit::FORMAT, "--end-of-options", id]),
+                mirror,
+                Vec::new(),
+                cancel,
+            )
+            .await?;
+        let commit = commit::parse(&log).ok_or_else(|| Error::Failed {
+            doing: format!("reading commit {id}"),
+            said: "its author, time and subject cannot be read".to_owned(),
+        })?;
+        let listing = self.listing(mirror, remote, &commit.id, cancel).await?;
+        let name = mirror.file_name().unwrap_or_default();
+        let trees = self.root.join("trees").join(name);
+        let directory = trees.join(&commit.id);
+        if !directory.is_dir() {
+            std::fs::create_dir_all(&trees).map_err(Error::io("making", &trees))?;
+            self.check_out(
+                mirror, remote, &commit.id, &trees, &directory, &listing, cancel,
+            )
+            .await?;
+        }
+        Ok(Tree {
+            commit,
+            directory,
+            submodules: listing.submodules,
+        })
+    }
+
+    /// What is in a commit; refused if it is too much.
+    async fn listing(
+        &self,
+        mirror: &Path,
+        remote: &Remote,
+        id: &str,
+        cancel: &CancellationToken,
+    ) -> Result<Listing, Error> {
+        let output = self
+            .offline(
+                format!("listing commit {id}"),
+                remote,
+                words(&[
+                    "ls-tree",
+                    "-r",
+                    "-l",
+                    "-z",
+                    "--full-tree",
+                    "--end-of-options",
+                    id,
+                ]),
+                mirror,
+                Vec::new(),
+                cancel,
+            )
+            .await?;
+        let listing = Listing::parse(&output);
+        if listing.files > MOST_FILES {
+            return Err(Error::TooMuch {
+                what: format!("{} files", listing.files),
+                most: MOST_FILES.to_string(),
+            });
+        }
+        if listing.bytes > MOST_BYTES {
+            return Err(Error::TooMuch {
+                what: format!("{} bytes", listing.bytes),
+                most: MOST_BYTES.to_string(),
+            });
+        }
+        Ok(listing)
+    }
+
+    /// Writes the files of a commit beside where they are to be, and moves them there when they are whole.
+    #[allow(clippy::too_many_arguments)]
+    async fn check_out(
+        &self,
+        mirror: &Path,
+        remote: &Remote,
+        id: &str,
+        trees: &Path,
+        directory: &Path,
+        listing: &Listing,
+        cancel: &CancellationToken,
+    ) -> Result<(), Error> {
+        let partial = tempfile::Builder::new()
+            .prefix(".partial-")
+            .tempdir_in(trees)
+            .map_err(Error::io("making a directory in", trees))?;
+        let files = partial.path().join("files");
+        std::fs::create_dir(&files).map_err(Error::io("making", &files))?;
+        let environment = || {
+            vec![
+                ("GIT_WORK_TREE", files.clone().into_os_string()),
+                (
+                    "GIT_INDEX_FILE",
+                    partial.path().join("index").into_os_string(),
+                ),
+            ]
+        };
+        for arguments in [
+            words(&["read-tree", "--end-of-options", id]),
+            words(&["checkout-index", "--all", "--force", "--quiet"]),
+        ] {
+            self.offline(
+                format!("checking out commit {id}"),
+                remote,
+                arguments,
+                mirror,
+                environment(),
+                cancel,
+            )
+            .await?;
+        }
+        let (made, links) = (files.clone(), listing.links.clone());
+        tokio::task::spawn_blocking(move || links::check(&made, &links))
+            .await
+            .map_err(|error| Error::Failed {
+                doing: format!("checking out commit {id}"),
+                said: error.to_string(),
+            })??;
+        std::fs::rename(&files, directory).map_err(Error::io("moving a tree to", directory))
+    }
+
+    async fn has(
+        &self,
+        mirror: &Path,
+        remote: &Remote,
+        id: &str,
+        cancel: &CancellationToken,
+    ) -> Result<bool, Error> {
+        if !mirror.join("HEAD").exists() {
+            return Ok(false);
+        }
+        let name = format!("{id}^{{tree}}");
+        let found = self
+            .offline(
+                format!("looking for commit {id}"),
+                remote,
+                words(&["cat-file", "-e", &name]),
+                mirror,
+                Vec::new(),
+                cancel,
+            )
+            .await;
+        match found {
+            Ok(_) => Ok(true),
+            Err(error @ (Error::Cancelled { .. } | Error::NoGit)) => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Fetches one commit without its history, by its name if it has one.
+    async fn fetch(
+        &self,
+        mirror: &Path,
+        remote: &Remote,
+        credentials: &Credentials,
+        resolved: &Resolved,
+        cancel: &CancellationToken,
+    ) -> Result<(), Error> {
+        self.init(mirror, remote, cancel).await?;
+        let id = &resolved.commit;
+        // By its id first: then it is the commit that was resolved, also if its branch has moved since.
+        let refspecs = [
+            Some(format!("+{id}:refs/consort/{id}")),
+            resolved
+                .name
+                .as_ref()
+                .map(|name| format!("+{name}:refs/consort/{id}")),
+        ];
+        for refspec in refspecs.into_iter().flatten() {
+            let mut arguments = fetch_words();
+            arguments.extend(words(&[
+                "--depth=1",
+                "--end-of-options",
+                remote.as_str(),
+                &refspec,
+            ]));
+            let fetched = self
+                .online(
+                    format!("fetching commit {id} of {remote}"),
+                    remote,
+                    credentials,
+                    arguments,
+                    Some(mirror),
+                    FETCH,
+                    cancel,
+                )
+                .await;
+            match fetched {
+                Ok(_) if self.has(mirror, remote, id, cancel).await? => return Ok(()),
+                // Servers need not give commits by id, and a branch may have moved: the whole may have it.
+                Ok(_) | Err(Error::NoReference { .. } | Error::Failed { .. }) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        self.fetch_all(mirror, remote, credentials, cancel).await?;
+        if self.has(mirror, remote, id, cancel).await? {
+            return Ok(());
+        }
+        Err(Error::NoReference {
+            url: remote.to_string(),
+            reference: id.clone(),
+        })
+    }
+
+    /// Fetches all branches and tags with their history.
+    async fn fetch_all(
+        &self,
+        mirror: &Path,
+        remote: &Remote,
+        credentials: &Credentials,
+        cancel: &CancellationToken,
+    ) -> Result<(), Error> {
+        self.init(mirror, remote, cancel).await?;
+        let mut arguments = fetch_words();
+        if mirror.join("shallow").exists() {
+            arguments.extend(words(&["--unshallow"]));
+        }
+        arguments.extend(words(&[
+            "--end-of-options",
+            remote.as_str(),
+            "+refs/heads/*:refs/consort/heads/*",
+            "+refs/tags/*:refs/consort/tags/*",
+        ]));
+        self.online(
+            format!("fetching {remote}"),
+            remote,
+            credentials,
+            arguments,
+            Some(mirror),
+            FETCH,
+            cancel,
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn init(
+        &self,
+        mirror: &Path,
+        remote: &Remote,
+        cancel: &CancellationToken,
+    ) -> Result<(), Error> {
+        if mirror.join("HEAD").exists() {
+            return Ok(());
+        }
+        let mut arguments = words(&[
+            "init",
+            "--quiet",
+            "--bare",
+            "--template=",
+            "--end-of-options",
+        ]);
+        arguments.push(mirror.into());
+        self.git
+            .run(Run {
+                doing: "making a mirror".to_owned(),
+                url: remote.as_str(),
+                arguments,
+                git_dir: None,
+                environment: Vec::new(),
+                access: None,
+                limit: LOCAL,
+                cancel,
+            })
+            .await?;
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    async fn online(
+        &self,
+        doing: String,
+        remote: &Remote,
+        credentials: &Credentials,
+        arguments: Vec<OsString>,
+        git_dir: Option<&Path>,
+        limit: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<u8>, Error> {
+        let _place = tokio::select! {
+            place = self.at_once.acquire() => place,
+            () = cancel.cancelled() => return Err(Error::Cancelled { doing }),
+        };
+        let access = credentials.access(remote, &self.root.join("access"))?;
+        self.git
+            .run(Run {
+                doing,
+                url: remote.as_str(),
+                arguments,
+                git_dir,
+                environment: Vec::new(),
+                access: Some(&access),
+                limit,
+                cancel,
+            })
+            .await
+    }
+
+    async fn offline(
+        &self,
+        doing: String,
+        remote: &Remote,
+        arguments: Vec<OsString>,
+        git_dir: &Path,
+        environment: Vec<(&'static str, OsString)>,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<u8>, Error> {
+        self.git
+            .run(Run {
+                doing,
+                url: remote.as_str(),
+                arguments,
+                git_dir: Some(git_dir),
+                environment,
+                access: None,
+                limit: LOCAL,
+                cancel,
+            })
+            .await
+    }
+
+    /// Where the mirror of a repository is. Who logs in differently has another: what one may see is not for all.
+    fn mirror(&self, remote: &Remote, credentials: &Credentials) -> PathBuf {
+        let mut hash = Sha256::new();
+        hash.update(remote.as_str());
+        for (key, value) in credentials.to_data() {
+            for part in [key, value] {
+                hash.update((part.len() as u64).to_le_bytes());
+                hash.update(part);
+            }
+        }
+        let name: String = hash
+            .finalize()
+            .iter()
+            .take(12)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.root.join("mirrors").join(name)
+    }
+
+    async fn lock(&self, mirror: &Path) -> tokio::sync::OwnedMutexGuard<()> {
+        let name = mirror
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let lock = self.locks.lock().entry(name).or_default().clone();
+        lock.lock_owned().await
+    }
+}
+
+/// What a commit consists of.
+#[derive(Default)]
+struct Listing {
+    files: usize,
+    bytes: u64,
+    links: Vec<PathBuf>,
+    submodules: Vec<String>,
+}
+
+impl Listing {
+    /// The output of `ls-tree -r -l -z`: `MODE TYPE ID SIZE\tPATH\0`.
+    fn parse(output: &[u8]) -> Self {
+        let mut listing = Self::default();
+        for entry in output.split(|byte| *byte == 0) {
+            let Some(tab) = entry.iter().position(|byte| *byte == b'\t') else {
+                continue;
+            };
+            let path = &entry[tab + 1..];
+            let head = String::from_utf8_lossy(&entry[..tab]);
+            let mut words = head.split_whitespace();
+            let mode = words.next().unwrap_or_default();
+            let size: u64 = words
+                .nth(2)
+                .and_then(|size| size.parse().ok())
+                .unwrap_or_default();
+            listing.files += 1;
+            listing.bytes = listing.bytes.saturating_add(size);
+            match mode {
+                "120000" => listing
+                    .links
+                    .push(PathBuf::from(OsString::from_vec(path.to_vec()))),
+                "160000" => listing
+                    .submodules
+                    .push(String::from_utf8_lossy(path).into_owned()),
+                _ => {}
+            }
+        }
+        listing
+    }
+}
+
+fn words(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
+}
+
+fn fetch_words() -> Vec<OsString> {
+    words(&[
+        "fetch",
+        "--quiet",
+        "--no-tags",
+        "--no-write-fetch-head",
+        "--no-recurse-submodules",
+        "--no-auto-maintenance",
+    ])
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    match std::fs::read_dir(directory) {
+        Ok(all) => Ok(all.filter_map(|entry| Some(entry.ok()?.path())).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Error::io("reading", directory)(error)),
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("removing", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
