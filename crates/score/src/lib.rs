@@ -10,6 +10,7 @@ pub mod git;
 pub mod planner;
 pub mod render;
 pub mod rollback;
+pub mod snapshot;
 pub mod sync;
 mod system;
 

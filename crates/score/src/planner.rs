@@ -1,6 +1,8 @@
 //! One plan of a whole system: every part planned with what the others give, joined into one graph, judged, frozen.
 
 mod join;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

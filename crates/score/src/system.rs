@@ -224,7 +224,8 @@ impl System {
             let graph = self.order();
             if let Err(cycles) = graph.check() {
                 problems.extend(cycles.0.iter().map(|cycle| {
-                    let cycle: Vec<usize> = cycle.iter().map(|id| graph[*id]).collect();
+                    let cycle: Vec<usize> =
+                        graph.cycle(cycle).iter().map(|id| graph[*id]).collect();
                     self.circle(&cycle)
                 }));
             }
@@ -236,61 +237,39 @@ impl System {
         }
     }
 
-    /// Says how parts wait for each other: each link of a shortest circle with the place that says so.
-    fn circle(&self, members: &[usize]) -> Problem {
-        let names: BTreeMap<&str, usize> = members
-            .iter()
-            .map(|place| (self.parts[*place].part.name(), *place))
+    /// Says how parts wait for each other in a circle: each link with the place that says so.
+    fn circle(&self, circle: &[usize]) -> Problem {
+        let links = circle.iter().zip(circle.iter().cycle().skip(1));
+        let lines: Vec<(String, Location)> = links
+            .filter_map(|(from, to)| {
+                let opened = &self.parts[*from];
+                let (name, other) = (opened.part.name(), self.parts[*to].part.name());
+                let fed = opened.inputs.iter().find(|input| input.part == other);
+                let after = opened.after.iter().find(|(part, _)| part == other);
+                match (fed, after) {
+                    (Some(input), _) => Some((
+                        format!("{name} takes {other}.{}", input.output),
+                        input.location.clone(),
+                    )),
+                    (None, Some((_, location))) => {
+                        Some((format!("{name} comes after {other}"), location.clone()))
+                    }
+                    (None, None) => None,
+                }
+            })
             .collect();
-        // Follows one link from each part, within the circle, until a part comes again.
-        let mut path: Vec<(usize, String, Location)> = Vec::new();
-        let mut at = members.first().copied().unwrap_or_default();
-        loop {
-            if let Some(start) = path.iter().position(|(place, _, _)| *place == at) {
-                path.drain(..start);
-                break;
-            }
-            let opened = &self.parts[at];
-            let name = opened.part.name();
-            let fed = opened.inputs.iter().find_map(|input| {
-                let next = names.get(input.part.as_str())?;
-                let text = format!("{name} takes {}.{}", input.part, input.output);
-                Some((*next, text, input.location.clone()))
-            });
-            let link = fed.or_else(|| {
-                opened.after.iter().find_map(|(other, location)| {
-                    let next = names.get(other.as_str())?;
-                    Some((
-                        *next,
-                        format!("{name} comes after {other}"),
-                        location.clone(),
-                    ))
-                })
-            });
-            let Some((next, text, location)) = link else {
-                break;
-            };
-            path.push((at, text, location));
-            at = next;
-        }
-        let circle: Vec<&str> = path
+        let name = |place: &usize| self.parts[*place].part.name();
+        let names: Vec<&str> = circle.iter().chain(circle.first()).map(name).collect();
+        let detail: Vec<String> = lines
             .iter()
-            .map(|(place, _, _)| self.parts[*place].part.name())
-            .collect();
-        let lines: Vec<String> = path
-            .iter()
-            .map(|(_, text, location)| format!("{location}: {text}"))
+            .map(|(text, location)| format!("{location}: {text}"))
             .collect();
         Problem {
-            part: circle.first().copied().unwrap_or_default().to_owned(),
-            location: path.first().map(|(_, _, location)| location.clone()),
-            detail: lines.join("\n"),
+            part: circle.first().map(name).unwrap_or_default().to_owned(),
+            location: lines.first().map(|(_, location)| location.clone()),
+            detail: detail.join("\n"),
             hint: Some("split one of them, so that what the other needs comes first".to_owned()),
-            ..plain(format!(
-                "parts wait for each other: {} -> {}",
-                circle.join(" -> "),
-                circle.first().copied().unwrap_or_default()
-            ))
+            ..plain(format!("parts wait for each other: {}", names.join(" -> ")))
         }
     }
 }
@@ -336,9 +315,17 @@ async fn open(
             )?;
             Ok(Some(Box::new(opened)))
         }
-        Layer::Terraform => Err(vec![
-            part.problem("", "Terraform parts cannot be opened yet"),
-        ]),
+        Layer::Terraform => {
+            let opened = Terraform::new(
+                &part.name,
+                &definition.name,
+                stanza(part)?,
+                &definition.directory,
+                part.lines.clone(),
+                environment.terraform.clone(),
+            )?;
+            Ok(Some(Box::new(opened)))
+        }
     }
 }
 

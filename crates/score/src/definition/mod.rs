@@ -423,13 +423,8 @@ fn location(line: u32) -> Location {
 /// A problem of no part and no place.
 pub(crate) fn plain(summary: impl Into<String>) -> Problem {
     Problem {
-        part: String::new(),
-        address: None,
-        location: None,
         summary: summary.into(),
-        detail: String::new(),
-        hint: None,
-        transient: false,
+        ..Problem::default()
     }
 }
 

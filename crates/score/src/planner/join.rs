@@ -220,22 +220,29 @@ fn acyclic(blueprint: &Blueprint) -> Result<(), Vec<Problem>> {
         return Ok(());
     };
     let problems = cycles.0.iter().map(|cycle| {
-        let changes: Vec<&Change> = cycle
-            .iter()
-            .filter_map(|id| graph[*id])
+        let circle: Vec<&Change> = graph
+            .cycle(cycle)
+            .into_iter()
+            .filter_map(|id| graph[id])
             .filter_map(|place| blueprint.changes.get(place as usize))
             .collect();
-        let names: Vec<&str> = changes
+        let first = circle.first();
+        let names: Vec<&str> = circle
             .iter()
+            .chain(first)
             .map(|change| change.address.as_str())
             .collect();
-        let first = changes.first();
+        let places: Vec<String> = circle
+            .iter()
+            .filter_map(|change| Some(format!("{}: {}", change.location.as_ref()?, change.address)))
+            .collect();
         Problem {
             part: first
                 .map(|one| one.address.part().to_owned())
                 .unwrap_or_default(),
             address: first.map(|one| one.address.clone()),
             location: first.and_then(|one| one.location.clone()),
+            detail: places.join("\n"),
             ..plain(format!(
                 "resources wait for each other: {}",
                 names.join(" -> ")
