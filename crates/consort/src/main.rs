@@ -15,6 +15,7 @@ mod images;
 mod machines;
 mod manifests;
 mod output;
+mod render;
 mod resources;
 mod server;
 mod settings;

@@ -16,28 +16,36 @@ pub(crate) enum Colour {
     Never,
 }
 
-/// 0 unset, 1 on, 2 off.
+/// 0 unset, 1 on, 2 off, 3 on whatever is written to.
 static COLOUR: AtomicU8 = AtomicU8::new(0);
 
 /// Decides once for the process whether colours are used.
 pub(crate) fn set_colour(choice: Colour) {
-    let on = match choice {
-        Colour::Always => true,
-        Colour::Never => false,
+    let code = match choice {
+        Colour::Always => 3,
+        Colour::Never => 2,
         Colour::Auto => {
             // https://no-color.org: set to anything but the empty text.
             let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            !refused
-                && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-                && std::io::stderr().is_terminal()
+            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+            if refused || dumb { 2 } else { 1 }
         }
     };
-    COLOUR.store(if on { 1 } else { 2 }, Ordering::Relaxed);
+    COLOUR.store(code, Ordering::Relaxed);
 }
 
-/// Whether colours are used.
+/// Whether colours are used on standard error.
 pub(crate) fn coloured() -> bool {
-    COLOUR.load(Ordering::Relaxed) == 1
+    coloured_on(std::io::stderr().is_terminal())
+}
+
+/// Whether colours are used on a stream that is a terminal or is none.
+pub(crate) fn coloured_on(terminal: bool) -> bool {
+    match COLOUR.load(Ordering::Relaxed) {
+        1 => terminal,
+        3 => true,
+        _ => false,
+    }
 }
 
 fn paint(code: &str, text: &str) -> String {

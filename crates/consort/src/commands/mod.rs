@@ -119,7 +119,7 @@ fn start_log(log: &Log, default_filter: &str) -> Result<()> {
     match log.format {
         LogFormat::Json => builder.json().init(),
         LogFormat::Text => builder
-            .with_ansi(crate::output::coloured() && std::io::stderr().is_terminal())
+            .with_ansi(crate::output::coloured())
             .init(),
     }
     Ok(())

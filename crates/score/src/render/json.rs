@@ -252,3 +252,13 @@ pub fn operation(operation: &Operation, entries: &[Entry]) -> Value {
         "entries": entries,
     })
 }
+
+/// An entry of an operation's record as one value: its own keys, `type` (`entry`) and `part`.
+pub fn entry(entry: &Entry) -> Value {
+    let mut value = json!(entry);
+    if let Some(object) = value.as_object_mut() {
+        object.insert("type".to_owned(), json!("entry"));
+        object.insert("part".to_owned(), json!(entry.address.part()));
+    }
+    value
+}

@@ -12,14 +12,18 @@ mod json;
 mod operation;
 mod plan;
 mod problem;
+mod progress;
 mod style;
 #[cfg(test)]
 mod tests;
 
-pub use json::{change as change_json, operation as operation_json, plan as plan_json};
+pub use json::{
+    change as change_json, entry as entry_json, operation as operation_json, plan as plan_json,
+};
 pub use operation::{operation, status};
 pub use plan::plan;
 pub use problem::{problem, problems, stale};
+pub use progress::{Line, Progress};
 pub use style::{Style, elapsed, escaped, quoted};
 
 pub use plan::mark;

@@ -59,9 +59,49 @@ impl Style {
     }
 }
 
-/// Columns a text takes; each character counts as one.
+/// Columns a text takes on a terminal: none for accents that combine, two for the wide characters of East Asia and for
+/// pictures, one for all others.
 pub(crate) fn columns(text: &str) -> usize {
-    text.chars().count()
+    if text.is_ascii() {
+        text.len()
+    } else {
+        text.chars().map(column).sum()
+    }
+}
+
+fn column(c: char) -> usize {
+    match c {
+        '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{20d0}'..='\u{20ff}' => 0,
+        '\u{1100}'..='\u{115f}'
+        | '\u{2e80}'..='\u{a4cf}'
+        | '\u{a960}'..='\u{a97f}'
+        | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{fe30}'..='\u{fe6f}'
+        | '\u{ff00}'..='\u{ff60}'
+        | '\u{ffe0}'..='\u{ffe6}'
+        | '\u{1f000}'..='\u{1faff}'
+        | '\u{20000}'..='\u{3fffd}' => 2,
+        _ => 1,
+    }
+}
+
+/// The beginning of a text that fits into so many columns; what is cut ends in `...`.
+pub(crate) fn fitted(text: &str, width: usize) -> Cow<'_, str> {
+    if columns(text) <= width {
+        return Cow::Borrowed(text);
+    }
+    let mut used = 0;
+    let room = width.saturating_sub(3);
+    let end = text
+        .char_indices()
+        .find(|(_, c)| {
+            used += column(*c);
+            used > room
+        })
+        .map_or(text.len(), |(at, _)| at);
+    let dots = "...";
+    Cow::Owned(format!("{}{}", &text[..end], &dots[..width.min(3)]))
 }
 
 /// Whether a character may drive a terminal or change how its neighbours are read: controls, and the format characters

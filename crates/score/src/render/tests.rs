@@ -63,7 +63,7 @@ fn commit() -> Commit {
     }
 }
 
-fn shop() -> Blueprint {
+pub(crate) fn shop() -> Blueprint {
     let mut database = change("infra/machine.db", "machine", Action::DeleteThenCreate);
     database.before = Some(Planned {
         value: json!({"id": "m-1", "image": "debian:11", "memory": 2048, "password": "hunter2", "tags": ["a", "b", "c"]}),
