@@ -17,7 +17,6 @@ mod store;
 mod up;
 mod version;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
@@ -118,9 +117,7 @@ fn start_log(log: &Log, default_filter: &str) -> Result<()> {
         .with_writer(std::io::stderr);
     match log.format {
         LogFormat::Json => builder.json().init(),
-        LogFormat::Text => builder
-            .with_ansi(crate::output::coloured())
-            .init(),
+        LogFormat::Text => builder.with_ansi(crate::output::coloured()).init(),
     }
     Ok(())
 }

@@ -238,17 +238,15 @@ fn write(shared: &Shared) {
 }
 
 fn frame(shared: &Shared, state: &State) -> Vec<String> {
-    let (width, height) = terminal_size_of(std::io::stderr())
-        .map_or((shared.style.width, 24), |(Width(width), Height(height))| {
-            (usize::from(width), usize::from(height))
-        });
+    let (width, height) = terminal_size_of(std::io::stderr()).map_or(
+        (shared.style.width, 24),
+        |(Width(width), Height(height))| (usize::from(width), usize::from(height)),
+    );
     let style = Style {
         // A line as wide as the terminal makes some of them begin a new one.
         width: width.saturating_sub(1).max(8),
         ..shared.style
     };
     let height = height.saturating_sub(2).clamp(2, 24);
-    state
-        .progress
-        .frame(shared.start.elapsed(), &style, height)
+    state.progress.frame(shared.start.elapsed(), &style, height)
 }

@@ -138,14 +138,11 @@ impl Progress {
         let step = &self.steps[&change];
         let name = format!("{}/{}", self.parts[step.part].name, step.name);
         let sign = mark(step.action);
-        let active = self.active.get(&change);
-        let took = active
-            .map(|active| {
+        let began = self.active.get(&change).map(|active| active.since);
+        let took = began
+            .map(|began| {
                 style
-                    .dim(&format!(
-                        "  ({})",
-                        elapsed(now.saturating_sub(active.since))
-                    ))
+                    .dim(&format!("  ({})", elapsed(now.saturating_sub(began))))
                     .into_owned()
             })
             .unwrap_or_default();
@@ -162,7 +159,7 @@ impl Progress {
         );
         let (text, lasting) = match &entry.event {
             Event::Began { attempt } => {
-                let since = active.map_or(now, |active| active.since);
+                let since = began.unwrap_or(now);
                 self.active.insert(
                     change,
                     Active {
