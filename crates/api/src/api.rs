@@ -7,6 +7,7 @@ use crate::call::Call;
 use crate::custom;
 use crate::documents::Documents;
 use crate::error::{Outcome, fail};
+use crate::hooks::Receiver;
 use crate::identity::following::{self, Following};
 use crate::identity::tokens::Signer;
 use crate::identity::{
@@ -20,6 +21,7 @@ use crate::proxy::NodeConnector;
 use crate::pulse::Pulses;
 use crate::registry::Registry;
 use crate::startup;
+use crate::witness::Witness;
 use arc_swap::ArcSwap;
 use consort_object::Object;
 use consort_object::status::{Denied, Status};
@@ -31,8 +33,12 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+
+/// How many webhooks of other systems are taken at once.
+const HOOKS_AT_ONCE: usize = 32;
 
 /// What bounds a request.
 #[derive(Clone, Debug)]
@@ -97,6 +103,8 @@ pub struct Options {
     pub anonymous: Anonymous,
     /// What else the server's health depends on: a name, and what fails if it does.
     pub probes: Vec<Probe>,
+    /// Is told who deletes and changes objects.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 /// A part of the server that can fail by itself.
@@ -122,6 +130,7 @@ impl Options {
             issuers: Vec::new(),
             anonymous: Anonymous::Allowed,
             probes: Vec::new(),
+            witness: None,
         }
     }
 }
@@ -189,6 +198,12 @@ pub(crate) struct Inner {
     /// The store refused a write for a reason that stays.
     pub broken: AtomicBool,
     nodes: RwLock<Option<Arc<dyn NodeConnector>>>,
+    /// Is told who deletes and changes objects.
+    pub witness: Option<Arc<dyn Witness>>,
+    /// Takes webhooks of other systems.
+    receiver: RwLock<Option<Arc<dyn Receiver>>>,
+    /// Room for them.
+    pub hooks: Arc<Semaphore>,
 }
 
 impl Inner {
@@ -201,6 +216,11 @@ impl Inner {
     pub(crate) fn serve_custom(&self, kinds: Vec<Arc<Kind>>) {
         let present = self.registry.load();
         self.registry.store(Arc::new(present.with_custom(kinds)));
+    }
+
+    /// Who takes webhooks of other systems, if anyone does.
+    pub(crate) fn receiver(&self) -> Option<Arc<dyn Receiver>> {
+        self.receiver.read().clone()
     }
 
     /// The way to the nodes, if there is one.
@@ -326,6 +346,9 @@ impl Api {
             tasks: tasks.clone(),
             broken: AtomicBool::new(false),
             nodes: RwLock::new(None),
+            witness: options.witness,
+            receiver: RwLock::new(None),
+            hooks: Arc::new(Semaphore::new(HOOKS_AT_ONCE)),
             store: options.store,
         });
         startup::adopt_services(&inner)?;
@@ -356,6 +379,11 @@ impl Api {
     /// Set the way to the nodes.
     pub fn set_nodes(&self, nodes: Arc<dyn NodeConnector>) {
         *self.inner.nodes.write() = Some(nodes);
+    }
+
+    /// Sets who takes calls below [`HOOKS`](crate::HOOKS): webhooks of other systems.
+    pub fn set_receiver(&self, receiver: Arc<dyn Receiver>) {
+        *self.inner.receiver.write() = Some(receiver);
     }
 
     /// The store under the server.

@@ -10,6 +10,7 @@ use crate::handlers::{
     bind, component_status, create, delete, evict, list, patch, read, reviews, scale, token,
     update, watch,
 };
+use crate::hooks;
 use crate::identity::{Attributes, User};
 use crate::impersonate;
 use crate::kind::{Kind, Subresource};
@@ -37,6 +38,10 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 pub(crate) async fn respond_to(inner: Arc<Inner>, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
     let received = jiff::Timestamp::now();
+    let request = match hooks::answer(&inner, request).await {
+        Ok(response) => return response,
+        Err(request) => request,
+    };
     let (parts, body) = request.into_parts();
     let encoding = failure_encoding(&parts);
     let head = parts.method == Method::HEAD;

@@ -144,6 +144,7 @@ async fn ensure_object(inner: &Arc<Inner>, plural: &str, value: Value) -> Result
         dry_run: false,
         manager: MANAGER.into(),
         named: None,
+        client: None,
         trail: None,
         subresource: "",
     };
@@ -218,6 +219,7 @@ async fn replace_object(
         dry_run: false,
         manager: MANAGER.into(),
         named: None,
+        client: None,
         trail: None,
         subresource: "",
     };

@@ -75,6 +75,7 @@ pub(super) async fn check(inner: &Arc<Inner>, policy: &Value) {
         dry_run: false,
         manager: MANAGER.into(),
         named: None,
+        client: None,
         subresource: Part::Status.subresource(),
         trail: None,
     };

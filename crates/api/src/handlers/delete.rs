@@ -17,6 +17,7 @@ use crate::request::{DeleteOptions, FieldValidation, ListOptions, Propagation};
 use crate::respond;
 use crate::schema::KindSchema;
 use crate::values::{at, ensure, int, items, set, take, text};
+use crate::witness;
 use bytes::Bytes;
 use consort_object::schema::Gvk;
 use consort_object::status::{Details, Status};
@@ -75,7 +76,13 @@ pub(crate) async fn delete(
 ) -> Outcome<Response<Body>> {
     let options = options(call, &body)?;
     admitted(call, kind, namespace, target, &options).await?;
-    match remove(&call.inner, kind, namespace, target, &options).await? {
+    let deleted = remove(&call.inner, kind, namespace, target, &options).await?;
+    if !options.dry_run
+        && let Deleted::Gone(object) | Deleted::Marked(object) = &deleted
+    {
+        witness::deleted(call, object);
+    }
+    match deleted {
         Deleted::Gone(object) if !kind.returns_deleted => {
             let status = Status::success(Some(Details {
                 name: target.into(),
@@ -311,6 +318,9 @@ pub(crate) async fn collection(
         let deleted = remove(&call.inner, kind, namespace, name, &options).await;
         let value = match deleted {
             Ok(Deleted::Gone(object) | Deleted::Marked(object)) => {
+                if !options.dry_run {
+                    witness::deleted(call, &object);
+                }
                 let object = custom::shown(&call.inner, kind, object).await?;
                 object.value().map_err(internal)?
             }

@@ -21,6 +21,7 @@ use crate::registry::Registry;
 use crate::request::WriteOptions;
 use crate::validation::{self, Errors, Path};
 use crate::values::{copy, ensure, name, set, text};
+use crate::witness;
 use bytes::Bytes;
 use consort_object::field_error::FieldError;
 use consort_object::status::Status;
@@ -87,6 +88,8 @@ pub(crate) struct Change<'a> {
     pub named: Option<String>,
     /// The subresource in the path; empty for none.
     pub subresource: &'static str,
+    /// The program that writes, as it calls itself.
+    pub client: Option<&'a str>,
     /// What the audit log will say of the request.
     pub trail: Option<&'a Trail>,
 }
@@ -205,6 +208,7 @@ impl<'a> Change<'a> {
             dry_run: options.dry_run,
             manager: managed::manager(call, options.field_manager.as_deref()),
             named: options.field_manager.clone(),
+            client: witness::client(call),
             subresource: part.subresource(),
             trail: call.trail.as_deref(),
         }
@@ -344,6 +348,7 @@ impl<'a> Change<'a> {
                         claim.keep();
                     }
                     kind.strategy.settled(&old, (!goes).then_some(&new));
+                    self.witnessed(self.inner, &object);
                     return Ok(Written {
                         result: WrittenObject::Stored(object),
                         warnings,
