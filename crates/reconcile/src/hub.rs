@@ -127,9 +127,18 @@ impl Hub {
 
     /// The informer of a kind that is known at run time only, as untyped objects.
     pub fn dynamic(&self, resource: &ApiResource) -> Informer<DynamicObject> {
+        self.dynamic_where(resource, None)
+    }
+
+    /// The informer of those objects of a kind known at run time only that match a label selector.
+    pub fn dynamic_where(
+        &self,
+        resource: &ApiResource,
+        label: Option<&str>,
+    ) -> Informer<DynamicObject> {
         self.open(Source {
             path: DynamicObject::url_path(resource, None),
-            labels: None,
+            labels: label.map(str::to_owned),
             fields: None,
             form: Form::Whole,
         })

@@ -4,8 +4,10 @@
 //! directory -> definition (consort.yaml, or detect) -> system (parts, open) -> planner -> Blueprint
 //! ```
 
+pub mod deeds;
 mod definition;
 mod detect;
+pub mod follow;
 pub mod git;
 pub mod planner;
 pub mod render;
