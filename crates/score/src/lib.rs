@@ -10,6 +10,7 @@ mod detect;
 pub mod follow;
 pub mod git;
 pub mod planner;
+pub mod records;
 pub mod render;
 pub mod rollback;
 pub mod snapshot;
