@@ -213,15 +213,30 @@ pub struct Points {
     pub downstream: Option<Address>,
 }
 
+/// Points that a rule of a policy gives.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RulePoints {
+    /// The rule: `data.shop.points`.
+    pub rule: String,
+    /// The points; less than none take off.
+    pub points: i32,
+    /// Why, in its own words; empty if it does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub because: String,
+}
+
 /// How far a plan reaches.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct BlastRadius {
-    /// The sum of all points.
+    /// The sum of all points, never less than none.
     pub total: u32,
     /// More than this needs an approval.
     pub threshold: u32,
     /// The changes that have points.
     pub each: Vec<Points>,
+    /// What policies add for the plan as a whole, or take off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_rule: Vec<RulePoints>,
     /// Why an approval is needed whatever the points, or may be left out although they are above: what policies
     /// said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

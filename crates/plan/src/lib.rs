@@ -42,7 +42,7 @@ mod walk;
 pub use address::{Address, NoAddress};
 pub use blueprint::{
     BlastRadius, Blueprint, BlueprintEdge, Commit, Joint, Mode, NoBlueprint, Parent, PlannedPart,
-    Points, Source, Verdict, VerdictKind,
+    Points, RulePoints, Source, Verdict, VerdictKind,
 };
 pub use change::{Action, Change, Drift, Lines, Location, Owner, Reversal};
 pub use graph::{Cycles, Edge, Graph, NodeId, Reach};

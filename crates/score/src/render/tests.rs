@@ -220,6 +220,7 @@ pub(crate) fn shop() -> Blueprint {
                 "a database is replaced: two people have to look at it (data.shop.approval)"
                     .to_owned(),
             ],
+            by_rule: Vec::new(),
             needs_approval: true,
         },
         warnings: vec![Problem {

@@ -1,0 +1,348 @@
+//! What is told of a resource to whoever says what it is worth: little enough that the many that are alike are judged
+//! once, whatever their number.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use consort_plan::{Action, Blueprint, Change, Planned, Reversal};
+use serde::Serialize;
+use serde_json::Value;
+
+/// What is looked for in resources, as the judge of their worth says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// Words in addresses.
+    pub(crate) words: HashSet<String>,
+    /// Names of labels and tags, in lower case.
+    pub(crate) labels: HashSet<String>,
+    /// Paths of fields, their steps joined by dots.
+    pub(crate) fields: Vec<String>,
+}
+
+/// What is told of a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub(crate) struct Facets<'a> {
+    pub(crate) layer: &'a str,
+    #[serde(rename = "type")]
+    pub(crate) kind: &'a str,
+    pub(crate) action: Action,
+    pub(crate) pool: u32,
+    pub(crate) words: Vec<&'a str>,
+    pub(crate) labels: BTreeMap<String, Value>,
+    pub(crate) changed: Vec<String>,
+    pub(crate) before: BTreeMap<&'a str, Value>,
+    pub(crate) after: BTreeMap<&'a str, Value>,
+    pub(crate) irreversible: bool,
+}
+
+/// Tells of resources.
+pub(crate) struct Telling<'a> {
+    blueprint: &'a Blueprint,
+    wanted: &'a Wanted,
+    longest: usize,
+    /// The layer of each part, by where its changes begin.
+    layers: Vec<(u32, &'a str)>,
+    pools: Pools,
+}
+
+impl<'a> Telling<'a> {
+    pub(crate) fn new(blueprint: &'a Blueprint, wanted: &'a Wanted) -> Self {
+        let mut layers: Vec<_> = blueprint
+            .parts
+            .iter()
+            .map(|part| (part.first, part.layer.as_str()))
+            .collect();
+        layers.sort_by_key(|(first, _)| *first);
+        let mut this = Telling {
+            blueprint,
+            wanted,
+            longest: wanted.words.iter().map(String::len).max().unwrap_or(0),
+            layers,
+            pools: Pools::default(),
+        };
+        this.pools = Pools::of(&this);
+        this
+    }
+
+    /// The language of the part that a change belongs to.
+    pub(crate) fn layer(&self, change: u32) -> &'a str {
+        let at = self.layers.partition_point(|(first, _)| *first <= change);
+        at.checked_sub(1).map_or("", |at| self.layers[at].1)
+    }
+
+    /// The pool of a change, if there is more than one in it, and how many there are.
+    pub(crate) fn pool(&self, change: u32) -> Option<(u32, u32)> {
+        self.pools.find(change)
+    }
+
+    /// The wanted words in a text, sorted.
+    pub(crate) fn words(&self, text: &str) -> Vec<&'a str> {
+        let mut words = Vec::new();
+        let mut buffer = String::new();
+        for word in text.split(|c: char| !c.is_ascii_alphabetic()) {
+            if word.is_empty() || word.len() > self.longest {
+                continue;
+            }
+            let found = if word.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                buffer.clear();
+                buffer.extend(word.chars().map(|c| c.to_ascii_lowercase()));
+                self.wanted.words.get(buffer.as_str())
+            } else {
+                self.wanted.words.get(word)
+            };
+            words.extend(found.map(String::as_str));
+        }
+        words.sort_unstable();
+        words.dedup();
+        words
+    }
+
+    /// What is told of a change. `known` is what the resource is like where the change itself does not say: that of
+    /// one that stays as it is.
+    pub(crate) fn facets(&self, change: u32, known: Option<&Planned>) -> Facets<'a> {
+        let place = change;
+        let change = &self.blueprint.changes[place as usize];
+        let before = change.before.as_ref().or(known);
+        let after = change.after.as_ref();
+        let layer = self.layer(place);
+        Facets {
+            layer,
+            kind: &change.kind,
+            action: change.action,
+            pool: self.pools.find(place).map_or(1, |(_, members)| members),
+            words: self.words(change.address.as_str()),
+            labels: self.labels(before.or(after)),
+            changed: if change.action == Action::Update {
+                changed(change, layer)
+            } else {
+                Vec::new()
+            },
+            before: self.fields(before),
+            after: self.fields(after),
+            irreversible: change.reversal == Reversal::Irreversible,
+        }
+    }
+
+    fn labels(&self, planned: Option<&Planned>) -> BTreeMap<String, Value> {
+        let mut labels = BTreeMap::new();
+        let Some(planned) = planned else {
+            return labels;
+        };
+        // Tags of cloud resources, labels of objects and of machines; the later ones win.
+        for at in [
+            "/tags_all",
+            "/tags",
+            "/labels",
+            "/metadata/0/labels",
+            "/metadata/labels",
+        ] {
+            let Some(Value::Object(found)) = planned.value.pointer(at) else {
+                continue;
+            };
+            for (label, value) in found {
+                let name = label.to_lowercase();
+                let known = matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_));
+                if known
+                    && self.wanted.labels.contains(&name)
+                    && !hides(planned, &consort_plan::below(at, label))
+                {
+                    labels.insert(name, value.clone());
+                }
+            }
+        }
+        labels
+    }
+
+    fn fields(&self, planned: Option<&Planned>) -> BTreeMap<&'a str, Value> {
+        let mut fields = BTreeMap::new();
+        let Some(planned) = planned.filter(|planned| planned.value.is_object()) else {
+            return fields;
+        };
+        for path in &self.wanted.fields {
+            let mut pointer = String::new();
+            let mut value = Some(&planned.value);
+            for step in path.split('.') {
+                pointer = consort_plan::below(&pointer, step);
+                value = value.and_then(|value| value.get(step));
+            }
+            if let Some(value) = value.filter(|value| !value.is_null() && !value.is_object())
+                && !hides(planned, &pointer)
+            {
+                fields.insert(path.as_str(), value.clone());
+            }
+        }
+        fields
+    }
+}
+
+/// Whether a place lies in something that must not be shown.
+fn hides(planned: &Planned, at: &str) -> bool {
+    planned.sensitive.iter().any(|place| {
+        at.strip_prefix(place.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+/// What the server writes about an object itself.
+const SERVERS_OWN: [&str; 6] = [
+    "managedFields",
+    "generation",
+    "resourceVersion",
+    "uid",
+    "creationTimestamp",
+    "selfLink",
+];
+
+/// The fields an update changes: those at the top, and of Kubernetes objects those one step below `spec` and `metadata`.
+/// What is only unknown afterwards (a value the provider computes) does not count.
+fn changed(change: &Change, layer: &str) -> Vec<String> {
+    let (Some(before), Some(after)) = (&change.before, &change.after) else {
+        return Vec::new();
+    };
+    let mut fields = Vec::new();
+    differing(&before.value, &after.value, |field, old, new| {
+        if layer == "manifests" && matches!(field, "spec" | "metadata") {
+            differing(old, new, |inner, _, _| {
+                if field != "metadata" || !SERVERS_OWN.contains(&inner) {
+                    fields.push(format!("{field}.{inner}"));
+                }
+            });
+        } else if (layer != "manifests" || field != "status")
+            && !(new.is_null()
+                && after
+                    .unknown
+                    .iter()
+                    .any(|at| at.at == consort_plan::below("", field)))
+        {
+            fields.push(field.to_owned());
+        }
+    });
+    fields.sort();
+    fields.dedup();
+    fields
+}
+
+fn differing<'v>(
+    before: &'v Value,
+    after: &'v Value,
+    mut tell: impl FnMut(&'v str, &'v Value, &'v Value),
+) {
+    static NOTHING: Value = Value::Null;
+    if let Some(before) = before.as_object() {
+        for (field, old) in before {
+            let new = after.get(field).unwrap_or(&NOTHING);
+            if old != new {
+                tell(field, old, new);
+            }
+        }
+    }
+    if let Some(after) = after.as_object() {
+        for (field, new) in after {
+            if !new.is_null() && before.get(field).is_none() {
+                tell(field, &NOTHING, new);
+            }
+        }
+    }
+}
+
+/// Resources that stand in for each other: instances of one block, and in Terraform also those whose names differ in a
+/// number or one letter at the end.
+#[derive(Default)]
+struct Pools {
+    /// The pool of each change; [`u32::MAX`] if it is alone.
+    of: Vec<u32>,
+    /// How many there are in each pool that are there now.
+    members: Vec<u32>,
+}
+
+impl Pools {
+    fn of(telling: &Telling<'_>) -> Self {
+        let blueprint = telling.blueprint;
+        let mut this = Pools {
+            of: vec![u32::MAX; blueprint.changes.len()],
+            ..Pools::default()
+        };
+        let mut known: HashMap<Cow<'_, str>, u32> = HashMap::new();
+        for (place, change) in (0_u32..).zip(&blueprint.changes) {
+            if change.action == Action::Read || telling.layer(place) == "manifests" {
+                continue;
+            }
+            let Some(stem) = stem(telling, change.address.as_str()) else {
+                continue;
+            };
+            let next = this.members.len() as u32;
+            let pool = *known.entry(stem).or_insert(next);
+            if pool == next {
+                this.members.push(0);
+            }
+            if change.action != Action::Create {
+                this.members[pool as usize] += 1;
+            }
+            this.of[place as usize] = pool;
+        }
+        this
+    }
+
+    fn find(&self, change: u32) -> Option<(u32, u32)> {
+        let pool = self
+            .of
+            .get(change as usize)
+            .filter(|pool| **pool != u32::MAX)?;
+        let members = *self.members.get(*pool as usize)?;
+        (members > 1).then_some((*pool, members))
+    }
+}
+
+/// What the addresses of a pool's members have in common; none for what can only be alone.
+fn stem<'t>(telling: &Telling<'_>, address: &'t str) -> Option<Cow<'t, str>> {
+    let bytes = address.as_bytes();
+    if !bytes.contains(&b'[') {
+        let stem = address.trim_end_matches(|c: char| c.is_ascii_digit());
+        if stem.len() < address.len() {
+            return (!stem.ends_with('.')).then_some(Cow::Borrowed(stem));
+        }
+        // `lb_a`, `subnet-b`
+        return match bytes {
+            [.., b'-' | b'_', b'a'..=b'z'] => Some(Cow::Borrowed(&address[..address.len() - 1])),
+            _ => None,
+        };
+    }
+    let mut stem = String::with_capacity(address.len());
+    let mut rest = address;
+    while let Some(open) = rest.find('[') {
+        let quoted = rest[open + 1..].starts_with('"');
+        // A key may hold brackets, but not a quote that is not escaped.
+        let close = if quoted {
+            end_of_text(&rest[open + 2..]).map(|at| open + 2 + at)
+        } else {
+            rest[open..].find(']').map(|at| open + at)
+        };
+        let Some(close) = close.and_then(|at| rest[at..].find(']').map(|more| at + more)) else {
+            break;
+        };
+        let key = &rest[open + 1..close];
+        let last = close + 1 == rest.len();
+        stem.push_str(&rest[..=open]);
+        // Keys of modules often are environments or regions, which do not stand in for each other.
+        if quoted && (!last || !telling.words(key).is_empty()) {
+            stem.push_str(key);
+        }
+        stem.push(']');
+        rest = &rest[close + 1..];
+    }
+    stem.push_str(rest);
+    Some(Cow::Owned(stem))
+}
+
+fn end_of_text(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
