@@ -31,6 +31,7 @@ mod address;
 mod blueprint;
 pub mod carry;
 mod change;
+pub mod faults;
 mod graph;
 mod operation;
 mod part;

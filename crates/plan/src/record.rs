@@ -1,10 +1,10 @@
 //! The record of an operation: what happened, kept so that a crash loses nothing that matters.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -45,7 +45,10 @@ impl Record for () {
     }
 }
 
-/// A record in a file: one JSON object a line, synced after each group.
+/// How long a write of whoever had the file open before may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A record in a file: one JSON object a line, synced after each group. The file is locked while it is open.
 #[derive(Debug)]
 pub struct FileRecord {
     path: PathBuf,
@@ -53,10 +56,11 @@ pub struct FileRecord {
 }
 
 impl FileRecord {
-    /// Opens or makes a record and reads what it holds. A last line that was cut off by a crash is taken away.
+    /// Opens or makes a record and reads what it holds. A last line that was cut off by a crash is taken away. Blocks, for
+    /// a moment also while another write to the same file comes to its end.
     ///
     /// # Errors
-    /// When the file cannot be read or written, or holds something else than entries.
+    /// When the file cannot be read or written, is open elsewhere, or holds something else than entries.
     pub fn open(path: &Path) -> io::Result<(Self, Vec<Entry>)> {
         let mut file = File::options()
             .create(true)
@@ -64,6 +68,19 @@ impl FileRecord {
             .read(true)
             .write(true)
             .open(path)?;
+        let began = Instant::now();
+        while let Err(error) = file.try_lock() {
+            match error {
+                TryLockError::WouldBlock if began.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                TryLockError::WouldBlock => {
+                    let text = format!("{} is open elsewhere", path.display());
+                    return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
+                }
+                TryLockError::Error(error) => return Err(error),
+            }
+        }
         let mut text = Vec::new();
         io::Read::read_to_end(&mut file, &mut text)?;
         let whole = text
