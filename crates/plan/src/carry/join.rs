@@ -26,7 +26,9 @@ pub(super) enum Node {
         /// Whether it waits also for what the part deletes.
         all: bool,
     },
-    /// Nothing to do either: the middle of edges from many to many.
+    /// Nothing to do either: it is done when all parts are that are to be there, but for what they delete.
+    Standing,
+    /// Nor here: the middle of edges from many to many.
     Joint {
         /// Its place in the blueprint.
         joint: u32,
@@ -44,6 +46,7 @@ pub(super) fn name(node: &Node, blueprint: &Blueprint, parts: &[Ready<'_>]) -> S
                 ready.carrier.steps()[*step].label
             )
         }
+        Node::Standing => "all that is to be there".to_owned(),
         Node::Joint { joint } => blueprint.joints[*joint as usize].label.clone(),
         Node::Gate { part, .. } => format!("all of {}", parts[*part as usize].planned.name),
     }
@@ -96,6 +99,7 @@ pub(super) fn join(blueprint: &Blueprint, parts: &[Ready<'_>]) -> Graph<Node> {
     join.values();
     join.order();
     join.reverse();
+    join.leaving();
     join.deletions();
     join.graph
 }
@@ -200,6 +204,25 @@ impl Join<'_, '_> {
                     self.roots_wait_for(place, gate, Edge::Order);
                 }
             }
+        }
+    }
+
+    /// A part that is no longer described goes when all that is to be there is: what another part has taken over from it
+    /// changes hands before it would be deleted.
+    fn leaving(&mut self) {
+        let parts = self.parts;
+        let (stay, go): (Vec<usize>, Vec<usize>) =
+            (0..parts.len()).partition(|place| parts[*place].intent == Intent::Apply);
+        if stay.is_empty() || go.is_empty() {
+            return;
+        }
+        let standing = self.graph.add(Node::Standing);
+        for place in stay {
+            let gate = self.gate(place, false);
+            self.graph.connect(standing, gate, Edge::Order);
+        }
+        for place in go {
+            self.roots_wait_for(place, standing, Edge::Lifecycle);
         }
     }
 

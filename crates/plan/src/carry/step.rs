@@ -17,7 +17,7 @@ use crate::walk::Outcome;
 /// behind it is decided here, because carriers may keep account of their own.
 pub(super) async fn visit(run: &Run<'_>, id: NodeId) -> Outcome<()> {
     let blame = match run.graph[id] {
-        Node::Gate { .. } | Node::Joint { .. } => blocked(run, id, false),
+        Node::Gate { .. } | Node::Standing | Node::Joint { .. } => blocked(run, id, false),
         Node::Step { part, step } => visit_step(run, id, part as usize, step).await,
     };
     run.ends.lock()[id.index()] = blame;
@@ -38,7 +38,7 @@ pub(super) fn left_out(run: &Run<'_>, id: NodeId) {
 fn blocked(run: &Run<'_>, id: NodeId, own_failures_count_not: bool) -> Option<Arc<Blame>> {
     let part_of = |id: NodeId| match run.graph[id] {
         Node::Step { part, .. } => Some(part),
-        Node::Gate { .. } | Node::Joint { .. } => None,
+        Node::Gate { .. } | Node::Standing | Node::Joint { .. } => None,
     };
     let own = part_of(id);
     let ends = run.ends.lock();

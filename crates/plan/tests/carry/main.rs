@@ -379,6 +379,34 @@ async fn what_a_part_deletes_waits_for_those_who_move_off_it() {
 }
 
 #[tokio::test]
+async fn a_part_that_left_the_score_goes_when_the_others_stand_and_before_what_it_was_built_on() {
+    let world = Arc::new(World::default());
+    world.trick("orders", Trick::Slow(Duration::from_millis(20)));
+    let infra = part(
+        &world,
+        "infra",
+        &[
+            thing("network").gives("address"),
+            thing("database").action(Action::Delete),
+        ],
+    );
+    let app = part(&world, "app", &[thing("orders")]);
+    let mut old = part(&world, "old", &[thing("mail").takes("infra.address")]);
+    old.intent = Intent::Destroy;
+    for name in ["mail", "database"] {
+        world
+            .things
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), serde_json::json!([]));
+    }
+    let carried = run(&[&infra, &app, &old], &(), &quick()).await;
+    assert_eq!(carried.phase, Phase::Succeeded, "{:?}", carried.problems);
+    assert_eq!(world.names(), ["network", "orders"]);
+    assert!(world.before("orders", "mail") && world.before("mail", "database"));
+}
+
+#[tokio::test]
 async fn a_part_that_comes_after_another_waits_for_all_of_it_and_is_skipped_with_it() {
     for broken in [false, true] {
         let world = Arc::new(World::default());

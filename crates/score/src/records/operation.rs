@@ -5,6 +5,7 @@ use consort_plan::{Entry, Moved, Operation, Phase, Stale};
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -17,6 +18,9 @@ use super::{
 
 /// The fields of an operation that change while it runs.
 const STATUS: [&str; 5] = ["ended", "phase", "done", "failed", "skipped"];
+
+/// Says in the object of a blueprint under which name its sources are kept.
+const SOURCES: &str = "consort.dev/sources";
 
 /// So many objects are asked for at once.
 const PAGE: u32 = 500;
@@ -262,11 +266,56 @@ impl Records {
         revision: u64,
         archive: Vec<u8>,
     ) -> Result<(), Error> {
-        use std::fmt::Write as _;
         let name = name(score, revision);
         let about = || format!("keeping the sources of the operation {name}");
         let object = doing(about, self.objects(Kind::Operation).get(&name).await)?;
         let owner = owner(Kind::Operation, &object);
+        let of = self.keep_sources(score, owner, archive).await?;
+        self.patch_operation(score, revision, &json!({"status": {"snapshot": of}}))
+            .await
+    }
+
+    /// Keeps the sources a blueprint was made from, so that it can be carried out later and elsewhere. They are kept once with
+    /// those of the revision it becomes.
+    pub async fn put_sources(&self, blueprint: &str, archive: Vec<u8>) -> Result<(), Error> {
+        let about = || format!("keeping the sources of the blueprint {blueprint}");
+        let objects = self.objects(Kind::Blueprint);
+        let object = doing(about, objects.get(blueprint).await)?;
+        let score = object.labels().get(SCORE_LABEL).cloned();
+        let owner = owner(Kind::Blueprint, &object);
+        let of = self
+            .keep_sources(&score.unwrap_or_default(), owner, archive)
+            .await?;
+        let patch = json!({"metadata": {"annotations": {SOURCES: of}}});
+        let patched = objects
+            .patch(blueprint, &PatchParams::default(), &Patch::Merge(&patch))
+            .await;
+        doing(about, patched)?;
+        Ok(())
+    }
+
+    /// The sources a blueprint was made from, if they were kept.
+    pub async fn sources(&self, blueprint: &str) -> Result<Option<Vec<u8>>, Error> {
+        let about = || format!("reading the sources of the blueprint {blueprint}");
+        let found = doing(
+            about,
+            self.objects(Kind::Blueprint).get_opt(blueprint).await,
+        )?;
+        match found.as_ref().and_then(|it| it.annotations().get(SOURCES)) {
+            Some(of) => self.unseal(What::Snapshot, of).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Keeps sources under their digest, for one more owner. Gives the name.
+    async fn keep_sources(
+        &self,
+        score: &str,
+        owner: OwnerReference,
+        archive: Vec<u8>,
+    ) -> Result<String, Error> {
+        use std::fmt::Write as _;
+        let about = || format!("keeping sources of {score}");
         let mut digest = String::new();
         for byte in Sha256::digest(&archive).iter().take(10) {
             let _ = write!(digest, "{byte:02x}");
@@ -297,8 +346,7 @@ impl Records {
                 .await;
             doing(about, patched)?;
         }
-        self.patch_operation(score, revision, &json!({"status": {"snapshot": of}}))
-            .await
+        Ok(of)
     }
 
     /// The sources of a revision.

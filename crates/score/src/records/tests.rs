@@ -282,6 +282,13 @@ async fn revisions_with_the_same_sources_keep_them_once_and_old_ones_can_go() {
         Some(&new)
     );
     assert!(records.snapshot("shop", 4).await.unwrap().is_none());
+    let id = records
+        .put_blueprint(&blueprint(1, Vec::new()))
+        .await
+        .unwrap();
+    assert!(records.sources(&id).await.unwrap().is_none());
+    records.put_sources(&id, new.clone()).await.unwrap();
+    assert_eq!(records.sources(&id).await.unwrap().as_ref(), Some(&new));
     let list = records
         .secrets()
         .list(&kube::api::ListParams::default())
@@ -293,7 +300,8 @@ async fn revisions_with_the_same_sources_keep_them_once_and_old_ones_can_go() {
         .filter(|it| it.name_any().starts_with("snapshot."));
     let owners: Vec<_> = snapshots.map(|it| it.owner_references().len()).collect();
     assert_eq!(owners.len(), 3);
-    assert_eq!(owners.iter().sum::<usize>(), 4);
+    // Two revisions have the first; a revision and a blueprint the second, in two chunks.
+    assert_eq!(owners.iter().sum::<usize>(), 6);
     assert_eq!(records.prune_operations("shop", 1).await.unwrap(), 2);
     assert_eq!(records.revision("shop").await.unwrap(), 3);
     assert!(records.begin(&operation(2)).await.is_err());
