@@ -63,6 +63,14 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Start a server here, apply what a directory describes, and keep it running
     Up(Up),
+    /// Show what would be done to make everything as a score says: one plan of all its parts
+    Plan(Plan),
+    /// Delete what a score has made, in the reverse of the order it was made in
+    Destroy(Destroy),
+    /// Go on with an operation that was cut off or failed
+    Resume(Resume),
+    /// Print the JSON schema of consort.yaml
+    Schema,
     /// Stop the server of a data directory, and everything it runs
     Down(Down),
     /// Run the server: the API, the reconcilers, and this machine as a node
@@ -75,7 +83,7 @@ pub(crate) enum Command {
     Logs(Logs),
     /// Run a command in a container
     Exec(Exec),
-    /// Create or change objects as files say
+    /// Carry out the plan of a score, or create or change objects as files say (-f)
     Apply(Apply),
     /// Delete objects
     Delete(Delete),
@@ -205,16 +213,81 @@ pub(crate) struct NodeArgs {
 /// `consort up`.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// Directory (or file) of manifests
+    /// Directory of a score: with a consort.yaml, or with manifests, Terraform configurations and policies
     pub(crate) dir: PathBuf,
     /// Go on in the background; `consort down` stops it
     #[arg(short, long)]
     pub(crate) detach: bool,
-    /// How long to wait for everything to be ready
-    #[arg(long, default_value = "5m", value_parser = duration)]
-    pub(crate) timeout: std::time::Duration,
+    /// How long each step may take, readiness included, in place of what the score says
+    #[arg(long, value_parser = duration)]
+    pub(crate) timeout: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub(crate) walk: Walk,
     #[command(flatten)]
     pub(crate) options: ServerOptions,
+}
+
+/// How a plan is carried out.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Walk {
+    /// Do not ask; a plan above the threshold of its score needs an approval all the same
+    #[arg(long)]
+    pub(crate) auto_approve: bool,
+    /// As JSON: the plan, each event, and the operation, one a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show values whole
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+/// `consort plan`.
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// Directory of a score
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// Save the plan, for `consort apply FILE`
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Plan to delete everything
+    #[arg(long)]
+    pub(crate) destroy: bool,
+    /// Plan these parts only, and what they take values from
+    #[arg(long = "part", value_name = "NAME")]
+    pub(crate) parts: Vec<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show values whole, and what stays as it is
+    #[arg(long)]
+    pub(crate) full: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// `consort destroy`.
+#[derive(Debug, Args)]
+pub(crate) struct Destroy {
+    /// Directory of a score, or the name of one the server knows
+    #[arg(default_value = ".")]
+    pub(crate) score: String,
+    #[command(flatten)]
+    pub(crate) walk: Walk,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// `consort resume`.
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    /// The operation: SCORE-REVISION, or SCORE for its latest
+    pub(crate) operation: String,
+    /// As JSON: each event, and the operation, one a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
 }
 
 /// `consort down`.
@@ -333,14 +406,19 @@ pub(crate) struct Exec {
 /// `consort apply`.
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
+    /// Directory of a score, a plan saved with `consort plan -o`, or the id of a stored plan
+    #[arg(value_name = "DIR|FILE|ID", conflicts_with = "files", required_unless_present = "files")]
+    pub(crate) plan: Option<String>,
+    #[command(flatten)]
+    pub(crate) walk: Walk,
     /// Files or directories of manifests; - for standard input
-    #[arg(short = 'f', long = "filename", required = true, value_name = "PATH")]
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
     pub(crate) files: Vec<PathBuf>,
-    /// Let the server check everything and change nothing
-    #[arg(long)]
+    /// With -f: let the server check everything and change nothing
+    #[arg(long, requires = "files")]
     pub(crate) dry_run: bool,
-    /// Take over fields that others own
-    #[arg(long)]
+    /// With -f: take over fields that others own
+    #[arg(long, requires = "files")]
     pub(crate) force_conflicts: bool,
     #[command(flatten)]
     pub(crate) target: Target,

@@ -16,6 +16,12 @@ pub(crate) enum Kind {
     Input,
     /// The process lacks a right it needs, such as being root (5).
     Permission,
+    /// Policies forbid the plan (6).
+    Denied,
+    /// The plan needs an approval that it does not have (7).
+    Unapproved,
+    /// The world has moved since the plan was made (8).
+    Stale,
 }
 
 impl Kind {
@@ -26,6 +32,9 @@ impl Kind {
             Self::Unreachable => 3,
             Self::Input => 4,
             Self::Permission => 5,
+            Self::Denied => 6,
+            Self::Unapproved => 7,
+            Self::Stale => 8,
         }
     }
 }
@@ -43,6 +52,8 @@ enum Report {
     },
     /// A report with source lines.
     Located(miette::Report),
+    /// A text that is laid out already.
+    Printed(String),
     /// Nothing to print: the code says it all.
     Code(u8),
 }
@@ -79,6 +90,14 @@ impl Failure {
         self
     }
 
+    /// A failure whose text is laid out already, with its last line's end.
+    pub(crate) fn printed(kind: Kind, text: String) -> Self {
+        Self {
+            kind,
+            report: Report::Printed(text),
+        }
+    }
+
     /// Ends the process with `code` and says nothing, as `exec` does with a remote command's code.
     pub(crate) fn code(code: u8) -> Self {
         Self {
@@ -92,6 +111,7 @@ impl Failure {
         match &self.report {
             Report::Code(code) => return ExitCode::from(*code),
             Report::Located(report) => eprintln!("{report:?}"),
+            Report::Printed(text) => eprint!("{text}"),
             Report::Plain { text, hint } => {
                 eprintln!("{} {text}", crate::output::red("error:"));
                 if let Some(hint) = hint {
@@ -108,6 +128,7 @@ impl fmt::Debug for Failure {
         match &self.report {
             Report::Plain { text, .. } => f.write_str(text),
             Report::Located(report) => write!(f, "{report}"),
+            Report::Printed(text) => f.write_str(text),
             Report::Code(code) => write!(f, "exit code {code}"),
         }
     }

@@ -17,6 +17,7 @@ mod manifests;
 mod output;
 mod render;
 mod resources;
+mod scores;
 mod server;
 mod settings;
 mod store;

@@ -47,13 +47,15 @@ pub(crate) fn file(directory: &Path, path: &Path) -> Definition {
     let parts = vec![part(
         name.clone(),
         Layer::Manifests,
-        json!({ "path": file }),
+        json!({ "path": file.clone() }),
     )];
-    definition(name, directory, parts, Vec::new())
+    let mut definition = definition(name, directory, parts, Vec::new());
+    definition.only = Some(file);
+    definition
 }
 
 /// The score of a directory.
-pub(crate) fn directory(root: &Path) -> Result<Definition, Vec<Problem>> {
+pub(crate) fn directory(root: &Path, name: Option<&str>) -> Result<Definition, Vec<Problem>> {
     let mut found: BTreeMap<PathBuf, Found> = BTreeMap::new();
     let mut modules = BTreeSet::new();
     let mut left = MOST_FILES;
@@ -65,12 +67,14 @@ pub(crate) fn directory(root: &Path) -> Result<Definition, Vec<Problem>> {
         &mut found,
         &mut modules,
     )?;
-    let name = root
-        .canonicalize()
-        .ok()
-        .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
-        .unwrap_or_default();
-    let name = label(&name, "score");
+    let name = match name {
+        Some(name) => name.to_owned(),
+        None => {
+            let path = root.canonicalize().ok();
+            let last = path.as_deref().and_then(Path::file_name);
+            label(&last.unwrap_or_default().to_string_lossy(), "score")
+        }
+    };
 
     let mut warnings = Vec::new();
     let mut places: Vec<(PathBuf, Layer, Value)> = Vec::new();
@@ -148,6 +152,7 @@ fn definition(
         threshold: THRESHOLD,
         steps: Steps::default(),
         warnings,
+        only: None,
     }
 }
 
@@ -427,7 +432,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        directory(&root).unwrap()
+        directory(&root, None).unwrap()
     }
 
     fn told(score: &Definition) -> Vec<String> {

@@ -7,6 +7,8 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
+use crate::definition::Definition;
+
 /// More than this is no source of a score.
 const LARGEST: u64 = 256 << 20;
 const MOST_FILES: usize = 100_000;
@@ -50,6 +52,21 @@ pub fn pack(directory: &Path) -> Result<Vec<u8>, Error> {
     let mut files = Vec::new();
     let mut size = 0;
     collect(directory, Path::new(""), DEPTH, &mut files, &mut size)?;
+    pack_files(directory, files)
+}
+
+/// Packs the files of a score.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_score(definition: &Definition) -> Result<Vec<u8>, Error> {
+    match &definition.only {
+        Some(file) => pack_files(&definition.directory, vec![PathBuf::from(file)]),
+        None => pack(&definition.directory),
+    }
+}
+
+fn pack_files(directory: &Path, files: Vec<PathBuf>) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::File {
         doing: "packing",
         path: directory.to_owned(),

@@ -1,15 +1,124 @@
-//! `consort apply`.
+//! `consort apply`: of a score, of a saved or stored plan, or of files as `kubectl apply` takes them.
+
+use std::path::Path;
+
+use consort_plan::{Blueprint, Mode, Operation};
+use consort_score::{Definition, render};
+use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Applier, sort};
-use crate::cli::Apply;
+use crate::cli::{Apply, Walk};
 use crate::connect::connect;
-use crate::error::Result;
+use crate::error::{Failure, Kind, Result, chain};
 use crate::manifests;
 use crate::output;
+use crate::render::{Manner, style};
 use crate::resources::Resources;
+use crate::scores::{
+    Asking, Drawing, Drawn, Workplace, carry_out, confirm, draw, failure, finished, interrupted,
+    of_blueprint, permitted, problems,
+};
+use crate::settings::Configuration;
+
+/// Carries a plan out, or applies files.
+pub(super) async fn run(configuration: &Configuration, args: Apply) -> Result<()> {
+    let Some(what) = args.plan.clone() else {
+        return files(args).await;
+    };
+    let path = Path::new(&what);
+    let mut place = Workplace::find_running(configuration, &args.target).await?;
+    let (cancel, _watching) = interrupted()?;
+    let drawn = if path.is_dir() || is_score_file(path) {
+        let definition = Definition::read(path).map_err(|found| problems(&found))?;
+        place.for_score(&definition.namespace, &args.target);
+        let drawing = Drawing {
+            definition,
+            mode: Mode::Apply,
+            source: None,
+            only: None,
+            cancel: cancel.clone(),
+        };
+        let drawn = draw(&place, drawing).await?;
+        show(&drawn, args.walk);
+        drawn
+    } else if path.is_file() {
+        let json = std::fs::read(path).map_err(|error| {
+            Failure::new(Kind::Input, format!("reading {}: {error}", path.display()))
+        })?;
+        let (blueprint, id) = Blueprint::from_json(&json).map_err(|error| {
+            Failure::new(
+                Kind::Input,
+                format!("{} is no plan: {}", path.display(), chain(&error)),
+            )
+            .hint("save one with `consort plan -o FILE`; for manifests use `consort apply -f`")
+        })?;
+        of_blueprint(&place, &id, blueprint).await?
+    } else {
+        let blueprint = place
+            .records
+            .blueprint(&what)
+            .await
+            .or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })
+            .map_err(|error| failure(&error))?;
+        let Some(blueprint) = blueprint else {
+            return Err(Failure::new(
+                Kind::Input,
+                format!("{what:?} is neither a directory, nor a saved plan, nor the id of a stored one"),
+            ));
+        };
+        of_blueprint(&place, &what, blueprint).await?
+    };
+    // What was planned before was shown then; nobody is asked twice.
+    let fresh = path.is_dir() || is_score_file(path);
+    let asking = if fresh && !args.walk.auto_approve {
+        Asking::Terminal
+    } else {
+        Asking::Never
+    };
+    walk(&place, &drawn, args.walk, asking, &cancel).await
+}
+
+/// A `consort.yaml` stands for its directory; any other file is a saved plan.
+fn is_score_file(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name == consort_score::FILE)
+        && path.is_file()
+}
+
+/// Shows a plan that was just made.
+pub(super) fn show(drawn: &Drawn, walk: Walk) {
+    if walk.json {
+        output::print(&format!("{}\n", render::plan_json(&drawn.blueprint)));
+    } else {
+        let mut shown = style();
+        shown.full = walk.full;
+        output::print(&render::plan(&drawn.blueprint, &shown));
+    }
+}
+
+/// Carries a plan out, with everything that is said and asked around it.
+pub(super) async fn walk(
+    place: &Workplace,
+    drawn: &Drawn,
+    walk: Walk,
+    asking: Asking,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    if drawn.blueprint.is_empty() && drawn.blueprint.parent.revision > 0 {
+        return Ok(());
+    }
+    permitted(place, drawn).await?;
+    if !confirm(&drawn.blueprint, asking).await? {
+        return Err(Failure::new(Kind::Failed, "not carried out"));
+    }
+    let manner = Manner::suits(walk.json);
+    let resumed: Option<&Operation> = None;
+    let done = carry_out(place, drawn, resumed, cancel, manner).await?;
+    finished(place, &done, walk.json).await
+}
 
 /// Applies the files' objects, in an order in which what is referred to comes first.
-pub(super) async fn run(args: Apply) -> Result<()> {
+async fn files(args: Apply) -> Result<()> {
     let mut manifests = manifests::read(&args.files)?;
     sort(&mut manifests);
     let connection = connect(&args.target).await?;

@@ -3,6 +3,7 @@
 mod apply;
 mod delete;
 mod describe;
+mod destroy;
 mod down;
 mod exec;
 mod get;
@@ -10,8 +11,11 @@ mod image;
 mod logs;
 mod machine;
 mod node;
+mod plan;
 mod pods;
 mod ready;
+mod resume;
+mod schema;
 mod server;
 mod store;
 mod up;
@@ -49,6 +53,10 @@ fn dispatch(cli: Cli) -> Result<()> {
             );
             return Ok(());
         }
+        Command::Schema => {
+            schema::run();
+            return Ok(());
+        }
         // With options of `consort` itself before it; without them `main` goes there at once.
         Command::Tf { .. } => {
             let Command::Tf { words } = cli.command else {
@@ -79,19 +87,23 @@ fn dispatch(cli: Cli) -> Result<()> {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Up(args) => up::run(&configuration, &cli.global, args).await,
+            Command::Plan(args) => plan::run(&configuration, args).await,
+            Command::Destroy(args) => destroy::run(&configuration, args).await,
+            Command::Resume(args) => resume::run(&configuration, args).await,
             Command::Down(args) => down::run(&configuration, &args).await,
             Command::Server(args) => server::run(&configuration, args).await,
             Command::Get(args) => get::run(args).await,
             Command::Describe(args) => describe::run(args).await,
             Command::Logs(args) => logs::run(args).await,
             Command::Exec(args) => exec::run(args).await,
-            Command::Apply(args) => apply::run(args).await,
+            Command::Apply(args) => apply::run(&configuration, args).await,
             Command::Delete(args) => delete::run(args).await,
             Command::Image(args) => image::run(&configuration, args).await,
             Command::Machine(args) => machine::run(&configuration, args).await,
             Command::Node(args) => node::run(&configuration, args).await,
             Command::Store(args) => store::run(&configuration, args).await,
             Command::Version(_)
+            | Command::Schema
             | Command::Completions { .. }
             | Command::Tf { .. }
             | Command::Toolbox(_) => Ok(()),

@@ -18,13 +18,13 @@ fn path(data_dir: &Path) -> PathBuf {
 
 /// Held for as long as the server runs; the kernel lets go of it when the process ends, however.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
     /// Takes the data directory for this process.
-    pub(super) fn take(data_dir: &Path) -> Result<Self> {
+    pub(crate) fn take(data_dir: &Path) -> Result<Self> {
         let path = path(data_dir);
         let failed = |error: std::io::Error| {
             Failure::new(Kind::Failed, format!("locking {}: {error}", path.display()))

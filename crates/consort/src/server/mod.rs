@@ -38,7 +38,7 @@ use crate::error::{Failure, Kind, Result, chain};
 use crate::settings::Server as Settings;
 use crate::store::Opened;
 
-pub(crate) use lock::running_pid;
+pub(crate) use lock::{Lock, running_pid};
 pub(crate) use remote::RemoteNode;
 
 /// Identities of our own parts are named in roles, not in groups.

@@ -43,6 +43,8 @@ pub struct Definition {
     pub steps: Steps,
     /// What is worth saying and stops nothing.
     pub warnings: Vec<Problem>,
+    /// The only file of the directory that belongs to it; none if all do.
+    pub only: Option<String>,
 }
 
 /// How steps are carried out.
@@ -114,20 +116,35 @@ impl Definition {
     /// # Errors
     /// Everything that is wrong with the description, each with file and line.
     pub fn read(path: &Path) -> Result<Definition, Vec<Problem>> {
+        Self::read_named(path, None)
+    }
+
+    /// As [`Definition::read`], for a score whose name is known already: of a checkout, or of what a revision was made
+    /// of. What is found by its content is then named for the score, not for the directory it happens to lie in.
+    ///
+    /// # Errors
+    /// As [`Definition::read`].
+    pub fn read_as(path: &Path, name: &str) -> Result<Definition, Vec<Problem>> {
+        let mut definition = Self::read_named(path, Some(name))?;
+        name.clone_into(&mut definition.name);
+        Ok(definition)
+    }
+
+    fn read_named(path: &Path, name: Option<&str>) -> Result<Definition, Vec<Problem>> {
         if path.is_file() {
             let directory = match path.parent() {
                 Some(parent) if !parent.as_os_str().is_empty() => parent,
                 _ => Path::new("."),
             };
             if path.file_name().is_some_and(|name| name == FILE) {
-                return Self::read_directory(directory);
+                return Self::read_directory(directory, name);
             }
             return Ok(detect::file(directory, path));
         }
-        Self::read_directory(path)
+        Self::read_directory(path, name)
     }
 
-    fn read_directory(directory: &Path) -> Result<Definition, Vec<Problem>> {
+    fn read_directory(directory: &Path, name: Option<&str>) -> Result<Definition, Vec<Problem>> {
         match std::fs::metadata(directory) {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => {
@@ -146,7 +163,7 @@ impl Definition {
         let file = directory.join(FILE);
         let text = match std::fs::metadata(&file) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return detect::directory(directory);
+                return detect::directory(directory, name);
             }
             Ok(metadata) if metadata.len() > LARGEST => {
                 return Err(vec![at(
@@ -229,11 +246,12 @@ impl Definition {
                 .unwrap_or(THRESHOLD),
             steps,
             warnings: Vec::new(),
+            only: None,
         };
         match spec.and_then(|spec| spec.get("parts")) {
             Some(parts) => definition.take_parts(parts, &mut problems),
             None => {
-                let found = detect::directory(directory)?;
+                let found = detect::directory(directory, Some(&definition.name))?;
                 definition.parts = found.parts;
                 definition.warnings = found.warnings;
             }

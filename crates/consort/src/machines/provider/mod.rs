@@ -36,6 +36,8 @@ const MACHINE: &str = "consort_machine";
 pub(crate) struct Consort {
     schemas: Arc<Schemas>,
     place: Mutex<Option<Arc<Place>>>,
+    /// The installation whose machines these are unless the configuration names another.
+    home: Option<PathBuf>,
 }
 
 /// Where the provider's objects are.
@@ -58,6 +60,11 @@ fn resource(block: Block) -> ResourceSchema {
 impl Consort {
     /// Not configured yet.
     pub(crate) fn new() -> Self {
+        Self::of(None)
+    }
+
+    /// Not configured yet; unless it is told otherwise, for the machines of this data directory.
+    pub(crate) fn of(home: Option<PathBuf>) -> Self {
         let block = Block::default().attribute(
             "data_dir",
             Attribute::new(Type::String).optional().described(
@@ -82,12 +89,15 @@ impl Consort {
         Self {
             schemas: Arc::new(schemas),
             place: Mutex::new(None),
+            home,
         }
     }
 
-    fn open(config: &Value) -> Result<Place, Failure> {
+    fn open(config: &Value, home: Option<&PathBuf>) -> Result<Place, Failure> {
         let settings = super::configuration()?;
-        let own = values::text(config, "data_dir").map(PathBuf::from);
+        let own = values::text(config, "data_dir")
+            .map(PathBuf::from)
+            .or_else(|| home.cloned());
         let named = own.is_some();
         let data_dir = match own {
             Some(dir) => std::path::absolute(&dir).map_err(anyhow::Error::from)?,
@@ -196,7 +206,7 @@ impl Provider for Consort {
     }
 
     fn configure(&self, request: Configure) -> Call<'_, Diagnostics> {
-        ready(match Self::open(&request.config) {
+        ready(match Self::open(&request.config, self.home.as_ref()) {
             Ok(place) => {
                 *self.place.lock() = Some(Arc::new(place));
                 Diagnostics::new()

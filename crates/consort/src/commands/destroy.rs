@@ -1,0 +1,52 @@
+//! `consort destroy`.
+
+use std::path::Path;
+
+use consort_plan::Mode;
+use consort_score::Definition;
+
+use super::apply::{show, walk};
+use crate::cli::Destroy;
+use crate::error::{Failure, Kind, Result};
+use crate::scores::{Asking, Drawing, Workplace, draw, draw_known, interrupted, problems};
+use crate::settings::Configuration;
+
+/// Plans that everything of a score goes, shows it, and carries it out in reverse order.
+pub(super) async fn run(configuration: &Configuration, args: Destroy) -> Result<()> {
+    let path = Path::new(&args.score);
+    let mut place = Workplace::find_running(configuration, &args.target).await?;
+    let (cancel, _watching) = interrupted()?;
+    let drawn = if path.exists() {
+        let definition = Definition::read(path).map_err(|found| problems(&found))?;
+        place.for_score(&definition.namespace, &args.target);
+        let drawing = Drawing {
+            definition,
+            mode: Mode::Destroy,
+            source: None,
+            only: None,
+            cancel: cancel.clone(),
+        };
+        draw(&place, drawing).await?
+    } else {
+        match draw_known(&place, &args.score, Mode::Destroy, cancel.clone()).await? {
+            Some(drawn) => drawn,
+            None => {
+                return Err(Failure::new(
+                    Kind::Input,
+                    format!(
+                        "{:?} is neither a directory nor a score the server knows",
+                        args.score
+                    ),
+                )
+                .hint("see `consort history` for the scores it knows"));
+            }
+        }
+    };
+    show(&drawn, args.walk);
+    let asking = if args.walk.auto_approve {
+        Asking::Never
+    } else {
+        Asking::Terminal
+    };
+    walk(&place, &drawn, args.walk, asking, &cancel).await
+}
