@@ -407,7 +407,11 @@ pub(crate) struct Exec {
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
     /// Directory of a score, a plan saved with `consort plan -o`, or the id of a stored plan
-    #[arg(value_name = "DIR|FILE|ID", conflicts_with = "files", required_unless_present = "files")]
+    #[arg(
+        value_name = "DIR|FILE|ID",
+        conflicts_with = "files",
+        required_unless_present = "files"
+    )]
     pub(crate) plan: Option<String>,
     #[command(flatten)]
     pub(crate) walk: Walk,

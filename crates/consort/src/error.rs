@@ -25,7 +25,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn code(self) -> u8 {
+    /// The exit code.
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::Failed => 1,
             Self::Usage => 2,
@@ -82,6 +83,11 @@ impl Failure {
             kind: Kind::Input,
             report: Report::Located(miette::Report::new(diagnostic)),
         }
+    }
+
+    /// Whether it is of this kind.
+    pub(crate) fn is(&self, kind: Kind) -> bool {
+        self.kind == kind
     }
 
     /// The same report, as another kind of failure.

@@ -169,6 +169,11 @@ impl Progress {
         }
     }
 
+    /// Writes something else while the moving part is away.
+    pub(crate) fn suspend(&self, write: impl FnOnce()) {
+        self.bar.suspend(write);
+    }
+
     /// Ends the moving part of the display.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();

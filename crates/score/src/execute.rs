@@ -194,18 +194,15 @@ pub async fn keep(
     records.install().await?;
     let id = records.put_blueprint(blueprint).await?;
     let archive = pack(system).await?;
-    records
-        .put_sources(&id, &blueprint.score, archive)
-        .await?;
+    records.put_sources(&id, &blueprint.score, archive).await?;
     Ok(id)
 }
 
 async fn pack(system: &System) -> Result<Vec<u8>, Error> {
     let definition = system.definition.clone();
     let packed = tokio::task::spawn_blocking(move || snapshot::pack_score(&definition)).await;
-    Ok(packed.unwrap_or_else(|ended| {
-        Err(snapshot::Error::Archive(std::io::Error::other(ended)))
-    })?)
+    Ok(packed
+        .unwrap_or_else(|ended| Err(snapshot::Error::Archive(std::io::Error::other(ended))))?)
 }
 
 /// Carries a blueprint out.
@@ -314,9 +311,7 @@ pub async fn resume(
         .await?;
     let work = async {
         let parts = parts(system);
-        let (entries, recorder) = records
-            .reopen(&operation.score, operation.revision)
-            .await?;
+        let (entries, recorder) = records.reopen(&operation.score, operation.revision).await?;
         let carried = carry(
             Carry {
                 blueprint,

@@ -7,6 +7,7 @@
 pub mod deeds;
 mod definition;
 mod detect;
+pub mod execute;
 pub mod follow;
 pub mod git;
 pub mod planner;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use consort_infra::layer::{self, Terraform};
 use consort_manifests::Manifests;
 use consort_plan::{Edge, Graph, Input, Intent, Location, NodeId, Part, Problem};
+use consort_policy::PolicyPart;
 use kube::Client;
+use serde::Deserialize;
 
 use crate::definition::{Definition, Layer, PartDefinition, nearest, plain};
 
@@ -32,6 +34,8 @@ pub struct System {
     /// Where steps leave what must outlive a crash.
     pub(crate) scratch: PathBuf,
     pub(crate) parts: Vec<Opened>,
+    /// What judges its plans.
+    pub(crate) policies: Arc<Vec<PolicyPart>>,
 }
 
 /// A part with what the score says around it.
@@ -61,10 +65,18 @@ impl System {
                 Err(more) => problems.extend(more),
             }
         }
+        let policies = match policies(&definition).await {
+            Ok(policies) => policies,
+            Err(more) => {
+                problems.extend(more);
+                Vec::new()
+            }
+        };
         if !problems.is_empty() {
             return Err(problems);
         }
         let system = System {
+            policies: Arc::new(policies),
             scratch: environment.scratch.join(&definition.name),
             parts: describe(parts, &definition),
             definition,
@@ -83,6 +95,7 @@ impl System {
         scratch: PathBuf,
     ) -> Result<System, Vec<Problem>> {
         let system = System {
+            policies: Arc::default(),
             scratch,
             parts: describe(parts, &definition),
             definition,
@@ -327,6 +340,42 @@ async fn open(
             Ok(Some(Box::new(opened)))
         }
     }
+}
+
+/// What is said about a part of policies.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Policy {
+    path: String,
+    #[serde(default)]
+    rego_version: consort_policy::Version,
+}
+
+/// Reads the policies of a score, off the reactor.
+async fn policies(definition: &Definition) -> Result<Vec<PolicyPart>, Vec<Problem>> {
+    let mut wanted = Vec::new();
+    for part in definition.of_layer(Layer::Policy) {
+        let policy: Policy = stanza(part)?;
+        wanted.push((part.name.clone(), policy));
+    }
+    let directory = definition.directory.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut parts = Vec::new();
+        let mut problems = Vec::new();
+        for (name, policy) in wanted {
+            match PolicyPart::read(&name, &directory, &policy.path, policy.rego_version) {
+                Ok(part) => parts.push(part),
+                Err(more) => problems.extend(more),
+            }
+        }
+        if problems.is_empty() {
+            Ok(parts)
+        } else {
+            Err(problems)
+        }
+    });
+    read.await
+        .unwrap_or_else(|ended| Err(vec![plain(format!("reading policies: {ended}"))]))
 }
 
 fn stanza<T: serde::de::DeserializeOwned>(part: &PartDefinition) -> Result<T, Vec<Problem>> {

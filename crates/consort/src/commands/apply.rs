@@ -30,7 +30,9 @@ pub(super) async fn run(configuration: &Configuration, args: Apply) -> Result<()
     let (cancel, _watching) = interrupted()?;
     let drawn = if path.is_dir() || is_score_file(path) {
         let definition = Definition::read(path).map_err(|found| problems(&found))?;
-        place.for_score(&definition.namespace, &args.target);
+        if args.target.namespace.is_none() {
+            place.for_score(&definition.namespace);
+        }
         let drawing = Drawing {
             definition,
             mode: Mode::Apply,
@@ -58,12 +60,20 @@ pub(super) async fn run(configuration: &Configuration, args: Apply) -> Result<()
             .records
             .blueprint(&what)
             .await
-            .or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })
+            .or_else(|error| {
+                if error.is_not_found() {
+                    Ok(None)
+                } else {
+                    Err(error)
+                }
+            })
             .map_err(|error| failure(&error))?;
         let Some(blueprint) = blueprint else {
             return Err(Failure::new(
                 Kind::Input,
-                format!("{what:?} is neither a directory, nor a saved plan, nor the id of a stored one"),
+                format!(
+                    "{what:?} is neither a directory, nor a saved plan, nor the id of a stored one"
+                ),
             ));
         };
         of_blueprint(&place, &what, blueprint).await?

@@ -18,7 +18,9 @@ pub(super) async fn run(configuration: &Configuration, args: Destroy) -> Result<
     let (cancel, _watching) = interrupted()?;
     let drawn = if path.exists() {
         let definition = Definition::read(path).map_err(|found| problems(&found))?;
-        place.for_score(&definition.namespace, &args.target);
+        if args.target.namespace.is_none() {
+            place.for_score(&definition.namespace);
+        }
         let drawing = Drawing {
             definition,
             mode: Mode::Destroy,

@@ -28,7 +28,9 @@ pub(super) async fn run(configuration: &Configuration, args: Plan) -> Result<()>
         }
     }
     let mut place = Workplace::find(configuration, &args.target).await?;
-    place.for_score(&definition.namespace, &args.target);
+    if args.target.namespace.is_none() {
+        place.for_score(&definition.namespace);
+    }
     let (cancel, _watching) = interrupted()?;
     let drawn = draw(
         &place,

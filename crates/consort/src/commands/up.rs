@@ -1,45 +1,61 @@
-//! `consort up`: a server and a directory's objects on it, in one command.
+//! `consort up`: a server and a score on it, in one command.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use consort_plan::{Action, Blueprint, Mode};
+use consort_score::{Definition, Layer};
 use kube::Client;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::apply::show;
 use super::ready::{self, Readiness};
-use crate::apply::{Applied, Applier, Outcome, sort};
+use crate::apply::{Applied, Outcome};
 use crate::cli::{Global, Target, Up};
 use crate::connect::{self, connect};
 use crate::error::{Failure, Kind, Result};
-use crate::manifests::{self, Manifest};
+use crate::manifests;
 use crate::output::{Progress, cyan};
+use crate::render::Manner;
 use crate::resources::Resources;
+use crate::scores::{
+    Asking, Drawing, Workplace, carry_out, confirm, draw, finished, permitted, problems,
+};
 use crate::server::{OnStop, Running, running_pid};
 use crate::settings::{Configuration, Server as Settings};
 
 /// How long a server gets to answer in the background.
 const START: Duration = Duration::from_secs(60);
+/// How long the node of this machine gets to register.
+const NODE: Duration = Duration::from_secs(300);
+/// How long an interrupted walk gets to finish what is under way.
+const LAST: Duration = Duration::from_secs(5);
+/// How long what stays as it is gets to work again after a start.
+const READY: Duration = Duration::from_secs(300);
 
-/// Starts a server (unless one runs on the data directory already), applies the directory, waits
+/// Starts a server (unless one runs on the data directory already), plans the score, carries the plan out, waits
 /// until all of it is ready and says where it answers.
 pub(super) async fn run(configuration: &Configuration, global: &Global, args: Up) -> Result<()> {
-    let mut manifests = manifests::read(std::slice::from_ref(&args.dir))?;
-    sort(&mut manifests);
+    let definition = read(&args)?;
     let settings = configuration.server(&args.options)?;
-    let progress = Progress::new(false);
+    let progress = Progress::new(args.walk.json);
+    let cancel = CancellationToken::new();
     if let Some(pid) = running_pid(&settings.data_dir)? {
         progress.done(&format!(
             "the server of {} runs already (process {pid})",
             settings.data_dir.display()
         ));
-        return on_running_server(&settings.data_dir, &manifests, &args, &progress).await;
+        let work = on_running_server(&settings.data_dir, definition, &args, &progress, &cancel);
+        return until_interrupted(work, &cancel).await;
     }
     if args.detach {
         start_in_background(&settings, global, &progress).await?;
-        on_running_server(&settings.data_dir, &manifests, &args, &progress).await?;
+        let work = on_running_server(&settings.data_dir, definition, &args, &progress, &cancel);
+        let outcome = until_interrupted(work, &cancel).await;
         progress.line(&format!(
             "runs in the background; stop it with {}",
             cyan(&format!(
@@ -47,12 +63,13 @@ pub(super) async fn run(configuration: &Configuration, global: &Global, args: Up
                 settings.data_dir.display()
             ))
         ));
-        return Ok(());
+        return outcome;
     }
 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     progress.waiting("starting the control plane");
+    let data_dir = settings.data_dir.clone();
     let mut start = Box::pin(Running::start(settings, OnStop::StopPods));
     let mut running = tokio::select! {
         started = &mut start => started?,
@@ -66,25 +83,47 @@ pub(super) async fn run(configuration: &Configuration, global: &Global, args: Up
         }
     };
     progress.done(&format!("control plane ready at {}", running.url));
+    let mut held = None;
     let work = async {
         if let Some(node) = &running.node {
-            wait_for_node(&running.client, node, &args, &progress).await?;
+            wait_for_node(&running.client, node, &progress).await?;
             running.settled().await;
         }
-        bring_up(&running.client, "default", &manifests, &args, &progress).await?;
+        let place = Workplace::on(running.client.clone(), Some(data_dir), None).await?;
+        match bring_up(place, definition, &args, &progress, &cancel).await {
+            // Somebody can still approve it, here and now.
+            Err(failure) if failure.is(Kind::Unapproved) => {
+                failure.report();
+                held = Some(Failure::code(Kind::Unapproved.code()));
+            }
+            brought => brought?,
+        }
         progress.finish();
         print_access(&running.kubeconfig, &progress);
         progress.line("Ctrl-C stops everything");
         Ok::<_, Failure>(())
     };
-    let mut outcome = tokio::select! {
-        done = work => done,
-        () = either(&mut interrupt, &mut terminate) => Err(Failure::code(130)),
+    let mut outcome = {
+        let mut work = Box::pin(work);
+        tokio::select! {
+            done = &mut work => done,
+            () = either(&mut interrupt, &mut terminate) => {
+                cancel.cancel();
+                tokio::select! {
+                    _ = tokio::time::timeout(LAST, work) => {}
+                    () = either(&mut interrupt, &mut terminate) => std::process::exit(130),
+                }
+                Err(Failure::code(130))
+            }
+        }
     };
     if outcome.is_ok() {
         tokio::select! {
             () = either(&mut interrupt, &mut terminate) => {}
             failure = running.failed() => outcome = Err(failure),
+        }
+        if let Some(held) = held {
+            outcome = outcome.and(Err(held));
         }
     }
     progress.waiting("stopping");
@@ -98,6 +137,44 @@ pub(super) async fn run(configuration: &Configuration, global: &Global, args: Up
     outcome
 }
 
+/// The score, with everything checked that can be without a server, so that a slip starts nothing.
+fn read(args: &Up) -> Result<Definition> {
+    let mut definition = Definition::read(&args.dir).map_err(|found| problems(&found))?;
+    if let Some(timeout) = args.timeout {
+        definition.steps.timeout = timeout;
+    }
+    for part in definition.of_layer(Layer::Manifests) {
+        let files: Vec<_> = part
+            .paths()
+            .into_iter()
+            .map(|(_, path)| match path.as_str() {
+                "." => definition.directory.clone(),
+                path => definition.directory.join(path),
+            })
+            .collect();
+        manifests::read(&files)?;
+    }
+    Ok(definition)
+}
+
+/// Runs work that an interrupt cancels; what is under way gets a moment to end.
+async fn until_interrupted(
+    work: impl Future<Output = Result<()>>,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut work = Box::pin(work);
+    tokio::select! {
+        done = &mut work => return done,
+        () = either(&mut interrupt, &mut terminate) => cancel.cancel(),
+    }
+    tokio::select! {
+        done = tokio::time::timeout(LAST, work) => done.unwrap_or(Err(Failure::code(130))),
+        () = either(&mut interrupt, &mut terminate) => std::process::exit(130),
+    }
+}
+
 async fn either(one: &mut Signal, other: &mut Signal) {
     tokio::select! {
         _ = one.recv() => {}
@@ -107,19 +184,14 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 
 async fn on_running_server(
     data_dir: &Path,
-    manifests: &[Manifest],
+    definition: Definition,
     args: &Up,
     progress: &Progress,
+    cancel: &CancellationToken,
 ) -> Result<()> {
     let connection = connect(&Target::of_data_dir(data_dir)).await?;
-    bring_up(
-        &connection.client,
-        &connection.namespace,
-        manifests,
-        args,
-        progress,
-    )
-    .await?;
+    let place = Workplace::on(connection.client, Some(data_dir.to_owned()), None).await?;
+    bring_up(place, definition, args, progress, cancel).await?;
     progress.finish();
     print_access(&connect::admin_kubeconfig(data_dir), progress);
     Ok(())
@@ -234,35 +306,93 @@ async fn answers(data_dir: &Path, child: &Child) -> bool {
     connection.client.request_text(request).await.is_ok()
 }
 
-async fn wait_for_node(client: &Client, name: &str, args: &Up, progress: &Progress) -> Result<()> {
+async fn wait_for_node(client: &Client, name: &str, progress: &Progress) -> Result<()> {
     progress.waiting(format!("waiting for node {name}"));
-    ready::node(client, name, args.timeout).await?;
+    ready::node(client, name, NODE).await?;
     progress.done(&format!("node {name} ready"));
     Ok(())
 }
 
-/// Applies the manifests and waits until what they describe works.
+/// Plans the score and carries the plan out, and waits until what it describes works.
 async fn bring_up(
-    client: &Client,
-    namespace: &str,
-    manifests: &[Manifest],
+    mut place: Workplace,
+    definition: Definition,
     args: &Up,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    if definition.namespace != place.records.namespace() {
+        place.for_score(&definition.namespace);
+    }
+    progress.waiting("planning");
+    let drawing = Drawing {
+        definition,
+        mode: Mode::Apply,
+        source: None,
+        only: None,
+        cancel: cancel.clone(),
+    };
+    let drawn = draw(&place, drawing).await?;
+    let blueprint = &drawn.blueprint;
+    progress.suspend(|| show(&drawn, args.walk));
+    if !blueprint.is_empty() || blueprint.parent.revision == 0 {
+        permitted(&place, &drawn).await?;
+        let only_made = blueprint
+            .changes
+            .iter()
+            .all(|change| !change.action.changes() || change.action == Action::Create);
+        // What is only made harms nothing that is there: it is what this command is for.
+        let asking = if args.walk.auto_approve || only_made {
+            Asking::Never
+        } else {
+            Asking::Terminal
+        };
+        if !confirm(blueprint, asking).await? {
+            return Err(Failure::new(Kind::Failed, "not carried out"));
+        }
+        let manner = if args.walk.json {
+            Manner::Json
+        } else {
+            Manner::suits(false)
+        };
+        progress.waiting("");
+        let done = carry_out(&place, &drawn, None, cancel, manner).await?;
+        finished(&place, &done, args.walk.json).await?;
+    }
+    tell(
+        &place.client,
+        blueprint,
+        &local_parts(&drawn.system.definition),
+        progress,
+    )
+    .await
+}
+
+/// The parts of manifests whose objects are on this server.
+fn local_parts(definition: &Definition) -> Vec<String> {
+    definition
+        .of_layer(Layer::Manifests)
+        .filter(|part| part.stanza.get("target").is_none())
+        .map(|part| part.name.clone())
+        .collect()
+}
+
+/// Tells what was done to objects, waits until those that were left alone work too, and says where services answer.
+async fn tell(
+    client: &Client,
+    blueprint: &Blueprint,
+    parts: &[String],
     progress: &Progress,
 ) -> Result<()> {
     let resources = Resources::discover(client).await?;
-    let applier = Applier {
-        client,
-        resources: &resources,
-        namespace,
-        dry_run: false,
-        // The directory says what is to be.
-        force: true,
-    };
-    let mut applied: Vec<Applied> = Vec::new();
-    for manifest in manifests {
-        let one = applier.apply(manifest).await?;
-        progress.waiting(format!("{} {}", one.title(), one.outcome.word()));
-        applied.push(one);
+    let applied: Vec<Applied> = blueprint
+        .changes
+        .iter()
+        .filter(|change| parts.iter().any(|part| part == change.address.part()))
+        .filter_map(|change| applied(&resources, change.address.local(), change.action))
+        .collect();
+    if applied.is_empty() {
+        return Ok(());
     }
     let count = |outcome| applied.iter().filter(|one| one.outcome == outcome).count();
     progress.done(&format!(
@@ -272,7 +402,6 @@ async fn bring_up(
         count(Outcome::Configured),
         count(Outcome::Unchanged),
     ));
-    let deadline = Instant::now() + args.timeout;
     let pending: Vec<&Applied> = applied
         .iter()
         .filter(|one| ready::is_awaited(one))
@@ -280,7 +409,7 @@ async fn bring_up(
     ready::wait(
         client,
         &pending,
-        deadline,
+        Instant::now() + READY,
         &mut |one: &Applied, readiness: &Readiness| match readiness {
             Readiness::Ready(text) => progress.done(&format!("{} {text}", one.title())),
             Readiness::Waiting(text) => progress.waiting(format!("{}: {text}", one.title())),
@@ -296,4 +425,37 @@ async fn bring_up(
         ));
     }
     Ok(())
+}
+
+/// The object of an address such as `apps/v1/Deployment/shop/web`; none if it is gone now.
+fn applied(resources: &Resources, local: &str, action: Action) -> Option<Applied> {
+    let outcome = match action {
+        Action::Create => Outcome::Created,
+        Action::NoOp | Action::Read => Outcome::Unchanged,
+        Action::Update | Action::DeleteThenCreate | Action::CreateThenDelete => Outcome::Configured,
+        Action::Delete | Action::Forget => return None,
+    };
+    let steps: Vec<&str> = local.split('/').collect();
+    let (version, kind, rest) = match steps.as_slice() {
+        // A group has a dot or comes before a version; the core group is left out.
+        [version, kind, rest @ ..] if is_version(version) => ((*version).to_owned(), kind, rest),
+        [group, version, kind, rest @ ..] => (format!("{group}/{version}"), kind, rest),
+        _ => return None,
+    };
+    let (namespace, name) = match rest {
+        [name] => (None, *name),
+        [namespace, name] => (Some((*namespace).to_owned()), *name),
+        _ => return None,
+    };
+    Some(Applied {
+        resource: resources.of_kind(&version, kind)?.clone(),
+        namespace,
+        name: name.to_owned(),
+        outcome,
+    })
+}
+
+fn is_version(text: &str) -> bool {
+    text.strip_prefix('v')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }

@@ -49,7 +49,13 @@ pub(crate) async fn draw(place: &Workplace, drawing: Drawing) -> Result<Drawn> {
         .records
         .revision(&score)
         .await
-        .or_else(|error| if error.is_not_found() { Ok(0) } else { Err(error) })
+        .or_else(|error| {
+            if error.is_not_found() {
+                Ok(0)
+            } else {
+                Err(error)
+            }
+        })
         .map_err(|error| failure(&error))?;
     let source = match source {
         Some(source) => source,
@@ -117,7 +123,13 @@ pub(crate) async fn draw_known(
     let latest = records
         .latest(score)
         .await
-        .or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })
+        .or_else(|error| {
+            if error.is_not_found() {
+                Ok(None)
+            } else {
+                Err(error)
+            }
+        })
         .map_err(|error| failure(&error))?;
     let Some(latest) = latest else {
         return Ok(None);
@@ -193,7 +205,13 @@ pub(crate) async fn of_blueprint(
         .records
         .sources(id)
         .await
-        .or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })
+        .or_else(|error| {
+            if error.is_not_found() {
+                Ok(None)
+            } else {
+                Err(error)
+            }
+        })
         .map_err(|error| failure(&error))?;
     rebuild(place, kept, blueprint).await
 }
@@ -222,7 +240,13 @@ pub(crate) async fn of_operation(place: &Workplace, operation: &Operation) -> Re
         kept = records
             .sources(&operation.blueprint)
             .await
-            .or_else(|error| if error.is_not_found() { Ok(None) } else { Err(error) })
+            .or_else(|error| {
+                if error.is_not_found() {
+                    Ok(None)
+                } else {
+                    Err(error)
+                }
+            })
             .map_err(|error| failure(&error))?;
     }
     rebuild(place, kept, blueprint).await

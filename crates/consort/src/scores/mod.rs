@@ -25,9 +25,7 @@ use crate::settings::Configuration;
 
 pub(crate) use draw::{Drawing, Drawn, draw, draw_known, of_blueprint, of_operation};
 use offline::Offline;
-pub(crate) use walk::{
-    Asking, carry_out, confirm, finished, interrupted, permitted, refused,
-};
+pub(crate) use walk::{Asking, carry_out, confirm, finished, interrupted, permitted, refused};
 
 /// A server with scores on it, and who asks.
 pub(crate) struct Workplace {
@@ -139,9 +137,9 @@ impl Workplace {
         })
     }
 
-    /// The same server with the namespace a score says, unless the command line said another.
-    pub(crate) fn for_score(&mut self, namespace: &str, target: &Target) {
-        if target.namespace.is_none() && self.records.namespace() != namespace {
+    /// The same server with the namespace that a score says.
+    pub(crate) fn for_score(&mut self, namespace: &str) {
+        if self.records.namespace() != namespace {
             self.records = Records::new(self.client.clone(), namespace);
             let mut terraform = (*self.environment.terraform).clone();
             namespace.clone_into(&mut terraform.namespace);
@@ -190,7 +188,10 @@ pub(crate) fn problems(problems: &[Problem]) -> Failure {
 
 /// Something that went wrong with the records.
 pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Failure {
-    let kind = match error.source().and_then(|cause| cause.downcast_ref::<kube::Error>()) {
+    let kind = match error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<kube::Error>())
+    {
         Some(kube::Error::HyperError(_) | kube::Error::Service(_)) => Kind::Unreachable,
         Some(kube::Error::Api(status)) if status.code == 401 => Kind::Unreachable,
         _ => Kind::Failed,

@@ -32,7 +32,10 @@ impl Offline {
         } else {
             (Some(tempfile::tempdir()?), None)
         };
-        let place = dir.as_ref().map_or(data_dir, tempfile::TempDir::path).to_owned();
+        let place = dir
+            .as_ref()
+            .map_or(data_dir, tempfile::TempDir::path)
+            .to_owned();
         let encryption = configuration.encryption_config(None).filter(|_| kept);
         let opened = tokio::task::spawn_blocking(move || {
             let opened = Opened::open(&place, encryption.as_deref())?;

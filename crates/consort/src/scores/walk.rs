@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use consort_plan::{Blueprint, Operation, Phase, Problem};
+use consort_plan::{Blueprint, Mode, Operation, Phase, Problem, Source};
 use consort_score::execute::{self, Done, Error, Options};
 use consort_score::render;
 use tokio::signal::unix::{SignalKind, signal};
@@ -77,7 +77,10 @@ pub(crate) async fn confirm(blueprint: &Blueprint, asking: Asking) -> Result<boo
     let score = blueprint.score.clone();
     let asked = tokio::task::spawn_blocking(move || {
         let mut err = std::io::stderr().lock();
-        write!(err, "\nCarry this plan of {score} out? Only `yes` is taken: ")?;
+        write!(
+            err,
+            "\nCarry this plan of {score} out? Only `yes` is taken: "
+        )?;
         err.flush()?;
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer)?;
@@ -94,6 +97,9 @@ pub(crate) async fn carry_out(
     cancel: &CancellationToken,
     manner: Manner,
 ) -> Result<Done> {
+    if resumed.is_none() {
+        announce(place, &drawn.blueprint).await?;
+    }
     let live = Live::start(&drawn.blueprint, manner);
     let options = Options {
         records: &place.records,
@@ -110,6 +116,48 @@ pub(crate) async fn carry_out(
     };
     live.finish();
     done.map_err(|error| refused(&error))
+}
+
+/// Makes the score known to the server, which then keeps it true. What somebody has said there about how stays.
+async fn announce(place: &Workplace, blueprint: &Blueprint) -> Result<()> {
+    let (Mode::Apply, Source::Directory { path, .. }) = (&blueprint.mode, &blueprint.source) else {
+        return Ok(());
+    };
+    let records = &place.records;
+    records.install().await.map_err(|error| failure(&error))?;
+    let known = records
+        .score(&blueprint.score)
+        .await
+        .map_err(|error| failure(&error))?;
+    match known {
+        Some(known) => {
+            if let Some(url) = known
+                .data
+                .pointer("/spec/source/git/url")
+                .and_then(serde_json::Value::as_str)
+            {
+                return Err(Failure::new(
+                    Kind::Failed,
+                    format!(
+                        "{} follows {url}: what is carried out from here would be undone",
+                        blueprint.score
+                    ),
+                )
+                .hint(format!(
+                    "commit it there, or take the score off the repository: consort score rm {}",
+                    blueprint.score
+                )));
+            }
+        }
+        None => {
+            let spec = serde_json::json!({"source": {"directory": {"path": path}}});
+            records
+                .put_score(&blueprint.score, &spec)
+                .await
+                .map_err(|error| failure(&error))?;
+        }
+    }
+    Ok(())
 }
 
 /// Says how an operation ended; anything but success is a failure.
@@ -179,12 +227,12 @@ pub(crate) fn refused(error: &Error) -> Failure {
             }
             Failure::printed(Kind::Denied, text)
         }
-        Error::Unapproved(missing) => Failure::new(Kind::Unapproved, error.to_string()).hint(
-            format!(
+        Error::Unapproved(missing) => {
+            Failure::new(Kind::Unapproved, error.to_string()).hint(format!(
                 "the plan is stored: `consort approve {0}`, then `consort apply {0}`",
                 missing.blueprint
-            ),
-        ),
+            ))
+        }
         Error::Rejected { .. } => Failure::new(Kind::Unapproved, error.to_string()),
         Error::Stale(stale) => Failure::printed(Kind::Stale, render::stale(stale, &style)),
         Error::Problems(found) => problems(found),

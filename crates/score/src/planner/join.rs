@@ -1,11 +1,13 @@
 //! The plans of the parts become one blueprint.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use consort_plan::{
     Action, BlastRadius, Blueprint, BlueprintEdge, Change, Edge, Intent, Joint, Parent,
     PlannedPart, Problem,
 };
+use consort_policy::{Question, judge};
 use jiff::Timestamp;
 
 use super::{Drawn, PlanOptions};
@@ -49,7 +51,22 @@ pub(super) async fn join(
     }
     links.connect(&mut blueprint);
     acyclic(&blueprint)?;
-    Ok(blueprint)
+    let policies = Arc::clone(&system.policies);
+    // Policies take a processor for as long as they take.
+    let judged = tokio::task::spawn_blocking(move || {
+        let judgement = judge(&Question {
+            blueprint: &blueprint,
+            documents: &documents,
+            policies: &policies,
+            threshold: blueprint.blast.threshold,
+        })?;
+        blueprint.verdicts = judgement.verdicts;
+        blueprint.blast = judgement.blast;
+        Ok(blueprint)
+    });
+    judged
+        .await
+        .unwrap_or_else(|ended| Err(vec![plain(format!("judging the plan: {ended}"))]))
 }
 
 /// What crosses parts, by places in the blueprint.

@@ -15,6 +15,7 @@ mod operation;
 mod recorder;
 mod score;
 mod seal;
+mod sources;
 #[cfg(test)]
 mod tests;
 

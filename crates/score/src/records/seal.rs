@@ -31,6 +31,7 @@ pub(super) enum What {
     Blueprint,
     Record,
     Snapshot,
+    Sources,
 }
 
 impl What {
@@ -39,6 +40,7 @@ impl What {
             What::Blueprint => "blueprint",
             What::Record => "record",
             What::Snapshot => "snapshot",
+            What::Sources => "sources",
         }
     }
 
