@@ -6,6 +6,8 @@
 //! points: what each resource is worth (`rego/worth.rego`), how much of that its change takes, and what stands on it
 //! ([`points`]).
 
+mod builtins;
+mod check;
 mod documents;
 pub mod engine;
 mod facets;
@@ -14,6 +16,7 @@ pub mod points;
 mod rules;
 mod sources;
 mod styles;
+mod syntax;
 mod worth;
 
 pub use engine::{Document, Engine, Error, Options, Version};

@@ -81,6 +81,18 @@ impl Document {
         fields.get(&Value::String(key.into())).cloned().map(Self)
     }
 
+    /// The fields of an object by name, sorted; none of anything else. Keys that are no strings are left out.
+    pub fn fields(&self) -> Option<Vec<(String, Document)>> {
+        let Value::Object(fields) = &self.0 else {
+            return None;
+        };
+        let named = fields.iter_sorted().filter_map(|(key, value)| match key {
+            Value::String(key) => Some((key.to_string(), Self(value.clone()))),
+            _ => None,
+        });
+        Some(named.collect())
+    }
+
     /// The text of a string.
     pub fn as_str(&self) -> Option<&str> {
         match &self.0 {

@@ -14,20 +14,24 @@
 //! # Ok::<(), consort_policy::Error>(())
 //! ```
 
+mod coverage;
 mod document;
 mod error;
 mod guard;
 mod rules;
 
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use regorus::utils::limits::{ExecutionTimerConfig, PolicyLengthConfig};
 
+pub use self::coverage::{Coverage, FileCoverage};
 pub use self::document::Document;
 pub use self::error::{Error, Kind};
 pub use self::rules::{Rule, RuleKind};
+use crate::syntax;
 
 /// Which Rego a module is written in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -62,12 +66,25 @@ pub struct Solution {
     pub bindings: IndexMap<String, Document>,
 }
 
+/// A module as it was given.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) file: String,
+    pub(crate) text: String,
+    pub(crate) version: Version,
+    pub(crate) tree: syntax::Module,
+    annotations: Vec<syntax::metadata::Annotation>,
+}
+
 /// Rego modules with their data, ready to be asked.
 #[derive(Clone)]
 pub struct Engine {
     options: Options,
-    inner: regorus::Engine,
+    sources: Vec<Arc<Source>>,
     rules: Vec<Rule>,
+    data: Document,
+    /// The evaluator, once the modules are in it.
+    inner: Option<regorus::Engine>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -82,25 +99,12 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// An engine without modules.
     pub fn new(options: Options) -> Self {
-        let mut inner = regorus::Engine::new();
-        inner.set_policy_length_config(PolicyLengthConfig {
-            max_col: NonZeroU32::MAX,
-            max_file_bytes: NonZeroUsize::MAX,
-            max_lines: NonZeroUsize::MAX,
-        });
-        inner.set_strict_builtin_errors(options.strict);
-        inner.set_gather_prints(true);
-        inner.set_enable_coverage(options.coverage);
-        if let Some(limit) = options.deadline {
-            inner.set_execution_timer_config(ExecutionTimerConfig {
-                limit,
-                check_interval: NonZeroU32::MIN.saturating_add(255),
-            });
-        }
         Self {
             options,
-            inner,
+            sources: Vec::new(),
             rules: Vec::new(),
+            data: Document::of(regorus::Value::new_object()),
+            inner: None,
         }
     }
 
@@ -111,38 +115,91 @@ impl Engine {
 
     /// Adds a module in a version of its own.
     pub fn add_version(&mut self, file: &str, text: &str, version: Version) -> Result<(), Error> {
-        let inner = &mut self.inner;
-        guard::guarded(|| {
-            inner.set_rego_v0(version == Version::V0);
-            inner
-                .add_policy(file.to_owned(), text.to_owned())
-                .map_err(|error| Error::of(Kind::Parse, &error))
-        })?;
-        if let Some(module) = self.inner.get_modules().last() {
-            self.rules.extend(rules::of(file, module));
-        }
+        let tree = syntax::module(file, text, version)?;
+        let annotations = syntax::metadata::annotations(file, &tree)?;
+        self.rules.extend(rules::of(file, &tree));
+        self.sources.push(Arc::new(Source {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            version,
+            tree,
+            annotations,
+        }));
+        self.inner = None;
         Ok(())
     }
 
     /// Replaces the data document: what `data` is beside the rules. It must be an object.
     pub fn set_data(&mut self, data: &Document) -> Result<(), Error> {
-        let inner = &mut self.inner;
-        guard::guarded(|| {
-            inner.clear_data();
-            inner
-                .add_data(data.value().clone())
-                .map_err(|error| Error::of(Kind::Data, &error))
-        })
+        if data.fields().is_none() {
+            return Err(Error::new(
+                Kind::Data,
+                "the data document must be an object",
+            ));
+        }
+        self.data = data.clone();
+        self.inner = None;
+        Ok(())
     }
 
     /// Checks the modules together, as far as that is possible without an input. Asking does it too.
     pub fn prepare(&mut self) -> Result<(), Error> {
-        let inner = &mut self.inner;
+        self.evaluator().map(drop)
+    }
+
+    fn evaluator(&mut self) -> Result<&mut regorus::Engine, Error> {
+        let made = match self.inner.take() {
+            Some(inner) => inner,
+            None => self.build()?,
+        };
+        Ok(self.inner.insert(made))
+    }
+
+    fn build(&self) -> Result<regorus::Engine, Error> {
+        crate::check::modules(&self.sources)?;
+        let all: Vec<_> = self
+            .sources
+            .iter()
+            .flat_map(|source| source.annotations.iter().cloned())
+            .collect();
         guard::guarded(|| {
+            let mut inner = regorus::Engine::new();
+            inner.set_policy_length_config(PolicyLengthConfig {
+                max_col: NonZeroU32::MAX,
+                max_file_bytes: NonZeroUsize::MAX,
+                max_lines: NonZeroUsize::MAX,
+            });
+            inner.set_strict_builtin_errors(self.options.strict);
+            crate::builtins::register(&mut inner, self.options.strict);
+            inner.set_gather_prints(true);
+            inner.set_enable_coverage(self.options.coverage);
+            if let Some(limit) = self.options.deadline {
+                inner.set_execution_timer_config(ExecutionTimerConfig {
+                    limit,
+                    check_interval: NonZeroU32::MIN.saturating_add(255),
+                });
+            }
+            for source in &self.sources {
+                let around = syntax::lower::Surroundings {
+                    annotations: &all,
+                    own: &source.annotations,
+                };
+                let text =
+                    syntax::lower::module(&source.text, &source.tree, source.version, &around);
+                inner.set_rego_v0(source.version == Version::V0);
+                inner
+                    .add_policy(source.file.clone(), text)
+                    .map_err(|error| Error::of(Kind::Parse, &error))?;
+            }
+            inner
+                .add_data(self.data.value().clone())
+                .map_err(|error| Error::of(Kind::Data, &error))?;
+            inner.set_rego_v0(false);
+            // What the evaluator finds wrong in the modules it finds when it is first asked.
             inner
                 .eval_query("true".to_owned(), false)
-                .map(drop)
-                .map_err(|error| Error::of(Kind::Compile, &error))
+                .map_err(|error| Error::of(Kind::Compile, &error))?;
+            Ok(inner)
         })
     }
 
@@ -190,11 +247,13 @@ impl Engine {
 
     /// The answers to a query; none if it is undefined.
     pub fn query(&mut self, query: &str, input: Option<&Document>) -> Result<Vec<Solution>, Error> {
-        let inner = &mut self.inner;
+        let literals = syntax::query("query", query, Version::V1)?;
+        let query = syntax::lower::query(query, &literals);
+        let inner = self.evaluator()?;
         guard::guarded(|| {
             inner.set_input(input.map_or(regorus::Value::Undefined, |input| input.value().clone()));
             let results = inner
-                .eval_query(query.to_owned(), false)
+                .eval_query(query, false)
                 .map_err(|error| Error::of(Kind::Eval, &error))?;
             Ok(results.result.into_iter().map(Solution::of).collect())
         })
@@ -202,7 +261,19 @@ impl Engine {
 
     /// What `print` said since the last call, each with its place.
     pub fn take_prints(&mut self) -> Vec<String> {
-        self.inner.take_prints().unwrap_or_default()
+        self.inner
+            .as_mut()
+            .and_then(|inner| inner.take_prints().ok())
+            .unwrap_or_default()
+    }
+
+    /// The lines evaluated since the modules were read, and those that were not; nothing unless [`Options::coverage`] is set.
+    pub fn coverage(&self) -> Coverage {
+        let report = self
+            .inner
+            .as_ref()
+            .and_then(|inner| inner.get_coverage_report().ok());
+        coverage::of(&self.sources, report)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a module defines.
 
-use regorus::unstable as rego;
+use crate::syntax::{Module, Step, TermKind, metadata};
 
 /// What a rule makes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,31 +39,63 @@ impl Rule {
     }
 }
 
-pub(super) fn of(file: &str, module: &rego::Module) -> Vec<Rule> {
-    let package = module.package.refr.span().text().to_owned();
+/// Names joined so that they read as a reference: `a.b["c-d"]`.
+fn joined(names: &[String]) -> String {
+    names
+        .iter()
+        .enumerate()
+        .fold(String::new(), |mut out, (at, name)| {
+            let plain = name.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_')
+                && name
+                    .chars()
+                    .all(|char| char.is_ascii_alphanumeric() || char == '_');
+            match (at, plain) {
+                (0, _) => out.push_str(name),
+                (_, true) => {
+                    out.push('.');
+                    out.push_str(name);
+                }
+                (_, false) => {
+                    out.push('[');
+                    out.push_str(&serde_json::Value::from(name.as_str()).to_string());
+                    out.push(']');
+                }
+            }
+            out
+        })
+}
+
+pub(super) fn of(file: &str, module: &Module) -> Vec<Rule> {
+    let package = joined(&metadata::package_path(module));
     module
-        .policy
+        .rules
         .iter()
         .map(|rule| {
-            let (name, kind) = match rule.as_ref() {
-                rego::Rule::Default { refr, .. } => (refr.span().text(), RuleKind::Default),
-                rego::Rule::Spec { head, .. } => match head {
-                    rego::RuleHead::Compr { refr, .. } => (refr.span().text(), RuleKind::Complete),
-                    rego::RuleHead::Set { refr, .. } => (refr.span().text(), RuleKind::Set),
-                    rego::RuleHead::Func { refr, .. } => (refr.span().text(), RuleKind::Function),
-                },
+            let names = metadata::rule_path(rule);
+            let steps = match &rule.head.name.kind {
+                TermKind::Ref { path, .. } => path.as_slice(),
+                _ => &[],
             };
-            let (name, kind) = match name.split_once('[') {
-                Some((name, _)) if kind == RuleKind::Complete => (name, RuleKind::Object),
-                Some((name, _)) => (name, kind),
-                None => (name, kind),
+            let constant = steps.iter().all(|step| step.name().is_some());
+            // Before v1, `p[x]` without a value makes a set.
+            let bracket = matches!(steps.last(), Some(Step::Bracket(..)));
+            let (names, kind) = match (&rule.head, rule.default) {
+                (_, true) => (names, RuleKind::Default),
+                (head, _) if head.args.is_some() => (names, RuleKind::Function),
+                (head, _) if head.key.is_some() => (names, RuleKind::Set),
+                (head, _) if bracket && steps.len() == 1 && head.value.is_none() => {
+                    (names[..1].to_vec(), RuleKind::Set)
+                }
+                (_, _) if bracket && steps.len() == 1 => (names[..1].to_vec(), RuleKind::Object),
+                (_, _) if !constant => (names, RuleKind::Object),
+                _ => (names, RuleKind::Complete),
             };
             Rule {
                 package: package.clone(),
-                name: name.to_owned(),
+                name: joined(&names),
                 kind,
                 file: file.to_owned(),
-                line: rule.span().line,
+                line: rule.span.line,
             }
         })
         .collect()

@@ -1,0 +1,349 @@
+//! Rego that the evaluator does not read, written as Rego that it does.
+//!
+//! | what | becomes |
+//! |---|---|
+//! | `$"size {x}"` | `internal.template_string(["size ", {v \| v := (x)}])` |
+//! | `input.if`, `data.not.x` | `input["if"]`, `data["not"].x` |
+//! | `crypto.md5(x, y)` for a function of one operand | `y = crypto.md5(x)` |
+//! | `x with f as count` | a rule of its own that calls `count` |
+//! | `rego.metadata.rule()`, `.chain()` | what the annotations say |
+//!
+//! Each stays on its line, so that the places in errors and in the coverage are those of the file.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::metadata::{self, Annotation};
+use super::parse::{FUTURE, RESERVED};
+use super::tree::{
+    Literal, LiteralKind, Module, Node, Rule, Span, Step, TemplatePart, Term, TermKind,
+    walk_literal, walk_rule, walk_term,
+};
+use crate::builtins;
+use crate::engine::Version;
+
+/// Changes of a text: each replaces a stretch of it. One that lies within another is dropped.
+#[derive(Default)]
+struct Edits(Vec<(usize, usize, String)>);
+
+impl Edits {
+    fn replace(&mut self, start: usize, end: usize, with: impl Into<String>) {
+        self.0.push((start, end, with.into()));
+    }
+
+    /// The text of a stretch with the changes in it.
+    fn render(&self, text: &str, start: usize, end: usize) -> String {
+        let mut edits: Vec<&(usize, usize, String)> = self
+            .0
+            .iter()
+            .filter(|edit| edit.0 >= start && edit.1 <= end)
+            .collect();
+        // Of two that begin at one place, an insertion goes first, and then the longer.
+        edits.sort_by_key(|edit| (edit.0, edit.1 != edit.0, std::cmp::Reverse(edit.1)));
+        let mut out = String::with_capacity(end - start + 64);
+        let mut at = start;
+        for (from, to, with) in edits {
+            if *from < at {
+                continue;
+            }
+            out.push_str(&text[at..*from]);
+            out.push_str(with);
+            at = *to;
+        }
+        out.push_str(&text[at..end]);
+        out
+    }
+}
+
+/// What one module needs to know of the others.
+pub(crate) struct Surroundings<'a> {
+    /// The annotations of all modules.
+    pub annotations: &'a [Annotation],
+    /// Those of this one.
+    pub own: &'a [Annotation],
+}
+
+struct Lowering<'a> {
+    text: &'a str,
+    edits: Edits,
+    /// For names of variables that nobody else has.
+    made: usize,
+    /// Functions that are needed as rules: the function, and the name of the rule.
+    wrapped: BTreeMap<String, String>,
+    /// Names that stand for something else than a built-in namespace here.
+    shadowed: Vec<String>,
+}
+
+/// A module as the evaluator reads it.
+pub(crate) fn module(
+    text: &str,
+    module: &Module,
+    version: Version,
+    around: &Surroundings<'_>,
+) -> String {
+    let mut shadowed: Vec<String> = module
+        .imports
+        .iter()
+        .filter_map(super::Import::name)
+        .collect();
+    shadowed.extend(
+        module
+            .rules
+            .iter()
+            .filter_map(|rule| metadata::rule_path(rule).into_iter().next()),
+    );
+    let mut lowering = Lowering {
+        text,
+        edits: Edits::default(),
+        made: 0,
+        wrapped: BTreeMap::new(),
+        shadowed,
+    };
+    lowering.term(&module.package);
+    for import in &module.imports {
+        // The paths of keywords are no references.
+        if !import.dotted().starts_with("future.") && !import.dotted().starts_with("rego.") {
+            lowering.term(&import.path);
+            // A last name in brackets gives no name to the import.
+            if import.alias.is_none()
+                && let TermKind::Ref { path, .. } = &import.path.kind
+                && let Some(Step::Dot(name, span)) = path.last()
+                && is_keyword(name)
+            {
+                lowering
+                    .edits
+                    .replace(span.end, span.end, format!(" as __{name}"));
+            }
+        }
+    }
+    let package = metadata::package_path(module);
+    for rule in &module.rules {
+        lowering.metadata(rule, &package, around);
+        walk_rule(rule, &mut |node| {
+            lowering.node(node);
+            true
+        });
+    }
+    let mut out = lowering.edits.render(text, 0, text.len());
+    for (function, rule) in &lowering.wrapped {
+        let arity = builtins::arity(function).unwrap_or(0);
+        let args = (0..arity)
+            .map(|at| format!("a{at}"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let conditional = if version == Version::V1
+            || module
+                .imports
+                .iter()
+                .any(|import| import.dotted() == "rego.v1")
+        {
+            "if "
+        } else {
+            ""
+        };
+        let _ = write!(
+            out,
+            "\n{rule}({args}) = made {conditional}{{ made := {function}({args}) }}\n"
+        );
+    }
+    out
+}
+
+/// A query as the evaluator reads it.
+pub(crate) fn query(text: &str, literals: &[Literal]) -> String {
+    let mut lowering = Lowering {
+        text,
+        edits: Edits::default(),
+        made: 0,
+        wrapped: BTreeMap::new(),
+        shadowed: Vec::new(),
+    };
+    for literal in literals {
+        walk_literal(literal, &mut |node| {
+            lowering.node(node);
+            true
+        });
+    }
+    lowering.edits.render(text, 0, text.len())
+}
+
+fn is_keyword(name: &str) -> bool {
+    RESERVED.contains(&name) || FUTURE.contains(&name)
+}
+
+/// Line breaks that a stretch of text has.
+fn breaks(text: &str) -> String {
+    "\n".repeat(text.matches('\n').count())
+}
+
+impl Lowering<'_> {
+    fn term(&mut self, term: &Term) {
+        walk_term(term, &mut |node| {
+            self.node(node);
+            true
+        });
+    }
+
+    fn node(&mut self, node: Node<'_>) {
+        match node {
+            Node::Term(term) => match &term.kind {
+                TermKind::Template(parts) => self.template(term.span, parts),
+                TermKind::Ref { path, .. } => {
+                    for step in path {
+                        if let Step::Dot(name, span) = step
+                            && is_keyword(name)
+                        {
+                            self.edits
+                                .replace(span.start - 1, span.end, format!("[\"{name}\"]"));
+                        }
+                    }
+                }
+                _ => {}
+            },
+            Node::Literal(literal) => self.output(literal),
+            Node::With(with) => {
+                if let Some(function) = with.value.dotted()
+                    && builtins::arity(&function).is_some()
+                    && self.is_builtin(&function)
+                {
+                    let name = format!("__{}", function.replace('.', "_"));
+                    self.edits
+                        .replace(with.value.span.start, with.value.span.end, name.clone());
+                    self.wrapped.insert(function, name);
+                }
+            }
+            Node::Block(_) => {}
+        }
+    }
+
+    /// Whether a name is that of a built-in function, and nothing of the module's own.
+    fn is_builtin(&self, function: &str) -> bool {
+        let root = function.split('.').next().unwrap_or(function);
+        !self.shadowed.iter().any(|name| name == root)
+    }
+
+    fn template(&mut self, span: Span, parts: &[TemplatePart]) {
+        let mut at = span.start;
+        let mut first = true;
+        let mut opening = "internal.template_string([".to_owned();
+        for part in parts {
+            let part_span = match part {
+                TemplatePart::Text(span) => *span,
+                TemplatePart::Expression(literal) => literal.span,
+            };
+            if !first {
+                opening.push_str(", ");
+            }
+            first = false;
+            match part {
+                TemplatePart::Text(text) => {
+                    let raw = self.text[span.start..].starts_with("$`");
+                    let said = said(&self.text[text.start..text.end], raw);
+                    self.edits.replace(
+                        at,
+                        text.end,
+                        format!(
+                            "{opening}{}{}",
+                            serde_json::Value::from(said),
+                            breaks(&self.text[at..text.end])
+                        ),
+                    );
+                    at = text.end;
+                    opening = String::new();
+                }
+                TemplatePart::Expression(literal) => {
+                    let LiteralKind::Term(term) = &literal.kind else {
+                        continue;
+                    };
+                    self.made += 1;
+                    let _ = write!(opening, "{{__part{0} | __part{0} := (", self.made);
+                    self.edits.replace(
+                        at,
+                        part_span.start,
+                        format!("{opening}{}", breaks(&self.text[at..part_span.start])),
+                    );
+                    self.edits.replace(term.span.end, term.span.end, ")");
+                    at = literal.span.end;
+                    "}".clone_into(&mut opening);
+                }
+            }
+        }
+        self.edits.replace(
+            at,
+            span.end,
+            format!("{opening}{}])", breaks(&self.text[at..span.end])),
+        );
+    }
+
+    /// `f(x, y)` as a statement, where `f` takes one operand: the last is what it gives.
+    fn output(&mut self, literal: &Literal) {
+        let LiteralKind::Term(Term {
+            kind: TermKind::Call { function, args },
+            span,
+            ..
+        }) = &literal.kind
+        else {
+            return;
+        };
+        let Some(name) = function.dotted() else {
+            return;
+        };
+        let (Some(arity), Some((out, rest))) = (builtins::arity(&name), args.split_last()) else {
+            return;
+        };
+        if args.len() != arity + 1 || !builtins::is_own(&name) || !self.is_builtin(&name) {
+            return;
+        }
+        // What is in the operand is written at its new place, with its own changes.
+        self.term(out);
+        let moved = self
+            .edits
+            .render(self.text, out.span.start, out.span.end)
+            .replace('\n', " ");
+        let from = rest.last().map_or(out.span.start, |last| last.span.end);
+        self.edits
+            .replace(span.start, span.start, format!("{moved} = "));
+        self.edits.replace(
+            from,
+            span.end,
+            format!("{})", breaks(&self.text[from..span.end])),
+        );
+    }
+
+    fn metadata(&mut self, rule: &Rule, package: &[String], around: &Surroundings<'_>) {
+        let mut calls = Vec::new();
+        walk_rule(rule, &mut |node| {
+            if let Node::Term(Term {
+                kind: TermKind::Call { function, args },
+                span,
+                ..
+            }) = node
+                && args.is_empty()
+            {
+                match function.dotted().as_deref() {
+                    Some("rego.metadata.rule") => {
+                        calls.push((*span, metadata::of_rule(around.own, rule)))
+                    }
+                    Some("rego.metadata.chain") => calls.push((
+                        *span,
+                        metadata::chain(around.annotations, around.own, package, rule),
+                    )),
+                    _ => {}
+                }
+            }
+            true
+        });
+        for (span, value) in calls {
+            self.edits.replace(span.start, span.end, value.to_string());
+        }
+    }
+}
+
+/// What the text of a template says.
+fn said(text: &str, raw: bool) -> String {
+    let braces = text.replace("\\{", "{");
+    if raw {
+        return braces;
+    }
+    super::lex::unquote(&format!("\"{braces}\"")).unwrap_or(braces)
+}
