@@ -1,0 +1,221 @@
+//! Watches the objects of scores, and says which score something was changed of.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use consort_reconcile::{Event, Hub, Informer};
+use kube::core::{DynamicObject, GroupVersionKind};
+use kube::discovery::ApiResource;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::deeds::{PART, SCORE};
+
+/// A kind's name: group and version, and the kind.
+pub(super) type Kind = (String, String);
+
+/// What most scores are made of: watched from the start.
+const USUAL: &[(&str, &str)] = &[
+    ("v1", "ConfigMap"),
+    ("v1", "Namespace"),
+    ("v1", "Secret"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("apps/v1", "DaemonSet"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("batch/v1", "Job"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+];
+
+/// How long the first list of a kind may take.
+const SYNC: Duration = Duration::from_secs(20);
+
+/// Something happened to an object of a score.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Touched {
+    pub(super) score: String,
+    pub(super) part: Option<String>,
+    /// The object is gone.
+    pub(super) gone: bool,
+}
+
+/// Is told.
+pub(super) type Tell = Arc<dyn Fn(Touched) + Send + Sync>;
+
+/// The kinds that are watched. Each is watched once, for all scores, and only as far as it is labelled.
+pub(super) struct Watches {
+    hub: Hub,
+    tell: Tell,
+    kinds: Mutex<HashMap<Kind, Option<Informer<DynamicObject>>>>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Watches {
+    pub(super) fn new(hub: Hub, tell: Tell, shutdown: CancellationToken) -> Self {
+        Self {
+            hub,
+            tell,
+            kinds: Mutex::default(),
+            tasks: TaskTracker::new(),
+            shutdown,
+        }
+    }
+
+    /// Watches what most scores are made of.
+    pub(super) async fn usual(&self) {
+        let kinds = USUAL
+            .iter()
+            .map(|(version, kind)| ((*version).to_owned(), (*kind).to_owned()))
+            .collect();
+        self.cover(&kinds).await;
+    }
+
+    /// Watches these kinds from now on. Whether all of them were watched before: then nothing was missed since.
+    pub(super) async fn cover(&self, kinds: &BTreeSet<Kind>) -> bool {
+        let mut covered = true;
+        for kind in kinds {
+            if matches!(self.kinds.lock().get(kind), Some(Some(_))) {
+                continue;
+            }
+            // A kind nobody serves has no objects.
+            let Some(resource) = self.resource(kind).await else {
+                continue;
+            };
+            covered = false;
+            let informer = self.hub.dynamic_where(&resource, Some(SCORE));
+            let known = self
+                .kinds
+                .lock()
+                .insert(kind.clone(), Some(informer.clone()));
+            if !matches!(known, Some(Some(_))) {
+                self.spawn(&informer);
+            }
+            let _ = tokio::time::timeout(SYNC, informer.synced()).await;
+        }
+        covered
+    }
+
+    /// Ends with the watches, once they are told to.
+    pub(super) async fn closed(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn resource(&self, (version, kind): &Kind) -> Option<ApiResource> {
+        let (group, version) = version
+            .split_once('/')
+            .unwrap_or(("", version.as_str()));
+        let wanted = GroupVersionKind::gvk(group, version, kind);
+        let found = kube::discovery::pinned_kind(&self.hub.client(), &wanted).await;
+        found.ok().map(|(resource, _)| resource)
+    }
+
+    fn spawn(&self, informer: &Informer<DynamicObject>) {
+        let mut changes = informer.subscribe();
+        let (tell, shutdown) = (self.tell.clone(), self.shutdown.clone());
+        self.tasks.spawn(async move {
+            while let Some(Some(event)) = shutdown.run_until_cancelled(changes.next()).await {
+                if let Some(touched) = touched(&event) {
+                    tell(touched);
+                }
+            }
+        });
+    }
+}
+
+/// What an event means to a score; none if it changes nothing that a source could describe.
+fn touched(event: &Event<DynamicObject>) -> Option<Touched> {
+    let label = |object: &DynamicObject, key: &str| object.metadata.labels.as_ref()?.get(key).cloned();
+    let of = |object: &DynamicObject, gone: bool| {
+        Some(Touched {
+            score: label(object, SCORE)?,
+            part: label(object, PART),
+            gone,
+        })
+    };
+    match event {
+        Event::Deleted(last) => of(last, true),
+        Event::Applied {
+            old: Some(old),
+            new,
+        } if differs(old, new) => of(old, false),
+        // What is new is what the score itself has made, or is none of its own.
+        Event::Applied { .. } | Event::Synced => None,
+    }
+}
+
+/// Whether an object was changed in more than its status.
+fn differs(old: &DynamicObject, new: &DynamicObject) -> bool {
+    let (before, after) = (&old.metadata, &new.metadata);
+    if before.labels != after.labels
+        || before.annotations != after.annotations
+        || before.deletion_timestamp != after.deletion_timestamp
+        || before.uid != after.uid
+        || before.owner_references != after.owner_references
+    {
+        return true;
+    }
+    let (Some(before), Some(after)) = (old.data.as_object(), new.data.as_object()) else {
+        return old.data != new.data;
+    };
+    let rest = |map: &'_ serde_json::Map<String, serde_json::Value>| {
+        map.len() - usize::from(map.contains_key("status"))
+    };
+    rest(before) != rest(after)
+        || before
+            .iter()
+            .filter(|(key, _)| *key != "status")
+            .any(|(key, value)| after.get(key) != Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(value: serde_json::Value) -> Arc<DynamicObject> {
+        Arc::new(serde_json::from_value(value).unwrap())
+    }
+
+    #[test]
+    fn only_what_a_source_could_describe_touches_a_score() {
+        let base = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {
+                "name": "web", "resourceVersion": "1", "generation": 1,
+                "labels": {"consort.dev/score": "shop", "consort.dev/part": "app"},
+            },
+            "spec": {"replicas": 1}, "status": {"replicas": 1},
+        });
+        let with = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut value = base.clone();
+            value["metadata"]["resourceVersion"] = "2".into();
+            change(&mut value);
+            touched(&Event::Applied {
+                old: Some(object(base.clone())),
+                new: object(value),
+            })
+        };
+        assert_eq!(with(&|_| {}), None);
+        assert_eq!(with(&|it| it["status"]["replicas"] = 2.into()), None);
+        let expected = Some(Touched {
+            score: "shop".to_owned(),
+            part: Some("app".to_owned()),
+            gone: false,
+        });
+        assert_eq!(with(&|it| it["spec"]["replicas"] = 2.into()), expected);
+        assert_eq!(with(&|it| it["metadata"]["labels"] = json!({})), expected);
+        let deleted = touched(&Event::Deleted(object(base.clone())));
+        assert!(deleted.is_some_and(|touched| touched.gone));
+        let made = touched(&Event::Applied {
+            old: None,
+            new: object(base),
+        });
+        assert_eq!(made, None);
+    }
+}
