@@ -118,6 +118,9 @@ impl std::fmt::Display for Fault {
 
 /// Plans scores, carries plans out, and knows what was done.
 pub trait Engine: Send + Sync {
+    /// Under which name its operations are recorded.
+    fn author(&self) -> &str;
+
     /// How a score stands.
     fn standing<'a>(&'a self, score: &'a Id) -> Call<'a, Result<Standing, Fault>>;
 

@@ -291,9 +291,9 @@ pub struct Status {
     pub synced: Option<Synced>,
     /// The revision of the score: that of its last operation.
     pub revision: u64,
-    /// The blueprint that waits for an approval, or was denied.
+    /// The blueprint that waits for an approval, or may not be carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub blueprint: Option<String>,
+    pub waiting: Option<WaitingStatus>,
     /// The request for a sync that was tried last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handled: Option<String>,
@@ -347,6 +347,19 @@ impl From<&consort_plan::Commit> for CommitStatus {
 /// The beginning of a commit's id, as people use it.
 pub(crate) fn short(id: &str) -> &str {
     &id[..id.floor_char_boundary(8)]
+}
+
+/// A blueprint that is not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingStatus {
+    /// Its id.
+    pub blueprint: String,
+    /// What it was made for: a commit, or the heal of a revision.
+    pub what: String,
+    /// What a policy says against it; none if it needs an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denied: Option<String>,
 }
 
 /// What was last found to be so.

@@ -94,6 +94,11 @@ impl Poller {
         }
     }
 
+    /// What gives credentials.
+    pub(crate) fn opens(&self) -> &Opens {
+        &self.opens
+    }
+
     /// Follows a reference for a score from now on, and tells what is known of it.
     pub(crate) fn follow(
         &self,

@@ -107,9 +107,7 @@ impl Watches {
     }
 
     async fn resource(&self, (version, kind): &Kind) -> Option<ApiResource> {
-        let (group, version) = version
-            .split_once('/')
-            .unwrap_or(("", version.as_str()));
+        let (group, version) = version.split_once('/').unwrap_or(("", version.as_str()));
         let wanted = GroupVersionKind::gvk(group, version, kind);
         let found = kube::discovery::pinned_kind(&self.hub.client(), &wanted).await;
         found.ok().map(|(resource, _)| resource)
@@ -130,7 +128,8 @@ impl Watches {
 
 /// What an event means to a score; none if it changes nothing that a source could describe.
 fn touched(event: &Event<DynamicObject>) -> Option<Touched> {
-    let label = |object: &DynamicObject, key: &str| object.metadata.labels.as_ref()?.get(key).cloned();
+    let label =
+        |object: &DynamicObject, key: &str| object.metadata.labels.as_ref()?.get(key).cloned();
     let of = |object: &DynamicObject, gone: bool| {
         Some(Touched {
             score: label(object, SCORE)?,

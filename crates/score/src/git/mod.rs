@@ -19,6 +19,7 @@ mod remote;
 mod repositories;
 
 pub use commit::commit_of;
+pub(crate) use credentials::SECRET_TYPE;
 pub use credentials::{Credentials, CredentialsError};
 pub use error::Error;
 pub use reference::{Reference, Resolved};

@@ -1,0 +1,57 @@
+//! The credential store: Secrets of a score's namespace.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+use kube::api::{Api, ListParams};
+
+use super::poller::{Opens, Place};
+use crate::git::{Credentials, Error, SECRET_TYPE};
+
+/// Gives credentials out of Secrets: the one that is named, or of type `consort.dev/git` whose `url` is the longest
+/// prefix of the repository's. None where there is none.
+pub(super) fn secrets(client: Client) -> Opens {
+    Arc::new(move |place| {
+        let client = client.clone();
+        Box::pin(async move { open(&client, &place).await })
+    })
+}
+
+async fn open(client: &Client, place: &Place) -> Result<Credentials, Error> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &place.namespace);
+    let refused = |said: String| Error::Credentials {
+        url: place.remote.to_string(),
+        said,
+    };
+    let unreachable = |error: kube::Error| Error::Failed {
+        doing: format!("reading the credentials of {}", place.remote),
+        said: error.to_string(),
+    };
+    if let Some(name) = &place.secret {
+        let secret = secrets.get_opt(name).await.map_err(unreachable)?;
+        let secret = secret.ok_or_else(|| {
+            refused(format!(
+                "there is no secret {name} in namespace {}",
+                place.namespace
+            ))
+        })?;
+        return Credentials::of(&secret).map_err(|error| refused(error.to_string()));
+    }
+    let params = ListParams::default().fields(&format!("type={SECRET_TYPE}"));
+    let found = secrets.list(&params).await.map_err(unreachable)?;
+    let prefix = |secret: &Secret| {
+        let url = &secret.data.as_ref()?.get("url")?.0;
+        let url = std::str::from_utf8(url).ok()?.trim();
+        place.remote.is_under(url).then_some(url.len())
+    };
+    let best = found
+        .items
+        .iter()
+        .filter_map(|secret| Some((prefix(secret)?, secret)))
+        .max_by_key(|(length, _)| *length);
+    match best {
+        Some((_, secret)) => Credentials::of(secret).map_err(|error| refused(error.to_string())),
+        None => Ok(Credentials::default()),
+    }
+}
