@@ -194,7 +194,7 @@ pub async fn keep(
     records.install().await?;
     let id = records.put_blueprint(blueprint).await?;
     let archive = pack(system).await?;
-    records.put_sources(&id, &blueprint.score, archive).await?;
+    records.put_sources(&id, archive).await?;
     Ok(id)
 }
 

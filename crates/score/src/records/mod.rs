@@ -15,7 +15,6 @@ mod operation;
 mod recorder;
 mod score;
 mod seal;
-mod sources;
 #[cfg(test)]
 mod tests;
 

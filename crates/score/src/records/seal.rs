@@ -31,7 +31,6 @@ pub(super) enum What {
     Blueprint,
     Record,
     Snapshot,
-    Sources,
 }
 
 impl What {
@@ -40,7 +39,6 @@ impl What {
             What::Blueprint => "blueprint",
             What::Record => "record",
             What::Snapshot => "snapshot",
-            What::Sources => "sources",
         }
     }
 
