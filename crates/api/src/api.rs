@@ -1,7 +1,7 @@
 //! The server: what it is made of, how it starts.
 
 use crate::addresses::Addresses;
-use crate::admission::Admission;
+use crate::admission::{Admission, Reviewer};
 use crate::audit::{self, Audit};
 use crate::call::Call;
 use crate::custom;
@@ -105,6 +105,8 @@ pub struct Options {
     pub probes: Vec<Probe>,
     /// Is told who deletes and changes objects.
     pub witness: Option<Arc<dyn Witness>>,
+    /// Is asked about writes after everything else that validates them.
+    pub reviewer: Option<Arc<dyn Reviewer>>,
 }
 
 /// A part of the server that can fail by itself.
@@ -131,6 +133,7 @@ impl Options {
             anonymous: Anonymous::Allowed,
             probes: Vec::new(),
             witness: None,
+            reviewer: None,
         }
     }
 }
@@ -200,6 +203,8 @@ pub(crate) struct Inner {
     nodes: RwLock<Option<Arc<dyn NodeConnector>>>,
     /// Is told who deletes and changes objects.
     pub witness: Option<Arc<dyn Witness>>,
+    /// Is asked about writes after everything else that validates them.
+    pub reviewer: Option<Arc<dyn Reviewer>>,
     /// Takes webhooks of other systems.
     receiver: RwLock<Option<Arc<dyn Receiver>>>,
     /// Room for them.
@@ -347,6 +352,7 @@ impl Api {
             broken: AtomicBool::new(false),
             nodes: RwLock::new(None),
             witness: options.witness,
+            reviewer: options.reviewer,
             receiver: RwLock::new(None),
             hooks: Arc::new(Semaphore::new(HOOKS_AT_ONCE)),
             store: options.store,

@@ -76,6 +76,7 @@ mod values;
 mod webhook;
 mod witness;
 
+pub use admission::{Asked, Review, Reviewer};
 pub use api::{Api, Limits, Options, Probe, StartError};
 pub use body::{Body, BodyError};
 pub use client::ApiService;

@@ -781,6 +781,12 @@ pub(crate) fn object_of(planned: &Planned, secrets: &mut Secrets) -> Document {
     Document::of(masked(&planned.value, &mask, secrets))
 }
 
+/// A value masked at some places of it.
+pub(crate) fn masked_at(value: &Json, sensitive: &[&str], secrets: &mut Secrets) -> Document {
+    let mask = places(sensitive.iter().copied(), value);
+    Document::of(masked(value, &mask, secrets))
+}
+
 fn steps(pointer: &str) -> Vec<String> {
     pointer
         .split('/')

@@ -5,9 +5,12 @@
 //! [`judge()`] judges a blueprint: it evaluates the policies of a score ([`PolicyPart`]) over the plan, and counts its
 //! points: what each resource is worth (`rego/worth.rego`), how much of that its change takes, and what stands on it
 //! ([`points`]).
+//!
+//! [`admission`] holds policies against single writes to the API.
 
 mod builtins;
 mod check;
+pub mod admission;
 mod documents;
 pub mod engine;
 mod facets;

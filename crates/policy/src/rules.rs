@@ -84,7 +84,7 @@ impl Said {
 
 /// What a rule is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Role {
+pub(crate) enum Role {
     Deny,
     Warn,
     Exception,
@@ -97,7 +97,7 @@ enum Role {
     AutoApprove,
 }
 
-fn role(name: &str) -> Option<Role> {
+pub(crate) fn role(name: &str) -> Option<Role> {
     let is = |word: &str| {
         name.strip_prefix(word).is_some_and(|rest| {
             rest.is_empty()
@@ -259,31 +259,23 @@ impl Asking<'_, '_> {
     }
 
     fn take(&mut self, asked: &[Asked], values: Vec<Option<Document>>, about: Option<&Address>) {
-        let mut excepted: HashMap<&str, BTreeSet<String>> = HashMap::new();
-        for (asked, value) in asked.iter().zip(&values) {
-            if asked.role == Role::Exception
-                && let Some(value) = value
-            {
-                let names = value.json();
-                let names = names.as_array().into_iter().flatten();
-                let names = names.flat_map(|name| match name {
-                    Value::Array(names) => names.clone(),
-                    other => vec![other.clone()],
-                });
-                excepted
-                    .entry(&asked.package)
-                    .or_default()
-                    .extend(names.filter_map(|name| name.as_str().map(str::to_owned)));
-            }
-        }
+        let values: Vec<Option<Value>> = values
+            .into_iter()
+            .map(|value| value.map(|value| value.json()))
+            .collect();
+        let excepted = exceptions(
+            asked
+                .iter()
+                .zip(&values)
+                .map(|(asked, value)| (asked.role, asked.package.as_str(), value.as_ref())),
+        );
         let scores: HashMap<String, Value> = asked
             .iter()
             .zip(&values)
             .filter(|(asked, _)| asked.role == Role::Score)
-            .filter_map(|(asked, value)| Some((asked.package.clone(), value.as_ref()?.json())))
+            .filter_map(|(asked, value)| Some((asked.package.clone(), value.clone()?)))
             .collect();
         for (asked, value) in asked.iter().zip(values) {
-            let value = value.map(|value| value.json());
             match asked.role {
                 Role::Exception | Role::Score => {}
                 Role::Allow => {
@@ -299,11 +291,7 @@ impl Asking<'_, '_> {
                     }
                 }
                 Role::Deny | Role::Warn => {
-                    let suffix = asked.name.split_once('_').map_or("", |(_, suffix)| suffix);
-                    if excepted
-                        .get(asked.package.as_str())
-                        .is_some_and(|names| names.contains(suffix))
-                    {
+                    if excepted.covers(&asked.package, &asked.name) {
                         continue;
                     }
                     let kind = if asked.role == Role::Deny {
@@ -337,18 +325,8 @@ impl Asking<'_, '_> {
         }
     }
 
-    /// The message of one thing that a rule says.
     fn message(&self, asked: &Asked, said: &Value) -> String {
-        let message = match said {
-            Value::String(text) => text.clone(),
-            Value::Bool(_) => format!("{} holds", asked.path),
-            Value::Object(fields) => ["msg", "message"]
-                .iter()
-                .find_map(|name| fields.get(*name)?.as_str())
-                .map_or_else(|| said.to_string(), str::to_owned),
-            other => other.to_string(),
-        };
-        self.secrets.scrub(message)
+        self.secrets.scrub(message(&asked.path, said))
     }
 
     fn verdict(&mut self, asked: &Asked, kind: VerdictKind, said: &Value, about: Option<&Address>) {
@@ -488,8 +466,56 @@ fn whole(value: &Value) -> i32 {
     }
 }
 
+/// The message of one thing that a rule says.
+pub(crate) fn message(rule: &str, said: &Value) -> String {
+    match said {
+        Value::String(text) => text.clone(),
+        Value::Bool(_) => format!("{rule} holds"),
+        Value::Object(fields) => ["msg", "message"]
+            .iter()
+            .find_map(|name| fields.get(*name)?.as_str())
+            .map_or_else(|| said.to_string(), str::to_owned),
+        other => other.to_string(),
+    }
+}
+
+/// By package, the rules that do not count.
+#[derive(Debug, Default)]
+pub(crate) struct Exceptions(HashMap<String, BTreeSet<String>>);
+
+impl Exceptions {
+    /// Whether a rule does not count: `deny_x` by `x`, `deny` by nothing.
+    pub(crate) fn covers(&self, package: &str, rule: &str) -> bool {
+        let suffix = rule.split_once('_').map_or("", |(_, suffix)| suffix);
+        self.0
+            .get(package)
+            .is_some_and(|names| names.contains(suffix))
+    }
+}
+
+/// What the rules `exception` among these say: sets of lists of names, as conftest has them.
+pub(crate) fn exceptions<'a>(
+    values: impl Iterator<Item = (Role, &'a str, Option<&'a Value>)>,
+) -> Exceptions {
+    let mut all = Exceptions::default();
+    for (role, package, value) in values {
+        let Some(Value::Array(names)) = value.filter(|_| role == Role::Exception) else {
+            continue;
+        };
+        let names = names.iter().flat_map(|name| match name {
+            Value::Array(names) => names.as_slice(),
+            other => std::slice::from_ref(other),
+        });
+        all.0
+            .entry(package.to_owned())
+            .or_default()
+            .extend(names.filter_map(|name| name.as_str().map(str::to_owned)));
+    }
+    all
+}
+
 /// The single things that a rule says: each element of a set, list or object, or the value itself.
-fn each(value: Option<Value>) -> Vec<Value> {
+pub(crate) fn each(value: Option<Value>) -> Vec<Value> {
     match value {
         None | Some(Value::Null | Value::Bool(false)) => Vec::new(),
         Some(Value::Array(items)) => items,

@@ -133,6 +133,29 @@ impl Reads {
 
     /// What a package expects, by what it reads itself and in the packages it uses.
     pub(crate) fn style(&self, package: &str) -> Style {
+        let keys = self.keys(package);
+        let any = |names: &[&str]| names.iter().any(|name| keys.contains(name));
+        if any(&OF_PLANS) {
+            Style::Plan
+        } else if any(&["review"]) {
+            Style::Gatekeeper
+        } else if any(&["request"]) {
+            Style::Admission
+        } else if any(&["kind", "apiVersion", "metadata", "spec"]) {
+            Style::Object
+        } else {
+            Style::Plan
+        }
+    }
+
+    /// Whether a package reads what only plans have.
+    pub(crate) fn of_plan(&self, package: &str) -> bool {
+        let keys = self.keys(package);
+        OF_PLANS.iter().any(|name| keys.contains(name))
+    }
+
+    /// What a package reads of its input, and the packages it uses.
+    fn keys<'s>(&'s self, package: &'s str) -> BTreeSet<&'s str> {
         let mut seen = BTreeSet::new();
         let mut open = vec![package];
         let mut keys: BTreeSet<&str> = BTreeSet::new();
@@ -156,37 +179,29 @@ impl Reads {
                 open.push(name);
             }
         }
-        let any = |names: &[&str]| names.iter().any(|name| keys.contains(name));
-        if any(&[
-            "resource_changes",
-            "planned_values",
-            "configuration",
-            "prior_state",
-            "output_changes",
-            "resource_drift",
-            "variables",
-            "graph",
-            "plan",
-            "tfplan",
-            "terraform",
-            "run",
-            "tfrun",
-            "mode",
-            "score",
-            "parts",
-        ]) {
-            Style::Plan
-        } else if any(&["review"]) {
-            Style::Gatekeeper
-        } else if any(&["request"]) {
-            Style::Admission
-        } else if any(&["kind", "apiVersion", "metadata", "spec"]) {
-            Style::Object
-        } else {
-            Style::Plan
-        }
+        keys
     }
 }
+
+/// What only plans have.
+const OF_PLANS: [&str; 16] = [
+    "resource_changes",
+    "planned_values",
+    "configuration",
+    "prior_state",
+    "output_changes",
+    "resource_drift",
+    "variables",
+    "graph",
+    "plan",
+    "tfplan",
+    "terraform",
+    "run",
+    "tfrun",
+    "mode",
+    "score",
+    "parts",
+];
 
 fn tokens(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();

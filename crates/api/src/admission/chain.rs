@@ -3,12 +3,12 @@
 
 use super::hooks::Change;
 use super::plan::Plan;
-use super::{Request, builtin};
+use super::{Request, builtin, reviewer};
 use crate::api::Inner;
 use crate::error::{Failure, Outcome};
 use crate::identity::User;
 use crate::values::{items, members};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What admission has to tell besides its verdict.
 #[derive(Debug, Default)]
@@ -75,9 +75,12 @@ fn exempt(request: &Request<'_>, from_policies: bool) -> bool {
 }
 
 /// Is there nothing that could refuse what a user deletes?
-pub(crate) fn nobody_asks(inner: &Inner, user: &User) -> bool {
+pub(crate) fn nobody_asks(inner: &Inner, user: &User, request: &Request<'_>) -> bool {
     let plan = inner.admission.plan();
-    plan.validations.is_empty() && plan.validating.is_empty() && !builtin::is_node(user)
+    plan.validations.is_empty()
+        && plan.validating.is_empty()
+        && !builtin::is_node(user)
+        && !reviewer::asks(request)
 }
 
 /// Let policies and webhooks change an object.
@@ -229,6 +232,10 @@ async fn ask(
         if let Some(answer) = answer {
             notes.add(&hook.name, &answer);
         }
+    }
+    let warnings = reviewer::ask(request, object, old).await?;
+    if !warnings.is_empty() {
+        notes.add("", &json!({"warnings": warnings}));
     }
     Ok(())
 }

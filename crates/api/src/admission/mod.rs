@@ -13,6 +13,7 @@ mod params;
 mod plan;
 mod policies;
 mod request;
+mod reviewer;
 mod rules;
 mod typing;
 
@@ -23,6 +24,7 @@ pub(crate) use expressions::condition_fault;
 pub(crate) use plan::Admission;
 pub(crate) use policies::faults;
 pub(crate) use request::{Operation, Request};
+pub use reviewer::{Asked, Review, Reviewer};
 
 use crate::custom;
 use crate::encoding;

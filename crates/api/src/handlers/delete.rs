@@ -123,7 +123,7 @@ pub(super) async fn admitted(
         manager: None,
         trail: call.trail.as_deref(),
     };
-    if admission::nobody_asks(&call.inner, &call.user) {
+    if admission::nobody_asks(&call.inner, &call.user, &request) {
         return Ok(());
     }
     let current = read::find(&call.inner.store, kind, namespace, target)?;

@@ -13,6 +13,7 @@ mod agent;
 pub(crate) mod join;
 mod lock;
 mod nodes;
+mod policies;
 mod remote;
 mod signing;
 
@@ -188,9 +189,15 @@ impl Running {
         // A loopback address is of no use to pods, and there are none.
         options.advertise = Some(advertise).filter(|address| !address.ip().is_loopback());
         options.probes = probes(&opened);
+        let rules = policies::Rules::default();
+        options.reviewer = Some(Arc::new(rules.clone()));
         let api = Api::new(options)
             .await
             .map_err(|e| failed("starting the API", &e))?;
+        rules
+            .load(api.client(User::admin()))
+            .await
+            .map_err(|e| failed("reading the policies", &e))?;
         let tls = pki
             .server_config()
             .map_err(|e| failed("starting the API", &e))?;
@@ -218,6 +225,8 @@ impl Running {
         let mut control = Layer::new("reconcilers");
         let manager = api.client(User::new("system:kube-controller-manager", NO_GROUPS));
         let hub = Hub::with_identities(manager, identities(&api), control.token.clone());
+        let token = control.token.clone();
+        control.tasks.spawn(rules.follow(hub.clone(), token));
         start_control(&mut control, &api, &hub, &pki, signer);
         keep_machines(&mut control, &settings.data_dir)?;
         let agent = match network {

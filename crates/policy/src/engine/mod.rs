@@ -245,6 +245,29 @@ impl Engine {
             .collect())
     }
 
+    /// The values of several rules that the modules have, each evaluated on its own and without a query to be read first:
+    /// what is asked again and again is quickest so.
+    ///
+    /// # Errors
+    /// Also if there is no such rule.
+    pub fn rule_values(
+        &mut self,
+        paths: &[&str],
+        input: &Document,
+    ) -> Result<Vec<Option<Document>>, Error> {
+        let inner = &mut self.inner;
+        guard::guarded(|| {
+            inner.set_input(input.value().clone());
+            let values = paths.iter().map(|path| {
+                let value = inner
+                    .eval_rule((*path).to_owned())
+                    .map_err(|error| Error::of(Kind::Eval, &error))?;
+                Ok((value != regorus::Value::Undefined).then(|| Document::of(value)))
+            });
+            values.collect()
+        })
+    }
+
     /// The answers to a query; none if it is undefined.
     pub fn query(&mut self, query: &str, input: Option<&Document>) -> Result<Vec<Solution>, Error> {
         let literals = syntax::query("query", query, Version::V1)?;
