@@ -255,7 +255,7 @@ impl Engine {
         paths: &[&str],
         input: &Document,
     ) -> Result<Vec<Option<Document>>, Error> {
-        let inner = &mut self.inner;
+        let inner = self.evaluator()?;
         guard::guarded(|| {
             inner.set_input(input.value().clone());
             let values = paths.iter().map(|path| {
