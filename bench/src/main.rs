@@ -22,6 +22,7 @@ mod store;
 mod terraform;
 mod times;
 mod verbs;
+mod walk;
 mod watch;
 
 use std::path::PathBuf;
@@ -85,6 +86,8 @@ enum Benchmark {
     Container(Containers),
     /// The object store alone: durable writes, opening, listing, watching
     Store(store::Arguments),
+    /// What a walk of 10,000 steps that do nothing costs a step, with its record
+    Walk(walk::Arguments),
     /// Terraform configurations in six shapes, beside the real terraform
     Terraform(terraform::Arguments),
     /// Runs a command and prints the processor time and memory it took
@@ -115,6 +118,7 @@ fn main() -> anyhow::Result<()> {
         }
         Benchmark::Store(arguments) => store::run(&arguments),
         Benchmark::Terraform(arguments) => terraform::run(&arguments),
+        Benchmark::Walk(arguments) => walk::run(&arguments),
         Benchmark::Measured { words } => terraform::measured(&words),
         Benchmark::Serve(arguments) => serve::run(&arguments),
     }
