@@ -12,6 +12,7 @@ pub mod provider;
 pub mod provisioner;
 pub mod render;
 pub mod render_json;
+pub mod session;
 pub mod state;
 pub mod testing;
 pub mod version;

@@ -102,6 +102,7 @@ impl Place {
             watcher,
             parallelism: 10,
             cancel: tokio_util::sync::CancellationToken::new(),
+            directory: None,
             under_test: None,
         };
         work(&input, &sources).await

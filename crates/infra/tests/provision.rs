@@ -77,6 +77,7 @@ async fn provision(
     let cancel = CancellationToken::new();
     let done = Builtin
         .run(Provision {
+            directory: None,
             kind,
             config: Value::object(config),
             connection: Value::object(connection.iter().cloned()),

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::flags::{Flags, many, one, switch};
 use super::line_editor::{Editor, Line};
 use super::place::{Place, local_paths};
-use super::session::{self, Installed, Session};
+use super::session::{self, Session};
 use super::terminal::Terminal;
 use super::{Command, wait};
 
@@ -233,7 +233,7 @@ async fn opened(
         .values()
         .map(|resource| resource.provider.provider.clone())
         .collect();
-    let providers = Installed::new(&place, &tree, used, sources)?;
+    let providers = session::installed(&place, &tree, used, sources)?;
     let timestamp = jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%SZ")
         .to_string();

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::flags::{Flags, one, switch};
 use super::place::{Place, causes, error, local_paths};
-use super::session::{self, Installed, Session};
+use super::session::{self, Session};
 use super::terminal::Terminal;
 use super::{Command, wait};
 
@@ -105,7 +105,7 @@ async fn drawn(flags: &Flags, sources: &mut Sources) -> Result<String, Diagnosti
         .values()
         .map(|resource| resource.provider.provider.clone())
         .collect();
-    let providers = Installed::new(&place, &tree, used, sources)?;
+    let providers = session::installed(&place, &tree, used, sources)?;
     let session = Session {
         tree,
         sources: sources.clone(),

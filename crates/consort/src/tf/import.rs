@@ -11,8 +11,8 @@ use consort_infra::engine::{Event, Watcher, import};
 use tokio_util::sync::CancellationToken;
 
 use super::flags::{Flags, many, on, one, switch};
-use super::place::{Locking, Place, causes, error, local_paths};
-use super::session::{self, Installed, Session};
+use super::place::{Place, causes, error, local_paths, locking_of};
+use super::session::{self, Session};
 use super::terminal::Terminal;
 use super::view::View;
 use super::{Command, LOCAL, LOCK, NO_COLOUR, wait};
@@ -235,7 +235,7 @@ async fn imported(
         return Err(diagnostics.into());
     }
     check_block(&tree, address)?;
-    let locking = Locking::of(flags)
+    let locking = locking_of(flags)
         .map_err(|wrong| error("Failed to parse command-line flags", wrong.to_string()))?;
     let parallelism = flags
         .number("parallelism")
@@ -254,7 +254,7 @@ async fn imported(
         .map(|resource| resource.provider.provider.clone())
         .collect();
     let worked = async {
-        let providers = Installed::new(&place, &tree, used, sources)?;
+        let providers = session::installed(&place, &tree, used, sources)?;
         let session = Session {
             tree,
             sources: sources.clone(),

@@ -16,7 +16,9 @@ use serde_json::{Map, Value};
 
 use super::flags::{Flag, Flags, many, on, one, switch};
 use super::operation::tell;
-use super::place::{Backing, Locking, Place, block_arguments, causes, error, merged, settings};
+use super::place::{
+    Backing, Locking, Place, block_arguments, causes, error, locking_of, merged, settings,
+};
 use super::session::{self, cli_config, environment};
 use super::terminal::Terminal;
 use super::view::View;
@@ -941,7 +943,7 @@ async fn migrate(
              -reconfigure to leave it.",
         ));
     }
-    let locking = Locking::of(flags)
+    let locking = locking_of(flags)
         .map_err(|wrong| error("Failed to parse command-line flags", wrong.to_string()))?;
     for (name, state) in states {
         copy(&mut to, name, &state, locking).await?;

@@ -21,8 +21,6 @@ mod place;
 mod plan_text;
 mod providers;
 mod providers_lock;
-mod remote_state;
-mod selections;
 mod session;
 mod show;
 mod state;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use consort_hcl::{Kind, Marks, Sources, Type, Value, convert, json};
+use consort_hcl::{Kind, Sources, Type, Value, convert};
 use consort_infra::render::expression;
 use consort_infra::state::Output;
 use serde_json::json;
@@ -36,17 +36,6 @@ pub(super) const COMMAND: Command = Command {
     ],
     run,
 };
-
-/// The value of an output in a state.
-pub(super) fn value(output: &Output) -> Result<Value, String> {
-    let ty = json::type_decode(output.kind.as_bytes())?;
-    let value = json::decode(output.value.as_bytes(), &ty).map_err(|wrong| wrong.to_string())?;
-    Ok(if output.sensitive {
-        value.with_marks(Marks::SENSITIVE)
-    } else {
-        value
-    })
-}
 
 fn raw(text: &str) -> Option<Box<RawValue>> {
     RawValue::from_string(text.to_owned()).ok()
@@ -111,7 +100,7 @@ fn run(flags: &Flags) -> ExitCode {
         crate::output::print(&format!("{}\n", output.value));
         return ExitCode::SUCCESS;
     }
-    let value = match value(output) {
+    let value = match output.decoded() {
         Ok(value) => value.unmark_deep().0,
         Err(wrong) => {
             terminal.error("Invalid output value in the state", &wrong);
@@ -186,7 +175,7 @@ fn all(
 pub(super) fn listing(outputs: &std::collections::BTreeMap<std::sync::Arc<str>, Output>) -> String {
     let mut text = String::new();
     for (name, output) in outputs {
-        let shown = match value(output) {
+        let shown = match output.decoded() {
             _ if output.sensitive => "<sensitive>".to_owned(),
             Ok(value) => expression(&value, 0),
             Err(_) => output.value.to_string(),

@@ -13,7 +13,7 @@ use consort_infra::render_json::schemas_json;
 
 use super::flags::{Flags, one, switch};
 use super::place::{Place, error, local_paths};
-use super::session::{self, Installed};
+use super::session;
 use super::terminal::Terminal;
 use super::tree_text::{Branch, draw};
 use super::{Command, wait};
@@ -164,7 +164,7 @@ fn schema(flags: &Flags) -> ExitCode {
         let mut all: std::collections::BTreeSet<ProviderSource> =
             tree.requirements().into_keys().collect();
         all.extend(used.iter().cloned());
-        let installed = Installed::new(&place, &tree, used, &mut sources)?;
+        let installed = session::installed(&place, &tree, used, &mut sources)?;
         let mut schemas = BTreeMap::new();
         for source in all {
             let found = installed.schemas(&source).await?;

@@ -9,21 +9,18 @@ use consort_hcl::evaluate::Functions;
 use consort_hcl::{Sources, Value, functions};
 use consort_infra::address::ProviderSource;
 use consort_infra::config::{self, GivenValues, Tree, Variable, VariableOption};
-use consort_infra::engine::{Given, Providers, Watcher};
-use consort_infra::install::{CliConfig, LOCK_FILE, Locks, Manifest, executables};
-use consort_infra::provider::builtin::Terraform;
-use consort_infra::provider::plugin::{Attach, Launcher};
-use consort_infra::provider::schema::Schemas;
-use consort_infra::provider::{Call, Provider};
+use consort_infra::engine::{Given, Watcher};
+use consort_infra::install::{CliConfig, LOCK_FILE, Locks, Manifest};
+use consort_infra::plan_file::PlanFile;
+use consort_infra::provider::Provider;
 use consort_infra::provisioner::Builtin;
-use parking_lot::Mutex;
+pub(super) use consort_infra::session::{
+    Around, BuiltIn, Installed, Purpose, Variables, ephemeral, is_default,
+};
 
 use super::flags::Flags;
 use super::place::{Place, causes, error, refuse_cloud};
-use super::remote_state::States;
-use super::selections::Purpose;
 use super::terminal::Terminal;
-use consort_infra::plan_file::PlanFile;
 
 /// The environment of this process.
 pub(super) fn environment() -> HashMap<String, String> {
@@ -100,72 +97,64 @@ pub(super) fn load_any(
     }
 }
 
-/// The providers a configuration uses, installed here.
-pub(super) struct Installed {
-    launcher: Launcher,
-    executables: BTreeMap<ProviderSource, PathBuf>,
-    attached: BTreeMap<ProviderSource, Attach>,
-    builtin: Arc<dyn Provider>,
-    known: Mutex<BTreeMap<ProviderSource, Arc<Schemas>>>,
+/// The providers a configuration uses, by what the lock file selects.
+pub(super) fn installed(
+    place: &Place,
+    tree: &Tree,
+    also: impl IntoIterator<Item = ProviderSource>,
+    sources: &mut Sources,
+) -> Result<Installed, Diagnostics> {
+    installed_for(Purpose::Run, place, tree, also, sources)
 }
 
-impl Installed {
-    /// Finds the executables that the lock file names.
-    pub(super) fn new(
-        place: &Place,
-        tree: &Tree,
-        also: impl IntoIterator<Item = ProviderSource>,
-        sources: &mut Sources,
-    ) -> Result<Installed, Diagnostics> {
-        Self::new_for(Purpose::Run, place, tree, also, sources)
+/// As [`installed`], with the messages that fit what is going to be done.
+pub(super) fn installed_for(
+    purpose: Purpose,
+    place: &Place,
+    tree: &Tree,
+    also: impl IntoIterator<Item = ProviderSource>,
+    sources: &mut Sources,
+) -> Result<Installed, Diagnostics> {
+    let (locks, diagnostics) = locks(place, sources);
+    if diagnostics.has_errors() {
+        return Err(diagnostics);
     }
+    installed_as(purpose, place, tree, also, &locks)
+}
 
-    /// As [`Installed::new`], with the messages that fit what is going to be done.
-    pub(super) fn new_for(
-        purpose: Purpose,
-        place: &Place,
-        tree: &Tree,
-        also: impl IntoIterator<Item = ProviderSource>,
-        sources: &mut Sources,
-    ) -> Result<Installed, Diagnostics> {
-        let (locks, diagnostics) = locks(place, sources);
-        if diagnostics.has_errors() {
-            return Err(diagnostics);
-        }
-        Self::locked(purpose, place, tree, also, &locks)
+/// As [`installed`], with these locks.
+pub(super) fn installed_as(
+    purpose: Purpose,
+    place: &Place,
+    tree: &Tree,
+    also: impl IntoIterator<Item = ProviderSource>,
+    locks: &Locks,
+) -> Result<Installed, Diagnostics> {
+    // What is wrong with it was said when the backend was opened.
+    let module = Some(&*tree.module);
+    let (encryption, _) = super::encryption::load(place, module, &mut Sources::new())?;
+    let mut requirements = tree.requirements();
+    for source in also {
+        requirements.entry(source).or_default();
     }
+    let around = Around {
+        cli_config: &*cli_config()?,
+        variables: &environment(),
+        schema_cache: schema_cache(),
+        built_in: built_in(),
+        directory: PathBuf::new(),
+        encryption,
+    };
+    let places = [place.data.join("providers")];
+    Installed::new(purpose, requirements, locks, &places, &around)
+}
 
-    /// As [`Installed::new`], with these locks.
-    pub(super) fn locked(
-        purpose: Purpose,
-        place: &Place,
-        tree: &Tree,
-        also: impl IntoIterator<Item = ProviderSource>,
-        locks: &Locks,
-    ) -> Result<Installed, Diagnostics> {
-        // What is wrong with it was said when the backend was opened.
-        let module = Some(&*tree.module);
-        let (encryption, _) = super::encryption::load(place, module, &mut Sources::new())?;
-        let config = cli_config()?;
-        let attached = attached()?;
-        let mut requirements = tree.requirements();
-        for source in also {
-            requirements.entry(source).or_default();
-        }
-        requirements.retain(|source, _| !attached.contains_key(source) && !source.is_builtin());
-        purpose.check(&requirements, locks, &config)?;
-        let found = executables(&requirements, locks, &config, &place.data.join("providers"));
-        let executables = found.map_err(|failures| purpose.not_installed(&failures))?;
-        let mut launcher = Launcher::default();
-        launcher.schema_cache = schema_cache();
-        Ok(Installed {
-            launcher,
-            executables,
-            attached,
-            builtin: Arc::new(Terraform::new(Some(Arc::new(States { encryption })))),
-            known: Mutex::default(),
-        })
-    }
+/// The providers that are part of the program, but for Terraform's own.
+pub(crate) fn built_in() -> BuiltIn {
+    Arc::new(|source: &ProviderSource| {
+        (&*source.kind == "consort")
+            .then(|| Arc::new(crate::machines::Consort::new()) as Arc<dyn Provider>)
+    })
 }
 
 /// Which providers are selected in a directory.
@@ -174,99 +163,11 @@ pub(super) fn locks(place: &Place, sources: &mut Sources) -> (Locks, Diagnostics
 }
 
 /// Where schemas are kept between runs.
-fn schema_cache() -> Option<PathBuf> {
+pub(crate) fn schema_cache() -> Option<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
     Some(base.join("consort").join("schemas"))
-}
-
-/// Providers that somebody runs under a debugger.
-fn attached() -> Result<BTreeMap<ProviderSource, Attach>, Diagnostics> {
-    let Ok(text) = std::env::var("TF_REATTACH_PROVIDERS") else {
-        return Ok(BTreeMap::new());
-    };
-    let wrong = |why: String| error("Failed to parse TF_REATTACH_PROVIDERS", why);
-    let parsed: BTreeMap<String, serde_json::Value> =
-        serde_json::from_str(&text).map_err(|failed| wrong(failed.to_string()))?;
-    let mut all = BTreeMap::new();
-    for (name, value) in parsed {
-        let source = config::parse_provider_source(&name)
-            .map_err(|_| wrong(format!("{name:?} is no provider's address")))?;
-        let text = |at: &serde_json::Value| at.as_str().unwrap_or_default().to_owned();
-        all.insert(
-            source,
-            Attach {
-                network: text(&value["Addr"]["Network"]),
-                address: text(&value["Addr"]["String"]),
-                protocol: value["ProtocolVersion"].as_u64().unwrap_or(5) as u8,
-            },
-        );
-    }
-    Ok(all)
-}
-
-impl Providers for Installed {
-    fn schemas<'a>(
-        &'a self,
-        source: &'a ProviderSource,
-    ) -> Call<'a, Result<Arc<Schemas>, Diagnostics>> {
-        Box::pin(async move {
-            if let Some(known) = self.known.lock().get(source) {
-                return Ok(Arc::clone(known));
-            }
-            let provider = self.start(source).await?;
-            let found = provider.schemas().await;
-            provider.close().await;
-            let schemas = found.map_err(|wrong| wrong.unlocated(&source.to_string()))?;
-            self.known
-                .lock()
-                .insert(source.clone(), Arc::clone(&schemas));
-            Ok(schemas)
-        })
-    }
-
-    fn start<'a>(
-        &'a self,
-        source: &'a ProviderSource,
-    ) -> Call<'a, Result<Arc<dyn Provider>, Diagnostics>> {
-        Box::pin(async move {
-            if source.is_builtin() {
-                if &*source.kind == "consort" {
-                    // Each configuration of it is one of its own.
-                    return Ok(Arc::new(crate::machines::Consort::new()) as Arc<dyn Provider>);
-                }
-                return Ok(Arc::clone(&self.builtin));
-            }
-            let failed = |failed: &dyn std::error::Error| {
-                error(
-                    "Failed to load plugin schemas",
-                    format!(
-                        "Error while loading schemas for plugin components: Failed to obtain provider schema: \
-                         Could not load the schema for provider {source}: {}.",
-                        causes(failed)
-                    ),
-                )
-            };
-            let plugin = match (self.attached.get(source), self.executables.get(source)) {
-                (Some(attach), _) => self.launcher.attach(&source.to_string(), attach).await,
-                (None, Some(binary)) => self.launcher.start(binary).await,
-                (None, None) => {
-                    return Err(error(
-                        "Missing required provider",
-                        format!(
-                            "This configuration requires provider {source}, but that provider isn't available. \
-                             You may be able to install it automatically by running:\n  terraform init"
-                        ),
-                    ));
-                }
-            };
-            match plugin {
-                Ok(plugin) => Ok(Arc::new(plugin) as Arc<dyn Provider>),
-                Err(wrong) => Err(failed(&wrong)),
-            }
-        })
-    }
 }
 
 /// A configuration that is ready to be planned.
@@ -301,6 +202,7 @@ impl Session {
             watcher,
             parallelism: self.parallelism,
             cancel,
+            directory: None,
             under_test: None,
         }
     }
@@ -342,60 +244,6 @@ pub(super) fn variable_options(flags: &Flags) -> Vec<VariableOption> {
             }
         })
         .collect()
-}
-
-/// The root module's variables.
-#[derive(Default)]
-pub(super) struct Variables {
-    /// Of their types and marked.
-    pub(super) values: BTreeMap<Arc<str>, Value>,
-    /// How they were given.
-    pub(super) given: BTreeMap<Arc<str>, Given>,
-}
-
-impl Variables {
-    /// Those a plan was made with.
-    pub(super) fn of(plan: &consort_infra::engine::Plan) -> Variables {
-        Variables {
-            values: plan.variables.clone(),
-            given: plan
-                .given
-                .iter()
-                .map(|(name, value)| {
-                    let given = Given {
-                        value: value.clone(),
-                        range: None,
-                    };
-                    (Arc::clone(name), given)
-                })
-                .collect(),
-        }
-    }
-}
-
-/// The ephemeral variables that somebody gave a value.
-pub(super) fn ephemeral(
-    tree: &Tree,
-    variables: &BTreeMap<Arc<str>, Value>,
-) -> std::collections::BTreeSet<Arc<str>> {
-    variables
-        .iter()
-        .filter(|(name, value)| {
-            tree.module
-                .variables
-                .get(*name)
-                .is_some_and(|variable| variable.ephemeral && !is_default(variable, value))
-        })
-        .map(|(name, _)| Arc::clone(name))
-        .collect()
-}
-
-fn is_default(variable: &Variable, value: &Value) -> bool {
-    let (value, _) = value.clone().unmark_deep();
-    match &variable.default {
-        Some(default) => default.clone().unmark_deep().0.raw_equals(&value),
-        None => false,
-    }
 }
 
 /// The variables of a saved plan: as they were, and the ephemeral ones as they are given now.

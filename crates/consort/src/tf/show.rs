@@ -17,11 +17,10 @@ use super::encryption::{opened, opened_plan};
 use super::flags::{Flags, switch};
 use super::place::{Place, decode, error, local_paths};
 use super::plan_text::{self, Types};
-use super::selections::Purpose;
-use super::session::{self, Installed};
+use super::session::{self, Purpose};
 use super::state::{object_text, schemas};
 use super::terminal::Terminal;
-use super::{Command, NO_COLOUR, outputs, wait};
+use super::{Command, NO_COLOUR, wait};
 
 pub(super) const COMMAND: Command = Command {
     name: "show",
@@ -115,7 +114,7 @@ async fn schema_set(
         .values()
         .map(|resource| resource.provider.provider.clone())
         .collect::<std::collections::BTreeSet<_>>();
-    let installed = Installed::new(place, tree, used, sources)?;
+    let installed = session::installed(place, tree, used, sources)?;
     SchemaSet::gather(&installed, Some(tree), &[state]).await
 }
 
@@ -144,7 +143,7 @@ async fn plan(
                 .map(|resource| resource.provider.provider.clone()),
         )
         .collect::<std::collections::BTreeSet<_>>();
-    let installed = Installed::locked(Purpose::Run, &place, &tree, used, &saved.locks())?;
+    let installed = session::installed_as(Purpose::Run, &place, &tree, used, &saved.locks())?;
     if flags.is("json") {
         let schemas =
             SchemaSet::gather(&installed, Some(&tree), &[&saved.plan.prior_state]).await?;
@@ -208,7 +207,7 @@ pub(super) fn state_text(
         out.push_str("\nOutputs:\n\n");
         let mut written = Text::whole(terminal.colours());
         for (name, output) in &state.outputs {
-            if let Ok(value) = outputs::value(output) {
+            if let Ok(value) = output.decoded() {
                 written.named(name, 0, &output_node(Some(&value), Some(&value)));
             }
         }

@@ -12,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::flags::{Flags, one, switch};
 use super::place::Place;
-use super::selections::Purpose;
-use super::session::{self, Installed};
+use super::session::{self, Purpose};
 use super::terminal::Terminal;
 use super::{Command, NO_COLOUR, wait};
 
@@ -51,7 +50,7 @@ fn run(flags: &Flags) -> ExitCode {
             diagnostics.sort(&sources);
             return diagnostics;
         };
-        match Installed::new_for(Purpose::Validate, &place, &tree, [], &mut sources) {
+        match session::installed_for(Purpose::Validate, &place, &tree, [], &mut sources) {
             Ok(installed) => {
                 let input = Input {
                     tree: &tree,
@@ -65,6 +64,7 @@ fn run(flags: &Flags) -> ExitCode {
                     watcher: &Silent,
                     parallelism: 10,
                     cancel: CancellationToken::new(),
+                    directory: None,
                     under_test: None,
                 };
                 diagnostics.append(validate(&input, true).await);

@@ -9,7 +9,7 @@ use consort_hcl::diagnostic::Diagnostics;
 use consort_infra::state::State;
 
 use super::flags::{Flag, Flags, one, switch};
-use super::place::{Backing, Locking, Place, causes, decode, error, local_paths};
+use super::place::{Backing, Locking, Place, causes, decode, error, local_paths, locking_of};
 use super::terminal::Terminal;
 use super::{Command, LOCK, wait};
 
@@ -191,7 +191,7 @@ fn new(flags: &Flags) -> ExitCode {
     let done = wait(async {
         let place = Place::here();
         let name = name(flags, &place)?;
-        let locking = Locking::of(flags).map_err(|wrong| said(wrong.to_string()))?;
+        let locking = locking_of(flags).map_err(|wrong| said(wrong.to_string()))?;
         let copied = match flags.text("state") {
             None => None,
             Some(path) => {
@@ -251,7 +251,7 @@ fn delete(flags: &Flags) -> ExitCode {
     let done = wait(async {
         let place = Place::here();
         let name = name(flags, &place)?;
-        let locking = Locking::of(flags).map_err(|wrong| said(wrong.to_string()))?;
+        let locking = locking_of(flags).map_err(|wrong| said(wrong.to_string()))?;
         let mut backing = place.backing(&mut sources, &local_paths(flags))?;
         if !names(&backing).await?.iter().any(|known| known == name) {
             return Err(said(format!(

@@ -38,9 +38,10 @@ pub(super) fn add(table: &mut Table, options: &Options) {
     table.add("fileexists", exists.never_null());
     let pattern = parameter("pattern", Type::String).marked();
     let set = Type::set(Type::String);
+    let dir = base.clone();
     let file_set = Function::returning(set, vec![path(), pattern], None, move |args| {
         let marks = args[0].marks() | args[1].marks();
-        let root = resolved(&base, text(args, 0))?;
+        let root = resolved(&dir, text(args, 0))?;
         let found = glob::files(&root, text(args, 1)).map_err(|e| {
             let pattern = shown(&joined(&root, text(args, 1)), marks);
             CallError::new(format!("failed to glob pattern {pattern}: {e}"))
@@ -51,7 +52,11 @@ pub(super) fn add(table: &mut Table, options: &Options) {
     table.add("fileset", file_set.never_null());
     table.add("basename", of_text(["path"], |[path]| Ok(basename(path))));
     table.add("dirname", of_text(["path"], |[path]| Ok(dirname(path))));
-    table.add("abspath", of_text(["path"], |[path]| absolute(path)));
+    let dir = base.clone();
+    table.add(
+        "abspath",
+        of_text(["path"], move |[path]| absolute(&dir, path)),
+    );
     table.add("pathexpand", of_text(["path"], |[path]| expanded(path)));
 }
 
@@ -163,9 +168,12 @@ fn expanded(path: &str) -> Result<String> {
     })
 }
 
-fn absolute(path: &str) -> Result<String> {
+fn absolute(base_dir: &Path, path: &str) -> Result<String> {
     if path.starts_with('/') {
         return Ok(clean(path));
+    }
+    if base_dir.is_absolute() {
+        return Ok(clean(&format!("{}/{path}", base_dir.display())));
     }
     let current = std::env::current_dir().map_err(|e| CallError::new(format!("getwd: {e}")))?;
     Ok(clean(&format!("{}/{path}", current.display())))

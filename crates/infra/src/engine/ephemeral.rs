@@ -46,7 +46,7 @@ pub(super) struct Consumers(Mutex<Vec<Consumer>>);
 
 struct Consumer {
     node: NodeId,
-    /// By node: whether it depends on the resource, directly or not.
+    /// By node: whether it depends on the resource, directly or not, and is not done.
     dependents: Vec<bool>,
     left: usize,
 }
@@ -79,7 +79,8 @@ impl Consumers {
     pub(super) fn done(&self, id: NodeId) -> Vec<NodeId> {
         let mut free = Vec::new();
         for consumer in self.0.lock().iter_mut() {
-            if consumer.dependents[id.index()] {
+            // Each counts once, also if it is visited again.
+            if std::mem::take(&mut consumer.dependents[id.index()]) {
                 consumer.left -= 1;
                 if consumer.left == 0 {
                     free.push(consumer.node);

@@ -26,13 +26,14 @@ mod plan;
 mod run;
 mod scope;
 mod settled;
+mod ties;
 mod under_test;
 mod validate;
 mod values;
 mod world;
 
 pub use adopt::{Generated, generate_config, import};
-pub use apply::{Applied, ApplyOptions, apply};
+pub use apply::{About, Applied, ApplyOptions, Applying, Resumed, apply};
 pub use change::{
     Action, Change, Deferred, DeferredReason, Identities, Importing, Mode, OutputChange, Plan,
     Reason,
@@ -43,7 +44,8 @@ pub use drawing::{Drawing, DrawingKind, Drawn, Shape};
 pub use events::{EphemeralStep, Event, Silent, Watcher};
 pub use functions::ProviderFunctions;
 pub(crate) use objects::known_paths;
-pub use plan::{PlanOptions, plan};
+pub use plan::{PlanOptions, plan, plan_with_ties};
 pub use run::{Given, Input, Providers, Provision, Provisioners};
+pub use ties::{Hub, Tied, TiedOutput, Ties, Use};
 pub use under_test::{Afterwards, FailedCheck, Replace, ReplacedModule, ReplacedObject, UnderTest};
 pub use validate::validate;

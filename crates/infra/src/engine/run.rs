@@ -70,6 +70,8 @@ pub struct Provision<'a> {
     pub kind: &'a str,
     /// Its arguments, an object of its schema without marks.
     pub config: Value,
+    /// The directory that relative paths start from, where it is not the one this process works in.
+    pub directory: Option<&'a std::path::Path>,
     /// How to reach the machine, an object of what `connection` blocks may say, without marks; null if nothing says so.
     pub connection: Value,
     /// Whether the arguments hold what must not be shown: then errors do not show them.
@@ -106,6 +108,8 @@ pub struct Input<'a> {
     pub variables: BTreeMap<Arc<str>, Value>,
     /// How those were given, where that is known: for messages and for the plan as JSON.
     pub given: BTreeMap<Arc<str>, Given>,
+    /// The directory that relative paths start from, absolute, where that is not the one this process works in.
+    pub directory: Option<&'a std::path::Path>,
     /// The name of the workspace.
     pub workspace: &'a str,
     /// Who is told what happens.
@@ -123,7 +127,7 @@ pub struct Input<'a> {
 pub(super) struct Failed;
 
 pub(super) struct Run<'a> {
-    pub(super) input: &'a Input<'a>,
+    pub(super) input: Input<'a>,
     pub(super) index: Index<'a>,
     pub(super) blocks: Blocks<'a>,
     pub(super) world: World,
@@ -152,6 +156,25 @@ pub(super) struct Run<'a> {
     stopped: RwLock<HashMap<NodeId, Vec<ModuleInstance>>>,
     /// By node, the module instances in which its block failed while it went well in others.
     failed_in: RwLock<HashMap<NodeId, Vec<ModuleInstance>>>,
+    /// Variables of the root module whose values came while the walk was under way.
+    fed: RwLock<BTreeMap<Arc<str>, Value>>,
+}
+
+tokio::task_local! {
+    /// What the work under way concerns; set only where whoever walks wants problems told apart.
+    static CONCERNS: Arc<str>;
+}
+
+/// Names what is wrong in `work` by the resource it concerns.
+pub(super) async fn concerning<T>(address: &ResourceInstance, work: impl Future<Output = T>) -> T {
+    CONCERNS.scope(address.to_string().into(), work).await
+}
+
+/// Gives what is wrong the address of what the work under way concerns, where it has none.
+fn attribute(diagnostic: &mut Diagnostic) {
+    if diagnostic.address.is_none() {
+        let _ = CONCERNS.try_with(|address| diagnostic.address = Some(address.to_string()));
+    }
 }
 
 /// How a provider stands.
@@ -169,7 +192,7 @@ pub(super) enum Standing {
 impl<'a> Run<'a> {
     /// Gets the schemas of all providers in use and builds the graph.
     pub(super) async fn new(
-        input: &'a Input<'a>,
+        input: &Input<'a>,
         used: &BTreeSet<ProviderConfig>,
         applying: bool,
     ) -> Result<Run<'a>, Diagnostics> {
@@ -240,7 +263,8 @@ impl<'a> Run<'a> {
             standing: RwLock::new(vec![Standing::default(); providers]),
             stopped: RwLock::default(),
             failed_in: RwLock::default(),
-            input,
+            fed: RwLock::default(),
+            input: input.clone(),
         })
     }
 
@@ -250,9 +274,12 @@ impl<'a> Run<'a> {
 
     /// Notes what was found; fails when there is an error in it.
     pub(super) fn note(&self, diagnostics: impl Into<Diagnostics>) -> Result<(), Failed> {
-        let diagnostics = diagnostics.into();
+        let mut diagnostics = diagnostics.into();
         if diagnostics.is_empty() {
             return Ok(());
+        }
+        for diagnostic in &mut diagnostics {
+            attribute(diagnostic);
         }
         let failed = diagnostics.has_errors();
         self.diagnostics.lock().append(diagnostics);
@@ -260,7 +287,8 @@ impl<'a> Run<'a> {
     }
 
     /// Notes an error.
-    pub(super) fn fail<T>(&self, diagnostic: Diagnostic) -> Result<T, Failed> {
+    pub(super) fn fail<T>(&self, mut diagnostic: Diagnostic) -> Result<T, Failed> {
+        attribute(&mut diagnostic);
         self.diagnostics.lock().push(diagnostic);
         Err(Failed)
     }
@@ -284,6 +312,10 @@ impl<'a> Run<'a> {
     /// `path.<name>` in a module.
     pub(super) fn path(&self, ix: ModuleIx, name: &str) -> Option<String> {
         let shown = |path: &std::path::Path| {
+            let path = match self.input.directory {
+                Some(directory) => path.strip_prefix(directory).unwrap_or(path),
+                None => path,
+            };
             let text = path.display().to_string();
             if text.is_empty() {
                 ".".to_owned()
@@ -294,7 +326,10 @@ impl<'a> Run<'a> {
         match name {
             "module" => Some(shown(&self.index.module(ix).source_dir)),
             "root" => Some(shown(&self.index.module(ModuleIx::ROOT).source_dir)),
-            "cwd" => std::env::current_dir().ok().map(|path| shown(&path)),
+            "cwd" => match self.input.directory {
+                Some(directory) => Some(directory.display().to_string()),
+                None => std::env::current_dir().ok().map(|path| shown(&path)),
+            },
             _ => None,
         }
     }
@@ -382,6 +417,29 @@ impl<'a> Run<'a> {
             })
     }
 
+    /// The value of a variable of the root module: as it was given, or as it came since.
+    pub(super) fn root_variable(&self, name: &str) -> Option<Value> {
+        if let Some(value) = self.fed.read().get(name) {
+            return Some(value.clone());
+        }
+        self.input.variables.get(name).cloned()
+    }
+
+    /// Sets a variable of the root module before its node is visited.
+    pub(super) fn feed(&self, name: Arc<str>, value: Value) {
+        self.fed.write().insert(name, value);
+    }
+
+    /// Forgets how an earlier visit of a node went, because it is visited again.
+    pub(super) fn forget_visit(&self, id: NodeId) {
+        if !self.failed_in.read().is_empty() {
+            self.failed_in.write().remove(&id);
+        }
+        if !self.stopped.read().is_empty() {
+            self.stopped.write().remove(&id);
+        }
+    }
+
     /// Keeps a node from being visited in some module instances.
     pub(super) fn stop_in(&self, id: NodeId, places: Vec<ModuleInstance>) {
         self.stopped.write().insert(id, places);
@@ -400,8 +458,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    pub(super) fn set_provider(&self, ix: ProviderIx, provider: Arc<dyn Provider>) {
-        self.started.write()[ix.0] = Some(provider);
+    /// Keeps a provider that was started; the one before, of an attempt that failed, is given back to be closed.
+    pub(super) fn set_provider(
+        &self,
+        ix: ProviderIx,
+        provider: Arc<dyn Provider>,
+    ) -> Option<Arc<dyn Provider>> {
+        self.started.write()[ix.0].replace(provider)
     }
 
     /// The provider that serves one object: that of the configuration, unless a test puts another in its place.

@@ -48,6 +48,10 @@ impl Run<'_> {
         }
         let (tables, mut parts) = self.open_instances(id, parent);
         for table in tables {
+            if table.calls.read().contains_key(&call.name) {
+                // Visited before: the instances are there.
+                continue;
+            }
             let scope = Names::of_module(self, &table);
             let keys = match expand(call.count.as_ref(), call.for_each.as_ref(), &scope) {
                 Ok(keys) => keys,
@@ -176,7 +180,7 @@ impl Run<'_> {
                 }
             }
             _ => (
-                self.input.variables.get(&variable.name).cloned(),
+                self.root_variable(&variable.name),
                 self.input
                     .given
                     .get(&variable.name)
@@ -481,7 +485,9 @@ impl Run<'_> {
             Some(body) => diagnostics.locate(body, &address),
             None => diagnostics.unlocated(&address),
         };
-        self.set_provider(ix, provider.clone());
+        if let Some(before) = self.set_provider(ix, provider.clone()) {
+            before.close().await;
+        }
         let known = config.is_wholly_known();
         if !known {
             self.set_standing(ix, Standing::Unknown);

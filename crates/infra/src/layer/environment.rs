@@ -5,13 +5,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::address::ProviderSource;
 use crate::install::CliConfig;
-use crate::provider::Provider;
-
-/// Gives the built-in providers that are not this crate's own (`terraform`), each call a new one; none where there is
-/// no such provider.
-pub type BuiltIn = Arc<dyn Fn(&ProviderSource) -> Option<Arc<dyn Provider>> + Send + Sync>;
+use crate::session::BuiltIn;
 
 /// What all Terraform parts of a process share.
 #[derive(Clone)]

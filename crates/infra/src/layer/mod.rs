@@ -13,7 +13,8 @@ use consort_plan::{
     Call, Carrier, Feed, Input, Lines, Moved, Order, Part, PartPlan, Problem, Request, Seen,
 };
 
-pub use environment::{BuiltIn, Environment};
+pub use crate::session::BuiltIn;
+pub use environment::Environment;
 pub use spec::Spec;
 
 /// A Terraform directory as a part of a score.

@@ -4,7 +4,7 @@ use consort_hcl::{Diagnostic, Value};
 use consort_ssh::{Error, Source};
 
 use super::connection::{Link, Settings};
-use super::{given, is_empty, text};
+use super::{given, is_empty, placed, text};
 use crate::engine::Provision;
 
 const EMPTY: &str = "The destination must be a non-empty string.";
@@ -37,14 +37,18 @@ enum From {
     Path(String),
 }
 
-fn from(config: &Value) -> Result<From, String> {
+fn from(provision: &Provision<'_>) -> Result<From, String> {
+    let config = &provision.config;
     if let Some(content) = text(config, "content") {
         return Ok(From::Content(content));
     }
     let path = text(config, "source").ok_or("source and content cannot both be null")?;
     // The home directory of whoever runs this.
     let Some(rest) = path.strip_prefix('~') else {
-        return Ok(From::Path(path));
+        // A slash at the end says that what is in the directory is meant.
+        let slash = if path.ends_with('/') { "/" } else { "" };
+        let placed = placed(provision, path.trim_end_matches('/'));
+        return Ok(From::Path(format!("{}{slash}", placed.display())));
     };
     if !rest.is_empty() && !rest.starts_with('/') {
         return Err("cannot expand user-specific home dir".to_owned());
@@ -55,7 +59,7 @@ fn from(config: &Value) -> Result<From, String> {
 
 pub(super) async fn run(provision: &Provision<'_>) -> Result<(), String> {
     let settings = Settings::new(&provision.connection)?;
-    let from = from(&provision.config)?;
+    let from = from(provision)?;
     let destination = text(&provision.config, "destination").unwrap_or_default();
     if destination.is_empty() {
         return Err(EMPTY.to_owned());

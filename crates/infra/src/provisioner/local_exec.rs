@@ -11,7 +11,7 @@ use tokio::net::unix::pipe;
 use tokio::process::Command;
 
 use super::lines::{Lines, PATIENCE};
-use super::{given, is_empty, text};
+use super::{given, is_empty, placed, text};
 use crate::engine::Provision;
 
 /// How much of its output an error shows: the end of it.
@@ -68,8 +68,14 @@ pub(super) async fn run(provision: &Provision<'_>) -> Result<(), String> {
         .stdin(Stdio::null())
         .kill_on_drop(true);
     let directory = text(config, "working_dir").filter(|text| !text.is_empty());
-    if let Some(directory) = &directory {
-        process.current_dir(directory);
+    match (&directory, provision.directory) {
+        (Some(directory), _) => {
+            process.current_dir(placed(provision, directory));
+        }
+        (None, Some(base)) => {
+            process.current_dir(base);
+        }
+        (None, None) => {}
     }
     if let Some(environment) = given(config, "environment")
         && let Some(entries) = environment.as_keyed()

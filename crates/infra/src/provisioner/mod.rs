@@ -70,6 +70,14 @@ impl Provisioners for Builtin {
     }
 }
 
+/// Where a path that an argument names leads.
+fn placed(provision: &Provision<'_>, path: &str) -> std::path::PathBuf {
+    match provision.directory {
+        Some(directory) => directory.join(path),
+        None => path.into(),
+    }
+}
+
 /// An argument that is given.
 fn given(config: &Value, name: &str) -> Option<Value> {
     let value = config.attribute(name).ok()?;

@@ -4,8 +4,8 @@ use consort_hcl::{Diagnostic, Value, quote};
 use consort_ssh::{Error, Exec, Exit, Output, Source, posix};
 
 use super::connection::{Link, Settings};
-use super::given;
 use super::lines::{Lines, PATIENCE};
+use super::{given, placed};
 use crate::engine::Provision;
 
 pub(super) fn check(config: &Value) -> Vec<Diagnostic> {
@@ -24,7 +24,8 @@ pub(super) fn check(config: &Value) -> Vec<Diagnostic> {
 }
 
 /// The scripts to run, each whole.
-async fn scripts(config: &Value) -> Result<Vec<Vec<u8>>, String> {
+async fn scripts(provision: &Provision<'_>) -> Result<Vec<Vec<u8>>, String> {
+    let config = &provision.config;
     let word = |value: &Value, what: &str| match value.as_str() {
         None => Err(format!("invalid null string in '{what}'")),
         Some("") => Err(format!("invalid empty string in '{what}'")),
@@ -49,14 +50,16 @@ async fn scripts(config: &Value) -> Result<Vec<Vec<u8>>, String> {
     }
     let mut scripts = Vec::new();
     for path in paths {
-        let read = tokio::fs::read(&path).await.map_err(|error| {
-            let why = error.to_string();
-            let why = why.split(" (os error").next().unwrap_or_default();
-            format!(
-                "Failed to open script '{path}': open {path}: {}",
-                why.to_lowercase()
-            )
-        })?;
+        let read = tokio::fs::read(placed(provision, &path))
+            .await
+            .map_err(|error| {
+                let why = error.to_string();
+                let why = why.split(" (os error").next().unwrap_or_default();
+                format!(
+                    "Failed to open script '{path}': open {path}: {}",
+                    why.to_lowercase()
+                )
+            })?;
         scripts.push(read);
     }
     Ok(scripts)
@@ -64,7 +67,7 @@ async fn scripts(config: &Value) -> Result<Vec<Vec<u8>>, String> {
 
 pub(super) async fn run(provision: &Provision<'_>) -> Result<(), String> {
     let settings = Settings::new(&provision.connection)?;
-    let scripts = scripts(&provision.config).await?;
+    let scripts = scripts(provision).await?;
     let mut link = Link::connect(&settings, Some(provision.output), provision.cancel).await?;
     for script in scripts {
         let path = link.script_path();

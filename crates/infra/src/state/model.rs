@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use consort_hcl::{Marks, Value, json};
 use serde_json::value::RawValue;
 
 use crate::address::{AbsResource, ConfigResource, Key, Mode, ProviderConfig, ResourceInstance};
@@ -40,6 +41,22 @@ pub struct Output {
     pub kind: Arc<str>,
     /// Whether it must not be shown.
     pub sensitive: bool,
+}
+
+impl Output {
+    /// The value, marked if it must not be shown.
+    ///
+    /// # Errors
+    /// What is wrong with the texts.
+    pub fn decoded(&self) -> Result<Value, String> {
+        let ty = json::type_decode(self.kind.as_bytes())?;
+        let value = json::decode(self.value.as_bytes(), &ty).map_err(|wrong| wrong.to_string())?;
+        Ok(if self.sensitive {
+            value.with_marks(Marks::SENSITIVE)
+        } else {
+            value
+        })
+    }
 }
 
 /// A resource with its instances.

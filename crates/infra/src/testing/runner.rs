@@ -361,6 +361,7 @@ impl Suite<'_> {
             watcher: &Silent,
             parallelism: self.parallelism,
             cancel: self.cancel.clone(),
+            directory: None,
             under_test: Some(&under_test),
         };
         engine::validate(&input, true).await
@@ -450,6 +451,7 @@ impl Suite<'_> {
             watcher: &Silent,
             parallelism: self.parallelism,
             cancel: self.cancel.clone(),
+            directory: None,
             under_test: Some(under_test),
         }
     }

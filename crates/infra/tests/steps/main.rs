@@ -39,6 +39,7 @@ async fn apply(
         workspace: "default",
         watcher: &engine::Silent,
         parallelism: 3,
+        directory: None,
         under_test: None,
         cancel: cancel.clone(),
     };

@@ -176,6 +176,7 @@ pub(crate) async fn plan(
         workspace: "default",
         watcher: &engine::Silent,
         parallelism: 3,
+        directory: None,
         under_test: None,
         cancel: CancellationToken::new(),
     };

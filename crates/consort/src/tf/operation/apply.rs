@@ -217,6 +217,7 @@ async fn carried_out(
     let options = ApplyOptions {
         journal: Some(held.journal.clone()),
         seal: journal_seal(held.target.as_ref()).await?,
+        ..ApplyOptions::default()
     };
     let (applied, diagnostics) = {
         let input = session.input(&*run.view, cancel.clone());

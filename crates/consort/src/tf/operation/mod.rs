@@ -18,9 +18,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::flags::{Flag, Flags, many, on, one, switch};
-use super::place::{Backing, Locking, Place, causes, error, local_paths};
+use super::place::{Backing, Locking, Place, causes, error, local_paths, locking_of};
 use super::plan_text::{self, Counts, Types};
-use super::session::{self, Installed, Session};
+use super::session::{self, Session};
 use super::terminal::Terminal;
 use super::view::{self, View};
 
@@ -257,7 +257,7 @@ impl<'f> Run<'f> {
         let installed = if diagnostics.has_errors() {
             None
         } else {
-            match Installed::new(&self.place, &tree, in_state, &mut sources) {
+            match session::installed(&self.place, &tree, in_state, &mut sources) {
                 Ok(installed) => Some(installed),
                 Err(found) => {
                     diagnostics.append(found);
@@ -550,7 +550,7 @@ fn backing(run: &mut Run<'_>) -> Result<Backing, Failed> {
 }
 
 fn locking(run: &Run<'_>) -> Result<Locking, Failed> {
-    Locking::of(run.flags)
+    locking_of(run.flags)
         .map_err(|wrong| error("Failed to parse command-line flags", wrong.to_string()).into())
 }
 

@@ -13,7 +13,7 @@ use consort_infra::state::State;
 use super::{Done, REMOTE, finish, plain, target, usage};
 use crate::tf::encryption::sealed;
 use crate::tf::flags::{Flag, Flags, one, switch};
-use crate::tf::place::{Backing, Held, Locking, Place, causes, decode, error, local_paths};
+use crate::tf::place::{Backing, Held, Place, causes, decode, error, local_paths, locking_of};
 use crate::tf::{Command, LOCAL, LOCK, VERSION, wait};
 
 const DRY_RUN: &[Flag] = &[switch("dry-run", "Only tell what would be done.")];
@@ -117,7 +117,7 @@ pub(super) async fn change(
     operation: &str,
     work: impl FnOnce(&mut State) -> Result<(String, bool), Diagnostics>,
 ) -> Done {
-    let locking = Locking::of(flags)
+    let locking = locking_of(flags)
         .map_err(|wrong| error("Failed to parse command-line flags", wrong.to_string()))?;
     let mut paths = local_paths(flags);
     // These commands keep a backup of their own.
@@ -276,7 +276,7 @@ fn push(flags: &Flags) -> ExitCode {
     let mut sources = Sources::new();
     let done = wait(async {
         let pushed = decode(&bytes)?;
-        let locking = Locking::of(flags)
+        let locking = locking_of(flags)
             .map_err(|wrong| error("Failed to parse command-line flags", wrong.to_string()))?;
         let backing = Place::here().backing(&mut sources, &local_paths(flags))?;
         let held = backing.hold("state-push", locking).await?;

@@ -120,7 +120,7 @@ pub(in crate::tf) async fn schemas(
         .values()
         .map(|resource| resource.provider.provider.clone())
         .collect();
-    let Ok(installed) = session::Installed::new(&place, &tree, used, sources) else {
+    let Ok(installed) = session::installed(&place, &tree, used, sources) else {
         return found;
     };
     for (address, resource) in &state.resources {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::flags::{Flags, many, one, switch};
 use super::place::{Place, error};
-use super::session::{self, Installed};
+use super::session;
 use super::terminal::Terminal;
 use super::{Command, NO_COLOUR, wait};
 use human::Human;
@@ -126,7 +126,7 @@ async fn tests(
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
-    let installed = Installed::new(&place, &tree, [], sources);
+    let installed = session::installed(&place, &tree, [], sources);
     let installed = match installed {
         Ok(installed) => installed,
         Err(found) => {

@@ -13,7 +13,7 @@ use crate::engine::blocks::kind;
 use crate::engine::change::{Action, Change};
 use crate::engine::events::Event;
 use crate::engine::objects::{Present, id_of};
-use crate::engine::run::Failed;
+use crate::engine::run::{Failed, concerning};
 use crate::provider;
 use crate::state::Status;
 
@@ -22,12 +22,21 @@ impl Applying<'_> {
         let mut steps =
             futures::stream::iter(self.groups[group].changes.iter().map(|change| async move {
                 let own = self.groups[group].own;
-                (change, self.destroy(id, change, own).await)
+                let work = self.destroy(id, change, own);
+                let done = if self.told_apart {
+                    concerning(&change.address, work).await
+                } else {
+                    work.await
+                };
+                (change, done)
             }))
             .buffer_unordered(self.run.input.parallelism.max(1));
         while let Some((change, done)) = steps.next().await {
             if done.is_err() {
                 self.failures.lock().instance(id, change.address.clone());
+            } else {
+                let key = (change.address.clone(), change.deposed.clone());
+                self.gone.lock().insert(key);
             }
         }
     }

@@ -22,18 +22,33 @@ pub(super) enum Lost {
 
 /// What failed, by step.
 #[derive(Default)]
-pub(super) struct Failures(HashMap<NodeId, Lost>);
+pub(super) struct Failures {
+    lost: HashMap<NodeId, Lost>,
+    /// The steps under way. What is still here when its dependents come was dropped midway.
+    open: HashSet<NodeId>,
+}
 
 impl Failures {
+    /// Begins a step, maybe once more: what failed of it before is tried again.
+    pub(super) fn begin(&mut self, id: NodeId) {
+        self.lost.remove(&id);
+        self.open.insert(id);
+    }
+
+    /// Ends a step, however it went.
+    pub(super) fn end(&mut self, id: NodeId) {
+        self.open.remove(&id);
+    }
+
     /// Notes that nothing came of a step.
     pub(super) fn all(&mut self, id: NodeId) {
-        self.0.insert(id, Lost::All);
+        self.lost.insert(id, Lost::All);
     }
 
     /// Notes that one instance of a step failed.
     pub(super) fn instance(&mut self, id: NodeId, address: ResourceInstance) {
         match self
-            .0
+            .lost
             .entry(id)
             .or_insert_with(|| Lost::Instances(HashSet::new()))
         {
@@ -44,22 +59,20 @@ impl Failures {
         }
     }
 
-    /// Whether nothing failed so far.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whether an instance, or all of a step, failed.
     pub(super) fn has(&self, id: NodeId, address: &ResourceInstance) -> bool {
-        match self.0.get(&id) {
+        match self.of(id) {
             None => false,
             Some(Lost::All) => true,
             Some(Lost::Instances(instances)) => instances.contains(address),
         }
     }
 
-    fn of(&self, id: NodeId) -> Option<&Lost> {
-        self.0.get(&id)
+    pub(super) fn of(&self, id: NodeId) -> Option<&Lost> {
+        if self.open.contains(&id) {
+            return Some(&Lost::All);
+        }
+        self.lost.get(&id)
     }
 }
 
@@ -68,9 +81,6 @@ impl Applying<'_> {
     /// instances of the step's module, it is kept out of those.
     pub(super) fn is_stopped(&self, id: NodeId, step: Step<'_>) -> bool {
         let failures = self.failures.lock();
-        if failures.is_empty() {
-            return false;
-        }
         let mut places: Vec<ModuleInstance> = Vec::new();
         for (dependency, _) in self.graph.dependencies(id) {
             match failures.of(*dependency) {

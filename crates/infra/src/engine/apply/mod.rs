@@ -5,8 +5,10 @@ mod failures;
 mod order;
 mod provision;
 mod resource;
+mod resume;
+mod steps;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,6 +26,8 @@ use crate::address::{self, ProviderConfig, ResourceInstance};
 use crate::state::{Entry, Journal, Object, Seal, State, TERRAFORM_VERSION};
 use failures::Failures;
 use order::{Group, Order, Step};
+pub use resume::Resumed;
+pub use steps::About;
 
 /// How a plan is applied.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +36,10 @@ pub struct ApplyOptions {
     pub journal: Option<PathBuf>,
     /// What the journal's lines are sealed with, where the state is encrypted.
     pub seal: Option<Seal>,
+    /// What an interrupted walk of the same plan had done.
+    pub resumed: Option<Resumed>,
+    /// Whether what is wrong is given the address of the instance it concerns.
+    pub told_apart: bool,
 }
 
 /// What came of an apply.
@@ -45,8 +53,9 @@ pub struct Applied {
     pub outputs: std::collections::BTreeMap<Arc<str>, consort_hcl::Value>,
 }
 
-/// An apply under way.
-pub(super) struct Applying<'a> {
+/// An apply under way: begun by [`Applying::begin`], its steps [visited](Applying::visit) in the order of its
+/// [graph](Applying::edges), and ended by [`Applying::finish`].
+pub struct Applying<'a> {
     pub(super) run: Run<'a>,
     pub(super) plan: &'a Plan,
     pub(super) changes: HashMap<&'a ResourceInstance, &'a Change>,
@@ -57,6 +66,12 @@ pub(super) struct Applying<'a> {
     failures: Mutex<Failures>,
     /// The keys under which replaced objects wait to be deleted.
     pub(super) deposed: Mutex<HashMap<ResourceInstance, Arc<str>>>,
+    /// The instances that are made, changed or read as planned.
+    pub(super) made: Mutex<HashSet<ResourceInstance>>,
+    /// The objects whose deletion is done with.
+    pub(super) gone: Mutex<HashSet<(ResourceInstance, Option<Arc<str>>)>>,
+    /// Whether what is wrong is given the address of the instance it concerns.
+    pub(super) told_apart: bool,
     selected: Vec<bool>,
     consumers: Consumers,
 }
@@ -69,82 +84,16 @@ pub async fn apply(
     plan: &Plan,
     options: &ApplyOptions,
 ) -> (Applied, Diagnostics) {
-    let mut state = plan.prior_state.clone();
-    let unchanged = |state: State| Applied {
-        state,
-        journal: None,
-        outputs: std::collections::BTreeMap::new(),
-    };
-    let mut used: BTreeSet<ProviderConfig> = state
-        .resources
-        .values()
-        .map(|resource| resource.provider.clone())
-        .collect();
-    used.extend(plan.changes.iter().map(|change| change.provider.clone()));
-    let mut run = match Run::new(input, &used, true).await {
-        Ok(run) => run,
-        Err(diagnostics) => return (unchanged(plan.previous_state.clone()), diagnostics),
-    };
-    run.before_destroy = plan.mode == Mode::Destroy;
-    run.checks.get_mut().expect_objects(&plan.checks);
-    run.planned_outputs = plan
-        .outputs
-        .iter()
-        .filter(|(_, change)| change.action != Action::Delete && change.after.is_wholly_known())
-        .map(|(name, change)| (name.clone(), change.after.clone()))
-        .collect();
-    let journal = match &options.journal {
-        None => None,
-        Some(path) => match Journal::begin(path, &plan.previous_state, options.seal.clone()) {
-            Ok(journal) => Some(journal),
-            Err(error) => {
-                let problem = std::error::Error::source(&error)
-                    .map(|source| format!(": {source}"))
-                    .unwrap_or_default();
-                let diagnostic = Diagnostic::error(
-                    "Failed to begin the journal",
-                    format!("{error}{problem}. No change was made."),
-                );
-                return (
-                    unchanged(plan.previous_state.clone()),
-                    Diagnostics::from(diagnostic),
-                );
-            }
-        },
-    };
-    for change in &plan.changes {
-        if change.action == Action::Forget {
-            state.set_object(
-                &change.address,
-                change.deposed.as_ref(),
-                &change.provider,
-                None,
-            );
+    let applying = match Applying::begin(input, plan, options).await {
+        Ok(applying) => applying,
+        Err(diagnostics) => {
+            let unchanged = Applied {
+                state: plan.previous_state.clone(),
+                journal: None,
+                outputs: std::collections::BTreeMap::new(),
+            };
+            return (unchanged, diagnostics);
         }
-    }
-    let Order { graph, groups } = match order::order(&run, plan) {
-        Ok(order) => order,
-        Err(diagnostics) => return (unchanged(plan.previous_state.clone()), diagnostics),
-    };
-    let selected = select_blocks(&run, plan);
-    let consumers = Consumers::new(&run, &graph);
-    let applying = Applying {
-        changes: plan
-            .changes
-            .iter()
-            .filter(|change| change.deposed.is_none())
-            .map(|change| (&change.address, change))
-            .collect(),
-        plan,
-        state: Mutex::new(state),
-        journal,
-        groups,
-        graph,
-        failures: Mutex::default(),
-        deposed: Mutex::default(),
-        selected,
-        consumers,
-        run,
     };
     let walk_options = WalkOptions {
         parallelism: input.parallelism.max(1),
@@ -152,8 +101,10 @@ pub async fn apply(
         cancel: input.cancel.clone(),
     };
     let report = {
-        let walking = walk(&applying.graph, &walk_options, |id| {
-            applying.visit(id, applying.graph[id])
+        let applying = &applying;
+        let walking = walk(&applying.graph, &walk_options, |id| async move {
+            applying.visit(id).await;
+            Outcome::<Failed>::Done
         });
         let stopping = async {
             input.cancel.cancelled().await;
@@ -166,21 +117,16 @@ pub async fn apply(
         }
     };
     applying.run.afterwards();
-    applying.run.close_ephemeral(None).await;
-    applying.run.close_providers().await;
-    if input.cancel.is_cancelled()
+    let halted = input.cancel.is_cancelled()
         && report
             .ended
             .iter()
-            .any(|ended| matches!(ended, Ended::Cancelled))
-    {
-        applying
-            .run
-            .diagnostics
-            .lock()
-            .push(Diagnostic::error("execution halted", ""));
+            .any(|ended| matches!(ended, Ended::Cancelled));
+    let (applied, mut diagnostics) = applying.finish().await;
+    if halted {
+        diagnostics.push(Diagnostic::error("execution halted", ""));
     }
-    applying.finish()
+    (applied, diagnostics)
 }
 
 /// By node of the blocks' graph: whether it is visited.
@@ -210,38 +156,137 @@ fn select_blocks(run: &Run<'_>, plan: &Plan) -> Vec<bool> {
     }
 }
 
-impl Applying<'_> {
-    async fn visit(&self, id: NodeId, step: Step<'_>) -> Outcome<Failed> {
-        let run = &self.run;
-        // Failures are told from step to step by what they concern: to the walk every step is done.
-        if self.is_stopped(id, step) {
-            self.failures.lock().all(id);
-            run.release_ephemeral(&self.consumers, id).await;
-            return Outcome::Done;
-        }
-        let done = match step {
-            Step::Destroy(group) => {
-                self.visit_group(id, group).await;
-                Ok(())
-            }
-            Step::Block(_) if !self.selected[id.index()] => Ok(()),
-            Step::Block(block) => match block {
-                Block::Call(ix) => run.visit_call(id, ix),
-                Block::End(ix) => run.visit_end(id, ix),
-                Block::Orphans(_) => Ok(()),
-                Block::Variable(ix, variable) => run.visit_variable(id, ix, variable),
-                Block::Local(ix, local) => run.visit_local(id, ix, local),
-                Block::Output(ix, output) => run.visit_output(id, ix, output),
-                Block::Check(ix, check) => run.visit_check(id, ix, check),
-                Block::Provider(ix) => run.visit_provider(id, ix).await,
-                Block::Resource(ix, resource) => self.visit_resource(id, ix, resource).await,
-            },
+impl<'a> Applying<'a> {
+    /// Gets everything ready to carry a plan out; nothing is done yet. The graph it has then is to be walked.
+    ///
+    /// # Errors
+    /// Providers that cannot be asked for their schemas, steps that wait for each other, a journal that cannot be
+    /// begun.
+    pub async fn begin(
+        input: &Input<'a>,
+        plan: &'a Plan,
+        options: &ApplyOptions,
+    ) -> Result<Applying<'a>, Diagnostics> {
+        let mut state = match &options.resumed {
+            None => plan.prior_state.clone(),
+            Some(resumed) => resumed.state.clone(),
         };
-        if done.is_err() {
-            self.failures.lock().all(id);
+        let mut used: BTreeSet<ProviderConfig> = state
+            .resources
+            .values()
+            .map(|resource| resource.provider.clone())
+            .collect();
+        used.extend(plan.changes.iter().map(|change| change.provider.clone()));
+        let mut run = Run::new(input, &used, true).await?;
+        run.before_destroy = plan.mode == Mode::Destroy;
+        run.checks.get_mut().expect_objects(&plan.checks);
+        run.planned_outputs = plan
+            .outputs
+            .iter()
+            .filter(|(_, change)| change.action != Action::Delete && change.after.is_wholly_known())
+            .map(|(name, change)| (name.clone(), change.after.clone()))
+            .collect();
+        let (made, deposed) = match &options.resumed {
+            None => (HashSet::new(), HashMap::new()),
+            Some(resumed) => resumed.standing(plan),
+        };
+        let Order { graph, groups } = order::order(&run, plan)?;
+        let journal = match &options.journal {
+            None => None,
+            Some(path) => {
+                let of = match &options.resumed {
+                    None => &plan.previous_state,
+                    Some(resumed) => &resumed.state,
+                };
+                Some(
+                    Journal::begin(path, of, options.seal.clone()).map_err(|error| {
+                        let problem = std::error::Error::source(&error)
+                            .map(|source| format!(": {source}"))
+                            .unwrap_or_default();
+                        Diagnostic::error(
+                            "Failed to begin the journal",
+                            format!("{error}{problem}. No change was made."),
+                        )
+                    })?,
+                )
+            }
+        };
+        for change in &plan.changes {
+            if change.action == Action::Forget {
+                state.set_object(
+                    &change.address,
+                    change.deposed.as_ref(),
+                    &change.provider,
+                    None,
+                );
+            }
+        }
+        let selected = select_blocks(&run, plan);
+        let consumers = Consumers::new(&run, &graph);
+        Ok(Applying {
+            changes: plan
+                .changes
+                .iter()
+                .filter(|change| change.deposed.is_none())
+                .map(|change| (&change.address, change))
+                .collect(),
+            plan,
+            state: Mutex::new(state),
+            journal,
+            groups,
+            graph,
+            failures: Mutex::default(),
+            deposed: Mutex::new(deposed),
+            made: Mutex::new(made),
+            gone: Mutex::default(),
+            told_apart: options.told_apart,
+            selected,
+            consumers,
+            run,
+        })
+    }
+}
+
+impl Applying<'_> {
+    /// Does what a step is for. Everything it depends on was visited, or [failed](Applying::fail), before. It may be
+    /// visited again after a failure, and goes on then with what is not done; a visit that is dropped midway counts as
+    /// failed.
+    pub async fn visit(&self, id: NodeId) {
+        let run = &self.run;
+        let step = self.graph[id];
+        run.forget_visit(id);
+        self.failures.lock().begin(id);
+        // Failures are told from step to step by what they concern: to the walk every step is done.
+        let done = if self.is_stopped(id, step) {
+            Err(Failed)
+        } else {
+            match step {
+                Step::Destroy(group) => {
+                    self.visit_group(id, group).await;
+                    Ok(())
+                }
+                Step::Block(_) if !self.selected[id.index()] => Ok(()),
+                Step::Block(block) => match block {
+                    Block::Call(ix) => run.visit_call(id, ix),
+                    Block::End(ix) => run.visit_end(id, ix),
+                    Block::Orphans(_) => Ok(()),
+                    Block::Variable(ix, variable) => run.visit_variable(id, ix, variable),
+                    Block::Local(ix, local) => run.visit_local(id, ix, local),
+                    Block::Output(ix, output) => run.visit_output(id, ix, output),
+                    Block::Check(ix, check) => run.visit_check(id, ix, check),
+                    Block::Provider(ix) => run.visit_provider(id, ix).await,
+                    Block::Resource(ix, resource) => self.visit_resource(id, ix, resource).await,
+                },
+            }
+        };
+        {
+            let mut failures = self.failures.lock();
+            if done.is_err() {
+                failures.all(id);
+            }
+            failures.end(id);
         }
         run.release_ephemeral(&self.consumers, id).await;
-        Outcome::Done
     }
 
     /// Keeps what became of an object: in the journal first, then in the state.
@@ -276,7 +321,11 @@ impl Applying<'_> {
         kept
     }
 
-    fn finish(self) -> (Applied, Diagnostics) {
+    /// Ends the walk: closes what is open, and gives what came of it and what was found and not
+    /// [taken](Applying::take_diagnostics) yet.
+    pub async fn finish(self) -> (Applied, Diagnostics) {
+        self.run.close_ephemeral(None).await;
+        self.run.close_providers().await;
         let plan = self.plan;
         let mut state = self.state.into_inner();
         let outputs = match plan.mode {

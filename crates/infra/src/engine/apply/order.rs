@@ -50,7 +50,7 @@ pub(super) struct Order<'a> {
     pub(super) groups: Vec<Group<'a>>,
 }
 
-fn creates(action: Action) -> bool {
+pub(super) fn creates(action: Action) -> bool {
     matches!(
         action,
         Action::Create | Action::Update | Action::DeleteThenCreate | Action::CreateThenDelete
@@ -113,7 +113,12 @@ pub(super) fn order<'a>(run: &Run<'a>, plan: &'a Plan) -> Result<Order<'a>, Diag
     Err(Diagnostics::new())
 }
 
-fn name(run: &Run<'_>, groups: &[Group<'_>], graph: &Graph<Step<'_>>, id: NodeId) -> String {
+pub(super) fn name(
+    run: &Run<'_>,
+    groups: &[Group<'_>],
+    graph: &Graph<Step<'_>>,
+    id: NodeId,
+) -> String {
     match graph[id] {
         Step::Block(_) => run.blocks.name(&run.index, id),
         Step::Destroy(group) => format!("{} (destroy)", groups[group].block),

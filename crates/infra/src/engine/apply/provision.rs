@@ -160,6 +160,7 @@ impl Applying<'_> {
             .run(Provision {
                 kind,
                 config,
+                directory: run.input.directory,
                 connection: connection.unmark_deep().0,
                 hidden,
                 output: &output,

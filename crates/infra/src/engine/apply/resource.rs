@@ -19,7 +19,7 @@ use crate::engine::expand::expand;
 use crate::engine::index::ModuleIx;
 use crate::engine::objects::{Present, id_of, known};
 use crate::engine::plan::{InstanceOf, Read, ResourceBlock, Wanted};
-use crate::engine::run::Failed;
+use crate::engine::run::{Failed, concerning};
 use crate::engine::scope::Names;
 use crate::engine::world::{Keys, ModuleTable, Repetition};
 use crate::provider;
@@ -68,7 +68,7 @@ impl Applying<'_> {
             let mut steps = futures::stream::iter(
                 instances
                     .iter()
-                    .map(|(key, repetition)| self.apply_instance(block, table, key, repetition)),
+                    .map(|(key, repetition)| self.attempt(block, table, key, repetition)),
             )
             .buffered(self.run.input.parallelism.max(1));
             while let Some(value) = steps.next().await {
@@ -94,6 +94,26 @@ impl Applying<'_> {
             .write()
             .insert(block.address.resource.clone(), whole);
         Ok(())
+    }
+
+    /// As [`Applying::apply_instance`], with what is wrong told apart by instance where that is wanted.
+    async fn attempt(
+        &self,
+        block: &ResourceBlock<'_>,
+        table: &ModuleTable,
+        key: &Key,
+        repetition: &Repetition,
+    ) -> Result<Value, Failed> {
+        let work = self.apply_instance(block, table, key, repetition);
+        if !self.told_apart {
+            return work.await;
+        }
+        let address = crate::address::ResourceInstance {
+            module: table.address.clone(),
+            resource: block.address.resource.clone(),
+            key: key.clone(),
+        };
+        concerning(&address, work).await
     }
 
     async fn apply_instance(
@@ -122,7 +142,11 @@ impl Applying<'_> {
         let Some(change) = self.changes.get(&instance.address).copied() else {
             return self.stored_value(block, &instance).await;
         };
-        match change.action {
+        if self.made.lock().contains(&instance.address) {
+            // By an earlier visit, or before the walk was interrupted.
+            return self.stored_value(block, &instance).await;
+        }
+        let done = match change.action {
             Action::NoOp => {
                 self.told_as_imported(change);
                 self.run.preconditions(block, &instance)?;
@@ -132,7 +156,11 @@ impl Applying<'_> {
             Action::Delete | Action::Forget => Ok(change.before.clone()),
             Action::Read => self.apply_read(block, &instance).await,
             _ => self.apply_managed(block, &instance, change).await,
+        };
+        if done.is_ok() && change.action != Action::NoOp {
+            self.made.lock().insert(instance.address.clone());
         }
+        done
     }
 
     /// The value of an instance that is not part of the plan.
@@ -241,6 +269,13 @@ impl Applying<'_> {
             // Its deletion failed, or was not tried: nothing can take its place.
             return Err(Failed);
         }
+        let replacing = self.deposed.lock().contains_key(address);
+        if stored.is_some()
+            && (change.action == Action::Create
+                || change.action == Action::CreateThenDelete && replacing)
+        {
+            return run.fail(self.unfinished(change));
+        }
         let mut old_key = None;
         if change.action == Action::CreateThenDelete
             && let Some(object) = &stored
@@ -266,6 +301,7 @@ impl Applying<'_> {
             if gone {
                 self.keep(address, None, &provider_address, Some(object))?;
                 self.keep(address, Some(&key), &provider_address, None)?;
+                self.deposed.lock().remove(address);
             }
         }
         let value = made?;

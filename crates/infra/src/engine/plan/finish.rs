@@ -104,7 +104,7 @@ impl Planning<'_> {
             previous_state: previous.clone(),
             prior_state,
             variables: self.run.input.variables.clone(),
-            given: given(self.run.input),
+            given: given(&self.run.input),
             relevant,
             targets: self.options.targets.clone(),
             excluded: self.options.excluded.clone(),

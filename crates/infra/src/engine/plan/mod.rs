@@ -18,7 +18,7 @@ pub(super) use resource::ResourceBlock;
 pub(super) use select::select;
 pub(super) use triggers::constant as constant_address;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
 use consort_plan::{Ended, NodeId, Outcome, WalkOptions, walk};
@@ -31,6 +31,7 @@ use super::ephemeral::Consumers;
 use super::imports;
 use super::moves;
 use super::run::{Failed, Input, Run};
+use super::ties::{self, Ties};
 use crate::address::{
     AbsResource, ConfigResource, ModuleInstance, ProviderConfig, ResourceInstance, Target,
 };
@@ -150,6 +151,33 @@ pub async fn plan(
     planning.run.close_ephemeral(None).await;
     planning.run.close_providers().await;
     planning.finish(state)
+}
+
+/// As [`plan`], with what the blocks of the configuration use of each other. `wanted` are the variables of the root
+/// module whose users are to be told.
+pub async fn plan_with_ties(
+    input: &Input<'_>,
+    options: &PlanOptions,
+    state: &State,
+    wanted: &BTreeSet<std::sync::Arc<str>>,
+) -> (Option<(Plan, Ties)>, Diagnostics) {
+    let planning = match walked(input, options, state).await {
+        Ok(planning) => planning,
+        Err(diagnostics) => return (None, diagnostics),
+    };
+    planning.run.close_ephemeral(None).await;
+    planning.run.close_providers().await;
+    let (plan, diagnostics) = planning.finish(state);
+    let Some(plan) = plan else {
+        return (None, diagnostics);
+    };
+    let planned: HashSet<ConfigResource> = plan
+        .changes
+        .iter()
+        .map(|change| change.address.config())
+        .collect();
+    let ties = ties::gather(&planning.run, &|address| planned.contains(address), wanted);
+    (Some((plan, ties)), diagnostics)
 }
 
 /// Walks the configuration. Ephemeral resources are still open then, and providers run.

@@ -411,7 +411,9 @@ impl Validating<'_> {
         let entry = &run.blocks.providers[ix.0];
         if self.ask_providers {
             match run.input.providers.start_for(&entry.address).await {
-                Ok(provider) => run.set_provider(ix, provider),
+                Ok(provider) => {
+                    run.set_provider(ix, provider);
+                }
                 Err(diagnostics) => return run.note(diagnostics),
             }
         }

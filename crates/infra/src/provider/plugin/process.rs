@@ -36,6 +36,8 @@ const EXIT_GRACE: Duration = Duration::from_secs(2);
 pub struct Launcher {
     /// Added to the environment this process has.
     pub environment: BTreeMap<String, String>,
+    /// The directory plugins run in; that of this process if none is said.
+    pub directory: Option<PathBuf>,
     /// How long a plugin has to say where it listens and to accept a connection.
     pub start_timeout: Duration,
     /// Where schemas are kept between runs; `None` keeps them only in memory, for all plugins this launcher
@@ -48,6 +50,7 @@ impl Default for Launcher {
     fn default() -> Self {
         Self {
             environment: BTreeMap::new(),
+            directory: None,
             start_timeout: Duration::from_secs(60),
             schema_cache: None,
             shared: SharedSchemas::default(),
@@ -73,7 +76,7 @@ impl Launcher {
     /// process alone, which then asks the provider to stop. It is killed when the [`Plugin`] is dropped.
     pub async fn start(&self, binary: &Path) -> Result<Plugin, Error> {
         let identity = Identity::generate().map_err(Error::Identity)?;
-        let mut process = Process::spawn(binary, &self.environment, &identity)?;
+        let mut process = Process::spawn(self, binary, &identity)?;
         let started = async {
             let handshake = process.handshake().await?;
             process.drain_standard_output();
@@ -173,14 +176,13 @@ impl Drop for Process {
 }
 
 impl Process {
-    fn spawn(
-        binary: &Path,
-        environment: &BTreeMap<String, String>,
-        identity: &Identity,
-    ) -> Result<Self, Error> {
+    fn spawn(launcher: &Launcher, binary: &Path, identity: &Identity) -> Result<Self, Error> {
         let mut command = Command::new(binary);
+        if let Some(directory) = &launcher.directory {
+            command.current_dir(directory);
+        }
         command
-            .envs(environment)
+            .envs(&launcher.environment)
             .env(MAGIC_COOKIE.0, MAGIC_COOKIE.1)
             .env("PLUGIN_MIN_PORT", "10000")
             .env("PLUGIN_MAX_PORT", "25000")

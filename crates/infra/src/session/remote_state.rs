@@ -1,27 +1,34 @@
 //! The outputs of other configurations, read through their backends.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::encryption::{Encryption, is_sealed};
+use crate::provider::Call;
+use crate::provider::builtin::{RemoteStateError, RemoteStates};
+use crate::state::State;
 use consort_backend::{Kind, LocalPaths, Settings, open};
 use consort_hcl::{Value, json};
-use consort_infra::encryption::{Encryption, is_sealed};
-use consort_infra::provider::Call;
-use consort_infra::provider::builtin::{RemoteStateError, RemoteStates};
-use consort_infra::state::State;
 
-use super::outputs;
-use super::place::causes;
+use super::causes;
 
 /// Reads with the backends there are.
 #[derive(Clone, Debug)]
-pub(super) struct States {
+pub struct States {
     /// How those states are sealed.
-    pub(super) encryption: Encryption,
+    pub encryption: Encryption,
+    /// What relative paths start from; the working directory if it is empty.
+    pub directory: PathBuf,
+    /// Variables of the environment, which backends read.
+    pub environment: HashMap<String, String>,
 }
 
-fn settings(backend: &str, config: &Value) -> Result<Settings, RemoteStateError> {
+fn settings(
+    backend: &str,
+    config: &Value,
+    environment: &HashMap<String, String>,
+) -> Result<Settings, RemoteStateError> {
     let kind =
         Kind::named(backend).ok_or_else(|| RemoteStateError::NoSuchBackend(backend.to_owned()))?;
     let wrong = |message: String| RemoteStateError::Configuration {
@@ -35,13 +42,23 @@ fn settings(backend: &str, config: &Value) -> Result<Settings, RemoteStateError>
         let bytes = json::encode_simple(&plain).map_err(|error| wrong(error.to_string()))?;
         serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?
     };
-    Settings::new(kind, &given, |name| std::env::var(name).ok())
+    Settings::new(kind, &given, |name| environment.get(name).cloned())
         .map_err(|error| wrong(error.to_string()))
+}
+
+impl States {
+    fn root(&self) -> &Path {
+        if self.directory.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            &self.directory
+        }
+    }
 }
 
 impl RemoteStates for States {
     fn validate(&self, backend: &str, config: &Value) -> Result<(), RemoteStateError> {
-        settings(backend, config).map(drop)
+        settings(backend, config, &self.environment).map(drop)
     }
 
     fn outputs<'a>(
@@ -52,12 +69,12 @@ impl RemoteStates for States {
         workspace: &'a str,
     ) -> Call<'a, Result<Option<BTreeMap<Arc<str>, Value>>, RemoteStateError>> {
         Box::pin(async move {
-            let settings = settings(backend, config)?;
+            let settings = settings(backend, config, &self.environment)?;
             let failed = |message: String| RemoteStateError::Configuration {
                 backend: backend.to_owned(),
                 message,
             };
-            let opened = open(&settings, Path::new("."), &LocalPaths::default())
+            let opened = open(&settings, self.root(), &LocalPaths::default())
                 .map_err(|error| failed(causes(&error)))?;
             let snapshots = opened
                 .snapshots(workspace)
@@ -87,7 +104,7 @@ impl RemoteStates for States {
             let mut values = BTreeMap::new();
             for (name, output) in &state.outputs {
                 // As in Terraform, what is sensitive there is not so here: the state says it of the output alone.
-                let (value, _) = outputs::value(output).map_err(&failed)?.unmark_deep();
+                let (value, _) = output.decoded().map_err(&failed)?.unmark_deep();
                 values.insert(Arc::clone(name), value);
             }
             Ok(Some(values))

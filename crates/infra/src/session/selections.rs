@@ -1,14 +1,13 @@
 //! Whether the lock file and what is installed fit what a configuration requires, and what to say if not.
 
+use super::{causes, error};
+use crate::config::Requirements;
+use crate::install::{CliConfig, Failure, Locks};
 use consort_hcl::diagnostic::{Diagnostic, Diagnostics};
-use consort_infra::config::Requirements;
-use consort_infra::install::{CliConfig, Failure, Locks};
-
-use super::place::{causes, error};
 
 /// What providers are wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub enum Purpose {
     /// To plan, to apply and the like.
     Run,
     /// To check the configuration: versions do not matter as long as there is one.
@@ -17,7 +16,7 @@ pub(super) enum Purpose {
 
 impl Purpose {
     /// Compares the selections of the lock file with what is required.
-    pub(super) fn check(
+    pub fn check(
         self,
         requirements: &Requirements,
         locks: &Locks,
@@ -76,7 +75,7 @@ impl Purpose {
     }
 
     /// What to say of providers that are selected and not installed as they were selected.
-    pub(super) fn not_installed(self, failures: &[Failure]) -> Diagnostics {
+    pub fn not_installed(self, failures: &[Failure]) -> Diagnostics {
         let each = failures
             .iter()
             .map(|failure| format!("{}: {}", failure.provider, causes(&failure.error)));
