@@ -66,6 +66,19 @@ impl Kubernetes {
     }
 }
 
+impl Kubernetes {
+    /// With a client that is there already.
+    pub(super) fn with_client(client: Client, namespace: &str, suffix: &str) -> Kubernetes {
+        Kubernetes(Arc::new(Cluster {
+            namespace: namespace.to_owned(),
+            suffix: suffix.to_owned(),
+            labels: BTreeMap::new(),
+            settings: Settings::local(),
+            client: OnceCell::new_with(Some(client)),
+        }))
+    }
+}
+
 impl Cluster {
     async fn client(&self) -> Result<&Client, Error> {
         self.client

@@ -139,6 +139,14 @@ pub fn open(
     })
 }
 
+/// The states of a configuration as Secrets of a server that is reached through `client`, in the form of the
+/// `kubernetes` backend with this `secret_suffix`.
+pub fn in_cluster(client: kube::Client, namespace: &str, suffix: &str) -> Box<dyn Backend> {
+    Box::new(kubernetes::Kubernetes::with_client(
+        client, namespace, suffix,
+    ))
+}
+
 /// Whether `name` can name a workspace: what can stand in a path and in a URL as it is.
 pub fn valid_workspace(name: &str) -> bool {
     !name.is_empty()

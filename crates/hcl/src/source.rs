@@ -218,12 +218,34 @@ impl fmt::Debug for Source {
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     all: Vec<Arc<Source>>,
+    /// What names begin with that are shown without it.
+    base: Option<Arc<str>>,
 }
 
 impl Sources {
     /// No sources yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No sources yet; the names of those below a directory are shown relative to it.
+    pub fn below(base: &std::path::Path) -> Self {
+        let mut base = base.to_string_lossy().into_owned();
+        if !base.ends_with('/') {
+            base.push('/');
+        }
+        Sources {
+            all: Vec::new(),
+            base: Some(base.into()),
+        }
+    }
+
+    /// The path of a source as it was added: its name with what is not shown of it.
+    pub fn path(&self, source: &Source) -> std::path::PathBuf {
+        match &self.base {
+            Some(base) => std::path::Path::new(&**base).join(&*source.name),
+            None => std::path::PathBuf::from(&*source.name),
+        }
     }
 
     /// Adds a text under a name. Texts past 4 GiB are cut there, since offsets have 32 bits.
@@ -238,9 +260,18 @@ impl Sources {
             ),
         };
         let id = SourceId(self.all.len() as u32);
+        let name: Arc<str> = name.into();
+        let name = match self
+            .base
+            .as_deref()
+            .and_then(|base| name.strip_prefix(base))
+        {
+            Some(short) => short.into(),
+            None => name,
+        };
         let source = Arc::new(Source {
             id,
-            name: name.into(),
+            name,
             text,
             invalid_utf8_at,
             lines: OnceLock::new(),

@@ -382,6 +382,7 @@ async fn modules_come_from_a_registry_archives_git_and_paths() {
     let (manifest, diagnostics) = ModuleInstaller {
         directory: &modules,
         http: Some(&http),
+        base: None,
         upgrade: false,
         events: &mut |event| events.push(event),
     }
@@ -408,6 +409,7 @@ async fn modules_come_from_a_registry_archives_git_and_paths() {
     let (_, diagnostics) = ModuleInstaller {
         directory: &modules,
         http: None,
+        base: None,
         upgrade: false,
         events: &mut |event| events.push(event),
     }
@@ -451,6 +453,7 @@ async fn a_module_that_cannot_be_had_is_an_error_at_its_call() {
         let (_, diagnostics) = ModuleInstaller {
             directory: &modules,
             http: Some(&http),
+            base: None,
             upgrade: false,
             events: &mut |_| {},
         }

@@ -127,6 +127,7 @@ async fn modules(
     let mut installer = ModuleInstaller {
         directory: &place.modules(),
         http: Some(&http),
+        base: None,
         upgrade,
         events: &mut say,
     };
@@ -356,6 +357,7 @@ fn fetch_module(source: &str, scratch: &Path, target: &Path) -> Result<(), Diagn
         let mut installer = ModuleInstaller {
             directory: &modules,
             http: Some(&http),
+            base: None,
             upgrade: false,
             events: &mut quiet,
         };

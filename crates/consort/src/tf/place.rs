@@ -9,7 +9,7 @@ use consort_infra::address::ModulePath;
 use consort_infra::config::{self, Module, VariableOption};
 use consort_infra::encryption::Encryption;
 pub(super) use consort_infra::session::{
-    Backing, Held, Locking, block_arguments, causes, decode, error, merged, refuse_cloud,
+    Backing, Held, Locking, Record, block_arguments, causes, decode, error, merged, refuse_cloud,
 };
 use serde_json::{Map, Value};
 
@@ -27,13 +27,6 @@ pub(super) struct Place {
     pub(super) data: PathBuf,
     /// Values of variables from the command line, for what is needed before the configuration is read.
     pub(super) variables: Vec<VariableOption>,
-}
-
-/// What `init` recorded of the backend.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Record {
-    pub(super) kind: String,
-    pub(super) config: Map<String, Value>,
 }
 
 impl Place {
@@ -97,40 +90,7 @@ impl Place {
 
     /// The backend that `init` set up; none if it was never run with one.
     pub(super) fn record(&self) -> Result<Option<Record>, Diagnostics> {
-        let path = self.record_path();
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(failed) if failed.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(failed) => {
-                return Err(error(
-                    "Failed to read the backend's settings",
-                    format!("Reading {}: {failed}.", path.display()),
-                ));
-            }
-        };
-        let found: Value = serde_json::from_slice(&text).map_err(|failed| {
-            error(
-                "Failed to read the backend's settings",
-                format!("{} is not valid: {failed}.", path.display()),
-            )
-        })?;
-        let Some(kind) = found["backend"]["type"].as_str() else {
-            return Ok(None);
-        };
-        let mut config = found["backend"]["config"]
-            .as_object()
-            .cloned()
-            .unwrap_or_default();
-        config.retain(|_, value| !value.is_null());
-        for value in config.values_mut() {
-            if let Value::Object(parts) = value {
-                parts.retain(|_, part| !part.is_null());
-            }
-        }
-        Ok(Some(Record {
-            kind: kind.to_owned(),
-            config,
-        }))
+        Record::read(&self.record_path())
     }
 
     /// Remembers the backend; `None` for the local one with nothing said. `block` is what the block itself gives, of the

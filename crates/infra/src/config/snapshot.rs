@@ -30,7 +30,7 @@ impl Snapshot {
         let files = sources
             .iter()
             .filter_map(|source| {
-                let path = PathBuf::from(&**source.name());
+                let path = sources.path(source);
                 let name = path.file_name()?.to_str()?;
                 let counts = [".tf", ".tf.json"].iter().any(|end| name.ends_with(end));
                 let within = directories.contains(plain(path.parent()?));
@@ -42,6 +42,32 @@ impl Snapshot {
             files,
             manifest: manifest.clone(),
         }
+    }
+
+    /// The same with paths relative to a directory, as far as they lie below it.
+    #[must_use]
+    pub fn relative_to(mut self, base: &Path) -> Self {
+        let short = |path: &Path| path.strip_prefix(base).unwrap_or(path).to_owned();
+        self.root = short(&self.root);
+        self.files = std::mem::take(&mut self.files)
+            .into_iter()
+            .map(|(path, text)| (short(&path), text))
+            .collect();
+        self.manifest.change_directories(short);
+        self
+    }
+
+    /// The same with relative paths below a directory.
+    #[must_use]
+    pub fn below(mut self, base: &Path) -> Self {
+        let long = |path: &Path| base.join(path);
+        self.root = long(&self.root);
+        self.files = std::mem::take(&mut self.files)
+            .into_iter()
+            .map(|(path, text)| (long(&path), text))
+            .collect();
+        self.manifest.change_directories(long);
+        self
     }
 }
 

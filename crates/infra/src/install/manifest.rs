@@ -112,6 +112,20 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Says otherwise where each module is.
+    pub(crate) fn change_directories(&mut self, change: impl Fn(&Path) -> PathBuf) {
+        for record in self.records.values_mut() {
+            record.directory = change(&record.directory);
+        }
+    }
+
+    /// Whether any module lies below a directory.
+    pub(crate) fn has_below(&self, directory: &Path) -> bool {
+        self.records
+            .values()
+            .any(|record| record.directory.starts_with(directory))
+    }
+
     /// Writes the manifest into a directory of modules, whole or not at all.
     ///
     /// # Errors

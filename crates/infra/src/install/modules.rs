@@ -50,6 +50,9 @@ pub struct ModuleInstaller<'a> {
     pub directory: &'a Path,
     /// For what comes from elsewhere; without it only local paths can be installed.
     pub http: Option<&'a Http>,
+    /// The directory that paths in the manifest are relative to, where that is not the working directory. Then a
+    /// manifest is written only if something was fetched.
+    pub base: Option<&'a Path>,
     /// Whether modules that are there already are fetched anew.
     pub upgrade: bool,
     /// Told what goes on.
@@ -88,7 +91,12 @@ impl ModuleInstaller<'_> {
         sources: &mut Sources,
     ) -> (Manifest, Diagnostics) {
         let manifest = match Manifest::read(self.directory) {
-            Ok(manifest) => manifest,
+            Ok(mut manifest) => {
+                if let Some(base) = self.base {
+                    manifest.change_directories(|path| clean(&base.join(path)));
+                }
+                manifest
+            }
             Err(error) => {
                 let detail = format!(
                     "Error reading manifest for {}: {error}.",
@@ -133,8 +141,26 @@ impl ModuleInstaller<'_> {
             .into_iter()
             .filter(Diagnostic::is_error)
             .collect();
+        let (directory, base) = (self.directory, self.base);
+        let written = match base {
+            None => Some(manifest.clone()),
+            Some(base) if manifest.has_below(directory) => {
+                let mut relative = manifest.clone();
+                relative.change_directories(|path| {
+                    let short = path.strip_prefix(base).unwrap_or(path);
+                    if short.as_os_str().is_empty() {
+                        PathBuf::from(".")
+                    } else {
+                        short.to_owned()
+                    }
+                });
+                Some(relative)
+            }
+            Some(_) => None,
+        };
         if !diagnostics.has_errors()
-            && let Err(error) = manifest.write(self.directory)
+            && let Some(written) = written
+            && let Err(error) = written.write(directory)
         {
             diagnostics.push(Diagnostic::error(
                 "Failed to update module manifest",

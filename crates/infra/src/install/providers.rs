@@ -156,7 +156,7 @@ impl Installer {
     async fn versions(
         &self,
         provider: &ProviderSource,
-        events: &mut dyn FnMut(Event),
+        events: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Vec<Version>, Error> {
         let mut versions: Vec<Version> = Vec::new();
         let mut asked = false;
@@ -267,7 +267,7 @@ impl Installer {
         locks: &Locks,
         mode: Mode,
         target: &Path,
-        events: &mut dyn FnMut(Event),
+        events: &mut (dyn FnMut(Event) + Send),
     ) -> (Locks, Vec<Failure>) {
         let mut result = locks.clone();
         result
@@ -355,7 +355,7 @@ impl Installer {
         constraints: &Constraints,
         lock: Option<&Lock>,
         mode: Mode,
-        events: &mut dyn FnMut(Event),
+        events: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Version, Error> {
         let lock = lock.filter(|_| mode == Mode::Locked);
         events(Event::Finding {
@@ -400,7 +400,7 @@ impl Installer {
         version: &Version,
         lock: Option<&Lock>,
         target: &Path,
-        events: &mut dyn FnMut(Event),
+        events: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Vec<Hash>, Error> {
         let known = lock.map(Lock::known_hashes).unwrap_or_default();
         let directory = mirror::unpacked_path(target, provider, version, &self.platform);
@@ -516,7 +516,7 @@ impl Installer {
         locks: &Locks,
         platforms: &[Platform],
         scratch: &Path,
-        events: &mut dyn FnMut(Event),
+        events: &mut (dyn FnMut(Event) + Send),
     ) -> (Locks, Vec<Failure>) {
         let mut result = locks.clone();
         let mut failures = Vec::new();
@@ -597,7 +597,7 @@ impl Installer {
         locks: &Locks,
         platforms: &[Platform],
         target: &Path,
-        events: &mut dyn FnMut(Event),
+        events: &mut (dyn FnMut(Event) + Send),
     ) -> Result<(), Error> {
         for (provider, constraints) in requirements
             .iter()

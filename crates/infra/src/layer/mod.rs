@@ -1,10 +1,31 @@
 //! Terraform directories as parts of the one plan of a score.
 //!
-//! [`Terraform`] is a directory with what the score says of it ([`Spec`]) and what is around it ([`Environment`]). It
-//! is planned by the engine, and what comes out is told in the words all layers share: changes, edges, outputs.
+//! [`Terraform`] is a directory with what the score says of it ([`Spec`]) and what is around it ([`Environment`]).
+//!
+//! To plan it, its modules and providers are installed where they are missing, its state is read, and the engine
+//! plans. What comes out is told in the words that all layers share: a change for each instance, also for those that
+//! stay as they are, the edges between them, the outputs with the changes they are made of, and the whole plan as
+//! `terraform show -json` has it, for policies. Values of other parts come in as variables; what is not known of them
+//! is unknown here, of its type.
+//!
+//! To carry a plan out, the engine's own graph of blocks is handed to the walk over all parts, step by step. A
+//! variable that another part gives is set when its step is visited. What is done is kept in a journal until the state
+//! itself is written, so that an interrupted walk goes on where it ended.
+//!
+//! The state is where the configuration's `backend` block says; without one it is kept by the server, as a Secret in
+//! the form of Terraform's `kubernetes` backend, or without a server in a file beside the configuration.
 
+mod carrying;
+mod drift;
+mod edges;
 mod environment;
+mod planning;
+mod prepare;
+mod problems;
+mod scratch;
 mod spec;
+mod values;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +35,9 @@ use consort_plan::{
 };
 
 pub use crate::session::BuiltIn;
+use carrying::{Kept, Prepared};
 pub use environment::Environment;
+use problems::Teller;
 pub use spec::Spec;
 
 /// A Terraform directory as a part of a score.
@@ -27,6 +50,9 @@ pub struct Terraform {
     lines: Lines,
     environment: Arc<Environment>,
     inputs: Vec<Input>,
+    teller: Teller,
+    /// What walks borrow from.
+    kept: Kept<Prepared>,
 }
 
 impl Terraform {
@@ -43,6 +69,10 @@ impl Terraform {
         lines: Lines,
         environment: Arc<Environment>,
     ) -> Result<Terraform, Vec<Problem>> {
+        let teller = Teller {
+            part: name.to_owned(),
+            otherwise: lines.at("/path"),
+        };
         let mut inputs = Vec::new();
         let mut problems = Vec::new();
         for (variable, feed) in &spec.variables {
@@ -57,15 +87,11 @@ impl Terraform {
                         location,
                     })
                 }
-                _ => problems.push(Problem {
-                    part: name.to_owned(),
-                    address: None,
-                    location: Some(location),
-                    summary: format!("{:?} names no output", from.from),
-                    detail: "Expected PART.OUTPUT, such as infra.address".to_owned(),
-                    hint: None,
-                    transient: false,
-                }),
+                _ => problems.push(teller.of(
+                    location,
+                    format!("{:?} names no output", from.from),
+                    "Expected PART.OUTPUT, such as infra.address",
+                )),
             }
         }
         if !problems.is_empty() {
@@ -79,27 +105,49 @@ impl Terraform {
             lines,
             environment,
             inputs,
+            teller,
+            kept: Kept::default(),
         })
     }
 
-    /// The directory of the root module.
-    pub fn directory(&self) -> PathBuf {
-        self.root.join(&self.spec.path)
+    async fn has_moved(&self, seen: &[Seen]) -> Result<Vec<Moved>, Vec<Problem>> {
+        let (_, directory) = self.places()?;
+        let prepare::Configuration {
+            tree, mut sources, ..
+        } = self.configuration().await?;
+        let told = |found, sources: &_| self.told(&found, sources);
+        let encryption = self
+            .encryption(&tree.module, &directory, &mut sources)
+            .map_err(|found| told(found, &sources))?;
+        let backing = self
+            .backing(&tree.module, &directory, encryption)
+            .map_err(|found| told(found, &sources))?;
+        let state = backing
+            .look()
+            .await
+            .map_err(|found| told(found, &sources))?;
+        let now = planning::version(state.as_ref());
+        Ok(seen
+            .iter()
+            .filter(|seen| seen.what == self.seen_name() && seen.version != now)
+            .map(|seen| Moved {
+                what: seen.what.clone(),
+                how: how(&seen.version, &now),
+                by: None,
+            })
+            .collect())
     }
+}
 
-    fn unready(&self) -> Vec<Problem> {
-        vec![Problem {
-            part: self.name.clone(),
-            address: None,
-            location: Some(self.lines.at("/path")),
-            summary: format!(
-                "Terraform parts of the score {} cannot be planned yet",
-                self.score
-            ),
-            detail: format!("{}", self.environment.data.display()),
-            hint: None,
-            transient: false,
-        }]
+/// How one version of a state differs from another.
+fn how(was: &str, is: &str) -> String {
+    match (was.rsplit_once('/'), is.rsplit_once('/')) {
+        (_, None) => "deleted".to_owned(),
+        (None, Some(_)) => "made by somebody else".to_owned(),
+        (Some((lineage, serial)), Some((other, now))) if lineage == other => {
+            format!("serial {serial} -> {now}")
+        }
+        (Some((lineage, _)), Some((other, _))) => format!("lineage {lineage} -> {other}"),
     }
 }
 
@@ -116,18 +164,18 @@ impl Part for Terraform {
         self.inputs.clone()
     }
 
-    fn plan<'a>(&'a self, _: Request<'a>) -> Call<'a, Result<PartPlan, Vec<Problem>>> {
-        Box::pin(async { Err(self.unready()) })
+    fn plan<'a>(&'a self, request: Request<'a>) -> Call<'a, Result<PartPlan, Vec<Problem>>> {
+        Box::pin(self.plan_part(request))
     }
 
-    fn moved<'a>(&'a self, _: &'a [Seen]) -> Call<'a, Result<Vec<Moved>, Vec<Problem>>> {
-        Box::pin(async { Err(self.unready()) })
+    fn moved<'a>(&'a self, seen: &'a [Seen]) -> Call<'a, Result<Vec<Moved>, Vec<Problem>>> {
+        Box::pin(self.has_moved(seen))
     }
 
     fn carrier<'a>(
         &'a self,
-        _: Order<'a>,
+        order: Order<'a>,
     ) -> Call<'a, Result<Box<dyn Carrier + 'a>, Vec<Problem>>> {
-        Box::pin(async { Err(self.unready()) })
+        Box::pin(self.carrying(order))
     }
 }

@@ -119,6 +119,57 @@ pub fn settings(
     })
 }
 
+/// What `init` recorded of the backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The backend's type.
+    pub kind: String,
+    /// The arguments it has, from its block and from elsewhere.
+    pub config: Map<String, Value>,
+}
+
+impl Record {
+    /// The backend that `init` set up, from `.terraform/terraform.tfstate`; none if it was never run with one.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn read(path: &Path) -> Result<Option<Record>, Diagnostics> {
+        let text = match std::fs::read(path) {
+            Ok(text) => text,
+            Err(failed) if failed.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(failed) => {
+                return Err(error(
+                    "Failed to read the backend's settings",
+                    format!("Reading {}: {failed}.", path.display()),
+                ));
+            }
+        };
+        let found: Value = serde_json::from_slice(&text).map_err(|failed| {
+            error(
+                "Failed to read the backend's settings",
+                format!("{} is not valid: {failed}.", path.display()),
+            )
+        })?;
+        let Some(kind) = found["backend"]["type"].as_str() else {
+            return Ok(None);
+        };
+        let mut config = found["backend"]["config"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
+        config.retain(|_, value| !value.is_null());
+        for value in config.values_mut() {
+            if let Value::Object(parts) = value {
+                parts.retain(|_, part| !part.is_null());
+            }
+        }
+        Ok(Some(Record {
+            kind: kind.to_owned(),
+            config,
+        }))
+    }
+}
+
 /// A backend with a workspace selected in it.
 pub struct Backing {
     /// The workspaces.

@@ -13,7 +13,8 @@ mod selections;
 mod variables;
 
 pub use backing::{
-    Backing, Held, Locking, block_arguments, decode, lock_error, merged, refuse_cloud, settings,
+    Backing, Held, Locking, Record, block_arguments, decode, lock_error, merged, refuse_cloud,
+    settings,
 };
 pub use installed::{Around, BuiltIn, Installed};
 pub use problem::{causes, error};

@@ -20,7 +20,8 @@ use crate::state::Status;
 impl Applying<'_> {
     pub(super) async fn visit_group(&self, id: NodeId, group: usize) {
         let mut steps =
-            futures::stream::iter(self.groups[group].changes.iter().map(|change| async move {
+            futures::stream::iter((0..self.groups[group].changes.len()).map(|at| async move {
+                let change = self.groups[group].changes[at];
                 let own = self.groups[group].own;
                 let work = self.destroy(id, change, own);
                 let done = if self.told_apart {

@@ -66,9 +66,8 @@ impl Applying<'_> {
         let mut values = Vec::with_capacity(instances.len());
         {
             let mut steps = futures::stream::iter(
-                instances
-                    .iter()
-                    .map(|(key, repetition)| self.attempt(block, table, key, repetition)),
+                (0..instances.len())
+                    .map(|at| self.attempt(block, table, &instances[at].0, &instances[at].1)),
             )
             .buffered(self.run.input.parallelism.max(1));
             while let Some(value) = steps.next().await {

@@ -146,6 +146,21 @@ impl Applying<'_> {
         }
     }
 
+    /// Whether a change can be tried again without making something a second time.
+    pub fn can_repeat(&self, change: &Change, deletes: bool) -> bool {
+        if deletes || !creates(change.action) || change.action == Action::Update {
+            return true;
+        }
+        let is_there = self
+            .state
+            .lock()
+            .instance(&change.address)
+            .is_some_and(|instance| instance.current.is_some());
+        !is_there
+            || change.action == Action::CreateThenDelete
+                && !self.deposed.lock().contains_key(&change.address)
+    }
+
     /// What was found since this was asked last.
     pub fn take_diagnostics(&self) -> Diagnostics {
         std::mem::take(&mut *self.run.diagnostics.lock())

@@ -243,12 +243,11 @@ impl Planning<'_> {
         let mut failed = false;
         let mut values: Vec<Value> = Vec::with_capacity(instances.len());
         {
-            let mut steps = futures::stream::iter(
-                instances
-                    .iter()
-                    .map(|(key, repetition)| self.plan_instance(block, table, key, repetition)),
-            )
-            .buffered(self.run.input.parallelism.max(1));
+            let mut steps =
+                futures::stream::iter((0..instances.len()).map(|at| {
+                    self.plan_instance(block, table, &instances[at].0, &instances[at].1)
+                }))
+                .buffered(self.run.input.parallelism.max(1));
             while let Some(value) = steps.next().await {
                 failed |= value.is_err();
                 values.push(value.unwrap_or(Value::DYNAMIC));
