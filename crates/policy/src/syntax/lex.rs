@@ -204,7 +204,9 @@ impl<'a> Lexer<'a> {
                 Some(b'"') => return Ok(at + 1),
                 Some(b'\\') => at += 2,
                 Some(b'\n') | None => {
-                    return Err(self.error(from, "non-terminated string: a double quote is missing"));
+                    return Err(
+                        self.error(from, "non-terminated string: a double quote is missing")
+                    );
                 }
                 Some(_) => at += 1,
             }
