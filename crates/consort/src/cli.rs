@@ -69,6 +69,10 @@ pub(crate) enum Command {
     Destroy(Destroy),
     /// Go on with an operation that was cut off or failed
     Resume(Resume),
+    /// Let a plan be carried out that reaches too far to be without somebody's word
+    Approve(Decide),
+    /// Forbid a plan to be carried out
+    Reject(Decide),
     /// Print the JSON schema of consort.yaml
     Schema,
     /// Stop the server of a data directory, and everything it runs
@@ -284,6 +288,22 @@ pub(crate) struct Resume {
     /// The operation: SCORE-REVISION, or SCORE for its latest
     pub(crate) operation: String,
     /// As JSON: each event, and the operation, one a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// `consort approve` and `consort reject`.
+#[derive(Debug, Args)]
+pub(crate) struct Decide {
+    /// The id of the plan
+    #[arg(value_name = "ID")]
+    pub(crate) blueprint: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

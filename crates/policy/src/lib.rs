@@ -8,9 +8,9 @@
 //!
 //! [`admission`] holds policies against single writes to the API.
 
+pub mod admission;
 mod builtins;
 mod check;
-pub mod admission;
 mod documents;
 pub mod engine;
 mod facets;

@@ -4,6 +4,7 @@
 //! directory -> definition (consort.yaml, or detect) -> system (parts, open) -> planner -> Blueprint
 //! ```
 
+mod admission;
 pub mod deeds;
 mod definition;
 mod detect;

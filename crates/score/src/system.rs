@@ -11,6 +11,7 @@ use consort_policy::PolicyPart;
 use kube::Client;
 use serde::Deserialize;
 
+use crate::admission;
 use crate::definition::{Definition, Layer, PartDefinition, nearest, plain};
 
 /// What a system lives in: the servers it speaks to and the places it may write to.
@@ -116,11 +117,11 @@ impl System {
     ) -> Result<System, Vec<Problem>> {
         let mut problems = Vec::new();
         for part in &former.parts {
-            let kept = self
-                .definition
-                .parts
-                .iter()
-                .any(|own| own.name == part.name && own.layer == part.layer);
+            let kept = self.definition.parts.iter().any(|own| {
+                own.name == part.name
+                    && own.layer == part.layer
+                    && Policy::is_admission(own) == Policy::is_admission(part)
+            });
             if kept {
                 continue;
             }
@@ -305,14 +306,25 @@ fn describe(parts: Vec<Box<dyn Part>>, definition: &Definition) -> Vec<Opened> {
         .collect()
 }
 
-/// Opens a part; none for a policy, which is no part of the graph.
+/// Opens a part; none for a policy that only judges plans, which is no part of the graph.
 async fn open(
     part: &PartDefinition,
     definition: &Definition,
     environment: &Environment,
 ) -> Result<Option<Box<dyn Part>>, Vec<Problem>> {
     match part.layer {
-        Layer::Policy => Ok(None),
+        Layer::Policy => {
+            let policy: Policy = stanza(part)?;
+            if !policy.admission {
+                return Ok(None);
+            }
+            let read = read_policies(definition, vec![(part.name.clone(), policy)]).await?;
+            let Some(policies) = read.first() else {
+                return Ok(None);
+            };
+            let opened = admission::open(part, policies, definition, environment)?;
+            Ok(Some(Box::new(opened)))
+        }
         Layer::Manifests => {
             let mut spec: consort_manifests::Spec = stanza(part)?;
             if let Some(prune) = environment.prune {
@@ -349,6 +361,16 @@ struct Policy {
     path: String,
     #[serde(default)]
     rego_version: consort_policy::Version,
+    /// Whether the server holds every write against it as well.
+    #[serde(default)]
+    admission: bool,
+}
+
+impl Policy {
+    /// Whether a part is such a policy.
+    fn is_admission(part: &PartDefinition) -> bool {
+        part.layer == Layer::Policy && stanza::<Policy>(part).is_ok_and(|policy| policy.admission)
+    }
 }
 
 /// Reads the policies of a score, off the reactor.
@@ -358,6 +380,13 @@ async fn policies(definition: &Definition) -> Result<Vec<PolicyPart>, Vec<Proble
         let policy: Policy = stanza(part)?;
         wanted.push((part.name.clone(), policy));
     }
+    read_policies(definition, wanted).await
+}
+
+async fn read_policies(
+    definition: &Definition,
+    wanted: Vec<(String, Policy)>,
+) -> Result<Vec<PolicyPart>, Vec<Problem>> {
     let directory = definition.directory.clone();
     let read = tokio::task::spawn_blocking(move || {
         let mut parts = Vec::new();

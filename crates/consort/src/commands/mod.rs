@@ -1,6 +1,7 @@
 //! One module a command.
 
 mod apply;
+mod approve;
 mod delete;
 mod describe;
 mod destroy;
@@ -24,6 +25,7 @@ mod version;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
+use consort_score::records::Decision;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, LogFormat};
@@ -89,6 +91,8 @@ fn dispatch(cli: Cli) -> Result<()> {
             Command::Up(args) => up::run(&configuration, &cli.global, args).await,
             Command::Plan(args) => plan::run(&configuration, args).await,
             Command::Destroy(args) => destroy::run(&configuration, args).await,
+            Command::Approve(args) => approve::run(&configuration, args, Decision::Approve).await,
+            Command::Reject(args) => approve::run(&configuration, args, Decision::Reject).await,
             Command::Resume(args) => resume::run(&configuration, args).await,
             Command::Down(args) => down::run(&configuration, &args).await,
             Command::Server(args) => server::run(&configuration, args).await,
