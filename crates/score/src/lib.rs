@@ -18,6 +18,7 @@ pub mod rollback;
 pub mod snapshot;
 pub mod sync;
 mod system;
+pub mod why;
 
 pub use definition::{
     Definition, FILE, Layer, NAMESPACE, PartDefinition, SCHEMA, Steps, THRESHOLD,

@@ -21,7 +21,7 @@ pub use json::{
     change as change_json, entry as entry_json, operation as operation_json, plan as plan_json,
 };
 pub use operation::{operation, status};
-pub use plan::plan;
+pub use plan::{changed_fields, plan};
 pub use problem::{problem, problems, stale};
 pub use progress::{Line, Progress};
 pub use style::{Style, elapsed, escaped, quoted};

@@ -724,3 +724,32 @@ fn total(blueprint: &Blueprint, style: &Style, out: &mut String) {
         blueprint.blast.threshold
     );
 }
+
+/// The fields a change touches, a line each (`spec.replicas  2 -> 5`), at most so many. Nothing sensitive is in them.
+pub fn changed_fields(change: &Change, most: usize) -> Vec<String> {
+    let objects = change.kind.contains('/') || change.kind.starts_with("v1");
+    let told = fields(&Sides {
+        before: change.before.as_ref(),
+        after: change.after.as_ref(),
+        replaces: &[],
+        drift: &[],
+        hidden: if objects { &OBJECTS_OWN } else { &[] },
+        full: false,
+    });
+    let count = told.fields.len();
+    let mut lines: Vec<String> = told
+        .fields
+        .into_iter()
+        .take(most)
+        .map(|field| match (field.before, field.after) {
+            (Some(before), Some(after)) => format!("{}  {before} -> {after}", field.path),
+            (None, Some(after)) => format!("{}  {after}", field.path),
+            (Some(before), None) => format!("{}  {before} -> (nothing)", field.path),
+            (None, None) => format!("{}  {}", field.path, field.lines.join("; ")),
+        })
+        .collect();
+    if count > most {
+        lines.push(format!("... {} more fields", count - most));
+    }
+    lines
+}

@@ -30,7 +30,12 @@ const WORDS: [(&str, &str, &str, bool); 25] = [
     ("runtimeclass", "node.k8s.io", "RuntimeClass", false),
     ("ingressclass", "networking.k8s.io", "IngressClass", false),
     ("role", "rbac.authorization.k8s.io", "Role", true),
-    ("clusterrole", "rbac.authorization.k8s.io", "ClusterRole", false),
+    (
+        "clusterrole",
+        "rbac.authorization.k8s.io",
+        "ClusterRole",
+        false,
+    ),
     (
         "customresourcedefinition",
         "apiextensions.k8s.io",
@@ -167,7 +172,9 @@ impl Explainer<'_> {
     fn quota(&mut self, reference: &Ref) -> Option<Cause> {
         let object = self.asking.found(reference)?;
         let mut lines = Vec::new();
-        let hard = object.pointer("/status/hard").and_then(|hard| hard.as_object());
+        let hard = object
+            .pointer("/status/hard")
+            .and_then(|hard| hard.as_object());
         for (resource, limit) in hard.into_iter().flatten() {
             let used = object
                 .pointer("/status/used")

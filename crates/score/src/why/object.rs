@@ -133,7 +133,9 @@ impl Explainer<'_> {
                 health.details.push(told(kind, status, reason, message));
             }
             for (_, _, _, message) in &trouble {
-                health.causes.extend(self.behind(message, &reference.namespace));
+                health
+                    .causes
+                    .extend(self.behind(message, &reference.namespace));
             }
             health
         } else if matches!(phase, "Failed" | "Error" | "Lost") {
@@ -141,9 +143,14 @@ impl Explainer<'_> {
         } else if phase == "Pending" {
             Health::new(Standing::Waiting, "is Pending")
         } else {
-            let ready = items(object, "/status/conditions").iter().find(|condition| {
-                matches!(text(condition, "/type"), "Ready" | "Available" | "Established")
-            });
+            let ready = items(object, "/status/conditions")
+                .iter()
+                .find(|condition| {
+                    matches!(
+                        text(condition, "/type"),
+                        "Ready" | "Available" | "Established"
+                    )
+                });
             match ready {
                 Some(condition) => {
                     let mut health =
@@ -158,7 +165,9 @@ impl Explainer<'_> {
         let message = text(object, "/status/message");
         if !message.is_empty() {
             health.details.push(message.to_owned());
-            health.causes.extend(self.behind(message, &reference.namespace));
+            health
+                .causes
+                .extend(self.behind(message, &reference.namespace));
         }
         if health.standing != Standing::Good {
             let named = self.named_objects(reference, object);
@@ -264,12 +273,10 @@ impl Explainer<'_> {
                     return cause;
                 }
             }
-            if let Some(list) = self.asking.list(
-                &reference.group,
-                &reference.kind,
-                &reference.namespace,
-                "",
-            ) {
+            if let Some(list) =
+                self.asking
+                    .list(&reference.group, &reference.kind, &reference.namespace, "")
+            {
                 let names: Vec<&str> = list
                     .iter()
                     .map(|object| text(object, "/metadata/name"))
@@ -306,38 +313,29 @@ impl Explainer<'_> {
         let Some(operations) = self.asking.operations() else {
             return Vec::new();
         };
-        let local = |address: &consort_plan::Address| {
-            let parts: Vec<&str> = address.local().split('/').collect();
-            let fits = |group: &str, kind: &str, namespace: &str, name: &str| {
-                group == reference.group
-                    && kind == reference.kind
-                    && namespace == reference.namespace
-                    && name == reference.name
-            };
-            match parts.as_slice() {
-                [_version, kind, name] => fits("", kind, "", name),
-                [version, kind, namespace, name] if *version == "v1" => {
-                    fits("", kind, namespace, name)
-                }
-                [group, _version, kind, name] => fits(group, kind, "", name),
-                [group, _version, kind, namespace, name] => fits(group, kind, namespace, name),
-                _ => false,
-            }
-        };
+        let mut unknown = 0;
         for operation in operations.iter().take(super::address::LOOK_BACK) {
             let name = name_of(operation);
             let Some(entries) = self.asking.entries(&name) else {
+                unknown += 1;
+                if unknown >= 4 {
+                    break;
+                }
                 continue;
             };
-            let found = entries.iter().rev().find(|entry| local(&entry.address));
+            let found = entries.iter().rev().find(|entry| {
+                super::address::reference(&entry.address).as_ref() == Some(reference)
+            });
             if let Some(entry) = found {
                 let address = entry.address.clone();
                 let score = operation.score.clone();
                 let gone = matches!(entry.event, Event::Done);
-                let mut cause = self.address(&address, Some(&score));
+                let Some(mut cause) = self.history_of(&address, Some(&score)) else {
+                    return Vec::new();
+                };
                 if gone && entry.action != consort_plan::Action::Delete {
                     cause.says = format!("{}; somebody deleted it since", cause.says);
-                    cause.next.push(format!("consort plan # {score}"));
+                    cause.standing = Standing::Bad;
                 }
                 return vec![cause];
             }
@@ -467,7 +465,9 @@ fn named(value: &Value, namespace: &str, depth: usize, out: &mut Vec<Ref>) {
                             Some(Ref::new("networking.k8s.io", "IngressClass", "", name))
                         }
                         "service" if field.is_object() => Some(one("Service", name)),
-                        lower if lower.ends_with("secretref") || lower.ends_with("secretkeyref") => {
+                        lower
+                            if lower.ends_with("secretref") || lower.ends_with("secretkeyref") =>
+                        {
                             Some(one("Secret", name))
                         }
                         lower
@@ -567,7 +567,8 @@ impl Explainer<'_> {
             }
             let time = event_time(event);
             // What was done to another object of the same name tells why this one is there, not how it stands.
-            let former = reason == "Deleted" && born.is_some_and(|born| time.is_some_and(|time| time <= born));
+            let former = reason == "Deleted"
+                && born.is_some_and(|born| time.is_some_and(|time| time <= born));
             let annotation = |name: &str| {
                 event
                     .pointer(&format!("/metadata/annotations/consort.dev~1{name}"))
@@ -582,7 +583,11 @@ impl Explainer<'_> {
             } else {
                 format!(" with {client}")
             };
-            let verb = if reason == "Deleted" { "deleted" } else { "changed" };
+            let verb = if reason == "Deleted" {
+                "deleted"
+            } else {
+                "changed"
+            };
             let what = if former {
                 format!("the former {reference}")
             } else {

@@ -9,7 +9,11 @@ use super::object::Health;
 
 /// Where statuses of containers stand, with where their specifications stand.
 const CONTAINERS: [(&str, &str, &str); 3] = [
-    ("/status/initContainerStatuses", "/spec/initContainers", "init container"),
+    (
+        "/status/initContainerStatuses",
+        "/spec/initContainers",
+        "init container",
+    ),
     ("/status/containerStatuses", "/spec/containers", "container"),
     (
         "/status/ephemeralContainerStatuses",
@@ -140,9 +144,9 @@ impl Explainer<'_> {
             health.says = "is Pending: no scheduler has looked at it yet".to_owned();
             let scheduler = text(pod, "/spec/schedulerName");
             if !matches!(scheduler, "" | "default-scheduler") {
-                health
-                    .details
-                    .push(format!("it asks for the scheduler {scheduler}: does that run?"));
+                health.details.push(format!(
+                    "it asks for the scheduler {scheduler}: does that run?"
+                ));
             }
         } else {
             health.standing = Standing::Bad;
@@ -216,9 +220,7 @@ impl Explainer<'_> {
                     let value = value.as_str().unwrap_or_default();
                     let there: std::collections::BTreeSet<&str> = nodes
                         .iter()
-                        .filter_map(|node| {
-                            node.pointer("/metadata/labels")?.get(label)?.as_str()
-                        })
+                        .filter_map(|node| node.pointer("/metadata/labels")?.get(label)?.as_str())
                         .collect();
                     if !there.contains(value) {
                         let there: Vec<&str> = there.into_iter().take(6).collect();
@@ -262,7 +264,11 @@ impl Explainer<'_> {
 
     /// Adds a node to the causes if it is in trouble.
     pub(super) fn node_in_trouble(&mut self, node: &Ref, health: &mut Health) {
-        if health.causes.iter().any(|cause| cause.what == node.to_string()) {
+        if health
+            .causes
+            .iter()
+            .any(|cause| cause.what == node.to_string())
+        {
             return;
         }
         let cause = self.related(node);
@@ -330,11 +336,7 @@ impl Explainer<'_> {
                 if reason == "PodInitializing" {
                     return None;
                 }
-                return Some((
-                    Standing::Waiting,
-                    format!("{title} is being made"),
-                    None,
-                ));
+                return Some((Standing::Waiting, format!("{title} is being made"), None));
             }
             let short = format!("{title} waits ({reason})");
             let mut cause = Cause::new(title.clone(), Standing::Bad, format!("waits: {reason}"));
@@ -359,20 +361,19 @@ impl Explainer<'_> {
                     let killed = self.probes(reference, pod, name, spec, &["Liveness", "Startup"]);
                     cause.causes.extend(killed);
                 }
-                "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull"
-                | "ImageInspectError" | "RegistryUnavailable" => {
+                "ErrImagePull"
+                | "ImagePullBackOff"
+                | "InvalidImageName"
+                | "ErrImageNeverPull"
+                | "ImageInspectError"
+                | "RegistryUnavailable" => {
                     let image = spec.map_or("", |spec| text(spec, "/image"));
                     cause.says = format!("waits for its image {image} ({reason})");
-                    let failed = self
-                        .asking
-                        .events(reference)
-                        .iter()
-                        .rev()
-                        .find(|event| {
-                            text(event, "/reason") == "Failed"
-                                && text(event, "/message").contains("pull")
-                                && text(event, "/message").contains(image)
-                        });
+                    let failed = self.asking.events(reference).iter().rev().find(|event| {
+                        text(event, "/reason") == "Failed"
+                            && text(event, "/message").contains("pull")
+                            && text(event, "/message").contains(image)
+                    });
                     if let Some(failed) = failed {
                         let why = text(failed, "/message");
                         cause.time = event_time(failed);
@@ -441,15 +442,19 @@ impl Explainer<'_> {
                 ));
             }
             if !init && word == "container" && !is_true(status, "/ready") {
-                let probes =
-                    self.probes(reference, pod, name, spec, &["Readiness", "Startup", "Liveness"]);
-                let mut cause =
-                    Cause::new(title.clone(), Standing::Bad, "runs and is not ready")
-                        .at(time(status, "/state/running/startedAt"))
-                        .look(format!(
-                            "consort logs {} -n {} -c {name}",
-                            reference.name, reference.namespace
-                        ));
+                let probes = self.probes(
+                    reference,
+                    pod,
+                    name,
+                    spec,
+                    &["Readiness", "Startup", "Liveness"],
+                );
+                let mut cause = Cause::new(title.clone(), Standing::Bad, "runs and is not ready")
+                    .at(time(status, "/state/running/startedAt"))
+                    .look(format!(
+                        "consort logs {} -n {} -c {name}",
+                        reference.name, reference.namespace
+                    ));
                 if probes.is_empty() {
                     cause.standing = Standing::Waiting;
                 }
@@ -469,13 +474,12 @@ impl Explainer<'_> {
                 ));
             }
             let restarts = number(status, "/restartCount");
-            if let Some(ended) = status.pointer("/lastState/terminated").filter(|_| restarts > 0) {
-                let mut cause = self.termination(
-                    &format!("the last run of {name}"),
-                    ended,
-                    spec,
-                    &log(true),
-                );
+            if let Some(ended) = status
+                .pointer("/lastState/terminated")
+                .filter(|_| restarts > 0)
+            {
+                let mut cause =
+                    self.termination(&format!("the last run of {name}"), ended, spec, &log(true));
                 cause.standing = Standing::Fact;
                 let killed = self.probes(reference, pod, name, spec, &["Liveness", "Startup"]);
                 cause.causes.extend(killed);
@@ -516,10 +520,21 @@ impl Explainer<'_> {
         if let Some(meaning) = meaning {
             says.push_str(&format!(" ({meaning})"));
         }
-        let standing = if code == 0 { Standing::Fact } else { Standing::Bad };
+        let standing = if code == 0 {
+            Standing::Fact
+        } else {
+            Standing::Bad
+        };
         let mut cause = Cause::new(title, standing, says).at(time(ended, "/finishedAt"));
         if !message.is_empty() {
-            for line in message.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev() {
+            for line in message
+                .lines()
+                .rev()
+                .take(5)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+            {
                 cause.details.push(line.to_owned());
             }
         }
@@ -536,13 +551,15 @@ impl Explainer<'_> {
                 .map(plain)
                 .collect();
             if !command.is_empty() {
-                cause.details.push(format!("its command: {}", command.join(" ")));
+                cause
+                    .details
+                    .push(format!("its command: {}", command.join(" ")));
             }
         }
         if code == 0 {
-            cause.details.push(
-                "it ended by itself: what is to go on running must not end".to_owned(),
-            );
+            cause
+                .details
+                .push("it ended by itself: what is to go on running must not end".to_owned());
         }
         if let Some(lines) = self.asking.log(log) {
             let last: Vec<&str> = lines
@@ -761,7 +778,9 @@ fn text_of_restart(spec: Option<&Value>) -> &str {
 
 /// A container's specification by its name.
 fn named<'p>(pod: &'p Value, at: &str, name: &str) -> Option<&'p Value> {
-    items(pod, at).iter().find(|spec| text(spec, "/name") == name)
+    items(pod, at)
+        .iter()
+        .find(|spec| text(spec, "/name") == name)
 }
 
 fn ended(pod: &Value) -> Option<jiff::Timestamp> {

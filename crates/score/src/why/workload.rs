@@ -199,19 +199,16 @@ impl Explainer<'_> {
         // By how they stand: the words of one pod's explanation hold for the others.
         let mut told: BTreeMap<String, usize> = BTreeMap::new();
         for pod in bad.iter().take(12) {
-            let pod = Ref::new(
-                "",
-                "Pod",
-                &reference.namespace,
-                text(pod, "/metadata/name"),
-            );
+            let pod = Ref::new("", "Pod", &reference.namespace, text(pod, "/metadata/name"));
             let Some(cause) = self.related(&pod) else {
                 continue;
             };
             let alike = format!("{:?} {}", cause.standing, cause.says);
             if let Some(place) = told.get(&alike) {
                 let first: &mut Cause = &mut health.causes[*place];
-                first.details.push(format!("the same holds for {}", pod.name));
+                first
+                    .details
+                    .push(format!("the same holds for {}", pod.name));
                 continue;
             }
             if told.len() < PODS {
@@ -229,9 +226,11 @@ impl Explainer<'_> {
 
     pub(super) fn job(&mut self, reference: &Ref, object: &Value) -> Health {
         let condition = |kind: &str| {
-            items(object, "/status/conditions").iter().find(|condition| {
-                text(condition, "/type") == kind && text(condition, "/status") == "True"
-            })
+            items(object, "/status/conditions")
+                .iter()
+                .find(|condition| {
+                    text(condition, "/type") == kind && text(condition, "/status") == "True"
+                })
         };
         let failed = number(object, "/status/failed");
         let mut health = if let Some(complete) = condition("Complete") {
@@ -395,9 +394,7 @@ impl Explainer<'_> {
                     .filter_map(|(key, value)| {
                         let own = has.get(key).and_then(Value::as_str);
                         match own {
-                            Some(own)
-                                if fitting > 0 || !nearest(value, &[own]).is_empty() =>
-                            {
+                            Some(own) if fitting > 0 || !nearest(value, &[own]).is_empty() => {
                                 Some(format!("{key}={own}, not {value}"))
                             }
                             None if fitting > 0 => Some(format!("no label {key}")),
@@ -477,7 +474,11 @@ impl Explainer<'_> {
             );
         }
         let mut health = Health::new(
-            if phase == "Lost" { Standing::Bad } else { Standing::Waiting },
+            if phase == "Lost" {
+                Standing::Bad
+            } else {
+                Standing::Waiting
+            },
             if phase.is_empty() {
                 "is not bound to a volume".to_owned()
             } else {
@@ -494,7 +495,9 @@ impl Explainer<'_> {
                 .collect::<Vec<_>>()
                 .join(", ")
         ));
-        let class = object.pointer("/spec/storageClassName").and_then(Value::as_str);
+        let class = object
+            .pointer("/spec/storageClassName")
+            .and_then(Value::as_str);
         match class {
             Some("") => health.details.push(
                 "it asks for a volume without a class: somebody has to make one that fits"
@@ -579,7 +582,9 @@ impl Explainer<'_> {
                 );
                 health.time = time(ready, "/lastTransitionTime");
                 if let Some(seen) = time(ready, "/lastHeartbeatTime") {
-                    health.details.push(format!("it was last heard of at {seen}"));
+                    health
+                        .details
+                        .push(format!("it was last heard of at {seen}"));
                 }
                 health
             }
@@ -598,7 +603,9 @@ impl Explainer<'_> {
                 .push("it is cordoned: nothing new is placed on it".to_owned());
             let who = self.last_changes(object, &["spec"]);
             health.causes.extend(who);
-            health.next.push(format!("kubectl uncordon {}", reference.name));
+            health
+                .next
+                .push(format!("kubectl uncordon {}", reference.name));
         }
         if health.standing > Standing::Fact {
             health
