@@ -75,6 +75,16 @@ pub(crate) enum Command {
     Reject(Decide),
     /// Print the JSON schema of consort.yaml
     Schema,
+    /// Say why anything is as it is: an object, a resource of a score, an operation, a plan
+    Why(Why),
+    /// Show what was done to scores: by whom, from which commit, and how it went
+    History(History),
+    /// Show what differs between two revisions of a score, or between plans
+    Diff(Diff),
+    /// Make a score as it was at a revision: plan it, show what cannot be undone, carry it out
+    Rollback(Rollback),
+    /// Draw the graph of a score: what depends on what, and how it stands
+    Graph(Graph),
     /// Stop the server of a data directory, and everything it runs
     Down(Down),
     /// Run the server: the API, the reconcilers, and this machine as a node
@@ -280,6 +290,110 @@ pub(crate) struct Destroy {
     pub(crate) walk: Walk,
     #[command(flatten)]
     pub(crate) target: Target,
+}
+
+/// `consort why`.
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// KIND/NAME, PART/RESOURCE, an operation (SCORE-REVISION), a score, or the id of a plan
+    #[arg(required = true, num_args = 1..=2)]
+    pub(crate) what: Vec<String>,
+    /// The score, where several have a part of that name
+    #[arg(long)]
+    pub(crate) score: Option<String>,
+    /// Namespace of the scores' records [default: consort-system]
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) records: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// `consort history`.
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// A score, or an operation (SCORE-REVISION) for all its steps [default: all scores]
+    pub(crate) what: Option<String>,
+    /// Only so many, the latest
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// `consort diff`.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// REVISION, SCORE-REVISION, or the id of a plan
+    pub(crate) from: String,
+    /// The same
+    pub(crate) to: String,
+    /// The score, where revisions are given alone and the server knows several
+    #[arg(long)]
+    pub(crate) score: Option<String>,
+    /// What differs in the sources too, line by line
+    #[arg(long)]
+    pub(crate) sources: bool,
+    /// Show values whole
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// `consort rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// REVISION, or SCORE-REVISION
+    pub(crate) revision: String,
+    /// The score, where a revision is given alone and the server knows several
+    #[arg(long)]
+    pub(crate) score: Option<String>,
+    /// Show the plan, store it, and carry nothing out
+    #[arg(long)]
+    pub(crate) plan: bool,
+    #[command(flatten)]
+    pub(crate) walk: Walk,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// `consort graph`.
+#[derive(Debug, Args)]
+pub(crate) struct Graph {
+    /// A score, an operation (SCORE-REVISION), the id of a plan, or with --plan a directory
+    /// [default: the only score; with --plan the present directory]
+    pub(crate) what: Option<String>,
+    /// Plan a directory and draw what would be done
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Form of the graph
+    #[arg(short, long, value_enum, default_value = "dot")]
+    pub(crate) format: GraphFormat,
+    /// Only what changes, and what that depends on directly
+    #[arg(long)]
+    pub(crate) changes: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// Form of a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// Graphviz.
+    Dot,
+    /// Mermaid, as Markdown shows it.
+    Mermaid,
+    /// JSON.
+    Json,
 }
 
 /// `consort resume`.

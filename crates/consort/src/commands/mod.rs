@@ -5,9 +5,12 @@ mod approve;
 mod delete;
 mod describe;
 mod destroy;
+mod diff;
 mod down;
 mod exec;
 mod get;
+mod graph;
+mod history;
 mod image;
 mod logs;
 mod machine;
@@ -16,11 +19,13 @@ mod plan;
 mod pods;
 mod ready;
 mod resume;
+mod rollback;
 mod schema;
 mod server;
 mod store;
 mod up;
 mod version;
+mod why;
 
 use std::process::ExitCode;
 
@@ -89,6 +94,11 @@ fn dispatch(cli: Cli) -> Result<()> {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Up(args) => up::run(&configuration, &cli.global, args).await,
+            Command::Why(args) => why::run(args).await,
+            Command::History(args) => history::run(&configuration, args).await,
+            Command::Diff(args) => diff::run(&configuration, args).await,
+            Command::Rollback(args) => rollback::run(&configuration, args).await,
+            Command::Graph(args) => graph::run(&configuration, args).await,
             Command::Plan(args) => plan::run(&configuration, args).await,
             Command::Destroy(args) => destroy::run(&configuration, args).await,
             Command::Approve(args) => approve::run(&configuration, args, Decision::Approve).await,

@@ -134,14 +134,28 @@ pub(crate) async fn draw_known(
     let Some(latest) = latest else {
         return Ok(None);
     };
-    let Some(archive) = records
-        .snapshot(score, latest.revision)
+    draw_revision(place, score, latest.revision, mode, cancel)
+        .await
+        .map(Some)
+}
+
+/// Plans what a revision of a score was made of.
+pub(crate) async fn draw_revision(
+    place: &Workplace,
+    score: &str,
+    revision: u64,
+    mode: Mode,
+    cancel: CancellationToken,
+) -> Result<Drawn> {
+    let Some(archive) = place
+        .records
+        .snapshot(score, revision)
         .await
         .map_err(|error| failure(&error))?
     else {
         return Err(Failure::new(
             Kind::Failed,
-            format!("the sources of {score}-{} are gone", latest.revision),
+            format!("the sources of {score}-{revision} are gone"),
         )
         .hint("name the score's directory"));
     };
@@ -150,15 +164,13 @@ pub(crate) async fn draw_known(
     let drawing = Drawing {
         definition,
         mode,
-        source: Some(Source::Revision {
-            revision: latest.revision,
-        }),
+        source: Some(Source::Revision { revision }),
         only: None,
         cancel,
     };
     let mut drawn = draw(place, drawing).await?;
     drawn.unpacked.push(dir);
-    Ok(Some(drawn))
+    Ok(drawn)
 }
 
 async fn unpack(archive: Vec<u8>) -> Result<tempfile::TempDir> {

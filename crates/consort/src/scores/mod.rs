@@ -2,6 +2,7 @@
 
 mod draw;
 mod offline;
+pub(crate) mod recorded;
 mod walk;
 
 use std::collections::HashMap;
@@ -23,7 +24,9 @@ use crate::machines::Consort;
 use crate::server::running_pid;
 use crate::settings::Configuration;
 
-pub(crate) use draw::{Drawing, Drawn, draw, draw_known, of_blueprint, of_operation};
+pub(crate) use draw::{
+    Drawing, Drawn, draw, draw_known, draw_revision, of_blueprint, of_operation,
+};
 use offline::Offline;
 pub(crate) use walk::{Asking, carry_out, confirm, finished, interrupted, permitted, refused};
 

@@ -113,6 +113,7 @@ pub fn plan(blueprint: &Blueprint) -> Value {
             "threshold": blueprint.blast.threshold,
             "needsApproval": blueprint.blast.needs_approval,
             "approval": blueprint.blast.approval,
+            "byRule": blueprint.blast.by_rule,
         },
         "summary": {
             "create": counts.create,

@@ -15,15 +15,17 @@ mod problem;
 mod progress;
 mod style;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use json::{
     change as change_json, entry as entry_json, operation as operation_json, plan as plan_json,
 };
 pub use operation::{operation, status};
-pub use plan::{changed_fields, plan};
+pub use plan::{changed_fields, differences, plan};
 pub use problem::{problem, problems, stale};
 pub use progress::{Line, Progress};
 pub use style::{Style, elapsed, escaped, quoted};
 
+pub(crate) use json::{action as action_word, kind as edge_kind};
 pub use plan::mark;
+pub(crate) use style::columns;

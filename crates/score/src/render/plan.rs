@@ -633,7 +633,8 @@ fn drift_text(drift: &Drift, change: &Change) -> String {
 }
 
 fn verdicts(blueprint: &Blueprint, style: &Style, out: &mut String) {
-    if blueprint.verdicts.is_empty() && blueprint.blast.approval.is_empty() {
+    let blast = &blueprint.blast;
+    if blueprint.verdicts.is_empty() && blast.approval.is_empty() && blast.by_rule.is_empty() {
         return;
     }
     let _ = writeln!(out, "\n{}", style.bold("Policy"));
@@ -671,7 +672,27 @@ fn verdicts(blueprint: &Blueprint, style: &Style, out: &mut String) {
         }
         let _ = writeln!(out, "        {}", style.dim(&place.join(", ")));
     }
-    for reason in &blueprint.blast.approval {
+    for rule in &blast.by_rule {
+        let because = if rule.because.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", escaped(&rule.because))
+        };
+        let text = format!(
+            "{:+} points by rule {}{because}",
+            rule.points,
+            escaped(&rule.rule)
+        );
+        let mut lines = String::new();
+        wrapped(&text, "        ", style.width, &mut lines);
+        let _ = write!(
+            out,
+            "  {}  {}",
+            style.paint("36", "note"),
+            lines.get(8..).unwrap_or_default()
+        );
+    }
+    for reason in &blast.approval {
         let mut lines = String::new();
         wrapped(&escaped(reason), "        ", style.width, &mut lines);
         let _ = write!(
@@ -727,7 +748,7 @@ fn total(blueprint: &Blueprint, style: &Style, out: &mut String) {
 
 /// The fields a change touches, a line each (`spec.replicas  2 -> 5`), at most so many. Nothing sensitive is in them.
 pub fn changed_fields(change: &Change, most: usize) -> Vec<String> {
-    let objects = change.kind.contains('/') || change.kind.starts_with("v1");
+    let objects = reference_like(&change.kind);
     let told = fields(&Sides {
         before: change.before.as_ref(),
         after: change.after.as_ref(),
@@ -752,4 +773,73 @@ pub fn changed_fields(change: &Change, most: usize) -> Vec<String> {
         lines.push(format!("... {} more fields", count - most));
     }
     lines
+}
+
+/// Changes between two states as text, part by part, in the form of a plan.
+pub fn differences(changes: &[Change], from: &str, to: &str, style: &Style) -> String {
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "{} {} {}",
+        style.bold(&escaped(from)),
+        style.dim("->"),
+        style.bold(&escaped(to))
+    );
+    let mut parts: Vec<&str> = Vec::new();
+    for change in changes {
+        if !parts.contains(&change.address.part()) {
+            parts.push(change.address.part());
+        }
+    }
+    for name in parts {
+        let _ = writeln!(out, "\n{}", style.bold(&escaped(name)));
+        for change in changes
+            .iter()
+            .filter(|change| change.address.part() == name)
+        {
+            let _ = writeln!(
+                out,
+                "  {}{} {}",
+                style.paint(code(change.action), mark(change.action)),
+                &"   "[mark(change.action).len()..],
+                style.bold(&escaped(change.address.local()))
+            );
+            let objects = reference_like(&change.kind);
+            let told = fields(&Sides {
+                before: change
+                    .before
+                    .as_ref()
+                    .filter(|_| change.action != Action::Delete || style.full),
+                after: change.after.as_ref(),
+                replaces: &[],
+                drift: &[],
+                hidden: if objects { &OBJECTS_OWN } else { &[] },
+                full: style.full,
+            });
+            write_fields(change, &told, style, &mut out);
+        }
+    }
+    let counts = Counts::of(changes);
+    let mut text = Vec::new();
+    for (number, what) in [
+        (counts.create, "come"),
+        (counts.update, "differ"),
+        (counts.delete, "go"),
+    ] {
+        if number > 0 {
+            text.push(format!("{number} {what}"));
+        }
+    }
+    let text = if text.is_empty() {
+        "nothing differs".to_owned()
+    } else {
+        text.join(", ")
+    };
+    let _ = writeln!(out, "\n{text}");
+    out
+}
+
+/// Whether a type is one of objects: `v1/Secret`, `apps/v1/Deployment`.
+fn reference_like(kind: &str) -> bool {
+    kind.contains('/')
 }
