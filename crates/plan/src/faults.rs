@@ -7,11 +7,13 @@
 //! ```text
 //! for step in 0..steps {
 //!     let faults = Faults::new(step, Fault::Fail);
-//!     let parts: Vec<_> = parts.iter().map(|part| faults.around(*part)).collect();
+//!     let parts: Vec<_> = parts.into_iter().map(|part| faults.around(part)).collect();
 //!     ... carry the parts out, and look at what is left
 //! }
 //! ```
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio_util::sync::CancellationToken;
@@ -65,17 +67,17 @@ pub struct Faults {
 
 impl Faults {
     /// The step of this number goes wrong. Only steps that work on resources are counted, from zero, in the order they begin.
-    pub fn new(at: usize, fault: Fault) -> Self {
-        Faults {
+    pub fn new(at: usize, fault: Fault) -> Arc<Self> {
+        Arc::new(Faults {
             at,
             fault,
             seen: AtomicUsize::new(0),
             cut: CancellationToken::new(),
-        }
+        })
     }
 
     /// Nothing goes wrong; the steps are counted.
-    pub fn none() -> Self {
+    pub fn none() -> Arc<Self> {
         Self::new(usize::MAX, Fault::Fail)
     }
 
@@ -89,19 +91,23 @@ impl Faults {
         &self.cut
     }
 
-    /// A part whose steps go wrong.
-    pub fn around<'a>(&'a self, part: &'a dyn Part) -> FaultyPart<'a> {
-        FaultyPart { part, faults: self }
+    /// A part whose steps go wrong: one that is borrowed, or in a box.
+    pub fn around<P: Deref<Target: Part> + Send + Sync>(
+        self: &Arc<Self>,
+        part: P,
+    ) -> FaultyPart<P> {
+        let faults = self.clone();
+        FaultyPart { part, faults }
     }
 }
 
 /// A part of which a step goes wrong.
-pub struct FaultyPart<'a> {
-    part: &'a dyn Part,
-    faults: &'a Faults,
+pub struct FaultyPart<P> {
+    part: P,
+    faults: Arc<Faults>,
 }
 
-impl Part for FaultyPart<'_> {
+impl<P: Deref<Target: Part> + Send + Sync> Part for FaultyPart<P> {
     fn name(&self) -> &str {
         self.part.name()
     }
@@ -131,7 +137,7 @@ impl Part for FaultyPart<'_> {
             Ok(Box::new(FaultyCarrier {
                 part: self.part.name(),
                 carrier,
-                faults: self.faults,
+                faults: &self.faults,
             }) as Box<dyn Carrier + 'a>)
         })
     }

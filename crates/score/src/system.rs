@@ -105,6 +105,20 @@ impl System {
         Ok(system)
     }
 
+    /// The same with something around each part, such as the [faults](consort_plan::faults) of a test.
+    #[must_use]
+    pub fn around(mut self, mut wrap: impl FnMut(Box<dyn Part>) -> Box<dyn Part>) -> System {
+        self.parts = self
+            .parts
+            .into_iter()
+            .map(|opened| Opened {
+                part: wrap(opened.part),
+                ..opened
+            })
+            .collect();
+        self
+    }
+
     /// Takes in what the score was made of before: parts of it that it no longer has are planned to be gone. A part of
     /// the former score that cannot be opened any more is told as a problem: nobody else looks after what it made.
     ///
