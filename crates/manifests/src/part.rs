@@ -7,16 +7,20 @@ use consort_plan::{
 };
 use kube::Client;
 
+use crate::carrier::Steps;
+use crate::field::Field;
+use crate::identity::Named;
 use crate::spec::Spec;
+use crate::target::{self, Reach};
 
 /// Manifests as a part of a score.
 pub struct Manifests {
-    name: String,
-    score: String,
-    spec: Spec,
-    lines: Lines,
-    directory: PathBuf,
-    client: Option<Client>,
+    pub(crate) name: String,
+    pub(crate) score: String,
+    pub(crate) spec: Spec,
+    pub(crate) lines: Lines,
+    pub(crate) directory: PathBuf,
+    pub(crate) client: Option<Client>,
 }
 
 impl Manifests {
@@ -35,15 +39,96 @@ impl Manifests {
         directory: &Path,
         client: Option<Client>,
     ) -> Result<Self, Vec<Problem>> {
-        Ok(Manifests {
+        let part = Manifests {
             name: name.to_owned(),
             score: score.to_owned(),
             spec,
             lines,
             directory: directory.to_owned(),
             client,
-        })
+        };
+        let problems = part.wrong();
+        if problems.is_empty() {
+            Ok(part)
+        } else {
+            Err(problems)
+        }
     }
+
+    /// What is wrong with the stanza.
+    fn wrong(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut tell = |pointer: &str, summary: String| {
+            problems.push(Problem {
+                location: Some(self.lines.at(pointer)),
+                ..self.problem(summary)
+            });
+        };
+        for (what, name) in [("part", &self.name), ("score", &self.score)] {
+            if !is_label(name) {
+                tell(
+                    "",
+                    format!(
+                        "the name of the {what}, {name:?}, cannot be a label: at most 63 letters, digits, '-', '_' and '.'"
+                    ),
+                );
+            }
+        }
+        for (feed, pointer) in self.spec.feeds() {
+            let known = feed
+                .split_once('.')
+                .is_some_and(|(part, output)| !part.is_empty() && !output.is_empty());
+            if !known {
+                tell(
+                    &pointer,
+                    format!("{feed:?} is no output: expected PART.OUTPUT"),
+                );
+            }
+        }
+        for (at, replacement) in self.spec.replacements.iter().enumerate() {
+            for (number, to) in replacement.to.iter().enumerate() {
+                let pointer = format!("/replacements/{at}/to/{number}");
+                if let Err(wrong) = Named::parse(&to.object) {
+                    tell(&format!("{pointer}/object"), wrong);
+                }
+                if let Err(wrong) = Field::parse(&to.field) {
+                    tell(&format!("{pointer}/field"), wrong);
+                }
+            }
+        }
+        for (name, output) in &self.spec.outputs {
+            let pointer = consort_plan::below("/outputs", name);
+            if let Err(wrong) = Named::parse(&output.object) {
+                tell(&format!("{pointer}/object"), wrong);
+            }
+            if let Err(wrong) = Field::parse(&output.field) {
+                tell(&format!("{pointer}/field"), wrong);
+            }
+        }
+        for (at, ignore) in self.spec.ignore_differences.iter().enumerate() {
+            for (number, pointer) in ignore.json_pointers.iter().enumerate() {
+                if !pointer.starts_with('/') {
+                    tell(
+                        &format!("/ignoreDifferences/{at}/jsonPointers/{number}"),
+                        format!(
+                            "{pointer:?} is no JSON pointer: expected /spec/replicas and the like"
+                        ),
+                    );
+                }
+            }
+        }
+        problems
+    }
+}
+
+fn is_label(name: &str) -> bool {
+    let outer = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    name.len() <= 63
+        && outer(name.chars().next())
+        && outer(name.chars().last())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 impl Part for Manifests {
@@ -75,20 +160,38 @@ impl Part for Manifests {
     }
 
     fn plan<'a>(&'a self, request: Request<'a>) -> Call<'a, Result<PartPlan, Vec<Problem>>> {
-        let _ = (request, &self.score, &self.directory, &self.client);
-        Box::pin(async { Ok(PartPlan::default()) })
+        Box::pin(crate::plan::plan(self, request))
     }
 
     fn moved<'a>(&'a self, seen: &'a [Seen]) -> Call<'a, Result<Vec<Moved>, Vec<Problem>>> {
-        let _ = seen;
-        Box::pin(async { Ok(Vec::new()) })
+        Box::pin(async move {
+            // The inputs are not at hand: of a cluster that another part tells of nothing is asked.
+            let none = std::collections::BTreeMap::new();
+            if target::input(self.spec.target.as_ref()).is_some() {
+                return Ok(Vec::new());
+            }
+            let reach = target::reach(
+                self.spec.target.as_ref(),
+                self.client.as_ref(),
+                &none,
+                &self.directory,
+            )
+            .await
+            .map_err(|wrong| vec![self.problem(wrong)])?;
+            match reach {
+                Reach::There(server) => crate::seen::moved(self, &server, seen).await,
+                Reach::ToCome => Ok(Vec::new()),
+            }
+        })
     }
 
     fn carrier<'a>(
         &'a self,
         order: Order<'a>,
     ) -> Call<'a, Result<Box<dyn Carrier + 'a>, Vec<Problem>>> {
-        let _ = order;
-        Box::pin(async { Err(Vec::new()) })
+        Box::pin(async move {
+            let steps = Steps::new(self, order).await?;
+            Ok(Box::new(steps) as Box<dyn Carrier>)
+        })
     }
 }
