@@ -57,10 +57,14 @@ impl Bench {
     pub(crate) async fn run(case: &Path, keys: &Keys) -> String {
         let dir = tempfile::tempdir().unwrap();
         copy(case, &dir.path().join("case"));
-        let store = consort_store::Store::open(consort_store::Options::new(dir.path().join("store")))
-            .unwrap();
-        let signer =
-            Signer::new(keys.pki.service_account_key(), "https://kubernetes.default.svc").unwrap();
+        let store =
+            consort_store::Store::open(consort_store::Options::new(dir.path().join("store")))
+                .unwrap();
+        let signer = Signer::new(
+            keys.pki.service_account_key(),
+            "https://kubernetes.default.svc",
+        )
+        .unwrap();
         let options = consort_api::Options::new(store.clone(), Arc::new(signer));
         let api = consort_api::Api::new(options).await.unwrap();
         let client = api.client(User::admin());
@@ -132,6 +136,13 @@ impl Bench {
             "approve" => self.decide(Decision::Approve).await,
             "reject" => self.decide(Decision::Reject).await,
             "apply" => self.apply(next(), Mode::Apply).await,
+            // The same, while another plan is held.
+            "apply-aside" => {
+                let held = self.held.take();
+                let told = self.apply(next(), Mode::Apply).await;
+                self.held = held;
+                told
+            }
             "destroy" => self.apply(next(), Mode::Destroy).await,
             "resume" => self.resume(next()).await,
             // What others do: `delete KIND NAMESPACE NAME`, `patch MANAGER KIND NAMESPACE NAME JSON`.
@@ -198,12 +209,19 @@ impl Bench {
     }
 
     /// `v1/ConfigMap` in a namespace; `-` for none.
-    fn object(&self, kind: &str, namespace: &str, name: &str) -> (kube::Api<DynamicObject>, String) {
+    fn object(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> (kube::Api<DynamicObject>, String) {
         let (version, kind) = kind.rsplit_once('/').unwrap();
         let (group, version) = version.split_once('/').unwrap_or(("", version));
         let plural = format!("{}s", kind.to_lowercase());
-        let resource =
-            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), &plural);
+        let resource = ApiResource::from_gvk_with_plural(
+            &GroupVersionKind::gvk(group, version, kind),
+            &plural,
+        );
         let api = match namespace {
             "-" => kube::Api::all_with(self.client.clone(), &resource),
             namespace => kube::Api::namespaced_with(self.client.clone(), namespace, &resource),
@@ -217,8 +235,7 @@ impl Bench {
         mode: Mode,
         only: Option<BTreeSet<String>>,
     ) -> Result<(System, Blueprint), String> {
-        let problems =
-            |problems: Vec<consort_plan::Problem>| render::problems(&problems, &STYLE);
+        let problems = |problems: Vec<consort_plan::Problem>| render::problems(&problems, &STYLE);
         let definition = Definition::read(&self.path(dir)).map_err(problems)?;
         let score = definition.name.clone();
         let parent = self.records.revision(&score).await.unwrap();
@@ -252,11 +269,9 @@ impl Bench {
 
     async fn show(&mut self, dir: &str, mode: Mode, only: Option<BTreeSet<String>>) -> String {
         match self.plan(dir, mode, only).await {
-            Ok((_, blueprint)) => format!(
-                "{}{}",
-                render::plan(&blueprint, &STYLE),
-                across(&blueprint)
-            ),
+            Ok((_, blueprint)) => {
+                format!("{}{}", render::plan(&blueprint, &STYLE), across(&blueprint))
+            }
             Err(text) => text,
         }
     }
@@ -320,14 +335,23 @@ impl Bench {
                     Event::Failed { .. } => "failed",
                     Event::Skipped { .. } => "not tried",
                 };
-                Some(format!("{} {event} ({})", entry.address, entry.action.words().join(", ")))
+                Some(format!(
+                    "{} {event} ({})",
+                    entry.address,
+                    entry.action.words().join(", ")
+                ))
             })
             .collect();
         // Independent steps end in any order.
         lines.sort();
         let mut text = lines.join("\n");
         text.push('\n');
-        for problem in done.carried.problems.iter().filter(|one| one.address.is_none()) {
+        for problem in done
+            .carried
+            .problems
+            .iter()
+            .filter(|one| one.address.is_none())
+        {
             text.push_str(&render::problem(problem, &STYLE));
         }
         text.push_str(&render::operation(&operation, &entries, &STYLE));
@@ -336,7 +360,9 @@ impl Bench {
 
     async fn decide(&mut self, decision: Decision) -> String {
         let (system, blueprint) = self.held.as_ref().unwrap();
-        let id = execute::keep(system, blueprint, &self.records).await.unwrap();
+        let id = execute::keep(system, blueprint, &self.records)
+            .await
+            .unwrap();
         let approval = Approval {
             blueprint: id,
             decision,
@@ -366,7 +392,8 @@ fn across(blueprint: &Blueprint) -> String {
             .joints
             .iter()
             .filter(|joint| {
-                let part = |places: &[u32]| places.first().map(|place| address(place).part().to_owned());
+                let part =
+                    |places: &[u32]| places.first().map(|place| address(place).part().to_owned());
                 part(&joint.dependents) != part(&joint.dependencies)
             })
             .map(|joint| {
@@ -390,14 +417,20 @@ fn across(blueprint: &Blueprint) -> String {
 fn mask(text: &str, dir: &Path) -> String {
     let text = text.replace(&dir.display().to_string(), "DIR");
     let masks = [
-        (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
+        (
+            r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+            "UUID",
+        ),
         (r"/tmp/\.tmp[A-Za-z0-9]+", "FORMER"),
         (r"\b[0-9a-f]{12}\b", "ID"),
         (r"\bin [0-9]+(\.[0-9]+)?(ms|s|m)( [0-9]+s)?\b", "in TIME"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     ];
     masks.iter().fold(text, |text, (pattern, with)| {
-        Regex::new(pattern).unwrap().replace_all(&text, *with).into_owned()
+        Regex::new(pattern)
+            .unwrap()
+            .replace_all(&text, *with)
+            .into_owned()
     })
 }
 

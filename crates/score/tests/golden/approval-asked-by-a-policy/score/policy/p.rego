@@ -1,0 +1,3 @@
+package p
+
+approval contains "the first of its kind" if input.resource_changes

@@ -1,0 +1,5 @@
+package a
+
+deny contains msg if {
+	msg := concat(
+}

@@ -1,0 +1,7 @@
+variable "peer" {
+  type = string
+}
+
+resource "terraform_data" "p" {
+  input = "peer of ${var.peer}"
+}

@@ -1,0 +1,3 @@
+package p
+
+warn contains "it is looked at" if input.resource_changes

@@ -1,0 +1,7 @@
+variable "address" {
+  type = string
+}
+
+resource "terraform_data" "a" {
+  input = var.address
+}

@@ -1,0 +1,5 @@
+variable "of" {}
+
+resource "terraform_data" "x" {
+  input = var.of
+}

@@ -1,0 +1,7 @@
+variable "id" {
+  type = string
+}
+
+resource "terraform_data" "t" {
+  input = var.id
+}
