@@ -420,9 +420,12 @@ impl Blueprint {
         graph
     }
 
-    /// Whether anything is to be done.
+    /// Whether nothing is to be done: no resource changes, and none is known by another address afterwards.
     pub fn is_empty(&self) -> bool {
-        !self.changes.iter().any(|change| change.action.changes())
+        !self
+            .changes
+            .iter()
+            .any(|change| change.action.changes() || change.moved_from.is_some())
     }
 
     /// Whether a policy forbids it.

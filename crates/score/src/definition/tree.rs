@@ -44,6 +44,8 @@ impl Tree {
     pub(crate) fn read(text: &str) -> Result<Tree, NotYaml> {
         let options = serde_saphyr::options! {
             duplicate_keys: serde_saphyr::DuplicateKeyPolicy::Error,
+            // `y` and `no` are names like any other.
+            strict_booleans: true,
         };
         let read: Option<Spanned<Raw>> = serde_saphyr::from_str_with_options(text, options)
             .map_err(|error| {
