@@ -16,6 +16,7 @@ mod pod;
 mod process;
 mod ready;
 mod scale;
+mod score;
 mod serve;
 mod server;
 mod store;
@@ -88,6 +89,8 @@ enum Benchmark {
     Store(store::Arguments),
     /// What a walk of 10,000 steps that do nothing costs a step, with its record
     Walk(walk::Arguments),
+    /// A plan of 15,000 resources of both layers with nothing to do, beside one list of the objects
+    Score(score::Arguments),
     /// Terraform configurations in six shapes, beside the real terraform
     Terraform(terraform::Arguments),
     /// Runs a command and prints the processor time and memory it took
@@ -117,6 +120,7 @@ fn main() -> anyhow::Result<()> {
             container::run(&shim, arguments.runs).map_err(|error| anyhow::anyhow!("{error}"))
         }
         Benchmark::Store(arguments) => store::run(&arguments),
+        Benchmark::Score(arguments) => score::run(&arguments),
         Benchmark::Terraform(arguments) => terraform::run(&arguments),
         Benchmark::Walk(arguments) => walk::run(&arguments),
         Benchmark::Measured { words } => terraform::measured(&words),

@@ -104,11 +104,11 @@ fn write(shape: &str, count: usize, dir: &Path) -> Result<()> {
 
 /// What a command took.
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
-struct Taken {
-    cpu: f64,
-    wall: f64,
+pub(crate) struct Taken {
+    pub(crate) cpu: f64,
+    pub(crate) wall: f64,
     /// Peak resident memory in MB.
-    memory: f64,
+    pub(crate) memory: f64,
 }
 
 /// Runs a command and prints what it took: the whole program of the hidden sub-command, so that the kernel's

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use consort_plan::Mode;
 use consort_score::Definition;
+use consort_score::records::Kind;
+use kube::api::DeleteParams;
 
 use super::apply::{show, walk};
 use crate::cli::Destroy;
-use crate::error::{Failure, Kind, Result};
-use crate::scores::{Asking, Drawing, Workplace, draw, draw_known, interrupted, problems};
+use crate::error::{self, Failure, Result};
+use crate::scores::{Asking, Drawing, Workplace, draw, draw_known, failure, interrupted, problems};
 use crate::settings::Configuration;
 
 /// Plans that everything of a score goes, shows it, and carries it out in reverse order.
@@ -34,7 +36,7 @@ pub(super) async fn run(configuration: &Configuration, args: Destroy) -> Result<
             Some(drawn) => drawn,
             None => {
                 return Err(Failure::new(
-                    Kind::Input,
+                    error::Kind::Input,
                     format!(
                         "{:?} is neither a directory nor a score the server knows",
                         args.score
@@ -50,5 +52,26 @@ pub(super) async fn run(configuration: &Configuration, args: Destroy) -> Result<
     } else {
         Asking::Terminal
     };
-    walk(&place, &drawn, args.walk, asking, &cancel).await
+    walk(&place, &drawn, args.walk, asking, &cancel).await?;
+    forget(&place, &drawn.blueprint.score).await
+}
+
+/// Takes the score off the server, unless it follows a repository: that would bring everything back, or is meant to.
+async fn forget(place: &Workplace, score: &str) -> Result<()> {
+    let known = place
+        .records
+        .score(score)
+        .await
+        .map_err(|error| failure(&error))?;
+    let followed =
+        known.is_some_and(|known| known.data.pointer("/spec/source/directory").is_some());
+    if followed {
+        let objects = place.records.objects(Kind::Score);
+        match objects.delete(score, &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }

@@ -423,7 +423,10 @@ fn mask(text: &str, dir: &Path) -> String {
         ),
         (r"/tmp/\.tmp[A-Za-z0-9]+", "FORMER"),
         (r"\b[0-9a-f]{12}\b", "ID"),
-        (r"\bafter [0-9]+(\.[0-9]+)?(ms|s|m)( [0-9]+s)?", "after TIME"),
+        (
+            r"\bafter [0-9]+(\.[0-9]+)?(ms|s|m)( [0-9]+s)?",
+            "after TIME",
+        ),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     ];
     masks.iter().fold(text, |text, (pattern, with)| {
