@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// What goes wrong, counted from the beginning of an apply.
+#[allow(dead_code, reason = "each file of tests has faults of its own")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Fault {
     #[default]
@@ -34,6 +35,8 @@ pub(crate) enum Fault {
     Crash(usize),
     /// While this step runs somebody interrupts.
     Interrupt(usize),
+    /// This step does nothing and says that the connection broke; done again it goes well.
+    Flicker(usize),
 }
 
 #[derive(Default)]
@@ -187,7 +190,7 @@ pub(crate) async fn plan(
     engine::plan(&input, &options, &State::new()).await
 }
 
-struct Memory(Arc<World>);
+pub(crate) struct Memory(pub(crate) Arc<World>);
 
 fn text(value: &Value, name: &str) -> Option<String> {
     if value.is_null() {
@@ -348,6 +351,15 @@ impl Provider for Memory {
                         cancel.cancel();
                     }
                     tokio::task::yield_now().await;
+                }
+                Fault::Flicker(at) if at == step => {
+                    return Applied {
+                        state: Some(request.prior),
+                        private: Bytes::new(),
+                        identity: None,
+                        legacy_type_system: false,
+                        diagnostics: problem("read: connection reset by peer"),
+                    };
                 }
                 _ => tokio::task::yield_now().await,
             }

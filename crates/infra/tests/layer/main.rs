@@ -1,201 +1,19 @@
 //! Terraform directories as parts of one plan, planned and carried out over the built-in provider.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod interrupted;
+#[path = "../steps/memory.rs"]
+#[allow(
+    dead_code,
+    reason = "what only the steps of the engine alone need of it"
+)]
+mod memory;
+mod score;
 
-use consort_infra::install::CliConfig;
-use consort_infra::layer::{Environment, Spec, Terraform};
-use consort_plan::carry::{Carried, Carry, CarryOptions, carry};
-use consort_plan::{
-    Action, Blueprint, BlueprintEdge, Change, Feed, From, Intent, Lines, Mode, Parent, Part,
-    PartPlan, Phase, Planned, PlannedPart, Problem, Request, Source,
-};
+use consort_plan::carry::End;
+use consort_plan::{Action, Feed, Intent, Part, Phase};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
-/// A score in a directory of its own.
-struct Score {
-    folder: tempfile::TempDir,
-    parts: Vec<Terraform>,
-}
-
-fn environment(folder: &Path) -> Arc<Environment> {
-    Arc::new(Environment {
-        built_in: Arc::new(|_| None),
-        variables: HashMap::new(),
-        cli_config: Arc::new(CliConfig::default()),
-        data: folder.join("data"),
-        schema_cache: None,
-        client: None,
-        namespace: "consort-system".to_owned(),
-        author: "a test".to_owned(),
-    })
-}
-
-fn write(folder: &Path, file: &str, text: &str) {
-    let path = folder.join(file);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, text).unwrap();
-}
-
-fn from(output: &str) -> Feed {
-    Feed::From(From {
-        from: output.to_owned(),
-    })
-}
-
-impl Score {
-    fn new(files: &[(&str, &str)]) -> Score {
-        let folder = tempfile::tempdir().unwrap();
-        for (file, text) in files {
-            write(folder.path(), file, text);
-        }
-        Score {
-            folder,
-            parts: Vec::new(),
-        }
-    }
-
-    fn root(&self) -> PathBuf {
-        self.folder.path().to_owned()
-    }
-
-    /// Adds a part whose directory has its name.
-    fn part(mut self, name: &str, variables: &[(&str, Feed)]) -> Score {
-        let spec = Spec {
-            variables: variables
-                .iter()
-                .map(|(name, feed)| ((*name).to_owned(), feed.clone()))
-                .collect(),
-            ..Spec::of(name)
-        };
-        let lines = Lines::new("consort.yaml", 5, BTreeMap::new());
-        let environment = environment(self.folder.path());
-        let part = Terraform::new(name, "test", spec, &self.root(), lines, environment).unwrap();
-        self.parts.push(part);
-        self
-    }
-
-    async fn plan(&self, intent: Intent) -> Result<(Blueprint, Vec<PartPlan>), Vec<Problem>> {
-        let cancel = CancellationToken::new();
-        let mut plans: Vec<PartPlan> = Vec::new();
-        let mut given: HashMap<String, Planned> = HashMap::new();
-        let mut blueprint = Blueprint {
-            format: Blueprint::FORMAT,
-            score: "test".to_owned(),
-            mode: match intent {
-                Intent::Apply => Mode::Apply,
-                Intent::Destroy => Mode::Destroy,
-            },
-            author: "a test".to_owned(),
-            time: jiff::Timestamp::UNIX_EPOCH,
-            source: Source::Directory {
-                path: ".".to_owned(),
-                commit: None,
-            },
-            parent: Parent {
-                revision: 0,
-                seen: BTreeMap::new(),
-            },
-            parts: Vec::new(),
-            changes: Vec::new(),
-            edges: Vec::new(),
-            joints: Vec::new(),
-            verdicts: Vec::new(),
-            blast: consort_plan::BlastRadius::default(),
-            warnings: Vec::new(),
-        };
-        for part in &self.parts {
-            let inputs: BTreeMap<String, Planned> = part
-                .inputs()
-                .into_iter()
-                .map(|input| {
-                    let value = given[&format!("{}.{}", input.part, input.output)].clone();
-                    (input.name, value)
-                })
-                .collect();
-            let plan = part
-                .plan(Request {
-                    intent,
-                    inputs: &inputs,
-                    cancel: &cancel,
-                })
-                .await?;
-            for (name, output) in &plan.outputs {
-                given.insert(format!("{}.{name}", part.name()), output.value.clone());
-            }
-            let first = blueprint.changes.len() as u32;
-            blueprint.changes.extend(plan.changes.iter().cloned());
-            blueprint
-                .edges
-                .extend(plan.edges.iter().map(|edge| BlueprintEdge {
-                    dependent: edge.dependent + first,
-                    dependency: edge.dependency + first,
-                    edge: edge.edge,
-                }));
-            blueprint
-                .parent
-                .seen
-                .insert(part.name().to_owned(), plan.seen.clone());
-            blueprint.parts.push(PlannedPart {
-                name: part.name().to_owned(),
-                layer: part.layer().to_owned(),
-                intent,
-                after: Vec::new(),
-                first,
-                count: plan.changes.len() as u32,
-                outputs: plan
-                    .outputs
-                    .iter()
-                    .map(|(name, output)| (name.clone(), output.value.clone()))
-                    .collect(),
-                inputs,
-                payload: plan.payload.clone(),
-            });
-            plans.push(plan);
-        }
-        Ok((blueprint, plans))
-    }
-
-    async fn carry(&self, blueprint: &Blueprint, entries: &[consort_plan::Entry]) -> Carried {
-        let parts: Vec<&dyn Part> = self.parts.iter().map(|part| part as &dyn Part).collect();
-        carry(
-            Carry {
-                blueprint,
-                parts: &parts,
-                entries,
-                scratch: &self.root().join("scratch"),
-                record: &(),
-                watcher: &(),
-            },
-            &CarryOptions::default(),
-        )
-        .await
-    }
-
-    /// Plans and carries out; gives the plan and what came of it.
-    async fn apply(&self, intent: Intent) -> (Blueprint, Carried) {
-        let (blueprint, _) = self.plan(intent).await.unwrap();
-        let carried = self.carry(&blueprint, &[]).await;
-        // Each operation has a directory of its own.
-        let _ = std::fs::remove_dir_all(self.root().join("scratch"));
-        (blueprint, carried)
-    }
-}
-
-fn change<'b>(blueprint: &'b Blueprint, address: &str) -> &'b Change {
-    blueprint
-        .changes
-        .iter()
-        .find(|change| change.address.as_str() == address)
-        .unwrap_or_else(|| panic!("no {address} in {:#?}", blueprint.changes))
-}
-
-fn state(score: &Score, part: &str) -> serde_json::Value {
-    let path = score.root().join(part).join("terraform.tfstate");
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
+use score::{Score, change, from, state, write};
 
 const GIVER: &str = r#"
 resource "terraform_data" "one" {
@@ -299,7 +117,7 @@ async fn what_one_part_makes_is_unknown_in_the_plan_of_another_and_known_when_it
     assert_eq!(state(&score, "taker")["serial"], 1);
 
     // Nothing is left to do.
-    std::fs::remove_dir_all(score.root().join("scratch")).unwrap();
+    std::fs::remove_dir_all(score.scratch()).unwrap();
     let (again, _) = score.plan(Intent::Apply).await.unwrap();
     assert!(again.is_empty(), "{:#?}", again.changes);
     assert!(again.changes.iter().all(|change| change.before.is_none()));
@@ -351,18 +169,9 @@ resource "terraform_data" "free" {
             .position(|change| change.address.as_str() == address);
         carried.ends[place.unwrap()]
     };
-    assert_eq!(
-        end("giver/terraform_data.one"),
-        consort_plan::carry::End::Done
-    );
-    assert_eq!(
-        end("taker/terraform_data.free"),
-        consort_plan::carry::End::Done
-    );
-    assert_eq!(
-        end("taker/terraform_data.uses"),
-        consort_plan::carry::End::Skipped
-    );
+    assert_eq!(end("giver/terraform_data.one"), End::Done);
+    assert_eq!(end("taker/terraform_data.free"), End::Done);
+    assert_eq!(end("taker/terraform_data.uses"), End::Skipped);
 }
 
 #[tokio::test(flavor = "multi_thread")]
