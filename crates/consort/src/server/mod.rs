@@ -15,7 +15,9 @@ mod lock;
 mod nodes;
 mod policies;
 mod remote;
+mod scores;
 mod signing;
+mod witness;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use consort_api::identity::User;
+use consort_api::identity::user::MASTERS;
 use consort_api::identity::pki::Pki;
 use consort_api::identity::tokens::Signer;
 use consort_api::{Api, Probe};
@@ -191,6 +194,8 @@ impl Running {
         options.probes = probes(&opened);
         let rules = policies::Rules::default();
         options.reviewer = Some(Arc::new(rules.clone()));
+        let (book, clerk) = witness::book();
+        options.witness = Some(book);
         let api = Api::new(options)
             .await
             .map_err(|e| failed("starting the API", &e))?;
@@ -228,6 +233,10 @@ impl Running {
         let token = control.token.clone();
         control.tasks.spawn(rules.follow(hub.clone(), token));
         start_control(&mut control, &api, &hub, &pki, signer);
+        let writer = api.client(User::new("system:consort:witness", [MASTERS]));
+        let token = control.token.clone();
+        control.tasks.spawn(clerk.run(writer, token));
+        scores::start(&mut control, &api, &settings.data_dir)?;
         keep_machines(&mut control, &settings.data_dir)?;
         let agent = match network {
             Some(network) => {

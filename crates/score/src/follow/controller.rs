@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::causes;
 use super::conditions::{self, State};
 use super::decide::{Facts, Hold, Next, Target, Waiting, Why, decide, heal_of};
-use super::engine::{Engine, Fault, Files, Id, Made, Said, Standing, Want};
+use super::engine::{Ended, Engine, Fault, Files, Id, Made, Said, Standing, Want};
 use super::memory::Memories;
 use super::object::{
     CommitStatus, Failure, GitSpec, SYNC_REQUESTED_BY, Score, SourceSpec, Spec, Status, Synced,
@@ -552,13 +552,14 @@ impl Look<'_> {
             .carry_out(&self.id, made, Some(cause), &self.shell.cancel)
             .await;
         match done {
-            Ok(operation) => Ok(self.ended(&operation, what)),
+            Ok(ended) => Ok(self.ended(&ended, what)),
             Err(fault) => self.fault(what, fault),
         }
     }
 
     /// Takes in how an operation ended.
-    fn ended(&mut self, operation: &Operation, what: &str) -> Action {
+    fn ended(&mut self, ended: &Ended, what: &str) -> Action {
+        let operation = &ended.operation;
         self.status.revision = operation.revision;
         self.status.waiting = None;
         let cause = operation.cause.as_deref().unwrap_or(what);
@@ -576,10 +577,13 @@ impl Look<'_> {
             self.note(EventKind::Normal, reason, &said);
             return self.later(None);
         }
-        let said = format!(
-            "the operation that makes revision {} did not succeed ({} done, {} failed, {} not tried): {cause}",
+        let mut said = format!(
+            "the operation that makes revision {} did not succeed ({} done, {} failed, {} not tried)",
             operation.revision, operation.done, operation.failed, operation.skipped
         );
+        if !ended.problems.is_empty() {
+            said.push_str(&format!(": {}", Fault::Problems(ended.problems.clone())));
+        }
         self.failed(what, "OperationFailed", &said)
     }
 
@@ -721,10 +725,10 @@ impl Look<'_> {
         let done = self
             .shell
             .engine
-            .carry_out_stored(&self.id, blueprint, Some(cause), by, &self.shell.cancel)
+            .carry_out_stored(&self.id, blueprint, Some(cause), &self.shell.cancel)
             .await;
         match done {
-            Ok(operation) => Ok(self.ended(&operation, what)),
+            Ok(ended) => Ok(self.ended(&ended, what)),
             Err(fault) => self.fault(what, fault),
         }
     }
@@ -743,9 +747,9 @@ impl Look<'_> {
             _ => heal_of(operation.revision.saturating_sub(1)),
         };
         match done {
-            Ok(operation) => {
-                let what = what(&operation);
-                Ok(self.ended(&operation, &what))
+            Ok(ended) => {
+                let what = what(&ended.operation);
+                Ok(self.ended(&ended, &what))
             }
             Err(fault) => self.fault(&format!("operation {revision}"), fault),
         }

@@ -73,6 +73,15 @@ pub enum Said {
     Rejected(String),
 }
 
+/// How carrying out ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The operation as it stands in the history.
+    pub operation: Operation,
+    /// What went wrong.
+    pub problems: Vec<Problem>,
+}
+
 /// Why something could not be planned or carried out.
 #[derive(Debug)]
 pub enum Fault {
@@ -140,7 +149,7 @@ pub trait Engine: Send + Sync {
         made: Made,
         cause: Option<String>,
         cancel: &'a CancellationToken,
-    ) -> Call<'a, Result<Operation, Fault>>;
+    ) -> Call<'a, Result<Ended, Fault>>;
 
     /// Carries a stored blueprint out that somebody has approved.
     fn carry_out_stored<'a>(
@@ -148,9 +157,8 @@ pub trait Engine: Send + Sync {
         score: &'a Id,
         blueprint: &'a str,
         cause: Option<String>,
-        approved_by: &'a str,
         cancel: &'a CancellationToken,
-    ) -> Call<'a, Result<Operation, Fault>>;
+    ) -> Call<'a, Result<Ended, Fault>>;
 
     /// Goes on with an operation that was interrupted.
     fn resume<'a>(
@@ -158,5 +166,5 @@ pub trait Engine: Send + Sync {
         score: &'a Id,
         revision: u64,
         cancel: &'a CancellationToken,
-    ) -> Call<'a, Result<Operation, Fault>>;
+    ) -> Call<'a, Result<Ended, Fault>>;
 }

@@ -23,11 +23,12 @@ mod memory;
 mod object;
 mod poller;
 mod run;
+mod runner;
 mod store;
 mod watch;
 pub mod webhook;
 
-pub use engine::{Engine, Fault, Files, Id, Made, Said, Standing, Want};
+pub use engine::{Ended, Engine, Fault, Files, Id, Made, Said, Standing, Want};
 pub use hooks::Hooks;
 pub use object::{
     CommitStatus, DirectorySpec, Failure, GROUP, GitSpec, Interval, SYNC_REQUESTED,
@@ -35,3 +36,4 @@ pub use object::{
     WaitingStatus,
 };
 pub use run::{Follower, Options};
+pub use runner::Runner;
