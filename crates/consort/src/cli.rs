@@ -1,10 +1,14 @@
 //! The command line.
 
+mod follow;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
+
+pub(crate) use follow::{Drift, Score, ScoreAdd, ScoreList, ScoreRm, ScoreShow, Suspend, Sync};
 
 use crate::access::AccessOptions;
 use crate::output::Colour;
@@ -73,6 +77,17 @@ pub(crate) enum Command {
     Approve(Decide),
     /// Forbid a plan to be carried out
     Reject(Decide),
+    /// Follow scores in Git repositories, and see how they stand
+    #[command(subcommand)]
+    Score(Score),
+    /// Look at a followed score's repository now, and carry out what it says
+    Sync(Sync),
+    /// Leave scores alone: nothing is fetched, synced or healed
+    Suspend(Suspend),
+    /// Follow suspended scores again
+    ResumeSync(Suspend),
+    /// Show what differs from what was applied, and who owns it; exit with 2 if something has drifted
+    Drift(Drift),
     /// Print the JSON schema of consort.yaml
     Schema,
     /// Say why anything is as it is: an object, a resource of a score, an operation, a plan

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use consort_plan::Change;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -194,4 +195,52 @@ pub async fn of(
     let mut deeds: Vec<Deed> = found.items.iter().filter_map(Deed::of_event).collect();
     deeds.sort_by(|one, other| other.time.cmp(&one.time));
     Ok(deeds)
+}
+
+/// Kind, namespace and name of the object that a change is about; none if it is about something else.
+pub fn object(change: &Change) -> Option<(&str, Option<&str>, &str)> {
+    let rest = change
+        .address
+        .local()
+        .strip_prefix(change.kind.as_str())?
+        .strip_prefix('/')?;
+    let kind = change.kind.rsplit('/').next()?;
+    // A type of an object is group, version and kind, or version and kind.
+    change.kind.contains('/').then_some(())?;
+    Some(match rest.split_once('/') {
+        Some((namespace, name)) => (kind, Some(namespace), name),
+        None => (kind, None, rest),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consort_plan::{Action, Address, Reversal};
+
+    #[test]
+    fn an_address_of_an_object_names_it() {
+        let change = |kind: &str, local: &str| Change {
+            address: Address::new("app", local),
+            kind: kind.to_owned(),
+            action: Action::Create,
+            before: None,
+            after: None,
+            replaces: Vec::new(),
+            reasons: Vec::new(),
+            moved_from: None,
+            drift: Vec::new(),
+            reversal: Reversal::Reversible,
+            location: None,
+        };
+        assert_eq!(
+            object(&change("apps/v1/Deployment", "apps/v1/Deployment/shop/web")),
+            Some(("Deployment", Some("shop"), "web"))
+        );
+        assert_eq!(
+            object(&change("v1/Namespace", "v1/Namespace/shop")),
+            Some(("Namespace", None, "shop"))
+        );
+        assert_eq!(object(&change("null_resource", "null_resource.x")), None);
+    }
 }

@@ -9,6 +9,7 @@ pub mod deeds;
 mod definition;
 mod detect;
 pub mod diff;
+pub mod drift;
 pub mod execute;
 pub mod follow;
 pub mod git;

@@ -7,6 +7,7 @@ mod describe;
 mod destroy;
 mod diff;
 mod down;
+mod drift;
 mod exec;
 mod get;
 mod graph;
@@ -21,8 +22,10 @@ mod ready;
 mod resume;
 mod rollback;
 mod schema;
+mod score;
 mod server;
 mod store;
+mod sync;
 mod up;
 mod version;
 mod why;
@@ -104,6 +107,11 @@ fn dispatch(cli: Cli) -> Result<()> {
             Command::Approve(args) => approve::run(&configuration, args, Decision::Approve).await,
             Command::Reject(args) => approve::run(&configuration, args, Decision::Reject).await,
             Command::Resume(args) => resume::run(&configuration, args).await,
+            Command::Score(command) => score::run(command).await,
+            Command::Sync(args) => sync::run(args).await,
+            Command::Suspend(args) => sync::suspend(args, true).await,
+            Command::ResumeSync(args) => sync::suspend(args, false).await,
+            Command::Drift(args) => drift::run(&configuration, args).await,
             Command::Down(args) => down::run(&configuration, &args).await,
             Command::Server(args) => server::run(&configuration, args).await,
             Command::Get(args) => get::run(args).await,

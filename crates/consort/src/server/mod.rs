@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use consort_api::identity::MASTERS;
 use consort_api::identity::User;
-use consort_api::identity::user::MASTERS;
 use consort_api::identity::pki::Pki;
 use consort_api::identity::tokens::Signer;
 use consort_api::{Api, Probe};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use consort_api::identity::MASTERS;
 use consort_api::identity::User;
-use consort_api::identity::user::MASTERS;
 use consort_api::{Api, Receiver, Reply};
 use consort_reconcile::{Backoff, Hub};
 use consort_score::follow::{Follower, Hooks, Options, Runner};
@@ -34,7 +34,7 @@ pub(super) fn start(layer: &mut Layer, api: &Api, data_dir: &Path) -> Result<()>
         while !shutdown.is_cancelled() {
             match run(&api, &data_dir, &shutdown).await {
                 Ok(()) => {}
-                Err(failure) => tracing::error!(%failure, "scores are not followed; trying again"),
+                Err(failure) => tracing::error!(?failure, "scores are not followed; trying again"),
             }
             let pause = AGAIN.delay(failures);
             failures += 1;
@@ -51,7 +51,11 @@ async fn run(api: &Api, data_dir: &Path, shutdown: &CancellationToken) -> Result
     let hub = Hub::new(client.clone(), shutdown.child_token());
     let begun = async {
         let place = Workplace::on(client.clone(), Some(data_dir.to_owned()), None).await?;
-        place.records.install().await.map_err(|error| told(&error))?;
+        place
+            .records
+            .install()
+            .await
+            .map_err(|error| told(&error))?;
         let dir = data_dir.join("scores");
         let runner = Runner::new(
             client.clone(),

@@ -6,7 +6,7 @@ use consort_plan::{Action, Blueprint, Change, Owner};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 
-use crate::deeds::{self, Deed, Done};
+use crate::deeds::{self, Deed, Done, object};
 
 /// So many resources are named in a cause; the rest is counted.
 const NAMED: usize = 5;
@@ -80,22 +80,6 @@ fn fields(change: &Change) -> String {
     format!(": {}{more}", named[..named.len().min(FIELDS)].join(", "))
 }
 
-/// Kind, namespace and name of the object that a change is about; none if it is about something else.
-pub(crate) fn object(change: &Change) -> Option<(&str, Option<&str>, &str)> {
-    let rest = change
-        .address
-        .local()
-        .strip_prefix(change.kind.as_str())?
-        .strip_prefix('/')?;
-    let kind = change.kind.rsplit('/').next()?;
-    // A type of an object is group, version and kind, or version and kind.
-    change.kind.contains('/').then_some(())?;
-    Some(match rest.split_once('/') {
-        Some((namespace, name)) => (kind, Some(namespace), name),
-        None => (kind, None, rest),
-    })
-}
-
 async fn deed(
     client: &Client,
     gone: bool,
@@ -115,37 +99,5 @@ async fn deed(
             return found;
         }
         tokio::time::sleep(*waits.next()?).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use consort_plan::{Address, Reversal};
-
-    #[test]
-    fn an_address_of_an_object_names_it() {
-        let change = |kind: &str, local: &str| Change {
-            address: Address::new("app", local),
-            kind: kind.to_owned(),
-            action: Action::Create,
-            before: None,
-            after: None,
-            replaces: Vec::new(),
-            reasons: Vec::new(),
-            moved_from: None,
-            drift: Vec::new(),
-            reversal: Reversal::Reversible,
-            location: None,
-        };
-        assert_eq!(
-            object(&change("apps/v1/Deployment", "apps/v1/Deployment/shop/web")),
-            Some(("Deployment", Some("shop"), "web"))
-        );
-        assert_eq!(
-            object(&change("v1/Namespace", "v1/Namespace/shop")),
-            Some(("Namespace", None, "shop"))
-        );
-        assert_eq!(object(&change("null_resource", "null_resource.x")), None);
     }
 }

@@ -24,6 +24,7 @@ use super::object::{
 };
 use super::poller::{Place, Poller, Seen};
 use super::watch::{Kind, Watches};
+use crate::deeds;
 use crate::git::{Repositories, Resolved};
 
 /// So many plans are made at once: they take processor time.
@@ -144,6 +145,19 @@ impl Look<'_> {
             return Ok(Action::Done);
         }
         let resolved = self.follow();
+        if let Some(request) = self.score.request().map(str::to_owned) {
+            if self.git().is_none() {
+                // There is nothing newer than what was applied: it is compared with the world.
+                self.shell.memories.touch(self.key, None);
+                self.status.handled = Some(request);
+            } else if self.shell.memories.is_first(self.key, &request) {
+                // Who asks means what is there now, not what was there at the last poll.
+                self.shell.poller.look(self.key, true);
+            }
+            if self.shell.poller.is_awaited(self.key) {
+                return Ok(self.later(None));
+            }
+        }
         let standing = self.shell.engine.standing(&self.id).await?;
         self.status.revision = standing
             .latest
@@ -159,7 +173,13 @@ impl Look<'_> {
             }
             Next::Hold(held) => Ok(self.hold(&held)),
             Next::Sync { manual } => match resolved {
-                Some(resolved) => self.sync(&resolved, &standing, manual).await,
+                Some(resolved) => {
+                    let action = self.sync(&resolved, &standing, manual).await;
+                    if action.is_ok() {
+                        self.handle_request();
+                    }
+                    action
+                }
                 None => Ok(Action::Done),
             },
             Next::Heal { correct } => match &standing.latest {
@@ -277,8 +297,19 @@ impl Look<'_> {
                     error.reason(),
                     &error.to_string(),
                 );
+                // A person who asked is told; what is tried again is the question.
+                if !self.shell.poller.is_awaited(self.key) {
+                    self.handle_request();
+                }
                 None
             }
+        }
+    }
+
+    /// The request for a sync was tried.
+    fn handle_request(&mut self) {
+        if let Some(request) = self.score.request() {
+            self.status.handled = Some(request.to_owned());
         }
     }
 
@@ -345,6 +376,10 @@ impl Look<'_> {
             _ => State::False,
         };
         self.synced(state, held.reason, &held.message);
+        if matches!(held.reason, "OutsideWindow" | "InvalidWindow") {
+            // What a window refuses to a person does not happen by itself when it opens.
+            self.handle_request();
+        }
         self.later(held.look)
     }
 
@@ -373,11 +408,6 @@ impl Look<'_> {
             return Ok(Action::Done);
         };
         let what = resolved.commit.clone();
-        self.status.handled = self
-            .score
-            .request()
-            .map(str::to_owned)
-            .or(self.status.handled.take());
         let said = format!("{} is being carried out", short(&what));
         self.synced(State::Unknown, "Progressing", &said);
         let status = self.status.clone();
@@ -484,7 +514,7 @@ impl Look<'_> {
         let kinds: BTreeSet<Kind> = blueprint
             .changes
             .iter()
-            .filter(|change| causes::object(change).is_some())
+            .filter(|change| deeds::object(change).is_some())
             .filter_map(|change| {
                 let (version, kind) = change.kind.rsplit_once('/')?;
                 Some((version.to_owned(), kind.to_owned()))

@@ -76,7 +76,7 @@ impl Hooks {
                 if !names.is_empty() && !names.iter().any(ours) {
                     return (StatusCode::OK, format!("{wanted} was not pushed to"));
                 }
-                self.poller.look(&key);
+                self.poller.look(&key, false);
                 (StatusCode::ACCEPTED, format!("{wanted} is looked at"))
             }
         }

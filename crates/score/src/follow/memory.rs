@@ -44,6 +44,8 @@ struct Memory {
     heals: VecDeque<Timestamp>,
     /// When all is compared with the world again, for what cannot be watched.
     compare: Option<Instant>,
+    /// The request for a sync that was seen last.
+    request: Option<String>,
 }
 
 /// What is remembered of all scores.
@@ -81,6 +83,17 @@ impl Memories {
             memory.dirt.all = true;
         }
         !memory.dirt.is_none()
+    }
+
+    /// Whether a request for a sync is seen the first time.
+    pub(super) fn is_first(&self, key: &Key, request: &str) -> bool {
+        let mut all = self.0.lock();
+        let memory = all.entry(key.clone()).or_default();
+        let first = memory.request.as_deref() != Some(request);
+        if first {
+            memory.request = Some(request.to_owned());
+        }
+        first
     }
 
     /// Takes what is dirty; what gets dirty from now on counts anew.

@@ -72,6 +72,8 @@ struct Followed {
     reference: Reference,
     interval: Duration,
     seen: Seen,
+    /// Somebody waits for the next answer, whatever it is.
+    awaited: bool,
 }
 
 struct Group {
@@ -129,6 +131,7 @@ impl Poller {
                 reference: reference.clone(),
                 interval,
                 seen: seen.clone(),
+                awaited: false,
             },
         );
         if fixed.is_none() {
@@ -144,15 +147,26 @@ impl Poller {
         self.state.lock().forget(key);
     }
 
-    /// Asks a score's repository as soon as can be.
-    pub(crate) fn look(&self, key: &Key) {
+    /// Asks a score's repository as soon as can be. With `awaited`, the answer is told even if it is no news.
+    pub(crate) fn look(&self, key: &Key, awaited: bool) {
         let mut state = self.state.lock();
-        let Some(place) = state.scores.get(key).map(|score| score.place.clone()) else {
+        let Some(score) = state.scores.get_mut(key) else {
             return;
         };
+        if score.reference.is_commit() {
+            return;
+        }
+        score.awaited |= awaited;
+        let place = score.place.clone();
         state.hasten(&place);
         drop(state);
         self.wake.notify_one();
+    }
+
+    /// Whether an answer is awaited for a score.
+    pub(crate) fn is_awaited(&self, key: &Key) -> bool {
+        let state = self.state.lock();
+        state.scores.get(key).is_some_and(|score| score.awaited)
     }
 
     /// Asks again and again until `shutdown`; tells of each score whose reference has moved, or of which something
@@ -347,9 +361,12 @@ impl State {
                 },
                 Err(error) => Seen::Unknown(error.clone()),
             };
-            if !seen.is_like(&score.seen) {
+            // A question that was under way when somebody began to wait is no answer to them.
+            let awaited = score.awaited && !group.again;
+            if awaited || !seen.is_like(&score.seen) {
                 news.push(key.clone());
             }
+            score.awaited &= !awaited;
             score.seen = seen;
         }
         group.failures = match &answer {

@@ -229,8 +229,8 @@ impl Runner {
             .parts
             .iter()
             .any(|part| part.intent == Intent::Destroy);
-        let former = (leaving && blueprint.mode != Mode::Destroy)
-            .then_some(blueprint.parent.revision);
+        let former =
+            (leaving && blueprint.mode != Mode::Destroy).then_some(blueprint.parent.revision);
         let system = self
             .open(score, dir.path(), former, None, &mut unpacked)
             .await?;
@@ -243,9 +243,9 @@ impl Runner {
 
     async fn blueprint(&self, score: &Id, id: &str) -> Result<Blueprint, Fault> {
         let found = self.records(score).blueprint(id).await;
-        found.map_err(|error| recorded(&error))?.ok_or_else(|| {
-            Fault::Problems(vec![plain(format!("the blueprint {id} is gone"))])
-        })
+        found
+            .map_err(|error| recorded(&error))?
+            .ok_or_else(|| Fault::Problems(vec![plain(format!("the blueprint {id} is gone"))]))
     }
 }
 
@@ -258,7 +258,9 @@ impl Engine for Runner {
         Box::pin(async move {
             let records = self.records(score);
             let latest = absent(records.latest(&score.name).await)?.flatten();
-            let walked = absent(records.locked(&score.name).await)?.flatten().is_some();
+            let walked = absent(records.locked(&score.name).await)?
+                .flatten()
+                .is_some();
             Ok(Standing { latest, walked })
         })
     }
@@ -322,7 +324,8 @@ impl Engine for Runner {
             let blueprint = self.blueprint(score, id).await?;
             let archive = absent(self.records(score).sources(id).await)?.flatten();
             let kept = self.rebuild(score, archive, &blueprint).await?;
-            self.go(score, &kept.system, &blueprint, cause, cancel).await
+            self.go(score, &kept.system, &blueprint, cause, cancel)
+                .await
         })
     }
 
@@ -335,12 +338,13 @@ impl Engine for Runner {
         Box::pin(async move {
             let records = self.records(score);
             let found = records.operation(&score.name, revision).await;
-            let operation: Operation = found.map_err(|error| recorded(&error))?.ok_or_else(|| {
-                Fault::Problems(vec![plain(format!(
-                    "the operation {}-{revision} is gone",
-                    score.name
-                ))])
-            })?;
+            let operation: Operation =
+                found.map_err(|error| recorded(&error))?.ok_or_else(|| {
+                    Fault::Problems(vec![plain(format!(
+                        "the operation {}-{revision} is gone",
+                        score.name
+                    ))])
+                })?;
             let blueprint = self.blueprint(score, &operation.blueprint).await?;
             let mut archive = absent(records.snapshot(&score.name, revision).await)?.flatten();
             if archive.is_none() {

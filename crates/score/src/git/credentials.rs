@@ -160,6 +160,13 @@ impl Credentials {
         self
     }
 
+    /// With the keys of hosts to trust.
+    #[must_use]
+    pub fn with_known_hosts(mut self, known_hosts: impl Into<String>) -> Self {
+        self.known_hosts = Some(known_hosts.into());
+        self
+    }
+
     /// With certificate authorities (PEM) to trust besides the host's.
     #[must_use]
     pub fn with_authorities(mut self, pem: impl Into<String>) -> Self {
