@@ -10,7 +10,6 @@ use consort_api::identity::User;
 use consort_api::{Api, Receiver, Reply};
 use consort_reconcile::{Backoff, Hub};
 use consort_score::follow::{Follower, Hooks, Options, Runner};
-use consort_score::records::Records;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::request::Parts;
