@@ -103,14 +103,6 @@ pub fn operation(operation: &Operation, entries: &[Entry], style: &Style) -> Str
         status(operation.phase, style),
         parts.join(", ")
     );
-    if matches!(operation.phase, Phase::Failed | Phase::Cancelled) {
-        let _ = writeln!(
-            out,
-            "{} consort resume {name} goes on; consort why {name} tells more; consort rollback {} goes back",
-            style.cyan("hint:"),
-            operation.revision.saturating_sub(1)
-        );
-    }
     out
 }
 

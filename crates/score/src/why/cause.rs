@@ -88,3 +88,19 @@ impl Cause {
         self
     }
 }
+
+/// Whether a text is told somewhere below.
+pub(super) fn tells(causes: &[Cause], text: &str) -> bool {
+    causes.iter().any(|cause| {
+        cause.says.contains(text)
+            || cause.details.iter().any(|detail| detail.contains(text))
+            || tells(&cause.causes, text)
+    })
+}
+
+/// Whether something is explained somewhere below.
+pub(super) fn explains(causes: &[Cause], what: &str) -> bool {
+    causes
+        .iter()
+        .any(|cause| cause.what == what || explains(&cause.causes, what))
+}

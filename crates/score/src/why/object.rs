@@ -4,7 +4,7 @@ use consort_plan::Event;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::cause::{Cause, Standing};
+use super::cause::{Cause, Standing, explains, tells};
 use super::evidence::{Look, Ref, event_time, is_true, items, number, text, time};
 use super::subject::name_of;
 use super::{Explainer, evidence};
@@ -186,6 +186,10 @@ impl Explainer<'_> {
             .get("status")
             .and_then(Value::as_object)
             .is_some_and(|status| !status.is_empty());
+        // Controllers of workloads say which generation they have seen; the server gives them a status without them.
+        let workload = text(object, "/apiVersion").starts_with("apps/");
+        let status =
+            status && (!workload || object.pointer("/status/observedGeneration").is_some());
         let observed = object
             .pointer("/status/observedGeneration")
             .and_then(Value::as_i64);
@@ -197,7 +201,7 @@ impl Explainer<'_> {
         } else if let Some(standing) = acted_on(object).filter(|_| spec && !status) {
             health.standing = health.standing.max(standing);
             health.details.push(format!(
-                "nothing has acted on it: it has no status. Is there a controller for {}?",
+                "nothing has acted on it. Is there a controller for {}?",
                 text(object, "/kind")
             ));
         }
@@ -222,18 +226,23 @@ impl Explainer<'_> {
             if seen.len() > 4 {
                 break;
             }
-            let line = format!("{reason}: {message}");
-            let known = health.says.contains(message)
-                || health.details.iter().any(|detail| detail.contains(message));
+            // `Error: ` is put before what the status of the container says, too.
+            let said = message.strip_prefix("Error: ").unwrap_or(message);
+            let known = reason == "BackOff"
+                || health.says.contains(said)
+                || tells(&health.causes, said)
+                || health.details.iter().any(|detail| {
+                    detail.contains(said) || detail.starts_with(&format!("{reason}: "))
+                });
             if !known {
-                health.details.push(line);
+                health.details.push(format!("{reason}: {message}"));
             }
             if health.time.is_none() {
                 health.time = event_time(event);
             }
             let behind = self.behind(message, &reference.namespace);
             for cause in behind {
-                if !health.causes.iter().any(|known| known.what == cause.what) {
+                if !explains(&health.causes, &cause.what) {
                     health.causes.push(cause);
                 }
             }

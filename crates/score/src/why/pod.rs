@@ -22,6 +22,9 @@ const CONTAINERS: [(&str, &str, &str); 3] = [
     ),
 ];
 
+/// Said of a run that ended well where it should have gone on.
+const BY_ITSELF: &str = "it ended by itself: what is to go on running must not end";
+
 /// Reasons for which a container waits that pass by themselves.
 const PASSING: [&str; 3] = ["ContainerCreating", "PodInitializing", ""];
 
@@ -359,6 +362,11 @@ impl Explainer<'_> {
                         cause.causes.push(last);
                     }
                     let killed = self.probes(reference, pod, name, spec, &["Liveness", "Startup"]);
+                    if !killed.is_empty() {
+                        for last in &mut cause.causes {
+                            last.details.retain(|detail| detail != BY_ITSELF);
+                        }
+                    }
                     cause.causes.extend(killed);
                 }
                 "ErrImagePull"
@@ -557,9 +565,7 @@ impl Explainer<'_> {
             }
         }
         if code == 0 {
-            cause
-                .details
-                .push("it ended by itself: what is to go on running must not end".to_owned());
+            cause.details.push(BY_ITSELF.to_owned());
         }
         if let Some(lines) = self.asking.log(log) {
             let last: Vec<&str> = lines

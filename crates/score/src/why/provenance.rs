@@ -68,6 +68,10 @@ impl Explainer<'_> {
             } else {
                 owner
             };
+            // What is being explained from its owner down needs no words about the owner.
+            if self.path.contains(&owner.to_string()) {
+                return causes;
+            }
             match self.asking.object(&owner) {
                 Some(Look::Found(above)) => {
                     let above = self.made_by(above);
@@ -122,8 +126,13 @@ impl Explainer<'_> {
         if !witnessed {
             causes.extend(self.last_changes(object, &[]));
         }
-        if let Some((manager, _, at, _)) = managers(object).into_iter().min_by_key(|entry| entry.2)
-        {
+        let first = managers(object)
+            .into_iter()
+            .min_by_key(|(manager, subresource, at, _)| {
+                let daily = !subresource.is_empty() || RECONCILERS.contains(manager);
+                (daily, *at)
+            });
+        if let Some((manager, _, at, _)) = first {
             let born = time(object, "/metadata/creationTimestamp").or(at);
             let alone = causes.iter().any(|cause| cause.what == signed(manager));
             if manager != OWN_MANAGER && !alone {

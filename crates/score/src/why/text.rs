@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::cause::{Cause, Standing};
-use crate::render::{Style, elapsed, escaped};
+use crate::render::{Style, columns, elapsed, escaped};
 
 /// An explanation as a tree: what is asked about, below it what led to that. `now` is what times are told against.
 pub fn text(cause: &Cause, now: Timestamp, style: &Style) -> String {
@@ -60,12 +60,19 @@ fn write(cause: &Cause, now: Timestamp, style: &Style, first: &str, rest: &str, 
         Standing::Fact => style.bold(&what),
     };
     let says: Vec<&str> = cause.says.lines().collect();
-    let _ = writeln!(
-        out,
-        "{}{what} {}",
-        style.dim(first),
-        escaped(says.first().copied().unwrap_or_default())
-    );
+    let head = escaped(says.first().copied().unwrap_or_default());
+    let when = cause
+        .time
+        .map(|time| format!("({})", moment(time, now)))
+        .unwrap_or_default();
+    // The time stands beside what happened, where there is room.
+    let width = columns(first) + columns(&escaped(&cause.what)) + columns(&head) + 2;
+    let beside = !when.is_empty() && width + columns(&when) <= style.width;
+    let _ = write!(out, "{}{what} {head}", style.dim(first));
+    if beside {
+        let _ = write!(out, " {}", style.dim(&when));
+    }
+    out.push('\n');
     // Below a cause that has causes of its own the branch goes on.
     let bar = if cause.causes.is_empty() {
         "    "
@@ -85,7 +92,7 @@ fn write(cause: &Cause, now: Timestamp, style: &Style, first: &str, rest: &str, 
         }
     }
     let mut place = Vec::new();
-    if let Some(time) = cause.time {
+    if let Some(time) = cause.time.filter(|_| !beside) {
         place.push(moment(time, now));
     }
     if let Some(location) = &cause.location {

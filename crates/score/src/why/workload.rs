@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Explainer;
-use super::cause::{Cause, Standing};
+use super::cause::{Cause, Standing, tells};
 use super::evidence::{Look, Ref, is_true, items, number, text, time};
 use super::object::{Health, nearest, troubled};
 use super::pod::plain;
@@ -92,6 +92,7 @@ impl Explainer<'_> {
         }
         self.unacted(object, &mut health);
         if health.standing <= Standing::Fact {
+            self.restarts(reference, object, &mut health);
             return health;
         }
         // The newest of its replica sets is what it waits for.
@@ -124,6 +125,16 @@ impl Explainer<'_> {
                 .extend(cause.filter(|cause| cause.standing > Standing::Fact));
         }
         self.warnings(reference, object, &mut health);
+        // What its replica set says as well is told there.
+        let Health {
+            details, causes, ..
+        } = &mut health;
+        details.retain(|detail| {
+            let said = detail
+                .split_once(": ")
+                .map_or(detail.as_str(), |(_, said)| said);
+            !tells(causes, said)
+        });
         health
             .next
             .push(format!("consort describe {}", reference.words()));
@@ -182,6 +193,31 @@ impl Explainer<'_> {
         self.pods_of(reference, object, "/spec/selector", &mut health);
         self.warnings(reference, object, &mut health);
         health
+    }
+
+    /// Pods that are ready at the moment and were not a while ago.
+    fn restarts(&mut self, reference: &Ref, object: &Value, health: &mut Health) {
+        let query = selector(object, "/spec/selector");
+        if query.is_empty() {
+            return;
+        }
+        let now = self.asking.now();
+        let pods = self
+            .asking
+            .list("", "Pod", &reference.namespace, &query)
+            .unwrap_or_default();
+        for pod in pods {
+            let lately = items(pod, "/status/containerStatuses").iter().any(|status| {
+                time(status, "/lastState/terminated/finishedAt")
+                    .is_some_and(|ended| now.duration_since(ended).as_secs() < 3600)
+            });
+            if lately {
+                let pod = Ref::new("", "Pod", &reference.namespace, text(pod, "/metadata/name"));
+                let cause = self.related(&pod);
+                health.causes.extend(cause);
+                return;
+            }
+        }
     }
 
     /// The pods of a workload that are not ready; those with the same trouble are told once.
@@ -405,6 +441,28 @@ impl Explainer<'_> {
                 if !differing.is_empty() && near.len() < 4 {
                     near.push(format!("{kind} {name} has {}", differing.join("; ")));
                 }
+            }
+        }
+        if near.is_empty() {
+            // Nothing is nearly right: what there is may tell what was meant.
+            for (key, _) in labels {
+                let mut there: Vec<&str> = self
+                    .asking
+                    .list("", "Pod", &reference.namespace, "")
+                    .unwrap_or_default()
+                    .iter()
+                    .filter_map(|pod| pod.pointer("/metadata/labels")?.get(key)?.as_str())
+                    .collect();
+                there.sort_unstable();
+                there.dedup();
+                let count = there.len();
+                there.truncate(12);
+                near.push(if there.is_empty() {
+                    format!("no pod here has the label {key} at all")
+                } else {
+                    let more = if count > there.len() { ", ..." } else { "" };
+                    format!("pods here have {key}={}{more}", there.join(", "))
+                });
             }
         }
         health.details.append(&mut near);
