@@ -490,7 +490,16 @@ impl<'e> Explainer<'e> {
                 cause.causes.push(Cause::new(
                     change.address.to_string(),
                     Standing::Fact,
-                    format!("counts {} points: {}", points.points, points.because),
+                    format!(
+                        "counts {} {}: {}",
+                        points.points,
+                        if points.points == 1 {
+                            "point"
+                        } else {
+                            "points"
+                        },
+                        points.because
+                    ),
                 ));
             }
         }

@@ -304,6 +304,25 @@ impl Explainer<'_> {
                     ));
                 }
             }
+            // Who asks about it may have meant another namespace.
+            if self.path.len() == 1 && !reference.namespace.is_empty() {
+                let everywhere = self
+                    .asking
+                    .list(&reference.group, &reference.kind, "", "")
+                    .unwrap_or_default();
+                let elsewhere: Vec<&str> = everywhere
+                    .iter()
+                    .filter(|object| text(object, "/metadata/name") == reference.name)
+                    .map(|object| text(object, "/metadata/namespace"))
+                    .take(4)
+                    .collect();
+                if !elsewhere.is_empty() {
+                    cause = cause.detail(format!(
+                        "there is one of this name in {}",
+                        elsewhere.join(", ")
+                    ));
+                }
+            }
             let place = if reference.namespace.is_empty() {
                 String::new()
             } else {

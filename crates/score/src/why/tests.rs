@@ -21,7 +21,9 @@ struct World {
 }
 
 impl World {
-    fn new(objects: Vec<Value>) -> Self {
+    fn new(mut objects: Vec<Value>) -> Self {
+        objects
+            .push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
         World {
             evidence: Evidence {
                 now: NOW.parse().unwrap(),

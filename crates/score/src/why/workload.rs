@@ -207,10 +207,12 @@ impl Explainer<'_> {
             .list("", "Pod", &reference.namespace, &query)
             .unwrap_or_default();
         for pod in pods {
-            let lately = items(pod, "/status/containerStatuses").iter().any(|status| {
-                time(status, "/lastState/terminated/finishedAt")
-                    .is_some_and(|ended| now.duration_since(ended).as_secs() < 3600)
-            });
+            let lately = items(pod, "/status/containerStatuses")
+                .iter()
+                .any(|status| {
+                    time(status, "/lastState/terminated/finishedAt")
+                        .is_some_and(|ended| now.duration_since(ended).as_secs() < 3600)
+                });
             if lately {
                 let pod = Ref::new("", "Pod", &reference.namespace, text(pod, "/metadata/name"));
                 let cause = self.related(&pod);
