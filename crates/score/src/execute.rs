@@ -11,12 +11,15 @@ use consort_plan::{
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::records::{self, BeginError, Decision, Held, LockError, Records};
+use crate::records::{self, BeginError, Decision, HISTORY, Held, LockError, Records};
 use crate::snapshot;
 use crate::system::System;
 
 /// How long another who is at the same score is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// After so many revisions each, the oldest are let go of.
+const PRUNED_EVERY: u64 = 20;
 
 /// With what a blueprint is carried out.
 #[derive(Clone)]
@@ -275,6 +278,11 @@ pub async fn carry_out(
         )
         .await;
         let operation = recorder.finish(&carried).await?;
+        if operation.revision % PRUNED_EVERY == 0
+            && let Err(error) = records.prune(&blueprint.score, HISTORY).await
+        {
+            tracing::warn!(score = blueprint.score, %error, "old operations were not let go of");
+        }
         Ok(Done { operation, carried })
     };
     let done = lock.during(&lost, work).await?;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::seal::post;
-use super::{Error, Kind, Records, SCORE_LABEL, code, doing};
+use super::{Error, Kind, Records, SCORE_LABEL, code, doing, owner};
 
 /// What was decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -47,6 +47,11 @@ impl Records {
         let mut object = DynamicObject::new(id, &Kind::Approval.resource());
         object.metadata.labels = Some([(SCORE_LABEL.to_owned(), score.to_owned())].into());
         object.data = json!({ "spec": approval });
+        // It goes when its blueprint goes.
+        let about = || format!("deciding about the blueprint {id}");
+        if let Some(blueprint) = doing(about, self.objects(Kind::Blueprint).get_opt(id).await)? {
+            object.metadata.owner_references = Some(vec![owner(Kind::Blueprint, &blueprint)]);
+        }
         match self.objects(Kind::Approval).create(&post(), &object).await {
             Err(error) if code(&error) == Some(409) => match self.approval(id).await? {
                 Some(before) => Err(Error::Decided {

@@ -12,6 +12,7 @@ mod definitions;
 mod install;
 mod lock;
 mod operation;
+mod prune;
 mod recorder;
 mod score;
 mod seal;
@@ -29,6 +30,7 @@ pub use blueprint::{BlueprintSummary, Counts, State};
 pub use definitions::{GROUP, VERSION};
 pub use lock::{Held, Lock, LockError};
 pub use operation::BeginError;
+pub use prune::HISTORY;
 pub use recorder::Recorder;
 
 /// The name under which what is written here is owned.

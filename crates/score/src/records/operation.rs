@@ -2,7 +2,6 @@
 //! of two who try only one succeeds.
 
 use consort_plan::{Entry, Moved, Operation, Phase, Stale};
-use futures::TryStreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -361,36 +360,6 @@ impl Records {
             Some(of) => self.unseal(What::Snapshot, of).await,
             None => Ok(None),
         }
-    }
-
-    /// Deletes the oldest operations of a score but for so many, with their records and sources; those under way stay. Gives
-    /// how many it deleted.
-    pub async fn prune_operations(&self, score: &str, keep: usize) -> Result<usize, Error> {
-        let operations = self.operations(score).await?;
-        let surplus = operations.len().saturating_sub(keep.max(1));
-        let objects = self.objects(Kind::Operation);
-        let names = operations[..surplus]
-            .iter()
-            .filter(|operation| operation.phase != Phase::Running)
-            .map(|operation| name(score, operation.revision));
-        let names: Vec<String> = names.collect();
-        futures::stream::iter(names.iter().map(Ok))
-            .try_for_each_concurrent(4, |name| {
-                let objects = &objects;
-                async move {
-                    match objects
-                        .delete(name, &kube::api::DeleteParams::background())
-                        .await
-                    {
-                        Err(error) if code(&error) == Some(404) => Ok(()),
-                        deleted => {
-                            doing(|| format!("deleting the operation {name}"), deleted).map(|_| ())
-                        }
-                    }
-                }
-            })
-            .await?;
-        Ok(names.len())
     }
 }
 

@@ -260,8 +260,16 @@ async fn revisions_with_the_same_sources_keep_them_once_and_old_ones_can_go() {
     let server = server().await;
     let records = &server.records;
     let (old, new) = (noise(100_000), noise(800_001));
+    let id = records
+        .put_blueprint(&blueprint(1, Vec::new()))
+        .await
+        .unwrap();
     for revision in 1..=3 {
-        let recorder = records.begin(&operation(revision)).await.unwrap();
+        let mut operation = operation(revision);
+        if revision == 1 {
+            operation.blueprint.clone_from(&id);
+        }
+        let recorder = records.begin(&operation).await.unwrap();
         recorder.commit(vec![entry(1, Event::Done)]).await.unwrap();
         let sources = if revision == 3 { &new } else { &old };
         records
@@ -282,10 +290,6 @@ async fn revisions_with_the_same_sources_keep_them_once_and_old_ones_can_go() {
         Some(&new)
     );
     assert!(records.snapshot("shop", 4).await.unwrap().is_none());
-    let id = records
-        .put_blueprint(&blueprint(1, Vec::new()))
-        .await
-        .unwrap();
     assert!(records.sources(&id).await.unwrap().is_none());
     records.put_sources(&id, new.clone()).await.unwrap();
     assert_eq!(records.sources(&id).await.unwrap().as_ref(), Some(&new));
@@ -302,7 +306,8 @@ async fn revisions_with_the_same_sources_keep_them_once_and_old_ones_can_go() {
     assert_eq!(owners.len(), 3);
     // Two revisions have the first; a revision and a blueprint the second, in two chunks.
     assert_eq!(owners.iter().sum::<usize>(), 6);
-    assert_eq!(records.prune_operations("shop", 1).await.unwrap(), 2);
+    assert_eq!(records.prune("shop", 1).await.unwrap(), 3);
+    assert!(records.blueprint_summary(&id).await.unwrap().is_none());
     assert_eq!(records.revision("shop").await.unwrap(), 3);
     assert!(records.begin(&operation(2)).await.is_err());
 }
