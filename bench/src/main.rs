@@ -13,6 +13,7 @@ mod limits;
 mod list;
 mod objects;
 mod pod;
+mod points;
 mod process;
 mod ready;
 mod scale;
@@ -93,6 +94,8 @@ enum Benchmark {
     Score(score::Arguments),
     /// Terraform configurations in six shapes, beside the real terraform
     Terraform(terraform::Arguments),
+    /// The points of changes in a large graph, and a write held against policies
+    Points(points::Arguments),
     /// Runs a command and prints the processor time and memory it took
     #[command(hide = true)]
     Measured {
@@ -123,6 +126,7 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Score(arguments) => score::run(&arguments),
         Benchmark::Terraform(arguments) => terraform::run(&arguments),
         Benchmark::Walk(arguments) => walk::run(&arguments),
+        Benchmark::Points(arguments) => points::run(&arguments),
         Benchmark::Measured { words } => terraform::measured(&words),
         Benchmark::Serve(arguments) => serve::run(&arguments),
     }

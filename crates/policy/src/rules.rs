@@ -279,15 +279,16 @@ impl Asking<'_, '_> {
             match asked.role {
                 Role::Exception | Role::Score => {}
                 Role::Allow => {
-                    if value
-                        .as_ref()
-                        .is_none_or(|value| matches!(value, Value::Bool(false) | Value::Null))
-                    {
-                        let mut message = format!("{} does not hold", asked.path);
-                        if let Some(score) = scores.get(&asked.package) {
-                            message.push_str(&format!(" (score: {score})"));
+                    let held = value.as_ref().is_some_and(allows);
+                    if !held {
+                        let mut text = format!("{} does not hold", asked.path);
+                        if let Some(said @ Value::Object(_)) = &value {
+                            text = format!("{text}: {}", message(&asked.path, said));
                         }
-                        self.verdict(asked, VerdictKind::Deny, &message.into(), about);
+                        if let Some(score) = scores.get(&asked.package) {
+                            text.push_str(&format!(" (score: {score})"));
+                        }
+                        self.verdict(asked, VerdictKind::Deny, &text.into(), about);
                     }
                 }
                 Role::Deny | Role::Warn => {
@@ -463,6 +464,19 @@ fn whole(value: &Value) -> i32 {
         number.ceil().clamp(-1_000_000.0, 1_000_000.0) as i32
     } else {
         0
+    }
+}
+
+/// Whether the value of a rule `allow` allows: true, or an object that says so.
+fn allows(value: &Value) -> bool {
+    match value {
+        Value::Bool(allowed) => *allowed,
+        Value::Object(fields) => ["allowed", "allow", "valid", "ok", "result"]
+            .iter()
+            .find_map(|name| fields.get(*name)?.as_bool())
+            .unwrap_or(true),
+        Value::Null => false,
+        _ => true,
     }
 }
 
