@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use consort_plan::{
-    Action, Address, BlastRadius, Blueprint, BlueprintEdge, Change, Edge, Intent, Mode, Parent, Planned, PlannedPart,
-    Reversal, Source,
+    Action, Address, BlastRadius, Blueprint, BlueprintEdge, Change, Edge, Intent, Mode, Parent,
+    Planned, PlannedPart, Reversal, Source,
 };
 use consort_policy::admission::{Policies, Policy};
 use consort_policy::points::{Load, Passing, Standing};
@@ -30,9 +30,16 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let edges = edges(arguments.nodes);
-    println!("a graph of {} resources and {} edges", arguments.nodes, edges.len());
+    println!(
+        "a graph of {} resources and {} edges",
+        arguments.nodes,
+        edges.len()
+    );
     let bare = measure(arguments.runs, || bare(arguments.nodes, &edges));
-    println!("{:52} {:8.2} ms", "bare pass: each edge once, dependents first", bare);
+    println!(
+        "{:52} {:8.2} ms",
+        "bare pass: each edge once, dependents first", bare
+    );
     let standing = Standing::new(arguments.nodes as usize, &edges);
     let loads = loads(arguments.nodes);
     let pass = measure(arguments.runs, || {
@@ -60,14 +67,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             threshold: THRESHOLD,
         };
         let total = judge(&question).ok().context("judging")?.blast.total;
-        let took = measure(arguments.runs, || judge(&question).map(|judgement| judgement.blast.total));
+        let took = measure(arguments.runs, || {
+            judge(&question).map(|judgement| judgement.blast.total)
+        });
         row(&format!("{what} ({total} points)"), took, bare);
     }
     admission(arguments.runs)
 }
 
 fn row(what: &str, took: f64, bare: f64) {
-    println!("{what:52} {took:8.2} ms {:7.1} x the bare pass", took / bare);
+    println!(
+        "{what:52} {took:8.2} ms {:7.1} x the bare pass",
+        took / bare
+    );
 }
 
 /// The median in milliseconds.
@@ -123,16 +135,30 @@ fn blueprint(nodes: u32, edges: &[(u32, u32, u32)], changed: u32) -> Blueprint {
     let step = nodes / changed.max(1);
     let changes = (0..nodes)
         .map(|node| {
-            let kind = ["aws_subnet", "aws_instance", "aws_lb", "aws_db_instance", "aws_security_group"][node as usize % 5];
+            let kind = [
+                "aws_subnet",
+                "aws_instance",
+                "aws_lb",
+                "aws_db_instance",
+                "aws_security_group",
+            ][node as usize % 5];
             let local = format!("module.m{}.{kind}.n[{node}]", node % 50);
             let changes = node % step.max(1) == 0 && node / step.max(1) < changed;
             let value = |size: &str| {
-                changes.then(|| Planned::known(json!({"size": size, "tags": {"Environment": "production", "Name": local}})))
+                changes.then(|| {
+                    Planned::known(
+                        json!({"size": size, "tags": {"Environment": "production", "Name": local}}),
+                    )
+                })
             };
             Change {
                 address: Address::new("infra", &local),
                 kind: kind.to_owned(),
-                action: if changes { Action::Update } else { Action::NoOp },
+                action: if changes {
+                    Action::Update
+                } else {
+                    Action::NoOp
+                },
                 before: value("a"),
                 after: value("b"),
                 replaces: Vec::new(),
@@ -218,7 +244,10 @@ fn admission(runs: usize) -> Result<()> {
     let map = json!({"metadata": {"name": "cluster"}, "data": {"cluster.rego": RULES}});
     let policy = Policy::of_config_map(&map).map_err(anyhow::Error::msg)?;
     let policies = Policies::new(vec![policy]);
-    anyhow::ensure!(policies.review(request.clone()).denied.is_none(), "the pod should pass");
+    anyhow::ensure!(
+        policies.review(request.clone()).denied.is_none(),
+        "the pod should pass"
+    );
     let text = request.to_string();
     let many = 200;
     let read = measure(runs, || {
@@ -234,6 +263,11 @@ fn admission(runs: usize) -> Result<()> {
     let us = |ms: f64| ms * 1e3 / f64::from(many);
     println!("\na pod of {} bytes", text.len());
     println!("{:52} {:8.1} us", "read as JSON", us(read));
-    println!("{:52} {:8.1} us {:7.1} x reading it", "held against eight rules", us(held), held / read);
+    println!(
+        "{:52} {:8.1} us {:7.1} x reading it",
+        "held against eight rules",
+        us(held),
+        held / read
+    );
     Ok(())
 }

@@ -8,7 +8,8 @@ use std::io::{BufRead as _, Write as _};
 use std::path::Path;
 
 use consort_plan::{
-    Action, Address, BlastRadius, Blueprint, Change, Intent, Mode, Parent, Planned, PlannedPart, Reversal, Source,
+    Action, Address, BlastRadius, Blueprint, Change, Intent, Mode, Parent, Planned, PlannedPart,
+    Reversal, Source,
 };
 use consort_policy::{PolicyPart, Question, THRESHOLD, Version, judge};
 use serde_json::{Value, json};
@@ -38,8 +39,13 @@ fn answer(asked: &Value) -> anyhow::Result<Value> {
     };
     for file in asked["files"].as_array().into_iter().flatten() {
         let file = file.as_str().unwrap_or_default();
-        let read = PolicyPart::read("rules", Path::new("/"), file.trim_start_matches('/'), version)
-            .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+        let read = PolicyPart::read(
+            "rules",
+            Path::new("/"),
+            file.trim_start_matches('/'),
+            version,
+        )
+        .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
         policies.modules.extend(read.modules);
     }
     let documents = BTreeMap::from([("infra".to_owned(), document)]);
