@@ -51,7 +51,8 @@ pub struct Tied {
     pub uses: Vec<Use>,
     /// The variables of the root module that it uses, among those asked for.
     pub variables: BTreeSet<Arc<str>>,
-    /// Those that each of its arguments uses.
+    /// Those that each of its arguments uses; where an argument is written as an object, also by its attributes
+    /// (`input/name`), with nothing where an attribute uses none.
     pub arguments: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// The arguments and blocks that its body has: what of it the configuration decides.
     pub written: BTreeSet<Arc<str>>,
@@ -279,14 +280,26 @@ impl Gathering<'_, '_> {
                 .flat_map(|traversal| self.run.blocks.referred(&self.run.index, ix, traversal))
                 .flat_map(|node| self.reached[node.index()].variables.iter().cloned())
                 .collect();
-            if !found.is_empty() {
-                all.entry(name.clone())
-                    .or_insert_with(BTreeSet::new)
-                    .extend(found);
-            }
+            all.entry(name.clone())
+                .or_insert_with(BTreeSet::new)
+                .extend(found);
         };
         for attribute in body.arguments() {
-            add(&attribute.name, attribute.expr.references());
+            let references = attribute.expr.references();
+            if references.is_empty() {
+                continue;
+            }
+            add(&attribute.name, references);
+            for (key, value) in attribute.expr.as_map().unwrap_or_default() {
+                let key = match key.as_keyword() {
+                    Some(word) => Some(word),
+                    None => key.evaluate_constant().0.as_shared_str(),
+                };
+                if let Some(key) = key {
+                    let name = format!("{}/{key}", attribute.name).into();
+                    add(&name, value.references());
+                }
+            }
         }
         for block in body.blocks() {
             add(&name_of(block), references(&block.body));

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::planning::{is_told, local_name, version};
 use super::prepare::language;
 use super::problems::{Teller, is_passing};
+use super::resting::Resting;
 use super::scratch::Scratch;
 use super::{Terraform, values};
 use crate::address::ResourceInstance;
@@ -86,7 +87,7 @@ struct Heard {
 }
 
 enum Word {
-    Began(ResourceInstance, Option<Arc<str>>),
+    Began(ResourceInstance, Option<Arc<str>>, Action),
     Note(ResourceInstance, String),
 }
 
@@ -103,9 +104,9 @@ impl Watcher for Heard {
                     // On the disk before the provider is asked.
                     self.scratch.begin(&address.to_string());
                 }
-                Word::Began((*address).clone(), deposed.map(Arc::from))
+                Word::Began((*address).clone(), deposed.map(Arc::from), *action)
             }
-            Event::ReadStart { address } => Word::Began((*address).clone(), None),
+            Event::ReadStart { address } => Word::Began((*address).clone(), None, Action::Read),
             Event::ProvisionOutput {
                 address,
                 kind,
@@ -141,6 +142,8 @@ struct Carrying<'a> {
     begun: HashSet<String>,
     cancel: CancellationToken,
     stopped: AtomicBool,
+    /// Whether any step was visited.
+    visited: AtomicBool,
 }
 
 /// What happened in a visit so far.
@@ -163,6 +166,10 @@ impl Terraform {
         // What the plan says of encryption can be read only once it is open: that of the present configuration opens it.
         let saved = self.opened(order.payload, &directory, &mut sources).await?;
         let PlanFile { plan, origin } = saved;
+        let is_new = !Scratch::was_used(&order.scratch) && !order.done.contains(&true);
+        if is_new && let Some(resting) = Resting::of(&plan, &self.teller) {
+            return Ok(Box::new(resting));
+        }
         let snapshot = origin.snapshot.clone().below(&root);
         let mut sources = Sources::below(&root);
         let (tree, found) = load_snapshot(&snapshot, &mut sources);
@@ -477,6 +484,7 @@ impl Terraform {
             scratch,
             cancel: order.cancel.clone(),
             stopped: AtomicBool::new(false),
+            visited: AtomicBool::new(false),
             applying,
             prepared,
         }
@@ -515,16 +523,13 @@ impl Carrying<'_> {
         let words = std::mem::take(&mut *self.prepared.heard.words.lock());
         for word in words {
             match word {
-                Word::Began(address, deposed) => {
+                Word::Began(address, deposed, action) => {
                     let Some(place) = self.place_of(&address, deposed.as_ref()) else {
                         continue;
                     };
                     progress.began(place);
-                    if deposed.is_none() && self.begun.contains(&address.to_string()) {
-                        progress.note(
-                            place,
-                            "was begun before the interruption, and is done again",
-                        );
+                    if action != Action::Delete && self.begun.contains(&address.to_string()) {
+                        self.again(place, &address, action, progress);
                     }
                 }
                 Word::Note(address, text) => {
@@ -557,6 +562,30 @@ impl Carrying<'_> {
         }
     }
 
+    /// Says that something is done that an interrupted walk had begun, and of which it did not hear the end.
+    fn again(
+        &self,
+        place: u32,
+        address: &ResourceInstance,
+        action: Action,
+        progress: &dyn Progress,
+    ) {
+        progress.note(
+            place,
+            "was begun before the interruption, and is done again",
+        );
+        if action == Action::Create {
+            self.warnings.lock().push(Problem {
+                address: Some(Address::new(&self.teller.part, &address.to_string())),
+                ..self.teller.of(
+                    self.teller.otherwise.clone(),
+                    format!("{address} was being created when the operation was interrupted"),
+                    "What its provider had answered is not known, so it was created once more. If the first attempt went through, there is an object that nobody looks after.",
+                )
+            });
+        }
+    }
+
     /// Whether a step can be done again for a change without doing something twice.
     fn may_repeat(&self, id: NodeId, place: Option<u32>) -> bool {
         let about = &self.about[id.index()];
@@ -572,6 +601,7 @@ impl Carrying<'_> {
 
     async fn visit(&self, id: NodeId, progress: &dyn Progress) -> Result<(), Vec<Problem>> {
         let about = &self.about[id.index()];
+        self.visited.store(true, Ordering::Release);
         self.causes.lock().remove(&id);
         if let Some(name) = about
             .variable
@@ -710,6 +740,7 @@ impl Carrying<'_> {
             mut held,
             scratch,
             warnings,
+            visited,
             ..
         } = self;
         let sources = &prepared.sources;
@@ -718,10 +749,17 @@ impl Carrying<'_> {
         let mut warnings = warnings.into_inner();
         warnings.extend(teller.warnings(&found, sources));
         let mut problems = teller.errors(&found, sources);
-        let saved = save(&mut held, &state, &scratch).await;
+        let worked = visited.into_inner();
+        let saved = if worked {
+            save(&mut held, &state, &scratch).await
+        } else {
+            // Nothing was begun: the state stays as it is, and the plan fit for another walk.
+            Ok(())
+        };
         drop(journal);
         match saved {
-            Ok(()) => scratch.forget_journals(),
+            Ok(()) if worked => scratch.forget_journals(),
+            Ok(()) => scratch.forget_last_journal(),
             Err(found) => {
                 let mut errors = teller.errors(&found, sources);
                 for problem in &mut errors {

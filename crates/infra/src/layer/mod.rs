@@ -22,6 +22,7 @@ mod environment;
 mod planning;
 mod prepare;
 mod problems;
+mod resting;
 mod scratch;
 mod spec;
 mod values;
@@ -111,16 +112,20 @@ impl Terraform {
     }
 
     async fn has_moved(&self, seen: &[Seen]) -> Result<Vec<Moved>, Vec<Problem>> {
-        let (_, directory) = self.places()?;
-        let prepare::Configuration {
-            tree, mut sources, ..
-        } = self.configuration().await?;
+        let (root, directory) = self.places()?;
         let told = |found, sources: &_| self.told(&found, sources);
+        // The root module alone says where the state is.
+        let mut sources = consort_hcl::Sources::below(&root);
+        let path = crate::address::ModulePath::root();
+        let (module, found) = crate::config::load_module(&directory, &path, None, &mut sources);
+        let Some(module) = module.filter(|_| !found.has_errors()) else {
+            return Err(told(found, &sources));
+        };
         let encryption = self
-            .encryption(&tree.module, &directory, &mut sources)
+            .encryption(&module, &directory, &mut sources)
             .map_err(|found| told(found, &sources))?;
         let backing = self
-            .backing(&tree.module, &directory, encryption)
+            .backing(&module, &directory, encryption)
             .map_err(|found| told(found, &sources))?;
         let state = backing
             .look()

@@ -149,6 +149,7 @@ impl Terraform {
             return Err(told(found, &sources));
         }
         notes.extend(self.teller.warnings(&found, &sources));
+        drop(state);
         let Some((plan, ties)) = planned else {
             return Err(vec![self.teller.of(
                 self.lines.at("/path"),
@@ -156,16 +157,6 @@ impl Terraform {
                 "",
             )]);
         };
-        let schemas = SchemaSet::gather(&installed, Some(&tree), &[&plan.prior_state])
-            .await
-            .map_err(|found| told(found, &sources))?;
-        let document = plan_json(&plan, &tree, &schemas)
-            .map_err(|why| error("Failed to put the plan into JSON", why))
-            .and_then(|text| {
-                serde_json::from_str(&text)
-                    .map_err(|why| error("Failed to put the plan into JSON", why.to_string()))
-            })
-            .map_err(|found| told(found, &sources))?;
         let origin = Origin {
             snapshot: Snapshot::of(&tree, &manifest, &sources).relative_to(&root),
             locks: locks.text(),
@@ -180,6 +171,10 @@ impl Terraform {
             .payload(&plan, &origin, &backing)
             .await
             .map_err(|found| told(found, &sources))?;
+        let schemas = SchemaSet::gather(&installed, Some(&tree), &[&plan.prior_state])
+            .await
+            .map_err(|found| told(found, &sources))?;
+        let text = plan_json(&plan, &tree, &schemas);
         let mut part = self.put(&plan, &ties, &sources, request.inputs);
         notes.extend(self.put_off(&plan));
         part.seen = vec![Seen {
@@ -187,6 +182,15 @@ impl Terraform {
             version: version(stored.as_ref()),
         }];
         part.payload = payload;
+        // All else of a large plan goes before it is there a last time as a document.
+        drop(plan);
+        let document = text
+            .map_err(|why| error("Failed to put the plan into JSON", why))
+            .and_then(|text| {
+                serde_json::from_str(&text)
+                    .map_err(|why| error("Failed to put the plan into JSON", why.to_string()))
+            })
+            .map_err(|found| told(found, &sources))?;
         part.document = Some(document);
         part.warnings = notes;
         Ok(part)
@@ -273,8 +277,17 @@ impl Terraform {
                 part.takes.push((place, variable.to_string()));
             }
             // What an input will tell, by the argument that uses it.
-            let from = |argument: &str| -> Option<Address> {
-                let variables = tied?.arguments.get(argument)?;
+            let from = |at: &str| -> Option<Address> {
+                let at = at.strip_prefix('/')?;
+                let end = at
+                    .match_indices('/')
+                    .nth(1)
+                    .map_or(at.len(), |(end, _)| end);
+                let top = at.find('/').unwrap_or(at.len());
+                let arguments = &tied?.arguments;
+                let variables = arguments
+                    .get(&at[..end])
+                    .or_else(|| arguments.get(&at[..top]))?;
                 variables.iter().find_map(|name| {
                     let input = inputs.get(&**name)?;
                     input.unknown.first()?.from.clone()

@@ -54,7 +54,19 @@ impl Scratch {
 
     /// Whether an earlier walk was here.
     pub(super) fn is_used(&self) -> bool {
-        self.journals() > 0 || self.directory.join("written").exists()
+        Self::was_used(&self.directory)
+    }
+
+    /// Whether an earlier walk used a directory.
+    pub(super) fn was_used(directory: &Path) -> bool {
+        directory.join("journal-0").exists() || directory.join("written").exists()
+    }
+
+    /// Removes the journal that was begun last: nothing is in it.
+    pub(super) fn forget_last_journal(&self) {
+        if let Some(last) = self.journals().checked_sub(1) {
+            let _ = std::fs::remove_file(self.journal(last));
+        }
     }
 
     /// Adds what earlier walks did to a state that they began with.

@@ -6,13 +6,11 @@ use consort_hcl::{Kind, Marks, Number, Path, Sources, Step, Type, Value};
 use consort_plan::{Address, Planned, Unknown, below};
 use serde_json::Value as Json;
 
-/// A value as a plan sees it. `from` says what will tell an unknown part, by the name of the attribute at the top that
-/// it is in; the name is empty where all of the value is unknown.
+/// A value as a plan sees it. `from` says what will tell an unknown part, by its place.
 pub(super) fn planned(value: &Value, from: &dyn Fn(&str) -> Option<Address>) -> Planned {
     let mut writing = Writing {
         found: Planned::default(),
         from,
-        top: String::new(),
     };
     writing.found.value = writing.write(value, "", false);
     let mut found = writing.found;
@@ -24,7 +22,6 @@ pub(super) fn planned(value: &Value, from: &dyn Fn(&str) -> Option<Address>) -> 
 struct Writing<'f> {
     found: Planned,
     from: &'f dyn Fn(&str) -> Option<Address>,
-    top: String,
 }
 
 impl Writing<'_> {
@@ -46,7 +43,7 @@ impl Writing<'_> {
                 self.found.unknown.push(Unknown {
                     at: at.to_owned(),
                     kind: kind(value.ty()),
-                    from: (self.from)(&self.top),
+                    from: (self.from)(at),
                 });
                 Json::Null
             }
@@ -70,9 +67,6 @@ impl Writing<'_> {
     }
 
     fn part(&mut self, value: &Value, at: &str, step: &str, hidden: bool) -> Json {
-        if at.is_empty() {
-            step.clone_into(&mut self.top);
-        }
         if value.is_wholly_known() && value.deep_marks().is_empty() {
             return plain(value);
         }
@@ -219,7 +213,7 @@ mod tests {
             ("ports", Value::unknown(Type::list(Type::Number))),
         ]);
         let from = Address::new("other", "thing.one");
-        let planned = planned(&value, &|top| (top == "id").then(|| from.clone()));
+        let planned = planned(&value, &|at| (at == "/id").then(|| from.clone()));
         assert_eq!(planned.sensitive, ["/tags/secret~1key"]);
         let unknown: Vec<_> = planned
             .unknown

@@ -54,11 +54,8 @@ const KEEPS_DATA: [&str; 43] = [
 ];
 
 /// Those whose objects hold data although their names do not tell.
-const KEEP_DATA: [&str; 6] = [
+const KEEP_DATA: [&str; 3] = [
     "consort_machine",
-    "random_password",
-    "tls_private_key",
-    "aws_instance",
     "aws_secretsmanager_secret",
     "aws_msk_cluster",
 ];

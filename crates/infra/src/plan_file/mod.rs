@@ -8,7 +8,7 @@
 mod change;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -242,9 +242,13 @@ pub fn write(plan: &Plan, origin: &Origin) -> Result<Vec<u8>, Error> {
         backend: origin.backend.clone(),
         ephemeral: origin.ephemeral.clone(),
     };
-    let text = serde_json::to_vec(&file).map_err(invalid)?;
-    let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
-    packed.write_all(&text).map_err(invalid)?;
+    // Packed while it is written: the text of a large plan is larger than all else about it.
+    let packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut packed = std::io::BufWriter::with_capacity(1 << 16, packed);
+    serde_json::to_writer(&mut packed, &file).map_err(invalid)?;
+    let packed = packed
+        .into_inner()
+        .map_err(|failed| invalid(failed.error()))?;
     packed.finish().map_err(invalid)
 }
 

@@ -171,6 +171,17 @@ async fn an_operation_goes_on_after_each_step_in_which_the_process_may_end() {
         let entries = std::mem::take(&mut *record.0.lock());
         let carried = score.carry(&blueprint, &entries).await;
         complete(&carried, &what);
+        let begun = "was being created when the operation was interrupted";
+        let warned = carried
+            .warnings
+            .iter()
+            .any(|warning| warning.summary.contains(begun));
+        // What was made without anybody having heard of it is told of.
+        assert!(
+            warned || world.ids().len() == known(&score).len(),
+            "{what}: {:#?}",
+            carried.warnings
+        );
         let known = known(&score);
         for id in told {
             let gone = !world.ids().contains(&id);

@@ -90,6 +90,14 @@ async fn what_one_part_makes_is_unknown_in_the_plan_of_another_and_known_when_it
     );
     let location = two.location.as_ref().unwrap();
     assert_eq!(location.to_string(), "taker/main.tf:15");
+    // What is made of the feed alone has its origin, and no other place.
+    for unknown in &after.unknown {
+        assert_eq!(
+            unknown.from.is_some(),
+            unknown.at == "/input/text",
+            "{unknown:?}"
+        );
+    }
     let hidden = change(&blueprint, "taker/terraform_data.hidden");
     assert_eq!(hidden.after.as_ref().unwrap().sensitive, ["/input"]);
     let takes: Vec<_> = plans[1]
@@ -121,6 +129,11 @@ async fn what_one_part_makes_is_unknown_in_the_plan_of_another_and_known_when_it
     let (again, _) = score.plan(Intent::Apply).await.unwrap();
     assert!(again.is_empty(), "{:#?}", again.changes);
     assert!(again.changes.iter().all(|change| change.before.is_none()));
+    // Carried out all the same it gives what there is, and touches nothing.
+    let carried = score.carry(&again, &[]).await;
+    assert_eq!(carried.phase, Phase::Succeeded, "{:#?}", carried.problems);
+    assert_eq!(carried.outputs["taker"]["text"].value, json!(text));
+    assert_eq!(state(&score, "taker")["serial"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
