@@ -63,7 +63,20 @@ def messages(value):
             else json.dumps(item, separators=(",", ":"), sort_keys=True) for item in value]
 
 
-def opa(library, files, plan):
+def newer(text):
+    """A module of Rego v0 as v1, which is all that OPA's library reads: `contains` and `if` where heads need them."""
+    lines = []
+    for line in text.split("\n"):
+        line = re.sub(r"^(\w+)\[(.*)\]\s*\{(.*)$", r"\1 contains \2 if {\3", line)
+        line = re.sub(r"^(\w+)\[(.*)\]\s*$", r"\1 contains \2", line)
+        if not re.match(r"^(package|import|default|#|\s|\}\s*$)", line) and " if {" not in line and not re.search(r":?=\s*\{", line):
+            line = re.sub(r"^(\w+(\(.*?\))?(\s*:?=\s*[^{]+?)?)\s*\{(.*)$", r"\1 if {\4", line)
+        line = re.sub(r"\}\s*else\s*(:?=\s*[^{]+?)?\s*\{", lambda m: "} else " + (m[1] or "") + " if {", line)
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def opa(library, files, version, plan):
     engine = library.OpaEngine()
     engine.print_handler = lambda *_: None
     found = set()
@@ -71,7 +84,7 @@ def opa(library, files, plan):
         rules = set()
         for file in files:
             text = file.read_text()
-            engine.add_policy(str(file), text)
+            engine.add_policy(str(file), text if version == "v1" else newer(text))
             package = re.search(r"^\s*package\s+([\w.]+)", text, re.M).group(1)
             for name in re.findall(r"^(?:default\s+)?([a-z][a-zA-Z0-9_]*)", text, re.M):
                 if RULE.match(name):
@@ -115,9 +128,9 @@ def main():
     for one, verdict in zip(asked, said):
         files = [pathlib.Path(file) for file in one["files"]]
         try:
-            theirs = opa(library, files, plans[one["plan"]])
+            theirs = opa(library, files, one["version"], plans[one["plan"]])
         except Exception as error:
-            theirs = "error: " + str(error).strip().splitlines()[0]
+            theirs = "error: " + " ".join(str(error).strip().splitlines()[:3])
         if "error" in verdict:
             ours = "error: " + json.dumps(verdict["error"])[:300]
         else:

@@ -35,7 +35,7 @@ use serde_json::{Value, json};
 
 use crate::documents::{Secrets, masked_at};
 use crate::engine::{Document, Engine, Error, Options, RuleKind, Version};
-use crate::rules::{Role, each, exceptions, message, role};
+use crate::rules::{Role, each, exceptions, is_helper, message, role};
 use crate::sources::PolicyPart;
 use crate::styles::{Reads, Style};
 
@@ -347,7 +347,9 @@ fn compile(policy: &Policy) -> Result<(Engine, Vec<(Style, Vec<Asked>)>), Error>
             continue;
         }
         let role = match role(&rule.name) {
-            Some(role @ (Role::Deny | Role::Warn | Role::Exception)) => role,
+            Some(role @ (Role::Deny | Role::Warn | Role::Exception)) if !is_helper(role, rule) => {
+                role
+            }
             _ if rule.package == "system" && rule.name == "main" => Role::Allow,
             _ => continue,
         };

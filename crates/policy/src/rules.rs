@@ -133,6 +133,13 @@ struct Asked {
     location: Option<Location>,
 }
 
+/// `deny_list := [...]` only begins like a rule that denies: those with a longer name give sets.
+pub(crate) fn is_helper(role: Role, rule: &Rule) -> bool {
+    matches!(role, Role::Deny | Role::Warn)
+        && rule.name.contains('_')
+        && matches!(rule.kind, RuleKind::Complete | RuleKind::Default)
+}
+
 /// Evaluates all policies.
 pub(crate) fn ask(question: &Question<'_>) -> Result<Said, Vec<Problem>> {
     let mut said = Said::default();
@@ -568,6 +575,9 @@ fn asked(part: &PolicyPart, rules: &[Rule]) -> Vec<Asked> {
         let Some(role) = role(&rule.name) else {
             continue;
         };
+        if is_helper(role, rule) {
+            continue;
+        }
         let path = rule.path();
         let asked = known.entry(path.clone()).or_insert_with(|| Asked {
             role,

@@ -13,6 +13,7 @@ mod keys;
 mod names;
 mod net;
 mod schema;
+mod sprintf;
 mod template;
 mod text;
 
@@ -67,6 +68,7 @@ fn all() -> impl Iterator<Item = &'static Function> {
         jwt::FUNCTIONS,
         net::FUNCTIONS,
         schema::FUNCTIONS,
+        sprintf::FUNCTIONS,
         template::FUNCTIONS,
         text::FUNCTIONS,
     ]
