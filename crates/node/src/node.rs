@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use k8s_openapi::api::core::v1::{Node as NodeObject, Service};
+use k8s_openapi::api::core::v1::Service;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -68,7 +68,7 @@ impl Node {
             resolver: Resolver::parse(
                 &std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
             ),
-            node: ArcSwap::from_pointee(NodeObject::default()),
+            node: ArcSwap::from_pointee(register::unregistered(&options)),
             ledger: parking_lot::Mutex::new(Ledger::default()),
             views: Views::default(),
             found: TaskTracker::new(),

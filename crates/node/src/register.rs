@@ -78,6 +78,19 @@ pub(crate) fn allocatable(options: &Options, machine: &Machine) -> Amounts {
     Amounts::from_map(Some(&resources(options, machine).1))
 }
 
+/// The object as far as this node knows it before it has asked: pods may come earlier than the answer, and are held
+/// against its labels.
+pub(crate) fn unregistered(options: &Options) -> Node {
+    Node {
+        metadata: ObjectMeta {
+            name: Some(options.name.clone()),
+            labels: Some(labels(options)),
+            ..ObjectMeta::default()
+        },
+        ..Node::default()
+    }
+}
+
 /// The labels every node has, and those it was told to have.
 fn labels(options: &Options) -> BTreeMap<String, String> {
     let arch = machine::architecture();
@@ -335,12 +348,14 @@ async fn register(shared: &Handle, api: &Api<Node>) -> Result<(), kube::Error> {
             if let Some(cidr) = cidr {
                 patch["spec"] = json!({"podCIDR": cidr, "podCIDRs": [cidr]});
             }
-            api.patch(
-                &options.name,
-                &PatchParams::default(),
-                &Patch::Merge(&patch),
-            )
-            .await?;
+            let patched = api
+                .patch(
+                    &options.name,
+                    &PatchParams::default(),
+                    &Patch::Merge(&patch),
+                )
+                .await?;
+            shared.node.store(Arc::new(patched));
         }
         Err(error) => return Err(error),
     }

@@ -16,6 +16,7 @@ mod machines;
 mod objects;
 mod servers;
 mod sessions;
+mod shop;
 mod terraform;
 mod terraform_test;
 mod terraform_wrong;
