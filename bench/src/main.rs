@@ -21,6 +21,7 @@ mod score;
 mod serve;
 mod server;
 mod store;
+mod sync;
 mod terraform;
 mod times;
 mod verbs;
@@ -92,6 +93,8 @@ enum Benchmark {
     Walk(walk::Arguments),
     /// A plan of 15,000 resources of both layers with nothing to do, beside one list of the objects
     Score(score::Arguments),
+    /// What following 1,000 scores costs while nothing changes, beside a bare loop of the same questions to Git
+    Sync(sync::Arguments),
     /// Terraform configurations in six shapes, beside the real terraform
     Terraform(terraform::Arguments),
     /// The points of changes in a large graph, and a write held against policies
@@ -124,6 +127,7 @@ fn main() -> anyhow::Result<()> {
         }
         Benchmark::Store(arguments) => store::run(&arguments),
         Benchmark::Score(arguments) => score::run(&arguments),
+        Benchmark::Sync(arguments) => sync::run(&arguments),
         Benchmark::Terraform(arguments) => terraform::run(&arguments),
         Benchmark::Walk(arguments) => walk::run(&arguments),
         Benchmark::Points(arguments) => points::run(&arguments),

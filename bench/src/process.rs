@@ -67,6 +67,18 @@ pub(crate) fn cpu_time(pid: u32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// The same with that of its children that have ended and were waited for.
+pub(crate) fn cpu_time_with_children(pid: u32) -> Duration {
+    let fields = stat(pid);
+    let ticks: u64 = fields
+        .iter()
+        .skip(11)
+        .take(4)
+        .filter_map(|n| n.parse::<u64>().ok())
+        .sum();
+    Duration::from_millis(ticks * 10)
+}
+
 /// Proportional set size in bytes: memory shared with others is shared out.
 pub(crate) fn pss(pid: u32) -> u64 {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The controller: looks at a score, decides, and does one thing about it.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use super::object::{
 use super::poller::{Place, Poller, Seen};
 use super::watch::{Kind, Watches};
 use crate::deeds;
-use crate::git::{Repositories, Resolved};
+use crate::git::{Repositories, Resolved, Tree};
 
 /// So many plans are made at once: they take processor time.
 const PLANS: usize = 4;
@@ -102,6 +103,7 @@ impl Shell {
             let said = fault.to_string();
             conditions::set(&mut look.status, "Synced", State::Unknown, "Error", &said);
         }
+        look.health();
         let status = look.status;
         self.write(&score, &status).await?;
         action
@@ -224,6 +226,7 @@ impl Look<'_> {
             failure: self.status.failure.as_ref(),
             waiting,
             dirty: self.shell.memories.is_dirty(self.key),
+            fresh: self.shell.memories.is_fresh(self.key),
             heal_after: self.shell.memories.heal_after(self.key, now),
         })
     }
@@ -333,6 +336,29 @@ impl Look<'_> {
         }))
     }
 
+    /// Says how the objects of the score do.
+    fn health(&mut self) {
+        if self.status.revision == 0 {
+            conditions::clear(&mut self.status, "Healthy");
+            return;
+        }
+        let health = self.shell.watches.health(&self.id.name);
+        let told = |objects: &[String]| match objects {
+            [] => String::new(),
+            [one] => one.clone(),
+            [one, more @ ..] => format!("{one} (and {} more)", more.len()),
+        };
+        let (state, reason, said) = if !health.failed.is_empty() {
+            (State::False, "Degraded", told(&health.failed))
+        } else if !health.waiting.is_empty() {
+            (State::Unknown, "Progressing", told(&health.waiting))
+        } else {
+            let said = format!("{} objects do well", health.objects);
+            (State::True, "Healthy", said)
+        };
+        conditions::set(&mut self.status, "Healthy", state, reason, &said);
+    }
+
     fn has(&self, kind: &str) -> bool {
         self.status
             .conditions
@@ -371,12 +397,12 @@ impl Look<'_> {
     }
 
     fn hold(&mut self, held: &Hold) -> Action {
-        let state = match held.reason {
+        let state = match &*held.reason {
             "Progressing" => State::Unknown,
             _ => State::False,
         };
-        self.synced(state, held.reason, &held.message);
-        if matches!(held.reason, "OutsideWindow" | "InvalidWindow") {
+        self.synced(state, &held.reason, &held.message);
+        if matches!(&*held.reason, "OutsideWindow" | "InvalidWindow") {
             // What a window refuses to a person does not happen by itself when it opens.
             self.handle_request();
         }
@@ -413,7 +439,7 @@ impl Look<'_> {
         let status = self.status.clone();
         self.shell.write(self.score, &status).await?;
         let fetched = self.fetch(&git, resolved).await;
-        let (directory, source) = match fetched {
+        let (directory, source, _tree) = match fetched {
             Ok(fetched) => fetched,
             Err(error) => {
                 let (reason, said) = (error.reason(), error.to_string());
@@ -464,7 +490,7 @@ impl Look<'_> {
         &mut self,
         git: &GitSpec,
         resolved: &Resolved,
-    ) -> Result<(std::path::PathBuf, Source), crate::git::Error> {
+    ) -> Result<(PathBuf, Source, Tree), crate::git::Error> {
         let shell = self.shell;
         let credentials = (shell.poller.opens())(self.place(git)).await?;
         let tree = shell
@@ -472,22 +498,26 @@ impl Look<'_> {
             .tree(&git.url, &credentials, resolved, &shell.cancel)
             .await?;
         self.status.commit = Some(CommitStatus::from(&tree.commit));
-        let said = format!(
+        let mut said = format!(
             "{} is at {} by {}: {}",
             git.reference,
             short(&tree.commit.id),
             tree.commit.author,
             tree.commit.subject
         );
+        if !tree.submodules.is_empty() {
+            let names = tree.submodules.join(", ");
+            said.push_str(&format!(" (submodules are not fetched: {names})"));
+        }
         conditions::set(&mut self.status, "Fetched", State::True, "Fetched", &said);
         let directory = tree.at(&git.path)?;
         let source = Source::Git {
             url: git.url.to_string(),
             reference: git.reference.to_string(),
             path: git.path.trim_matches('/').to_owned(),
-            commit: tree.commit,
+            commit: tree.commit.clone(),
         };
-        Ok((directory, source))
+        Ok((directory, source, tree))
     }
 
     fn commit_cause(&self, manual: bool) -> String {
@@ -522,7 +552,7 @@ impl Look<'_> {
             .collect();
         if !self.shell.watches.cover(&kinds).await {
             // Something may have happened before the watch began.
-            self.shell.memories.touch(self.key, None);
+            self.shell.memories.doubt(self.key);
         }
         let unwatched = blueprint.parts.iter().any(|part| part.layer != "manifests");
         if unwatched {
@@ -640,9 +670,12 @@ impl Look<'_> {
             what: what.to_owned(),
             times,
             last: Timestamp::now(),
+            reason: reason.to_owned(),
+            message: said.to_owned(),
         });
         self.synced(State::False, reason, said);
         self.note(EventKind::Warning, reason, said);
+        self.shell.memories.doubt(self.key);
         // The next look finds out how long the pause is.
         self.later(Some(Duration::from_millis(200)))
     }
@@ -656,17 +689,17 @@ impl Look<'_> {
             // What was planned is planned again, as the world is now.
             Fault::Stale(_) => {
                 self.status.waiting = None;
-                self.shell.memories.touch(self.key, None);
+                self.shell.memories.doubt(self.key);
                 self.synced(State::Unknown, "Stale", &fault.to_string());
                 Ok(self.later(Some(Duration::from_millis(200))))
             }
             Fault::Busy => {
-                self.shell.memories.touch(self.key, None);
+                self.shell.memories.doubt(self.key);
                 self.synced(State::Unknown, "Progressing", &fault.to_string());
                 Ok(self.later(Some(BUSY)))
             }
             Fault::Records(_) => {
-                self.shell.memories.touch(self.key, None);
+                self.shell.memories.doubt(self.key);
                 Err(fault)
             }
         }

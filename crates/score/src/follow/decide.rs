@@ -1,5 +1,6 @@
 //! What is to be done about a score now: a pure function over all that is known of it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use consort_plan::{Mode, Operation, Phase, Source};
@@ -11,6 +12,8 @@ use crate::sync::permission;
 
 /// The first pause after a failure; it doubles with each.
 const PAUSE: SignedDuration = SignedDuration::from_secs(5);
+/// The pause after which something new is reason enough to try a heal again.
+const FRESH_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 /// The least and the most time until a window is looked at again.
@@ -36,6 +39,8 @@ pub(super) struct Facts<'a> {
     pub(super) waiting: Option<&'a Waiting>,
     /// Whether something was seen that may be drift.
     pub(super) dirty: bool,
+    /// Whether that was seen since the last try.
+    pub(super) fresh: bool,
     /// Healing was done so often of late that it has to wait for this.
     pub(super) heal_after: Option<Timestamp>,
 }
@@ -101,14 +106,14 @@ pub(super) enum Next {
 /// Why nothing is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hold {
-    pub(super) reason: &'static str,
+    pub(super) reason: Cow<'static, str>,
     pub(super) message: String,
     pub(super) look: Option<Duration>,
 }
 
-fn hold(reason: &'static str, message: String, look: Option<Duration>) -> Next {
+fn hold(reason: impl Into<Cow<'static, str>>, message: String, look: Option<Duration>) -> Next {
     Next::Hold(Hold {
-        reason,
+        reason: reason.into(),
         message,
         look,
     })
@@ -211,7 +216,7 @@ fn sync(facts: &Facts<'_>) -> Option<Next> {
         return Some(held);
     }
     if !facts.request
-        && let Some(held) = failed(facts, commit)
+        && let Some(held) = failed(facts, commit, false)
     {
         return Some(held);
     }
@@ -268,7 +273,7 @@ fn heal(facts: &Facts<'_>) -> Next {
     if let Some(held) = closed(facts, false) {
         return held;
     }
-    if let Some(held) = failed(facts, &what) {
+    if let Some(held) = failed(facts, &what, true) {
         return held;
     }
     Next::Heal { correct: true }
@@ -314,28 +319,38 @@ fn closed(facts: &Facts<'_>, manual: bool) -> Option<Next> {
     }
 }
 
-/// Holds what has failed: for a pause first, then until something changes.
-fn failed(facts: &Facts<'_>, what: &str) -> Option<Next> {
+/// Holds what has failed: for a pause first, then until something changes. A heal is never given up: what kept it from
+/// being done may have gone without anybody telling.
+fn failed(facts: &Facts<'_>, what: &str, healing: bool) -> Option<Next> {
     let failure = facts.failure.filter(|failure| failure.what == what)?;
-    if failure.times > facts.spec.sync.retries {
+    let exhausted = failure.times > facts.spec.sync.retries;
+    if exhausted && !healing {
         return Some(hold(
-            "RetriesExhausted",
+            failure.reason.clone(),
             format!(
-                "it failed {} times; another commit, a change of the score or a sync by hand tries again",
-                failure.times
+                "{} (given up after {} tries: another commit or a sync by hand tries again)",
+                failure.message, failure.times
             ),
             None,
         ));
     }
-    let pause = PAUSE
-        .checked_mul(1 << failure.times.saturating_sub(1).min(10))
-        .unwrap_or(LONGEST_PAUSE)
-        .min(LONGEST_PAUSE);
+    let pause = if healing && facts.fresh {
+        // Somebody did something: it may go well now.
+        FRESH_PAUSE
+    } else {
+        PAUSE
+            .checked_mul(1 << failure.times.saturating_sub(1).min(10))
+            .unwrap_or(LONGEST_PAUSE)
+            .min(LONGEST_PAUSE)
+    };
     let again = failure.last.checked_add(pause).unwrap_or(facts.now);
     (again > facts.now).then(|| {
         hold(
-            "Retrying",
-            format!("it failed {} times and is tried again", failure.times),
+            failure.reason.clone(),
+            format!(
+                "{} (failed {} times, and is tried again)",
+                failure.message, failure.times
+            ),
             Some(until(facts.now, again)),
         )
     })
@@ -393,6 +408,7 @@ mod tests {
             failure: None,
             waiting: None,
             dirty: false,
+            fresh: false,
             heal_after: None,
         };
         change(&mut story);
@@ -415,6 +431,7 @@ mod tests {
             failure: story.failure.as_ref(),
             waiting: story.waiting.as_ref(),
             dirty: story.dirty,
+            fresh: story.fresh,
             heal_after: story.heal_after,
         })
     }
@@ -430,12 +447,13 @@ mod tests {
         failure: Option<Failure>,
         waiting: Option<Waiting>,
         dirty: bool,
+        fresh: bool,
         heal_after: Option<Timestamp>,
     }
 
     fn reason(next: &Next) -> &str {
         match next {
-            Next::Hold(held) => held.reason,
+            Next::Hold(held) => &held.reason,
             Next::Rest => "rest",
             Next::Sync { manual: false } => "sync",
             Next::Sync { manual: true } => "manual sync",
@@ -473,6 +491,8 @@ mod tests {
                 what: what.to_owned(),
                 times,
                 last: now() - SignedDuration::from_secs(ago),
+                reason: "PlanFailed".to_owned(),
+                message: "no".to_owned(),
             })
         };
         let cases: Vec<Case> = vec![
@@ -552,7 +572,7 @@ mod tests {
                 }),
             ),
             (
-                "Retrying",
+                "PlanFailed",
                 Box::new(move |it| {
                     it.commit = "b".to_owned();
                     it.failure = failure("b", 2, 5);
@@ -566,10 +586,25 @@ mod tests {
                 }),
             ),
             (
-                "RetriesExhausted",
+                "PlanFailed",
                 Box::new(move |it| {
                     it.commit = "b".to_owned();
                     it.failure = failure("b", 6, 10_000);
+                }),
+            ),
+            (
+                "PlanFailed",
+                Box::new(move |it| {
+                    it.dirty = true;
+                    it.failure = failure("heal of revision 1", 9, 30);
+                }),
+            ),
+            (
+                // Something new was seen.
+                "heal",
+                Box::new(move |it| {
+                    (it.dirty, it.fresh) = (true, true);
+                    it.failure = failure("heal of revision 1", 9, 2);
                 }),
             ),
             (

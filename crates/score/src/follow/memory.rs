@@ -38,6 +38,8 @@ impl Dirt {
 #[derive(Debug, Default)]
 struct Memory {
     dirt: Dirt,
+    /// Something was seen since the last comparison, and not only put back by it.
+    fresh: bool,
     /// The first look at it was made.
     known: bool,
     /// When it was healed of late.
@@ -61,7 +63,9 @@ impl Memories {
     /// Something of a score was changed or deleted.
     pub(super) fn touch(&self, key: &Key, part: Option<String>) {
         let mut all = self.0.lock();
-        let dirt = &mut all.entry(key.clone()).or_default().dirt;
+        let memory = all.entry(key.clone()).or_default();
+        memory.fresh = true;
+        let dirt = &mut memory.dirt;
         match part {
             Some(part) => {
                 dirt.parts.insert(part);
@@ -85,6 +89,11 @@ impl Memories {
         !memory.dirt.is_none()
     }
 
+    /// Whether something was seen since the last comparison.
+    pub(super) fn is_fresh(&self, key: &Key) -> bool {
+        self.0.lock().get(key).is_some_and(|memory| memory.fresh)
+    }
+
     /// Whether a request for a sync is seen the first time.
     pub(super) fn is_first(&self, key: &Key, request: &str) -> bool {
         let mut all = self.0.lock();
@@ -99,7 +108,20 @@ impl Memories {
     /// Takes what is dirty; what gets dirty from now on counts anew.
     pub(super) fn take(&self, key: &Key) -> Dirt {
         let mut all = self.0.lock();
-        std::mem::take(&mut all.entry(key.clone()).or_default().dirt)
+        let memory = all.entry(key.clone()).or_default();
+        memory.fresh = false;
+        std::mem::take(&mut memory.dirt)
+    }
+
+    /// All has to be compared again, although nothing new was seen.
+    pub(super) fn doubt(&self, key: &Key) {
+        self.put_back(
+            key,
+            Dirt {
+                all: true,
+                parts: BTreeSet::new(),
+            },
+        );
     }
 
     /// Puts back what could not be looked at.

@@ -384,6 +384,12 @@ pub struct Failure {
     pub times: u32,
     /// When it failed last.
     pub last: Timestamp,
+    /// Why, in a word.
+    #[serde(default)]
+    pub reason: String,
+    /// Why, in a sentence.
+    #[serde(default)]
+    pub message: String,
 }
 
 fn is_default(spec: &SyncSpec) -> bool {

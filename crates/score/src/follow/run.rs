@@ -15,7 +15,7 @@ use super::memory::Memories;
 use super::object::Score;
 use super::poller::Poller;
 use super::store;
-use super::watch::{Touched, Watches};
+use super::watch::{How, Touched, Watches};
 use crate::deeds::SCORE;
 use crate::git::{Error, Repositories};
 use crate::records;
@@ -24,6 +24,8 @@ use crate::records;
 const GATHER: Duration = Duration::from_millis(150);
 /// The same for objects that are gone: somebody misses them.
 const GATHER_GONE: Duration = Duration::from_millis(50);
+/// The same for what only tells how objects do.
+const GATHER_STATUS: Duration = Duration::from_secs(1);
 const BY_NAME: &str = "name";
 
 /// How scores are followed.
@@ -52,7 +54,7 @@ impl Follower {
     /// When the directory for repositories cannot be made.
     pub fn new(hub: Hub, engine: Arc<dyn Engine>, options: &Options) -> Result<Self, Error> {
         let repositories = Arc::new(Repositories::open(&options.repositories)?);
-        let opens = store::secrets(hub.client());
+        let opens = store::secrets(&hub);
         let scores = hub.informer::<Score>();
         Ok(Self {
             poller: Arc::new(Poller::new(repositories.clone(), opens)),
@@ -109,8 +111,14 @@ impl Follower {
             Arc::new(move |touched: Touched| {
                 for score in scores.by_index(BY_NAME, &touched.score) {
                     let key = Key::of(&*score);
-                    memories.touch(&key, touched.part.clone());
-                    let gather = if touched.gone { GATHER_GONE } else { GATHER };
+                    let gather = match touched.how {
+                        How::Gone => GATHER_GONE,
+                        How::Changed => GATHER,
+                        How::Status => GATHER_STATUS,
+                    };
+                    if touched.how != How::Status {
+                        memories.touch(&key, touched.part.clone());
+                    }
                     queue.add_after(key, gather);
                 }
             })

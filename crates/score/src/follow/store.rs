@@ -2,23 +2,31 @@
 
 use std::sync::Arc;
 
+use consort_reconcile::{Hub, Informer};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 
 use super::poller::{Opens, Place};
 use crate::git::{Credentials, Error, SECRET_TYPE};
 
 /// Gives credentials out of Secrets: the one that is named, or of type `consort.dev/git` whose `url` is the longest
 /// prefix of the repository's. None where there is none.
-pub(super) fn secrets(client: Client) -> Opens {
+pub(super) fn secrets(hub: &Hub) -> Opens {
+    let client = hub.client();
+    // There are many Secrets beside scores, and few of this type.
+    let general = hub.informer_where::<Secret>(None, Some(&format!("type={SECRET_TYPE}")));
     Arc::new(move |place| {
-        let client = client.clone();
-        Box::pin(async move { open(&client, &place).await })
+        let (client, general) = (client.clone(), general.clone());
+        Box::pin(async move { open(&client, &general, &place).await })
     })
 }
 
-async fn open(client: &Client, place: &Place) -> Result<Credentials, Error> {
+async fn open(
+    client: &Client,
+    general: &Informer<Secret>,
+    place: &Place,
+) -> Result<Credentials, Error> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &place.namespace);
     let refused = |said: String| Error::Credentials {
         url: place.remote.to_string(),
@@ -38,15 +46,14 @@ async fn open(client: &Client, place: &Place) -> Result<Credentials, Error> {
         })?;
         return Credentials::of(&secret).map_err(|error| refused(error.to_string()));
     }
-    let params = ListParams::default().fields(&format!("type={SECRET_TYPE}"));
-    let found = secrets.list(&params).await.map_err(unreachable)?;
+    general.synced().await;
+    let found = general.list_in(&place.namespace);
     let prefix = |secret: &Secret| {
         let url = &secret.data.as_ref()?.get("url")?.0;
         let url = std::str::from_utf8(url).ok()?.trim();
         place.remote.is_under(url).then_some(url.len())
     };
     let best = found
-        .items
         .iter()
         .filter_map(|secret| Some((prefix(secret)?, secret)))
         .max_by_key(|(length, _)| *length);

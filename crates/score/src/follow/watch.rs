@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use consort_reconcile::{Event, Hub, Informer};
+use consort_reconcile::{Event, Hub, Informer, Key};
 use kube::core::{DynamicObject, GroupVersionKind};
 use kube::discovery::ApiResource;
 use parking_lot::Mutex;
@@ -31,6 +31,8 @@ const USUAL: &[(&str, &str)] = &[
     ("rbac.authorization.k8s.io/v1", "RoleBinding"),
 ];
 
+/// The index of objects by their score.
+const BY_SCORE: &str = "score";
 /// How long the first list of a kind may take.
 const SYNC: Duration = Duration::from_secs(20);
 
@@ -39,8 +41,28 @@ const SYNC: Duration = Duration::from_secs(20);
 pub(super) struct Touched {
     pub(super) score: String,
     pub(super) part: Option<String>,
+    pub(super) how: How,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
     /// The object is gone.
-    pub(super) gone: bool,
+    Gone,
+    /// Something was changed that a source could describe.
+    Changed,
+    /// It says something else about itself.
+    Status,
+}
+
+/// How the objects of a score do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Health {
+    pub(super) objects: usize,
+    /// Those that will not work by waiting, and why.
+    pub(super) failed: Vec<String>,
+    /// Those that do not work yet.
+    pub(super) waiting: Vec<String>,
 }
 
 /// Is told.
@@ -88,6 +110,9 @@ impl Watches {
             };
             covered = false;
             let informer = self.hub.dynamic_where(&resource, Some(SCORE));
+            informer.add_index(BY_SCORE, |object| {
+                label(object, SCORE).into_iter().collect()
+            });
             let known = self
                 .kinds
                 .lock()
@@ -98,6 +123,34 @@ impl Watches {
             let _ = tokio::time::timeout(SYNC, informer.synced()).await;
         }
         covered
+    }
+
+    /// How the objects of a score do.
+    pub(super) fn health(&self, score: &str) -> Health {
+        let informers: Vec<_> = self.kinds.lock().values().flatten().cloned().collect();
+        let mut health = Health::default();
+        for informer in informers {
+            for object in informer.by_index(BY_SCORE, score) {
+                health.objects += 1;
+                let Ok(value) = serde_json::to_value(&*object) else {
+                    continue;
+                };
+                let name = || {
+                    let kind = value["kind"].as_str().unwrap_or_default();
+                    format!("{kind} {}", Key::of(&*object))
+                };
+                match consort_manifests::health(&value) {
+                    consort_manifests::Health::Well => {}
+                    consort_manifests::Health::Waiting(why) => {
+                        health.waiting.push(format!("{}: {why}", name()));
+                    }
+                    consort_manifests::Health::Failed(why) => {
+                        health.failed.push(format!("{}: {why}", name()));
+                    }
+                }
+            }
+        }
+        health
     }
 
     /// Ends with the watches, once they are told to.
@@ -126,23 +179,29 @@ impl Watches {
     }
 }
 
-/// What an event means to a score; none if it changes nothing that a source could describe.
+fn label(object: &DynamicObject, key: &str) -> Option<String> {
+    object.metadata.labels.as_ref()?.get(key).cloned()
+}
+
+/// What an event means to a score; none if it means nothing to it.
 fn touched(event: &Event<DynamicObject>) -> Option<Touched> {
-    let label =
-        |object: &DynamicObject, key: &str| object.metadata.labels.as_ref()?.get(key).cloned();
-    let of = |object: &DynamicObject, gone: bool| {
+    let of = |object: &DynamicObject, how: How| {
         Some(Touched {
             score: label(object, SCORE)?,
             part: label(object, PART),
-            gone,
+            how,
         })
     };
     match event {
-        Event::Deleted(last) => of(last, true),
+        Event::Deleted(last) => of(last, How::Gone),
         Event::Applied {
             old: Some(old),
             new,
-        } if differs(old, new) => of(old, false),
+        } if differs(old, new) => of(old, How::Changed),
+        Event::Applied {
+            old: Some(old),
+            new,
+        } if old.data.get("status") != new.data.get("status") => of(new, How::Status),
         // What is new is what the score itself has made, or is none of its own.
         Event::Applied { .. } | Event::Synced => None,
     }
@@ -201,16 +260,20 @@ mod tests {
             })
         };
         assert_eq!(with(&|_| {}), None);
-        assert_eq!(with(&|it| it["status"]["replicas"] = 2.into()), None);
-        let expected = Some(Touched {
-            score: "shop".to_owned(),
-            part: Some("app".to_owned()),
-            gone: false,
-        });
+        let expected = |how| {
+            Some(Touched {
+                score: "shop".to_owned(),
+                part: Some("app".to_owned()),
+                how,
+            })
+        };
+        let status = with(&|it| it["status"]["replicas"] = 2.into());
+        assert_eq!(status, expected(How::Status));
+        let expected = expected(How::Changed);
         assert_eq!(with(&|it| it["spec"]["replicas"] = 2.into()), expected);
         assert_eq!(with(&|it| it["metadata"]["labels"] = json!({})), expected);
         let deleted = touched(&Event::Deleted(object(base.clone())));
-        assert!(deleted.is_some_and(|touched| touched.gone));
+        assert!(deleted.is_some_and(|touched| touched.how == How::Gone));
         let made = touched(&Event::Applied {
             old: None,
             new: object(base),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use consort_plan::Commit;
 use parking_lot::Mutex;
@@ -29,6 +29,10 @@ const FETCH: Duration = Duration::from_secs(600);
 const LOCAL: Duration = Duration::from_secs(120);
 /// So many runs of `git` at once: each is a process or two, and most of their time is waiting.
 const AT_ONCE: usize = 8;
+/// A tree that nobody has asked for in this time is removed.
+const UNUSED: Duration = Duration::from_secs(600);
+/// A mirror into which nothing was fetched for this long is removed at the next start.
+const FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The largest tree that is taken, in bytes of its files.
 const MOST_BYTES: u64 = 1 << 30;
 /// The most files of a tree.
@@ -80,6 +84,8 @@ pub struct Tree {
     pub directory: PathBuf,
     /// Directories that belong to submodules, and are empty.
     pub submodules: Vec<String>,
+    /// The files stay for as long as somebody has this.
+    _held: Arc<()>,
 }
 
 impl Tree {
@@ -117,6 +123,8 @@ pub struct Repositories {
     at_once: Semaphore,
     /// One writer a mirror.
     locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// The trees that are here, who has them, and when somebody last asked for them.
+    trees: Mutex<HashMap<PathBuf, (Weak<()>, Instant)>>,
 }
 
 impl Repositories {
@@ -146,12 +154,14 @@ impl Repositories {
             }
         }
         make(&root.join("mirrors"))?;
+        forget_mirrors(&root.join("mirrors"))?;
         let git = Git::new(&root)?;
         Ok(Self {
             root,
             git,
             at_once: Semaphore::new(AT_ONCE),
             locks: Mutex::default(),
+            trees: Mutex::default(),
         })
     }
 
@@ -271,20 +281,37 @@ impl Repositories {
         }
     }
 
-    /// Removes the trees that nobody of these commits' users needs any more.
-    ///
-    /// # Errors
-    /// When the cache cannot be read or written.
-    pub fn keep_trees(&self, needed: &dyn Fn(&Path) -> bool) -> Result<(), Error> {
-        let trees = self.root.join("trees");
-        for mirror in entries(&trees)? {
-            for tree in entries(&mirror)? {
-                if !needed(&tree) {
-                    remove(&tree)?;
-                }
+    /// Removes the trees that nobody has asked for in a while.
+    fn sweep(&self) {
+        let gone: Vec<PathBuf> = {
+            let mut trees = self.trees.lock();
+            let old = |(held, asked): &(Weak<()>, Instant)| {
+                held.strong_count() == 0 && asked.elapsed() > UNUSED
+            };
+            let gone = trees
+                .iter()
+                .filter(|(_, tree)| old(tree))
+                .map(|(path, _)| path.clone())
+                .collect();
+            trees.retain(|_, tree| !old(tree));
+            gone
+        };
+        for tree in gone {
+            if let Err(error) = remove(&tree) {
+                tracing::warn!(%error, "a tree of a commit was not removed");
             }
         }
-        Ok(())
+    }
+
+    /// Marks a tree as being used.
+    fn hold(&self, directory: &Path) -> Arc<()> {
+        let mut trees = self.trees.lock();
+        let entry = trees
+            .entry(directory.to_owned())
+            .or_insert_with(|| (Weak::new(), Instant::now()));
+        let held = entry.0.upgrade().unwrap_or_default();
+        *entry = (Arc::downgrade(&held), Instant::now());
+        held
     }
 
     async fn tree_of(
@@ -318,6 +345,8 @@ impl Repositories {
         let name = mirror.file_name().unwrap_or_default();
         let trees = self.root.join("trees").join(name);
         let directory = trees.join(&commit.id);
+        let held = self.hold(&directory);
+        self.sweep();
         if !directory.is_dir() {
             std::fs::create_dir_all(&trees).map_err(Error::io("making", &trees))?;
             self.check_out(
@@ -329,6 +358,7 @@ impl Repositories {
             commit,
             directory,
             submodules: listing.submodules,
+            _held: held,
         })
     }
 
@@ -709,6 +739,18 @@ fn fetch_words() -> Vec<OsString> {
         "--no-recurse-submodules",
         "--no-auto-maintenance",
     ])
+}
+
+/// Removes the mirrors that were not used for long.
+fn forget_mirrors(mirrors: &Path) -> Result<(), Error> {
+    for mirror in entries(mirrors)? {
+        let used = std::fs::metadata(&mirror).and_then(|found| found.modified());
+        let old = used.is_ok_and(|used| used.elapsed().is_ok_and(|age| age > FORGOTTEN));
+        if old {
+            remove(&mirror)?;
+        }
+    }
+    Ok(())
 }
 
 fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
