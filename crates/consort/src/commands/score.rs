@@ -73,7 +73,8 @@ async fn add(args: ScoreAdd) -> Result<()> {
     let place = Place::find(&args.target).await?;
     let records = Records::new(place.client.clone(), place.namespace.clone());
     records.install().await.map_err(|error| failure(&error))?;
-    if let Some(found) = place.scores().get_opt(&args.name).await?
+    let found = place.scores().get_opt(&args.name).await?;
+    if let Some(found) = &found
         && let Ok(Spec {
             source: Some(SourceSpec::Directory(directory)),
             ..
@@ -106,12 +107,22 @@ async fn add(args: ScoreAdd) -> Result<()> {
         set_git(&mut spec, |git| git.webhook = Some(name));
         token = Some(made);
     }
-    let score = Score::new(&place.namespace, &args.name, &spec);
-    let params = PatchParams::apply(MANAGER).force();
-    place
-        .scores()
-        .patch(&args.name, &params, &Patch::Apply(&score))
-        .await?;
+    let mut score = Score::new(&place.namespace, &args.name, &spec);
+    let params = PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    match found {
+        None => {
+            place.scores().create(&params, &score).await?;
+        }
+        // Its former source and settings go in the same write.
+        Some(found) => {
+            score.metadata = found.metadata;
+            score.metadata.managed_fields = None;
+            place.scores().replace(&args.name, &params, &score).await?;
+        }
+    }
     output::print(&format!(
         "{} follows {}; see how it goes with: consort score show {}\n",
         args.name, args.git, args.name
