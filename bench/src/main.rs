@@ -11,6 +11,7 @@ mod etcd;
 mod idle;
 mod limits;
 mod list;
+mod manifests;
 mod objects;
 mod pod;
 mod points;
@@ -95,6 +96,8 @@ enum Benchmark {
     Score(score::Arguments),
     /// What following 1,000 scores costs while nothing changes, beside a bare loop of the same questions to Git
     Sync(sync::Arguments),
+    /// A plan with nothing to do over 15,000 Kubernetes objects, beside bare lists of them
+    Manifests(manifests::Arguments),
     /// Terraform configurations in six shapes, beside the real terraform
     Terraform(terraform::Arguments),
     /// The points of changes in a large graph, and a write held against policies
@@ -131,6 +134,7 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Terraform(arguments) => terraform::run(&arguments),
         Benchmark::Walk(arguments) => walk::run(&arguments),
         Benchmark::Points(arguments) => points::run(&arguments),
+        Benchmark::Manifests(arguments) => manifests::run(&arguments),
         Benchmark::Measured { words } => terraform::measured(&words),
         Benchmark::Serve(arguments) => serve::run(&arguments),
     }

@@ -190,7 +190,7 @@ impl Question<'_> {
             return self.by_hand(live, Some(failure));
         }
         if let Some(schema) = &self.wanted.schema
-            && matches!(failure.code(), 400 | 422 | 500)
+            && failure.is_about_the_object()
         {
             // The definition changes with this plan: what it will be counts.
             let mut value = self.body(live.as_ref());
@@ -203,7 +203,7 @@ impl Question<'_> {
 
     /// Whether a refusal is about the stand-ins of values that are not known.
     fn is_for_the_unknown(&self, failure: &Failure) -> bool {
-        if self.unknown.is_empty() || !matches!(failure.code(), 400 | 422 | 500) {
+        if self.unknown.is_empty() || !failure.is_about_the_object() {
             return false;
         }
         let causes = failure.causes();
@@ -287,7 +287,7 @@ impl Question<'_> {
                 // One of that name is there as well.
                 Ok((false, _)) if attempt == 0 && !taken => {}
                 Err(failure)
-                    if matches!(failure.code(), 400 | 422 | 500)
+                    if failure.is_about_the_object()
                         && !taken
                         && !failure.is_immutable()
                         && !self.is_for_the_unknown(&failure) =>

@@ -424,7 +424,7 @@ impl Walk {
             return;
         }
         let whole = others.iter().any(|(_, tree)| tree.is_empty());
-        let deeper = own.is_some() || (!others.is_empty() && !whole);
+        let deeper = own.is_some() || (!others.is_empty() && !whole) || wanted_at == "/metadata";
         match (wanted, live) {
             (Value::Object(wanted), Some(Value::Object(live))) if deeper => {
                 for (name, value) in wanted {

@@ -67,6 +67,16 @@ impl Failure {
                     || message.contains("page not found"))
     }
 
+    /// Whether what is wrong is the object, whatever else there will be.
+    pub(crate) fn is_about_the_object(&self) -> bool {
+        match self {
+            Failure::Refused(status) => {
+                matches!(status.code, 400 | 422) || status.message.starts_with(UNMERGEABLE)
+            }
+            Failure::Unanswered(_) => false,
+        }
+    }
+
     /// Whether the present object cannot be changed so, but a new one could be made.
     pub(crate) fn is_immutable(&self) -> bool {
         let Failure::Refused(status) = self else {

@@ -626,7 +626,7 @@ mod tests {
             .collect();
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(told[0].starts_with("deploy/a.yaml:"), "{told:?}");
-        assert_eq!(told[1], "deploy/a.yaml:4: kind is not set");
+        assert_eq!(told[1], "deploy/a.yaml:5: kind is not set");
         assert_eq!(
             told[2],
             "deploy/kustomization.yaml:1: kustomizations are not built"

@@ -51,7 +51,7 @@ async fn every_step_may_be_repeated() {
     let cluster = Cluster::start().await;
     cluster.file(
         "a.yaml",
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: z}\n",
     );
     let part = cluster.part(json!({}));
     let first = plan(&part).await;

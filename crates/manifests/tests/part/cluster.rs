@@ -45,6 +45,15 @@ impl Cluster {
                     "application/json",
                 )
                 .await;
+            // Pods want their account.
+            let _ = cluster
+                .send(
+                    "POST",
+                    &format!("/api/v1/namespaces/{name}/serviceaccounts"),
+                    &json!({"metadata": {"name": "default"}}),
+                    "application/json",
+                )
+                .await;
         }
         cluster
     }
