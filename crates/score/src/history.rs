@@ -101,11 +101,10 @@ pub fn text(rows: &[Row], now: Timestamp, style: &Style) -> String {
         "OUTCOME",
         "FROM",
     ];
-    let mut plain = Style {
+    let plain = Style {
         colours: false,
         ..*style
     };
-    plain.colours = false;
     let mut table: Vec<[String; 8]> = Vec::with_capacity(rows.len());
     for row in rows {
         let operation = &row.operation;

@@ -74,6 +74,7 @@ pub(super) fn fields(sides: &Sides<'_>) -> Fields {
         was: String::new(),
         becomes: String::new(),
         fields: Vec::new(),
+        named: Vec::new(),
         depth: 0,
         deadline: Instant::now() + Duration::from_millis(200),
     };
@@ -216,6 +217,8 @@ struct Walk<'s, 'p> {
     was: String,
     becomes: String,
     fields: Vec<Field>,
+    /// Places that hold what an element is called by already.
+    named: Vec<String>,
     depth: usize,
     deadline: Instant,
 }
@@ -233,6 +236,9 @@ impl Walk<'_, '_> {
         if self.sides.hidden.iter().any(|at| {
             (*at == self.becomes && after.is_some()) || (*at == self.was && before.is_some())
         }) {
+            return;
+        }
+        if before.is_none() && self.named.last() == Some(&self.becomes) {
             return;
         }
         let unknown = after.and_then(|_| self.after.unknown(&self.becomes));
@@ -283,8 +289,10 @@ impl Walk<'_, '_> {
             }
             (None, Some(new @ (Value::Object(_) | Value::Array(_)))) if self.depth < DEPTH => {
                 let text = self.after.inline(&self.becomes, new, SHORT * 2);
-                let root = self.becomes.is_empty();
-                if !root && text.len() <= SHORT && !self.after.marks_below(&self.becomes) {
+                // On one line all of it would be told: not where something below is hidden.
+                let below = format!("{}/", self.becomes);
+                let hides = self.sides.hidden.iter().any(|at| at.starts_with(&below));
+                if !hides && text.len() <= SHORT && !self.after.marks_below(&self.becomes) {
                     self.told(None, Some(text), Vec::new());
                 } else {
                     self.containers(None, Some(new));
@@ -412,11 +420,17 @@ impl Walk<'_, '_> {
                 .collect();
             for (index, name) in names[1].iter().enumerate() {
                 let was = at.get(name.as_str()).copied();
+                if was.is_none() {
+                    self.named.push(format!("{}/{index}/{key}", self.becomes));
+                }
                 self.element(
                     &escaped(name),
                     was.map(|was| (was, &old[was])),
                     Some((index, &new[index])),
                 );
+                if was.is_none() {
+                    self.named.pop();
+                }
             }
             let kept: BTreeSet<&str> = names[1].iter().map(String::as_str).collect();
             for (index, name) in names[0].iter().enumerate() {

@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use consort_plan::{
-    Action, Blueprint, Change, Commit, Drift, Intent, Mode, Owner, PlannedPart, Points, Reversal,
-    Source, VerdictKind,
+    Action, Blueprint, Change, Commit, Drift, Intent, Mode, Owner, Planned, PlannedPart, Points,
+    Reversal, Source, VerdictKind,
 };
+use serde_json::Value;
 
 use super::fields::{Fields, Sides, dotted, fields};
 use super::inline::Sight;
 use super::problem;
 use super::style::{Style, columns, count, escaped, wrapped};
+use crate::deeds;
 
 /// What of an object of Kubernetes is its server's business or stands in its address already.
 const OBJECTS_OWN: [&str; 11] = [
@@ -408,6 +410,120 @@ fn write_change(
     write_fields(change, &told, style, out);
 }
 
+/// The same object without the fields that hold what the server fills in for everybody, and without the labels by which
+/// objects are found to belong to a score.
+fn without_defaults(planned: &Planned) -> Planned {
+    let mut planned = planned.clone();
+    strip(&mut planned.value, 0);
+    if let Some(labels) = planned
+        .value
+        .pointer_mut("/metadata/labels")
+        .and_then(Value::as_object_mut)
+    {
+        labels.shift_remove(deeds::SCORE);
+        labels.shift_remove(deeds::PART);
+        labels.shift_remove("kubernetes.io/metadata.name");
+        let empty = labels.is_empty();
+        if empty && let Some(metadata) = planned.value.pointer_mut("/metadata") {
+            metadata
+                .as_object_mut()
+                .map(|metadata| metadata.shift_remove("labels"));
+        }
+    }
+    planned
+}
+
+/// Whether a type is one of the API itself: those others bring have defaults of their own.
+fn is_built_in(kind: &str) -> bool {
+    match kind.split('/').collect::<Vec<_>>().as_slice() {
+        [_version, _kind] => true,
+        [group, _version, _kind] => !group.contains('.') || group.ends_with(".k8s.io"),
+        _ => false,
+    }
+}
+
+/// Removes defaults; never an element of a list, so that places keep their numbers.
+fn strip(value: &mut Value, depth: usize) {
+    if depth > super::inline::DEPTH {
+        return;
+    }
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, field| !is_default(name, field));
+            for (name, field) in fields.iter_mut() {
+                // What users name themselves has no defaults.
+                let own = ["data", "stringData", "binaryData", "labels", "annotations"];
+                if !own.contains(&name.as_str()) {
+                    strip(field, depth + 1);
+                }
+            }
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(|part| strip(part, depth + 1)),
+        _ => {}
+    }
+}
+
+/// Whether a field holds what the Kubernetes API fills in where nothing is said (the defaults of its published API).
+fn is_default(name: &str, value: &Value) -> bool {
+    match value {
+        Value::String(text) => matches!(
+            (name, text.as_str()),
+            ("terminationMessagePath", "/dev/termination-log")
+                | ("terminationMessagePolicy", "File")
+                | ("restartPolicy", "Always")
+                | ("dnsPolicy", "ClusterFirst")
+                | ("schedulerName", "default-scheduler")
+                | ("protocol", "TCP")
+                | ("sessionAffinity", "None")
+                | ("internalTrafficPolicy", "Cluster")
+                | ("ipFamilyPolicy", "SingleStack")
+                | ("scheme", "HTTP")
+                | ("volumeMode", "Filesystem")
+                | ("completionMode", "NonIndexed")
+                | ("podReplacementPolicy", "TerminatingOrFailed")
+                | ("podManagementPolicy", "OrderedReady")
+        ),
+        Value::Number(number) => matches!(
+            (name, number.as_u64()),
+            ("terminationGracePeriodSeconds", Some(30))
+                | ("revisionHistoryLimit" | "periodSeconds", Some(10))
+                | ("progressDeadlineSeconds", Some(600))
+                | ("defaultMode", Some(420))
+                | ("successThreshold" | "timeoutSeconds", Some(1))
+                | ("failureThreshold", Some(3))
+        ),
+        Value::Bool(on) => name == "enableServiceLinks" && *on,
+        Value::Object(fields) if fields.is_empty() => {
+            matches!(name, "securityContext" | "resources" | "strategy")
+        }
+        Value::Object(fields) => {
+            let rolling = fields
+                .get("rollingUpdate")
+                .and_then(Value::as_object)
+                .is_some_and(|rolling| {
+                    rolling.len() == 2
+                        && rolling.get("maxSurge").and_then(Value::as_str) == Some("25%")
+                        && rolling.get("maxUnavailable").and_then(Value::as_str) == Some("25%")
+                });
+            name == "strategy"
+                && rolling
+                && fields.len() == 2
+                && fields.get("type").and_then(Value::as_str) == Some("RollingUpdate")
+        }
+        Value::Array(parts) => {
+            let only = match parts.as_slice() {
+                [Value::String(only)] => only.as_str(),
+                _ => return false,
+            };
+            matches!(
+                (name, only),
+                ("ipFamilies", "IPv4") | ("finalizers", "kubernetes")
+            )
+        }
+        Value::Null => false,
+    }
+}
+
 /// What changes in a resource, as far as it is told.
 fn told(change: &Change, part: &PlannedPart, style: &Style) -> Fields {
     let hidden: &[&str] = if part.layer == "manifests" {
@@ -421,9 +537,14 @@ fn told(change: &Change, part: &PlannedPart, style: &Style) -> Fields {
         Action::NoOp => (None, None),
         _ => (change.before.as_ref(), change.after.as_ref()),
     };
+    // Of a new object the server's defaults are context as well.
+    let bare = after
+        .filter(|_| part.layer == "manifests" && change.action == Action::Create && !style.full)
+        .filter(|_| is_built_in(&change.kind))
+        .map(without_defaults);
     fields(&Sides {
         before,
-        after,
+        after: bare.as_ref().or(after),
         replaces: if change.action.is_replace() {
             &change.replaces
         } else {

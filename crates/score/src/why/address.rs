@@ -321,8 +321,32 @@ impl<'e> Explainer<'e> {
                 format!("because of: {why}"),
             ));
         }
-        cause.causes.extend(origin_of_source(&operation.source));
+        cause.causes.extend(self.origin_of_revision(operation));
         cause
+    }
+
+    /// What an operation applied: a commit, a directory, or what an earlier revision had applied, down to its commit.
+    fn origin_of_revision(&self, operation: &Operation) -> Option<Cause> {
+        let mut cause = origin_of_source(&operation.source)?;
+        let mut source = &operation.source;
+        // Revisions go back only: this ends.
+        let mut bound = operation.revision;
+        while let Source::Revision { revision } = source
+            && *revision < bound
+        {
+            let former = self
+                .asking
+                .operations()?
+                .iter()
+                .find(|other| other.score == operation.score && other.revision == *revision);
+            let Some(former) = former else { break };
+            bound = *revision;
+            source = &former.source;
+        }
+        if !matches!(source, Source::Revision { .. }) && *source != operation.source {
+            cause.causes.extend(origin_of_source(source));
+        }
+        Some(cause)
     }
 
     /// Explains an operation: what failed in it and why, what was not tried, who started it.

@@ -173,38 +173,9 @@ impl Explainer<'_> {
             let named = self.named_objects(reference, object);
             health.causes.extend(named);
         }
-        self.unacted(object, &mut health);
+        unacted(object, &mut health);
         self.warnings(reference, object, &mut health);
         health
-    }
-
-    /// Says so where nothing has acted on an object that something should act on.
-    pub(super) fn unacted(&self, object: &Value, health: &mut Health) {
-        let generation = number(object, "/metadata/generation");
-        let spec = object.get("spec").is_some_and(|spec| !spec.is_null());
-        let status = object
-            .get("status")
-            .and_then(Value::as_object)
-            .is_some_and(|status| !status.is_empty());
-        // Controllers of workloads say which generation they have seen; the server gives them a status without them.
-        let workload = text(object, "/apiVersion").starts_with("apps/");
-        let status =
-            status && (!workload || object.pointer("/status/observedGeneration").is_some());
-        let observed = object
-            .pointer("/status/observedGeneration")
-            .and_then(Value::as_i64);
-        if let Some(observed) = observed.filter(|observed| *observed < generation) {
-            health.standing = health.standing.max(Standing::Waiting);
-            health.details.push(format!(
-                "its controller has seen generation {observed}, the present one is {generation}: it has not acted on the last change yet"
-            ));
-        } else if let Some(standing) = acted_on(object).filter(|_| spec && !status) {
-            health.standing = health.standing.max(standing);
-            health.details.push(format!(
-                "nothing has acted on it. Is there a controller for {}?",
-                text(object, "/kind")
-            ));
-        }
     }
 
     /// The last warnings among the events about an object, each kind of warning once, and what stands behind them.
@@ -369,6 +340,34 @@ impl Explainer<'_> {
             }
         }
         Vec::new()
+    }
+}
+
+/// Says so where nothing has acted on an object that something should act on.
+pub(super) fn unacted(object: &Value, health: &mut Health) {
+    let generation = number(object, "/metadata/generation");
+    let spec = object.get("spec").is_some_and(|spec| !spec.is_null());
+    let status = object
+        .get("status")
+        .and_then(Value::as_object)
+        .is_some_and(|status| !status.is_empty());
+    // Controllers of workloads say which generation they have seen; the server gives them a status without them.
+    let workload = text(object, "/apiVersion").starts_with("apps/");
+    let status = status && (!workload || object.pointer("/status/observedGeneration").is_some());
+    let observed = object
+        .pointer("/status/observedGeneration")
+        .and_then(Value::as_i64);
+    if let Some(observed) = observed.filter(|observed| *observed < generation) {
+        health.standing = health.standing.max(Standing::Waiting);
+        health.details.push(format!(
+            "its controller has seen generation {observed}, the present one is {generation}: it has not acted on the last change yet"
+        ));
+    } else if let Some(standing) = acted_on(object).filter(|_| spec && !status) {
+        health.standing = health.standing.max(standing);
+        health.details.push(format!(
+            "nothing has acted on it. Is there a controller for {}?",
+            text(object, "/kind")
+        ));
     }
 }
 

@@ -719,8 +719,8 @@ impl Explainer<'_> {
     /// Volumes that cannot be mounted because what they hold is not there.
     fn volumes(&mut self, reference: &Ref, pod: &Value, health: &mut Health) {
         let namespace = &reference.namespace;
-        let mut wanted: Vec<(Ref, Vec<&str>)> = Vec::new();
-        let keys = |source: &'_ Value| -> Vec<String> {
+        let mut claims: Vec<Ref> = Vec::new();
+        let keys = |source: &Value| -> Vec<String> {
             items(source, "/items")
                 .iter()
                 .map(|item| text(item, "/key").to_owned())
@@ -744,10 +744,7 @@ impl Explainer<'_> {
             }
             let claim = text(volume, "/persistentVolumeClaim/claimName");
             if !claim.is_empty() {
-                wanted.push((
-                    Ref::new("", "PersistentVolumeClaim", namespace, claim),
-                    Vec::new(),
-                ));
+                claims.push(Ref::new("", "PersistentVolumeClaim", namespace, claim));
             }
         }
         for (reference, keys) in with_keys {
@@ -766,7 +763,7 @@ impl Explainer<'_> {
                 }
             }
         }
-        for (claim, _) in wanted {
+        for claim in claims {
             let cause = self
                 .related(&claim)
                 .filter(|cause| cause.standing > Standing::Fact);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Explainer;
 use super::cause::{Cause, Standing, tells};
 use super::evidence::{Look, Ref, is_true, items, number, text, time};
-use super::object::{Health, nearest, troubled};
+use super::object::{Health, nearest, troubled, unacted};
 use super::pod::plain;
 
 /// How many pods of one workload are explained one by one.
@@ -90,7 +90,7 @@ impl Explainer<'_> {
             health.standing = Standing::Bad;
             health.details.push(format!("{reason}: {message}"));
         }
-        self.unacted(object, &mut health);
+        unacted(object, &mut health);
         if health.standing <= Standing::Fact {
             self.restarts(reference, object, &mut health);
             return health;
@@ -186,7 +186,7 @@ impl Explainer<'_> {
             behind.extend(self.behind(message, &reference.namespace));
         }
         health.causes.extend(behind);
-        self.unacted(object, &mut health);
+        unacted(object, &mut health);
         if health.standing <= Standing::Fact {
             return health;
         }
@@ -298,7 +298,7 @@ impl Explainer<'_> {
                 ),
             )
         };
-        self.unacted(object, &mut health);
+        unacted(object, &mut health);
         self.pods_of(reference, object, "/spec/selector", &mut health);
         self.warnings(reference, object, &mut health);
         health
