@@ -289,9 +289,10 @@ impl Walk<'_, '_> {
             }
             (None, Some(new @ (Value::Object(_) | Value::Array(_)))) if self.depth < DEPTH => {
                 let text = self.after.inline(&self.becomes, new, SHORT * 2);
-                // On one line all of it would be told: not where something below is hidden.
+                // On one line all of it would be told: not the whole resource, and not where something below is hidden.
                 let below = format!("{}/", self.becomes);
-                let hides = self.sides.hidden.iter().any(|at| at.starts_with(&below));
+                let hides = self.becomes.is_empty()
+                    || self.sides.hidden.iter().any(|at| at.starts_with(&below));
                 if !hides && text.len() <= SHORT && !self.after.marks_below(&self.becomes) {
                     self.told(None, Some(text), Vec::new());
                 } else {

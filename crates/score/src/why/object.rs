@@ -594,8 +594,11 @@ impl Explainer<'_> {
             }
             let time = event_time(event);
             // What was done to another object of the same name tells why this one is there, not how it stands.
-            let former = reason == "Deleted"
-                && born.is_some_and(|born| time.is_some_and(|time| time <= born));
+            let earlier = born.is_some_and(|born| time.is_some_and(|time| time <= born));
+            let former = reason == "Deleted" && earlier;
+            if reason == "Changed" && earlier {
+                continue;
+            }
             let annotation = |name: &str| {
                 event
                     .pointer(&format!("/metadata/annotations/consort.dev~1{name}"))
