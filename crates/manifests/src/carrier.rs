@@ -85,7 +85,7 @@ impl Steps {
             addresses.push(consort_plan::Address::new(&part.name, &label));
             locations.push(change.and_then(|change| change.location.clone()));
             done.push(order.done.get(item.change as usize) == Some(&true));
-            let mut takes: Vec<String> = item.fills.iter().map(|fill| fill.input.clone()).collect();
+            let mut takes = item.takes.clone();
             if order.intent == Intent::Apply {
                 takes.extend(target_input.clone());
             }

@@ -336,6 +336,7 @@ mod tests {
             origin: crate::objects::Origin::Stanza(String::new()),
             value,
             fills: Vec::new(),
+            takes: Vec::new(),
             sensitive: Vec::new(),
             configuration: Vec::new(),
             unknown_configuration: false,

@@ -49,6 +49,8 @@ pub(crate) struct Wanted {
     pub(crate) value: Value,
     /// What is filled in when it is known.
     pub(crate) fills: Vec<Fill>,
+    /// The inputs it is made with, known or not: it waits for whoever gives them.
+    pub(crate) takes: Vec<String>,
     /// What must not be shown, besides what is sensitive by its kind.
     pub(crate) sensitive: Vec<Pointer>,
     /// The objects of the part whose contents its pods see.
@@ -472,6 +474,7 @@ impl Making<'_> {
             origin,
             value,
             fills: Vec::new(),
+            takes: Vec::new(),
             sensitive: Vec::new(),
             configuration: Vec::new(),
             unknown_configuration: false,
@@ -591,6 +594,9 @@ impl Making<'_> {
             text,
             unknown: value.unknown.clone(),
         };
+        if !wanted.takes.iter().any(|taken| taken == input) {
+            wanted.takes.push(input.to_owned());
+        }
         if value.is_wholly_known() {
             if let Err(wrong) = fill(&mut wanted.value, &one, &value.value) {
                 let fault = Fault {

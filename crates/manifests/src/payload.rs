@@ -34,6 +34,8 @@ pub(crate) struct Item {
     /// What is applied, without what is filled in.
     pub(crate) value: Value,
     pub(crate) fills: Vec<Fill>,
+    /// The inputs it is made with.
+    pub(crate) takes: Vec<String>,
     /// The configuration whose digest its pod template is to have, as far as that is not in the value.
     pub(crate) configuration: Vec<Key>,
 }

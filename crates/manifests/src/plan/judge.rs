@@ -168,6 +168,7 @@ impl Joining<'_> {
             uid: live_uid.filter(|_| action.is_replace()),
             value: effective.clone(),
             fills: wanted.fills.clone(),
+            takes: wanted.takes.clone(),
             configuration: if wanted.unknown_configuration {
                 wanted.configuration.clone()
             } else {

@@ -592,7 +592,7 @@ impl Joining<'_> {
             |at| {
                 let mut takes: Vec<String> = Vec::new();
                 if let Some(wanted) = self.objects.all.get(at) {
-                    takes.extend(wanted.fills.iter().map(|fill| fill.input.clone()));
+                    takes.extend(wanted.takes.iter().cloned());
                 }
                 takes
             },
@@ -639,6 +639,7 @@ fn deletion(orphan: Orphan, reason: Option<&str>) -> Planning {
             uid: Some(uid),
             value: Value::Null,
             fills: Vec::new(),
+            takes: Vec::new(),
             configuration: Vec::new(),
         }),
         key: orphan.key,
