@@ -46,8 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 async fn measure(arguments: &Arguments) -> Result<()> {
     let dir = tempfile::tempdir_in(&arguments.dir)?;
-    let store =
-        consort_store::Store::open(consort_store::Options::new(dir.path().join("store")))?;
+    let store = consort_store::Store::open(consort_store::Options::new(dir.path().join("store")))?;
     let pki = Pki::open(&dir.path().join("pki"), &["localhost".into()], &[])?;
     let signer = Signer::new(pki.service_account_key(), "https://kubernetes.default.svc")?;
     let api = consort_api::Api::new(consort_api::Options::new(store, Arc::new(signer))).await?;
@@ -112,7 +111,10 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     }
     let peak = resident("VmHWM:")?;
     let times = Times::new(times);
-    println!("{:<34} {:>8} {:>8} {:>9}", "", "p50 ms", "max ms", "of bare");
+    println!(
+        "{:<34} {:>8} {:>8} {:>9}",
+        "", "p50 ms", "max ms", "of bare"
+    );
     for (name, times) in [
         ("plan with nothing to do", &times),
         ("bare lists of the same objects", &bare),
@@ -139,9 +141,8 @@ fn write(score: &Path, objects: usize) -> Result<usize> {
     while written < objects {
         let directory = score.join(format!("deploy/team-{namespace:03}"));
         std::fs::create_dir_all(&directory)?;
-        let mut text = format!(
-            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: team-{namespace:03}\n"
-        );
+        let mut text =
+            format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: team-{namespace:03}\n");
         written += 1;
         for n in 0..100 {
             if written + 3 > objects {
@@ -304,7 +305,12 @@ async fn list(client: &kube::Client, path: &str) -> Result<usize> {
             "{path}?limit=1000&labelSelector=consort.dev%2Fscore%3Dbench{token}"
         ))
         .body(kube::client::Body::empty())?;
-        let page = client.send(request).await?.into_body().collect_bytes().await?;
+        let page = client
+            .send(request)
+            .await?
+            .into_body()
+            .collect_bytes()
+            .await?;
         bytes += page.len();
         // The metadata of a list stands before its items.
         let head = String::from_utf8_lossy(&page[..page.len().min(4096)]).into_owned();

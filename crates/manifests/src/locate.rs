@@ -4,14 +4,15 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_saphyr::DuplicateKeyPolicy;
 
 /// The dialect of manifests: that of the YAML 1.1 parsers `kubectl` has always used, where `yes` is a boolean and
-/// `0644` is octal; a repeated key is an error. As many values as a text of its length can hold without aliases.
-fn dialect(text: &str) -> serde_saphyr::Options {
+/// `0644` is octal. As many values as a text of its length can hold without aliases.
+fn dialect(text: &str, duplicate_keys: DuplicateKeyPolicy) -> serde_saphyr::Options {
     let values = (text.len() / 2).max(250_000);
     serde_saphyr::options! {
         legacy_octal_numbers: true,
-        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::Error,
+        duplicate_keys: duplicate_keys,
         budget: serde_saphyr::budget! {
             max_nodes: values,
             max_events: values * 4,
@@ -19,19 +20,40 @@ fn dialect(text: &str) -> serde_saphyr::Options {
     }
 }
 
-/// The value of one document; none if it is empty. An error is told with its line, from one.
-pub(crate) fn parse(document: &str) -> Result<Option<Value>, (u32, String)> {
-    serde_saphyr::from_str_with_options::<Option<Value>>(document, dialect(document))
-        .map(|value| value.filter(|value| !value.is_null()))
-        .map_err(|error| {
-            let error = error.without_snippet();
-            let line = error.location().map_or(1, |place| place.line() as u32);
-            let message = error.to_string();
-            // The line is told beside it.
-            let message = message.split(" at line ").next().unwrap_or_default();
-            let message = message.lines().next().unwrap_or_default().to_owned();
-            (line, message)
-        })
+/// A document, read.
+pub(crate) struct Parsed {
+    /// Its value; none if it is empty.
+    pub(crate) value: Option<Value>,
+    /// A key that stands twice, with its line: the last holds, as it does for `kubectl`.
+    pub(crate) twice: Option<(u32, String)>,
+}
+
+/// The value of one document. An error is told with its line, from one.
+pub(crate) fn parse(document: &str) -> Result<Parsed, (u32, String)> {
+    let read = |policy| {
+        serde_saphyr::from_str_with_options::<Option<Value>>(document, dialect(document, policy))
+            .map(|value| value.filter(|value| !value.is_null()))
+    };
+    let error = match read(DuplicateKeyPolicy::Error) {
+        Ok(value) => return Ok(Parsed { value, twice: None }),
+        Err(error) => error,
+    };
+    let error = error.without_snippet();
+    let line = error.location().map_or(1, |place| place.line() as u32);
+    if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = error {
+        let key = key.clone().unwrap_or_default();
+        if let Ok(value) = read(DuplicateKeyPolicy::LastWins) {
+            return Ok(Parsed {
+                value,
+                twice: Some((line, key)),
+            });
+        }
+    }
+    let message = error.to_string();
+    // The line is told beside it.
+    let message = message.split(" at line ").next().unwrap_or_default();
+    let message = message.lines().next().unwrap_or_default().to_owned();
+    Err((line, message))
 }
 
 /// A YAML value whose parts know where they stood.
@@ -99,8 +121,11 @@ impl<'de> serde::de::Visitor<'de> for NodeVisitor {
 
 /// The line of a document, from one, on which a field stands or, if it is not there, the nearest around it.
 pub(crate) fn line_of(document: &str, field: &str) -> Option<u32> {
-    let root: serde_saphyr::Spanned<Node> =
-        serde_saphyr::from_str_with_options(document, dialect(document)).ok()?;
+    let root: serde_saphyr::Spanned<Node> = serde_saphyr::from_str_with_options(
+        document,
+        dialect(document, DuplicateKeyPolicy::LastWins),
+    )
+    .ok()?;
     let mut node = &root;
     let mut found = None;
     for step in field.split(['.', '[', ']']).filter(|step| !step.is_empty()) {
@@ -122,9 +147,9 @@ mod tests {
 
     #[test]
     fn values_mean_what_they_always_meant_to_kubectl() {
-        let value = parse("mode: 0400\non: yes\ntext: '0400'\n")
-            .unwrap()
-            .unwrap();
+        let parsed = parse("mode: 0400\non: no\non: yes\ntext: '0400'\n").unwrap();
+        assert_eq!(parsed.twice, Some((3, "on".to_owned())));
+        let value = parsed.value.unwrap();
         assert_eq!(value["mode"], 256);
         assert_eq!(value["on"], true);
         assert_eq!(value["text"], "0400");

@@ -294,7 +294,7 @@ fn parse_file(directory: &Path, file: &Path, named: bool) -> Sources {
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let json = matches!(text.trim_start().as_bytes().first(), Some(b'{' | b'['));
-    let mut faults = Vec::new();
+    let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     let mut strangers = Vec::new();
     let mut take = |value: Value, place: Place| {
         flatten(value, place, 0, &mut sources.documents, &mut strangers);
@@ -319,8 +319,15 @@ fn parse_file(directory: &Path, file: &Path, named: bool) -> Sources {
             counted.0 = bytes.0;
             let first = counted.1;
             match crate::locate::parse(document) {
-                Ok(None) => {}
-                Ok(Some(value)) => {
+                Ok(parsed) => {
+                    if let Some((line, key)) = parsed.twice {
+                        warnings.push(fault(
+                            first + line.max(1) - 1,
+                            format!("the key {key} stands twice: the last holds"),
+                            None,
+                        ));
+                    }
+                    let Some(value) = parsed.value else { continue };
                     let place = Place {
                         file: name.clone(),
                         line: first + lead(document),
@@ -339,6 +346,7 @@ fn parse_file(directory: &Path, file: &Path, named: bool) -> Sources {
         }
     }
     sources.faults = faults;
+    sources.warnings = warnings;
     // A directory may hold files that are something else; a file in which there is an object may not.
     if !strangers.is_empty()
         && !named
