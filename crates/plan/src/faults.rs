@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio_util::sync::CancellationToken;
 
 use crate::address::Address;
+use crate::change::Change;
 use crate::graph::{Graph, NodeId};
 use crate::part::{
     Call, Carrier, Input, Moved, Order, Part, PartPlan, Problem, Progress, Request, Seen, Step,
@@ -133,9 +134,11 @@ impl<P: Deref<Target: Part> + Send + Sync> Part for FaultyPart<P> {
         order: Order<'a>,
     ) -> Call<'a, Result<Box<dyn Carrier + 'a>, Vec<Problem>>> {
         Box::pin(async move {
+            let changes = order.changes;
             let carrier = self.part.carrier(order).await?;
             Ok(Box::new(FaultyCarrier {
                 part: self.part.name(),
+                changes,
                 carrier,
                 faults: &self.faults,
             }) as Box<dyn Carrier + 'a>)
@@ -145,16 +148,20 @@ impl<P: Deref<Target: Part> + Send + Sync> Part for FaultyPart<P> {
 
 struct FaultyCarrier<'a> {
     part: &'a str,
+    changes: &'a [Change],
     carrier: Box<dyn Carrier + 'a>,
     faults: &'a Faults,
 }
 
 impl FaultyCarrier<'_> {
     fn problem(&self, id: NodeId, transient: bool) -> Problem {
-        let label = &self.carrier.steps()[id].label;
+        let step = &self.carrier.steps()[id];
+        let change = step.changes.first();
+        let change = change.and_then(|change| self.changes.get(*change as usize));
         Problem {
             part: self.part.to_owned(),
-            summary: format!("{label} went wrong because a test wanted it"),
+            address: change.map(|change| change.address.clone()),
+            summary: format!("{} went wrong because a test wanted it", step.label),
             transient,
             ..Problem::default()
         }

@@ -55,7 +55,9 @@ async fn visit_step(run: &Run<'_>, id: NodeId, part: usize, step: NodeId) -> Opt
     let accounts = ready.carrier.accounts_for_failures();
     let blame = blocked(run, id, accounts).or_else(|| missing_input(run, part, what));
     if let Some(blame) = blame {
-        ready.carrier.skip(step, &blame.problem);
+        let mut problem = blame.problem.clone();
+        problem.address.get_or_insert_with(|| blame.address.clone());
+        ready.carrier.skip(step, &problem);
         for change in &what.changes {
             run.ledger
                 .skipped(ready.planned.first + change, id, Some(&blame.address));

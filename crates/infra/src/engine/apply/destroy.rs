@@ -60,6 +60,10 @@ impl Applying<'_> {
             return Err(Failed);
         };
         let address = &change.address;
+        if change.action == Action::DeleteThenCreate && self.made.lock().contains(address) {
+            // The old object went before the walk was interrupted; what is there took its place.
+            return Ok(());
+        }
         if change.action == Action::CreateThenDelete
             && own.is_some_and(|own| self.failures.lock().has(own, address))
         {
