@@ -231,7 +231,7 @@ impl Steps {
                 self.ready.lock().insert(at as u32, live);
             }
             if item.work != Work::Delete {
-                let value = self.resolved(at, progress)?;
+                let value = self.resolved(at, progress).map_err(|problem| *problem)?;
                 self.note_configuration(item, &value);
             }
             return Ok(());
@@ -239,7 +239,7 @@ impl Steps {
         if item.work == Work::Delete {
             return self.delete(at, server, &kind, &key, &note).await;
         }
-        let value = self.resolved(at, progress)?;
+        let value = self.resolved(at, progress).map_err(|problem| *problem)?;
         if item.work == Work::Replace {
             self.remove(at, server, &kind, &key, item.uid.as_deref(), &note)
                 .await?;
@@ -270,22 +270,20 @@ impl Steps {
     }
 
     /// What is applied, with all that is known by now.
-    fn resolved(&self, at: usize, progress: &dyn Progress) -> Result<Value, Problem> {
+    fn resolved(&self, at: usize, progress: &dyn Progress) -> Result<Value, Box<Problem>> {
         let item = &self.payload.items[at];
         let wrong = |summary: String| {
-            self.problem(
-                at,
-                Problem {
-                    summary,
-                    ..Problem::default()
-                },
-            )
+            let problem = Problem {
+                summary,
+                ..Problem::default()
+            };
+            Box::new(self.problem(at, problem))
         };
         let mut value = item.value.clone();
         for fill in &item.fills {
             let input = progress
                 .input(&fill.input)
-                .map_err(|problem| self.problem(at, *problem))?;
+                .map_err(|problem| Box::new(self.problem(at, *problem)))?;
             if !input.is_wholly_known() {
                 return Err(wrong(format!("{} is still not known", fill.input)));
             }

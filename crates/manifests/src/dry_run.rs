@@ -333,7 +333,7 @@ impl Question<'_> {
             };
             match present {
                 Some(present) if fill.form != Form::Value => *place = present,
-                _ => stand_in(place, &fill.form, &fill.unknown),
+                _ => stand_in(place, fill.form, &fill.unknown),
             }
         }
         if self.wanted.unknown_configuration
@@ -385,7 +385,7 @@ fn clipped(text: &str, most: usize) -> &str {
 }
 
 /// What stands in a place that is not known, so that the rest can be checked.
-fn stand_in(place: &mut Value, form: &Form, unknown: &[Unknown]) {
+fn stand_in(place: &mut Value, form: Form, unknown: &[Unknown]) {
     match form {
         Form::Text => *place = json!("known-after-apply"),
         Form::Base64 => *place = json!("a25vd24tYWZ0ZXItYXBwbHk="),

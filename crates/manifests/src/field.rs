@@ -44,7 +44,7 @@ impl Field {
                 },
                 None | Some('.' | '[') => {
                     if name.is_empty() {
-                        if !after_bracket && !(steps.is_empty() && next == Some('[')) {
+                        if !(after_bracket || steps.is_empty() && next == Some('[')) {
                             return Err(wrong("a name is missing"));
                         }
                     } else {
@@ -145,17 +145,14 @@ impl Field {
                 value = object.entry(name.clone()).or_insert(Value::Null);
                 continue;
             }
-            let name = match down(value, step) {
-                Some((name, _)) => name,
-                None => {
-                    return Err(match step {
-                        Step::With(key, wanted) => {
-                            format!("{told} has no item whose {key} is {wanted:?}")
-                        }
-                        Step::Item(index) => format!("{told} has no item {index}"),
-                        Step::Member(name) => format!("{told} has no {name}"),
-                    });
-                }
+            let Some((name, _)) = down(value, step) else {
+                return Err(match step {
+                    Step::With(key, wanted) => {
+                        format!("{told} has no item whose {key} is {wanted:?}")
+                    }
+                    Step::Item(index) => format!("{told} has no item {index}"),
+                    Step::Member(name) => format!("{told} has no {name}"),
+                });
             };
             at = consort_plan::below(&at, &name);
             told = format!("{told}[{name}]");
@@ -188,7 +185,7 @@ fn down<'a>(value: &'a Value, step: &Step) -> Option<(String, &'a Value)> {
             .enumerate()
             .find(|(_, item)| match item.get(key) {
                 Some(Value::String(text)) => text == wanted,
-                Some(other) => other.to_string() == *wanted,
+                Some(other) => serde_json::to_string(other).is_ok_and(|own| own == *wanted),
                 None => false,
             })
             .map(|(at, item)| (at.to_string(), item)),

@@ -12,6 +12,7 @@ use crate::identity::text;
 use crate::server::{Failure, Server};
 
 /// One kind of object in one version.
+#[allow(clippy::struct_field_names)] // The field's own term.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Kind {
     pub(crate) group: String,

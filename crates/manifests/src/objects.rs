@@ -331,6 +331,9 @@ fn drop_null_times(value: &mut Value, depth: usize) {
     }
 }
 
+/// A kind, whether the server serves it, and the schema a definition of the part gives it.
+type Known = (Arc<Kind>, bool, Option<Arc<Structural>>);
+
 /// What the objects of a part are made with.
 pub(crate) struct Making<'a> {
     pub(crate) part: &'a str,
@@ -368,7 +371,7 @@ impl Making<'_> {
             }
         }
         self.replace(&mut objects);
-        self.configure(&mut objects);
+        configure(&mut objects);
         objects
     }
 
@@ -384,11 +387,7 @@ impl Making<'_> {
     }
 
     /// The kind of an object; what is wrong with it, if there is none.
-    fn kind_of(
-        &self,
-        api_version: &str,
-        kind: &str,
-    ) -> Result<(Arc<Kind>, bool, Option<Arc<Structural>>), (String, Option<String>)> {
+    fn kind_of(&self, api_version: &str, kind: &str) -> Result<Known, (String, Option<String>)> {
         let (group, version) = group_version(api_version);
         let Some(kinds) = self.kinds else {
             return Ok((Arc::new(guessed(group, version, kind)), false, None));
@@ -558,6 +557,7 @@ impl Making<'_> {
     }
 
     /// Puts the value of an input into an object, or notes where it goes.
+    #[allow(clippy::too_many_arguments)]
     fn feed(
         &self,
         objects: &mut Objects,
@@ -707,49 +707,49 @@ impl Making<'_> {
             }
         }
     }
+}
 
-    /// Notes in pod templates which configuration their pods start with.
-    fn configure(&self, objects: &mut Objects) {
-        let mut digests: HashMap<usize, Option<String>> = HashMap::new();
-        for at in 0..objects.all.len() {
-            let wanted = &objects.all[at];
-            if !rolls(&wanted.key) {
-                continue;
-            }
-            let Some(pod) = pod_spec(&wanted.key.kind, &wanted.value) else {
-                continue;
-            };
-            let used: Vec<usize> = configuration(pod)
-                .into_iter()
-                .filter_map(|(kind, name)| {
-                    let key = Key::new("", kind, &wanted.key.namespace, name);
-                    objects.by_key.get(&key).copied()
-                })
-                .collect();
-            if used.is_empty() {
-                continue;
-            }
-            let mut known = Vec::with_capacity(used.len());
-            for one in &used {
-                let digest = digests.entry(*one).or_insert_with(|| {
-                    let wanted = &objects.all[*one];
-                    wanted
-                        .fills
-                        .is_empty()
-                        .then(|| content_digest(&wanted.key, &wanted.value))
-                });
-                known.push(digest.clone());
-            }
-            let keys = used
-                .iter()
-                .map(|one| objects.all[*one].key.clone())
-                .collect();
-            let all: Option<Vec<String>> = known.into_iter().collect();
-            let wanted = &mut objects.all[at];
-            wanted.configuration = keys;
-            wanted.unknown_configuration = all.is_none();
-            annotate(&mut wanted.value, all.map(|all| joint_digest(&all)));
+/// Notes in pod templates which configuration their pods start with.
+fn configure(objects: &mut Objects) {
+    let mut digests: HashMap<usize, Option<String>> = HashMap::new();
+    for at in 0..objects.all.len() {
+        let wanted = &objects.all[at];
+        if !rolls(&wanted.key) {
+            continue;
         }
+        let Some(pod) = pod_spec(&wanted.key.kind, &wanted.value) else {
+            continue;
+        };
+        let used: Vec<usize> = configuration(pod)
+            .into_iter()
+            .filter_map(|(kind, name)| {
+                let key = Key::new("", kind, &wanted.key.namespace, name);
+                objects.by_key.get(&key).copied()
+            })
+            .collect();
+        if used.is_empty() {
+            continue;
+        }
+        let mut known = Vec::with_capacity(used.len());
+        for one in &used {
+            let digest = digests.entry(*one).or_insert_with(|| {
+                let wanted = &objects.all[*one];
+                wanted
+                    .fills
+                    .is_empty()
+                    .then(|| content_digest(&wanted.key, &wanted.value))
+            });
+            known.push(digest.clone());
+        }
+        let keys = used
+            .iter()
+            .map(|one| objects.all[*one].key.clone())
+            .collect();
+        let all: Option<Vec<String>> = known.into_iter().collect();
+        let wanted = &mut objects.all[at];
+        wanted.configuration = keys;
+        wanted.unknown_configuration = all.is_none();
+        annotate(&mut wanted.value, all.map(|all| joint_digest(&all)));
     }
 }
 

@@ -119,6 +119,7 @@ impl<'a> Known<'a> {
     }
 
     /// Finds the workloads behind the services of webhooks.
+    #[allow(clippy::needless_pass_by_value)] // An iterator is as cheap as its reference.
     fn answer(
         &mut self,
         objects: impl Iterator<Item = (&'a Key, &'a Value)> + Clone,
@@ -186,16 +187,16 @@ impl<'a> Known<'a> {
     }
 }
 
+/// An order, and the edges that hold in it.
+type Arranged = (Vec<usize>, Vec<Uses>);
+
 /// An order in which nothing comes before what it uses, and the edges that hold in it.
 ///
 /// # Errors
 ///
 /// The cycles, by the places of the objects in them. Objects that merely name each other make none: such edges are
 /// left out where they run in a circle, since each can be made without the other.
-pub(crate) fn arranged(
-    count: usize,
-    mut uses: Vec<Uses>,
-) -> Result<(Vec<usize>, Vec<Uses>), Vec<Vec<usize>>> {
+pub(crate) fn arranged(count: usize, mut uses: Vec<Uses>) -> Result<Arranged, Vec<Vec<usize>>> {
     uses.sort_unstable_by_key(|edge| (edge.dependent, edge.dependency));
     uses.dedup_by_key(|edge| (edge.dependent, edge.dependency));
     let graph_of = |uses: &[Uses]| {

@@ -128,7 +128,7 @@ fn mapping_is_owned(tree: &Tree, wanted: &Tree, live: &Value, beside: usize, nam
     }
     let said = wanted
         .iter()
-        .filter(|(field, value)| !(value.is_null() && !live.contains_key(*field)))
+        .filter(|(field, value)| !value.is_null() || live.contains_key(*field))
         .count();
     owned + beside == said
 }
@@ -379,6 +379,7 @@ struct Walk {
 }
 
 impl Walk {
+    #[allow(clippy::too_many_arguments)]
     fn member(
         &mut self,
         own: Option<&Tree>,
@@ -453,6 +454,7 @@ impl Walk {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn item(
         &mut self,
         own: Option<&Tree>,

@@ -104,9 +104,10 @@ pub(crate) fn references(key: &Key, object: &Value) -> Vec<Reference> {
                 claim(&template["spec"], &mut found);
             }
         }
-        ("autoscaling", "HorizontalPodAutoscaler") => scaled(&spec["scaleTargetRef"], &mut found),
+        ("autoscaling", "HorizontalPodAutoscaler") | ("keda.sh", "ScaledObject" | "ScaledJob") => {
+            scaled(&spec["scaleTargetRef"], &mut found);
+        }
         ("autoscaling.k8s.io", "VerticalPodAutoscaler") => scaled(&spec["targetRef"], &mut found),
-        ("keda.sh", "ScaledObject" | "ScaledJob") => scaled(&spec["scaleTargetRef"], &mut found),
         ("networking.k8s.io", "Ingress") => ingress(spec, &mut found),
         ("gateway.networking.k8s.io", _) => gateway(spec, &mut found),
         (RBAC, "RoleBinding" | "ClusterRoleBinding") => {

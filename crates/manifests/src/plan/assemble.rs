@@ -144,12 +144,11 @@ fn waits(
                         Some(other) if !goes => {
                             all.insert((item, other));
                         }
-                        Some(_) => {}
                         None if !goes => {
                             let passed = behind.get(dependency).into_iter().flatten();
                             all.extend(passed.map(|other| (item, *other)));
                         }
-                        None => {}
+                        Some(_) | None => {}
                     }
                 }
             }

@@ -154,8 +154,8 @@ impl Joining<'_> {
         planning.action = action;
         planning.seen = seen::version(effective, one.live.as_ref(), action);
         planning.reversal = reversal::of(&wanted.key, action, before.as_ref(), Some(&after.value));
-        planning.before = before.map(|before| self.planned(wanted, effective, before, Vec::new()));
-        planning.after = Some(self.planned_after(wanted, effective, after));
+        planning.before = before.map(|before| planned(wanted, effective, before, Vec::new()));
+        planning.after = Some(planned_after(wanted, effective, after));
         planning.item = Some(Item {
             change: 0,
             work: if action.is_replace() {
@@ -203,32 +203,6 @@ impl Joining<'_> {
                 ..base.clone()
             });
         }
-    }
-
-    fn planned(
-        &self,
-        wanted: &Wanted,
-        effective: &Value,
-        value: Value,
-        unknown: Vec<Unknown>,
-    ) -> Planned {
-        let mut sensitive = sensitive_by_kind(&wanted.key, &value);
-        for at in &wanted.sensitive {
-            if let Some(at) = translated(at, effective, &value) {
-                sensitive.push(at);
-            }
-        }
-        sensitive.sort();
-        sensitive.dedup();
-        Planned {
-            value,
-            unknown,
-            sensitive,
-        }
-    }
-
-    fn planned_after(&self, wanted: &Wanted, effective: &Value, after: After) -> Planned {
-        self.planned(wanted, effective, after.value, after.unknown)
     }
 
     /// Says which workloads roll because of their configuration.
@@ -288,4 +262,24 @@ fn ownership_reason(claims: &[String], gives_up: &[String]) -> String {
     } else {
         format!("looks after {} from now on", listed(claims))
     }
+}
+
+fn planned(wanted: &Wanted, effective: &Value, value: Value, unknown: Vec<Unknown>) -> Planned {
+    let mut sensitive = sensitive_by_kind(&wanted.key, &value);
+    for at in &wanted.sensitive {
+        if let Some(at) = translated(at, effective, &value) {
+            sensitive.push(at);
+        }
+    }
+    sensitive.sort();
+    sensitive.dedup();
+    Planned {
+        value,
+        unknown,
+        sensitive,
+    }
+}
+
+fn planned_after(wanted: &Wanted, effective: &Value, after: After) -> Planned {
+    planned(wanted, effective, after.value, after.unknown)
 }

@@ -163,7 +163,7 @@ fn type_of(wanted: &Wanted, field: &Field, like: Option<&Planned>) -> String {
         Some(Value::Bool(_)) => "bool",
         _ if is_secret(&wanted.key) => "string",
         _ if text.ends_with("clusterIP")
-            || text.ends_with(".ip")
+            || text.rsplit('.').next() == Some("ip")
             || text.ends_with("hostname")
             || text.starts_with("metadata.") && !text.ends_with('s') =>
         {
