@@ -11,6 +11,7 @@ use consort_plan::{
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
 use crate::field::Field;
 use crate::identity::{Key, text};
@@ -55,6 +56,8 @@ pub(crate) struct Steps {
     ready: Mutex<HashMap<u32, Value>>,
     /// The digests of configuration that was applied, by its key.
     applied: Mutex<HashMap<Key, String>>,
+    /// Ends what only waits.
+    cancel: CancellationToken,
 }
 
 impl Steps {
@@ -127,6 +130,7 @@ impl Steps {
             let _ = server.set(there);
         }
         Ok(Steps {
+            cancel: order.cancel.clone(),
             part: part.name.clone(),
             score: part.score.clone(),
             directory: part.directory.clone(),
@@ -246,8 +250,11 @@ impl Steps {
         }
         let applied = self.apply(at, server, &kind, &key, &value, &note).await?;
         self.note_configuration(item, &value);
-        let ready = ready::ready(server, &kind, &key, &applied, &note)
+        let ready = ready::ready(server, &kind, &key, &applied, &note);
+        let ready = self
+            .unless_ended(&key, ready)
             .await
+            .and_then(|ready| ready)
             .map_err(|problem| self.problem(at, problem))?;
         if self.has_outputs(at) {
             self.ready.lock().insert(at as u32, ready);
@@ -323,8 +330,9 @@ impl Steps {
                 Ok((_, applied)) if applied["metadata"].get("deletionTimestamp").is_some() => {
                     note("the one that is there is being deleted");
                     let uid = text(&applied, &["metadata", "uid"]).to_owned();
-                    ready::gone(server, kind, key, &uid, note)
+                    self.unless_ended(key, ready::gone(server, kind, key, &uid, note))
                         .await
+                        .map_err(|problem| self.problem(at, problem))?
                         .map_err(|failure| self.failed(at, &failure, "is not gone"))?;
                 }
                 Ok((_, applied)) => return Ok(applied),
@@ -332,7 +340,9 @@ impl Steps {
                 Err(failure) if failure.is_not_yet() || is_ending(&failure) => {
                     note(&format!("waits: {failure}"));
                     pause = *pauses.next().unwrap_or(&pause);
-                    tokio::time::sleep(pause).await;
+                    self.unless_ended(key, tokio::time::sleep(pause))
+                        .await
+                        .map_err(|problem| self.problem(at, problem))?;
                 }
                 Err(failure) => return Err(self.failed(at, &failure, "cannot be applied")),
             }
@@ -379,9 +389,28 @@ impl Steps {
         if !there {
             return Ok(());
         }
-        ready::gone(server, kind, key, uid.unwrap_or_default(), note)
+        let gone = ready::gone(server, kind, key, uid.unwrap_or_default(), note);
+        self.unless_ended(key, gone)
             .await
+            .map_err(|problem| self.problem(at, problem))?
             .map_err(|failure| self.failed(at, &failure, "is not gone"))
+    }
+
+    /// Waits for something that comes by itself, unless the walk is to end: it may never come, and what was written
+    /// is written.
+    async fn unless_ended<T>(
+        &self,
+        key: &Key,
+        wait: impl Future<Output = T>,
+    ) -> Result<T, Problem> {
+        tokio::select! {
+            biased;
+            done = wait => Ok(done),
+            () = self.cancel.cancelled() => Err(Problem {
+                summary: format!("{key} was not waited for any longer: the operation is ended early"),
+                ..Problem::default()
+            }),
+        }
     }
 }
 

@@ -442,3 +442,31 @@ async fn what_is_wrong_with_a_source_is_told_with_its_place_and_changes_nothing(
     world.until_mode("a", "one").await;
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_never_works_is_given_up_for_the_one_that_mends_it() {
+    let world = World::new().await;
+    // Nobody brings deployments about here.
+    let web = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: default}\nspec:\n  \
+               selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    \
+               spec: {containers: [{name: web, image: example.org/none}]}\n";
+    world.commit(&[("deploy/web.yaml", web.to_owned())], "Never works");
+    world.follow(json!({})).await;
+    world.until("Progressing").await;
+    let deployments: Api<k8s_openapi::api::apps::v1::Deployment> =
+        Api::namespaced(world.client.clone(), "default");
+    for _ in 0..200 {
+        if deployments.get_opt("web").await.unwrap().is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    std::fs::remove_file(world.origin.join("deploy/web.yaml")).unwrap();
+    world.commit(&[("deploy/a.yaml", map("a", "one"))], "Works");
+    world.until_mode("a", "one").await;
+    assert_ne!(world.operation(1).await.phase, Phase::Succeeded);
+    assert_eq!(world.operation(2).await.phase, Phase::Succeeded);
+    let status = world.until("Synced").await.status.unwrap();
+    assert_eq!(status.commit.unwrap().subject, "Works");
+    world.end().await;
+}

@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::causes;
 use super::conditions::{self, State};
-use super::decide::{Facts, Hold, Next, Target, Waiting, Why, decide, heal_of};
+use super::decide::{Facts, Hold, Next, Target, Waiting, Why, base, decide, heal_of};
 use super::engine::{Ended, Engine, Fault, Files, Id, Made, Said, Standing, Want};
 use super::memory::Memories;
 use super::object::{
-    CommitStatus, Failure, GitSpec, SYNC_REQUESTED_BY, Score, SourceSpec, Spec, Status, Synced,
-    WaitingStatus, short,
+    CommitStatus, Failure, GitSpec, SYNC_REQUESTED_BY, Score, SourceSpec, Spec, Status, SyncMode,
+    Synced, WaitingStatus, short,
 };
 use super::poller::{Place, Poller, Seen};
 use super::watch::{Kind, Watches};
@@ -32,6 +32,8 @@ use crate::git::{Repositories, Resolved, Tree};
 const PLANS: usize = 4;
 /// How soon a score is looked at again that could not be looked at because somebody walked.
 const BUSY: Duration = Duration::from_secs(5);
+/// How often it is looked whether a walk is overtaken.
+const OVERTAKEN: Duration = Duration::from_secs(1);
 /// Under which name the status is written.
 const MANAGER: &str = "consort-follow";
 
@@ -119,6 +121,16 @@ impl Shell {
         for field in ["commit", "synced", "waiting", "handled", "failure"] {
             if value.get(field).is_none() {
                 value[field] = Value::Null;
+            }
+        }
+        for (field, parts) in [
+            ("commit", &["author", "time", "subject"][..]),
+            ("waiting", &["denied"]),
+        ] {
+            if let Some(Value::Object(whole)) = value.get_mut(field) {
+                for part in parts {
+                    whole.entry(*part).or_insert(Value::Null);
+                }
             }
         }
         let scores: Api<Score> = Api::namespaced(self.client.clone(), score.namespace());
@@ -606,15 +618,96 @@ impl Look<'_> {
 
     /// Carries a plan out and takes in how it went.
     async fn walk(&mut self, made: Made, what: &str, cause: String) -> Result<Action, Fault> {
-        let done = self
+        let cancel = self.shell.cancel.child_token();
+        let work = self
             .shell
             .engine
-            .carry_out(&self.id, made, Some(cause), &self.shell.cancel)
-            .await;
+            .carry_out(&self.id, made, Some(cause), &cancel);
+        let done = self.unless_overtaken(what, &cancel, work).await;
         match done {
+            Ok(ended) if cancel.is_cancelled() => Ok(self.overtaken(&ended)),
             Ok(ended) => Ok(self.ended(&ended, what)),
             Err(fault) => self.fault(what, fault),
         }
+    }
+
+    /// Carries on until the source has moved on, or nobody wants it any more: then what only waits is ended. A commit
+    /// that never works must not keep the one away that mends it.
+    async fn unless_overtaken<T>(
+        &self,
+        what: &str,
+        cancel: &CancellationToken,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let mut work = std::pin::pin!(work);
+        let mut looks = tokio::time::interval(OVERTAKEN);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = looks.tick(), if !cancel.is_cancelled() => {
+                    if self.is_overtaken(what) {
+                        cancel.cancel();
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_overtaken(&self, what: &str) -> bool {
+        let Some(score) = self.shell.scores.by_key(self.key) else {
+            return true;
+        };
+        let Ok(spec) = score.spec() else {
+            return false;
+        };
+        if spec.suspend {
+            return true;
+        }
+        let Some(SourceSpec::Git(git)) = &spec.source else {
+            return false;
+        };
+        let asked = score
+            .request()
+            .filter(|asked| Some(*asked) != self.score.request());
+        if let Some(asked) = asked
+            && self.shell.memories.is_first(self.key, asked)
+        {
+            self.shell.poller.look(self.key, true);
+        }
+        if spec.sync.mode == SyncMode::Manual && asked.is_none() {
+            return false;
+        }
+        let present = if what.starts_with("heal of ") {
+            self.status
+                .synced
+                .as_ref()
+                .map(|synced| synced.commit.as_str())
+        } else {
+            Some(what)
+        };
+        let place = self.place(git);
+        let seen = self
+            .shell
+            .poller
+            .follow(self.key, &place, &git.reference, git.interval.0);
+        match (seen, present) {
+            (Seen::At(resolved), Some(present)) => resolved.commit != present,
+            _ => false,
+        }
+    }
+
+    /// The operation was ended for something newer.
+    fn overtaken(&mut self, ended: &Ended) -> Action {
+        self.status.revision = ended.operation.revision;
+        self.status.waiting = None;
+        self.shell.memories.doubt(self.key);
+        let said = format!(
+            "the operation that makes revision {} was ended early: the source has moved on",
+            ended.operation.revision
+        );
+        self.synced(State::Unknown, "Progressing", &said);
+        self.note(EventKind::Normal, "Overtaken", &said);
+        self.later(Some(Duration::ZERO))
     }
 
     /// Takes in how an operation ended.
@@ -707,15 +800,14 @@ impl Look<'_> {
 
     /// Compares with the world what was applied last, and puts back what has drifted.
     async fn heal(&mut self, latest: &Operation, correct: bool) -> Result<Action, Fault> {
-        let what = heal_of(latest.revision);
+        let base = base(latest);
+        let what = heal_of(base);
         let dirt = self.shell.memories.take(self.key);
         let planned = self
             .plan(Want {
                 score: self.id.clone(),
                 files: Files::Snapshot(latest.revision),
-                source: Source::Revision {
-                    revision: latest.revision,
-                },
+                source: Source::Revision { revision: base },
                 mode: Mode::Heal,
                 only: dirt.only(),
                 prune: self.spec.sync.prune,
@@ -785,12 +877,14 @@ impl Look<'_> {
         } else {
             self.commit_cause(false)
         };
-        let done = self
+        let cancel = self.shell.cancel.child_token();
+        let work = self
             .shell
             .engine
-            .carry_out_stored(&self.id, blueprint, Some(cause), &self.shell.cancel)
-            .await;
+            .carry_out_stored(&self.id, blueprint, Some(cause), &cancel);
+        let done = self.unless_overtaken(what, &cancel, work).await;
         match done {
+            Ok(ended) if cancel.is_cancelled() => Ok(self.overtaken(&ended)),
             Ok(ended) => Ok(self.ended(&ended, what)),
             Err(fault) => self.fault(what, fault),
         }
@@ -807,7 +901,7 @@ impl Look<'_> {
             .await;
         let what = |operation: &Operation| match &operation.source {
             Source::Git { commit, .. } => commit.id.clone(),
-            _ => heal_of(operation.revision.saturating_sub(1)),
+            _ => heal_of(base(operation)),
         };
         match done {
             Ok(ended) => {

@@ -124,6 +124,14 @@ pub(super) fn heal_of(revision: u64) -> String {
     format!("heal of revision {revision}")
 }
 
+/// The revision whose sources an operation has carried out: its own, or the one it put back.
+pub(super) fn base(operation: &Operation) -> u64 {
+    match (&operation.mode, &operation.source) {
+        (Mode::Heal, Source::Revision { revision }) => *revision,
+        _ => operation.revision,
+    }
+}
+
 /// Decides.
 pub(super) fn decide(facts: &Facts<'_>) -> Next {
     let running = facts
@@ -135,7 +143,7 @@ pub(super) fn decide(facts: &Facts<'_>) -> Next {
                 "Progressing",
                 format!("revision {} is being carried out", operation.revision),
                 // Its end is seen; a walker that vanishes is not.
-                Some(Duration::from_secs(20)),
+                Some(Duration::from_secs(5)),
             );
         }
         if facts.own {
@@ -232,8 +240,9 @@ fn heal(facts: &Facts<'_>) -> Next {
     if latest.mode == Mode::Destroy {
         return Next::Rest;
     }
-    let what = heal_of(latest.revision);
-    if latest.phase != Phase::Succeeded {
+    let what = heal_of(base(latest));
+    // A heal that failed is tried again like any other.
+    if latest.phase != Phase::Succeeded && latest.mode != Mode::Heal {
         let failed = matches!(latest.source, Source::Git { .. }) && facts.target.is_some();
         if failed {
             // The sync of the commit is what goes on.
@@ -605,6 +614,21 @@ mod tests {
                 Box::new(move |it| {
                     (it.dirty, it.fresh) = (true, true);
                     it.failure = failure("heal of revision 1", 9, 2);
+                }),
+            ),
+            (
+                "heal",
+                Box::new(|it| {
+                    it.latest = Some(operation(2, Mode::Heal, Phase::Failed));
+                    it.dirty = true;
+                }),
+            ),
+            (
+                "PlanFailed",
+                Box::new(move |it| {
+                    it.latest = Some(operation(2, Mode::Heal, Phase::Failed));
+                    it.dirty = true;
+                    it.failure = failure("heal of revision 1", 3, 2);
                 }),
             ),
             (

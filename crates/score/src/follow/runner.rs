@@ -151,7 +151,14 @@ impl Runner {
         let (directory, former) = match want.files {
             Files::Directory(directory) => (directory, Some(parent)),
             Files::Snapshot(revision) => {
-                let Some(dir) = self.snapshot(&want.score, revision).await? else {
+                let mut found = self.snapshot(&want.score, revision).await?;
+                if found.is_none()
+                    && let Source::Revision { revision } = want.source
+                {
+                    // An operation that was cut off before its sources were kept.
+                    found = self.snapshot(&want.score, revision).await?;
+                }
+                let Some(dir) = found else {
                     return Err(Fault::Problems(vec![plain(format!(
                         "the sources of {}-{revision} are gone",
                         want.score.name
