@@ -1,5 +1,5 @@
 //! What it costs to follow many scores whose repositories have not moved: the processor time of a round of polls,
-//! beside a bare loop of the same `git ls-remote`.
+//! beside a bare loop of the same `git ls-remote`. What the server uses without any scores is taken off.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -76,6 +76,13 @@ async fn measure(arguments: &Arguments, repositories: usize) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(50)).await;
         connection = server.connect().await?;
     }
+    // What the server does by itself is none of it.
+    let used = || process::cpu_time_with_children(server.pid());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let before = used();
+    tokio::time::sleep(Duration::from_secs(arguments.interval)).await;
+    let idle = used() - before;
+    let begun = Instant::now();
     for n in 0..arguments.scores {
         let score = json!({
             "apiVersion": "consort.dev/v1", "kind": "Score",
@@ -114,10 +121,9 @@ async fn measure(arguments: &Arguments, repositories: usize) -> Result<()> {
     }
     // What followed from the first sync comes to rest.
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let used = || process::cpu_time_with_children(server.pid());
     let before = used();
     tokio::time::sleep(Duration::from_secs(arguments.interval * arguments.rounds)).await;
-    let ours = (used() - before) / u32::try_from(arguments.rounds)?;
+    let ours = ((used() - before) / u32::try_from(arguments.rounds)?).saturating_sub(idle);
     server.stop().await?;
 
     let bare = bare_loop(&origins)?;
