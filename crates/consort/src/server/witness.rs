@@ -76,7 +76,8 @@ fn label<'a>(object: &'a Head, key: &str) -> Option<&'a str> {
 
 impl Witness for Book {
     fn cares(&self, object: &Head) -> bool {
-        label(object, SCORE).is_some()
+        // What is recorded of a score has its label as well, and no part's.
+        label(object, SCORE).is_some() && label(object, PART).is_some()
     }
 
     fn saw(&self, seen: &Seen<'_>) {

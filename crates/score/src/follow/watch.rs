@@ -31,6 +31,8 @@ const USUAL: &[(&str, &str)] = &[
     ("rbac.authorization.k8s.io/v1", "RoleBinding"),
 ];
 
+/// Objects of scores; what is recorded of a score has its label as well, and no part's.
+const OBJECTS: &str = "consort.dev/score,consort.dev/part";
 /// The index of objects by their score.
 const BY_SCORE: &str = "score";
 /// How long the first list of a kind may take.
@@ -109,7 +111,7 @@ impl Watches {
                 continue;
             };
             covered = false;
-            let informer = self.hub.dynamic_where(&resource, Some(SCORE));
+            let informer = self.hub.dynamic_where(&resource, Some(OBJECTS));
             informer.add_index(BY_SCORE, |object| {
                 label(object, SCORE).into_iter().collect()
             });
