@@ -2,6 +2,6 @@ package shop
 
 deny[msg] {
 	change := input.resource_changes[_]
-	change.change.after.data.x == "y"
-	msg := "x is y"
+	change.change.after.data.x == "why"
+	msg := "x is why"
 }
