@@ -41,7 +41,7 @@ pub(super) async fn run(configuration: &Configuration, args: Apply) -> Result<()
             cancel: cancel.clone(),
         };
         let drawn = draw(&place, drawing).await?;
-        show(&drawn, args.walk);
+        show(&drawn, args.walk, false);
         drawn
     } else if path.is_file() {
         let json = std::fs::read(path).map_err(|error| {
@@ -96,12 +96,13 @@ fn is_score_file(path: &Path) -> bool {
 }
 
 /// Shows a plan that was just made.
-pub(super) fn show(drawn: &Drawn, walk: Walk) {
+pub(super) fn show(drawn: &Drawn, walk: Walk, brief: bool) {
     if walk.json {
         output::print(&format!("{}\n", render::plan_json(&drawn.blueprint)));
     } else {
         let mut shown = style();
         shown.full = walk.full;
+        shown.brief = brief && !walk.full;
         output::print(&render::plan(&drawn.blueprint, &shown));
     }
 }

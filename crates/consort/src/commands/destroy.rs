@@ -46,7 +46,7 @@ pub(super) async fn run(configuration: &Configuration, args: Destroy) -> Result<
             }
         }
     };
-    show(&drawn, args.walk);
+    show(&drawn, args.walk, false);
     let asking = if args.walk.auto_approve {
         Asking::Never
     } else {

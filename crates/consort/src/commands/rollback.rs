@@ -45,7 +45,7 @@ pub(super) async fn run(configuration: &Configuration, args: Rollback) -> Result
         cancel.clone(),
     )
     .await?;
-    show(&drawn, args.walk);
+    show(&drawn, args.walk, false);
     if args.plan {
         if !drawn.blueprint.is_empty() && !drawn.blueprint.is_denied() {
             let id = consort_score::execute::keep(&drawn.system, &drawn.blueprint, &place.records)

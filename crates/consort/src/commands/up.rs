@@ -334,13 +334,14 @@ async fn bring_up(
     };
     let drawn = draw(&place, drawing).await?;
     let blueprint = &drawn.blueprint;
-    progress.suspend(|| show(&drawn, args.walk));
+    let only_made = blueprint
+        .changes
+        .iter()
+        .all(|change| !change.action.changes() || change.action == Action::Create);
+    // What is only made is told by its name: the directory beside it says the rest.
+    progress.suspend(|| show(&drawn, args.walk, only_made));
     if !blueprint.is_empty() || blueprint.parent.revision == 0 {
         permitted(&place, &drawn).await?;
-        let only_made = blueprint
-            .changes
-            .iter()
-            .all(|change| !change.action.changes() || change.action == Action::Create);
         // What is only made harms nothing that is there: it is what this command is for.
         let asking = if args.walk.auto_approve || only_made {
             Asking::Never

@@ -22,6 +22,7 @@ pub(crate) fn style() -> Style {
         colours: output::coloured_on(out.is_terminal()),
         width: terminal_size_of(&out).map_or(WIDTH, |(Width(width), _)| usable(width)),
         full: false,
+        brief: false,
     }
 }
 
@@ -32,6 +33,7 @@ pub(crate) fn error_style() -> Style {
         colours: output::coloured_on(out.is_terminal()),
         width: terminal_size_of(&out).map_or(WIDTH, |(Width(width), _)| usable(width)),
         full: false,
+        brief: false,
     }
 }
 

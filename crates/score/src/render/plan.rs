@@ -407,7 +407,9 @@ fn write_change(
         };
         say(format!("{what}: {}", drift_text(drift, change)), "35");
     }
-    write_fields(change, &told, style, out);
+    if !style.brief {
+        write_fields(change, &told, style, out);
+    }
 }
 
 /// The same object without the fields that hold what the server fills in for everybody, and without the labels by which

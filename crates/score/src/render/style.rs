@@ -13,6 +13,8 @@ pub struct Style {
     pub width: usize,
     /// Whether everything is told: long values whole, the fields of what is deleted, resources that stay as they are.
     pub full: bool,
+    /// Whether a plan tells the resources alone, without their fields.
+    pub brief: bool,
 }
 
 impl Default for Style {
@@ -21,6 +23,7 @@ impl Default for Style {
             colours: false,
             width: 100,
             full: false,
+            brief: false,
         }
     }
 }

@@ -50,6 +50,7 @@ const STYLE: Style = Style {
     colours: false,
     width: 110,
     full: false,
+    brief: false,
 };
 
 impl Bench {
