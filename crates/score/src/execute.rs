@@ -231,6 +231,7 @@ pub async fn carry_out(
         .await?;
     let work = async {
         let parts = parts(system);
+        end_cut_off(system, &parts, records, &blueprint.score).await?;
         let revision = records.revision(&blueprint.score).await?;
         match moved(blueprint, &parts, revision).await {
             Ok(None) => {}
@@ -338,6 +339,72 @@ pub async fn resume(
     let done = lock.during(&lost, work).await?;
     tidy(system, &id, &done.carried);
     Ok(done)
+}
+
+/// Brings an operation to its end that was cut off: nothing more of it is done, but what it had done is in the states, and
+/// the locks it held are given up. Whoever plans while carrying something out calls it before.
+///
+/// Gives the operation as it then stands; none if none was cut off, or somebody is still at it.
+///
+/// # Errors
+/// What kept it from being read or written down.
+pub async fn settle(
+    system: &System,
+    records: &Records,
+    author: &str,
+) -> Result<Option<Operation>, Error> {
+    let score = &system.definition.name;
+    let latest = match records.latest(score).await {
+        Ok(latest) => latest,
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(error.into()),
+    };
+    if latest.is_none_or(|latest| latest.phase != Phase::Running) {
+        return Ok(None);
+    }
+    let lost = CancellationToken::new();
+    let lock = match records.lock(score, &holder(author), PATIENCE).await {
+        Ok(lock) => lock,
+        Err(LockError::Held(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let parts = parts(system);
+    lock.during(&lost, end_cut_off(system, &parts, records, score))
+        .await
+}
+
+/// As [`settle`], by whoever has the lock of the score: then an operation that is said to run has nobody who runs it.
+async fn end_cut_off(
+    system: &System,
+    parts: &[&dyn Part],
+    records: &Records,
+    score: &str,
+) -> Result<Option<Operation>, Error> {
+    let Some(latest) = records.latest(score).await? else {
+        return Ok(None);
+    };
+    if latest.phase != Phase::Running {
+        return Ok(None);
+    }
+    let Some(blueprint) = records.blueprint(&latest.blueprint).await? else {
+        return Ok(None);
+    };
+    let (entries, recorder) = records.reopen(score, latest.revision).await?;
+    let nothing_more = CancellationToken::new();
+    nothing_more.cancel();
+    let carried = carry(
+        Carry {
+            blueprint: &blueprint,
+            parts,
+            entries: &entries,
+            scratch: &scratch(system, &latest.blueprint),
+            record: &recorder,
+            watcher: &(),
+        },
+        &walking(system, &nothing_more),
+    )
+    .await;
+    Ok(Some(recorder.finish(&carried).await?))
 }
 
 fn parts(system: &System) -> Vec<&dyn Part> {

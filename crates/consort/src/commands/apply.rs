@@ -38,6 +38,7 @@ pub(super) async fn run(configuration: &Configuration, args: Apply) -> Result<()
             mode: Mode::Apply,
             source: None,
             only: None,
+            settle: true,
             cancel: cancel.clone(),
         };
         let drawn = draw(&place, drawing).await?;

@@ -28,6 +28,7 @@ pub(super) async fn run(configuration: &Configuration, args: Destroy) -> Result<
             mode: Mode::Destroy,
             source: None,
             only: None,
+            settle: true,
             cancel: cancel.clone(),
         };
         draw(&place, drawing).await?

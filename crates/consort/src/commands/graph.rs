@@ -27,6 +27,7 @@ pub(super) async fn run(configuration: &Configuration, args: Graph) -> Result<()
             mode: Mode::Apply,
             source: None,
             only: None,
+            settle: false,
             cancel,
         };
         let drawn = draw(&place, drawing).await;

@@ -43,6 +43,7 @@ pub(super) async fn run(configuration: &Configuration, args: Plan) -> Result<()>
             },
             source: None,
             only: (!args.parts.is_empty()).then(|| args.parts.iter().cloned().collect()),
+            settle: false,
             cancel,
         },
     )

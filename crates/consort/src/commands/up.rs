@@ -330,6 +330,7 @@ async fn bring_up(
         mode: Mode::Apply,
         source: None,
         only: None,
+        settle: true,
         cancel: cancel.clone(),
     };
     let drawn = draw(&place, drawing).await?;

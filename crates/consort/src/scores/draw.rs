@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use consort_plan::{Blueprint, Mode, Operation, Source};
 use consort_score::planner::{self, PlanOptions};
-use consort_score::{Definition, System, snapshot};
+use consort_score::{Definition, System, execute, snapshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{Workplace, failure, problems};
@@ -21,6 +21,8 @@ pub(crate) struct Drawing {
     pub(crate) source: Option<Source>,
     /// Some parts only.
     pub(crate) only: Option<BTreeSet<String>>,
+    /// Whether an operation that was cut off is brought to its end first; not where nothing must be changed.
+    pub(crate) settle: bool,
     /// Ends the planning early.
     pub(crate) cancel: CancellationToken,
 }
@@ -42,6 +44,7 @@ pub(crate) async fn draw(place: &Workplace, drawing: Drawing) -> Result<Drawn> {
         mode,
         source,
         only,
+        settle,
         cancel,
     } = drawing;
     let score = definition.name.clone();
@@ -57,12 +60,26 @@ pub(crate) async fn draw(place: &Workplace, drawing: Drawing) -> Result<Drawn> {
             }
         })
         .map_err(|error| failure(&error))?;
+    let mut parent = parent;
     let source = match source {
         Some(source) => source,
         None => directory(&definition).await?,
     };
     let mut unpacked = Vec::new();
     let system = open(place, definition, parent, &mut unpacked).await?;
+    if settle
+        && let Some(ended) = execute::settle(&system, &place.records, &place.author)
+            .await
+            .map_err(|error| super::refused(&error))?
+    {
+        eprintln!(
+            "{} {}-{} was cut off; what it had done is kept",
+            crate::output::cyan("note:"),
+            ended.score,
+            ended.revision
+        );
+        parent = ended.revision;
+    }
     let options = PlanOptions {
         mode,
         author: place.author.clone(),
@@ -166,6 +183,7 @@ pub(crate) async fn draw_revision(
         mode,
         source: Some(Source::Revision { revision }),
         only: None,
+        settle: true,
         cancel,
     };
     let mut drawn = draw(place, drawing).await?;
