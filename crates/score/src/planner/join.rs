@@ -1,11 +1,11 @@
 //! The plans of the parts become one blueprint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use consort_plan::{
     Action, BlastRadius, Blueprint, BlueprintEdge, Change, Edge, Intent, Joint, Parent,
-    PlannedPart, Problem,
+    PlannedPart, Problem, Reversal,
 };
 use consort_policy::{Question, judge};
 use jiff::Timestamp;
@@ -49,6 +49,7 @@ pub(super) async fn join(
     for one in drawn {
         take(system, one, &mut blueprint, &mut links, &mut documents);
     }
+    share(system, &mut blueprint)?;
     links.connect(&mut blueprint);
     acyclic(&blueprint)?;
     let policies = Arc::clone(&system.policies);
@@ -67,6 +68,71 @@ pub(super) async fn join(
     judged
         .await
         .unwrap_or_else(|ended| Err(vec![plain(format!("judging the plan: {ended}"))]))
+}
+
+/// An object belongs to one part. Two parts of the score that both have it would take it from each other at each walk; a part
+/// that is taken out of the score leaves what another part has now.
+fn share(system: &System, blueprint: &mut Blueprint) -> Result<(), Vec<Problem>> {
+    let elsewhere = |name: &str| {
+        let described = system
+            .definition
+            .parts
+            .iter()
+            .find(|part| part.name == name);
+        described.is_some_and(|part| part.stanza.get("target").is_some())
+    };
+    let mut owners: HashMap<String, u32> = HashMap::new();
+    let mut problems = Vec::new();
+    for part in &blueprint.parts {
+        if part.layer != "manifests" || part.intent == Intent::Destroy || elsewhere(&part.name) {
+            continue;
+        }
+        for place in part.first..part.first + part.count {
+            let change = &blueprint.changes[place as usize];
+            if matches!(change.action, Action::Delete | Action::Forget) {
+                continue;
+            }
+            let object = change.address.local().to_owned();
+            if let Some(other) = owners.insert(object, place) {
+                let other = &blueprint.changes[other as usize];
+                let at = other.location.as_ref();
+                problems.push(Problem {
+                    part: part.name.clone(),
+                    address: Some(change.address.clone()),
+                    location: change.location.clone(),
+                    hint: at.map(|at| format!("the other stands at {at}")),
+                    ..plain(format!(
+                        "the parts {} and {} both have {}",
+                        other.address.part(),
+                        part.name,
+                        change.address.local()
+                    ))
+                });
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let apply = blueprint.mode.intent() == Intent::Apply;
+    for part in &blueprint.parts {
+        if part.layer != "manifests" || part.intent == Intent::Apply || !apply {
+            continue;
+        }
+        for place in part.first..part.first + part.count {
+            let owner = owners.get(blueprint.changes[place as usize].address.local());
+            let to =
+                owner.map(|owner| blueprint.changes[*owner as usize].address.part().to_owned());
+            let change = &mut blueprint.changes[place as usize];
+            // The carrier deletes only what is still labelled as its part's.
+            if let (Some(to), Action::Delete) = (to, change.action) {
+                change.action = Action::Forget;
+                change.reversal = Reversal::Reversible;
+                change.reasons.push(format!("belongs to the part {to} now"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What crosses parts, by places in the blueprint.
