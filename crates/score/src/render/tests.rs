@@ -354,6 +354,7 @@ fn no_form_of_a_plan_tells_a_secret_or_drives_the_terminal() {
                         colours: false,
                         width,
                         full,
+                        brief: false,
                     },
                 );
                 for secret in ["hunter", "aHVudGVy", "\u{1b}", "\u{202e}"] {
