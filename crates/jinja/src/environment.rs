@@ -1,0 +1,283 @@
+//! What templates know beside their variables: filters, tests, functions, and where other templates come from.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::arguments::Arguments;
+use crate::ast::{Body, Expr};
+use crate::error::{Error, Result};
+use crate::eval::State;
+use crate::lexer::{self, Syntax};
+use crate::parser::Parser;
+use crate::value::{Str, Value};
+
+/// What a filter does.
+pub type Filter = dyn Fn(&mut State<'_, '_>, Value, &Arguments) -> Result<Value> + Send + Sync;
+/// What a test asks.
+pub type Test = dyn Fn(&mut State<'_, '_>, Value, &Arguments) -> Result<bool> + Send + Sync;
+
+/// Which values a filter or test takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Takes {
+    /// Whatever is there. Where an argument is undefined, the result is that; templates in containers are rendered.
+    Defined,
+    /// What is undefined too.
+    Anything,
+}
+
+pub(crate) struct Known<F: ?Sized> {
+    pub(crate) takes: Takes,
+    pub(crate) run: Arc<F>,
+}
+
+impl<F: ?Sized> Clone for Known<F> {
+    fn clone(&self) -> Self {
+        Known {
+            takes: self.takes,
+            run: Arc::clone(&self.run),
+        }
+    }
+}
+
+/// The variables a template can see.
+pub trait Variables {
+    /// The value of a variable, as it stands: a template in it is rendered by whoever asked.
+    fn get(&self, name: &str) -> Option<Value>;
+    /// The names of all.
+    fn names(&self) -> Vec<Arc<str>>;
+}
+
+impl Variables for crate::value::Dict {
+    fn get(&self, name: &str) -> Option<Value> {
+        crate::value::Dict::get(self, name)
+    }
+
+    fn names(&self) -> Vec<Arc<str>> {
+        self.read()
+            .keys()
+            .filter_map(|key| key.as_str().map(Arc::from))
+            .collect()
+    }
+}
+
+/// Finds templates that others include, import or extend.
+pub trait Loader: Send + Sync {
+    /// The text of a template; none if there is no such one.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    fn load(&self, name: &str) -> Result<Option<Arc<str>>>;
+}
+
+/// How many compiled templates are kept.
+const KEPT: usize = 4096;
+
+/// What templates know beside their variables.
+pub struct Environment {
+    pub(crate) syntax: Syntax,
+    pub(crate) filters: HashMap<Arc<str>, Known<Filter>>,
+    pub(crate) tests: HashMap<Arc<str>, Known<Test>>,
+    pub(crate) globals: HashMap<Arc<str>, Value>,
+    pub(crate) loader: Option<Arc<dyn Loader>>,
+    templates: Mutex<HashMap<Arc<str>, Result<Body>>>,
+    expressions: Mutex<HashMap<Arc<str>, Result<Arc<Expr>>>>,
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        Self::new(Syntax::default())
+    }
+}
+
+impl Environment {
+    /// With the filters, tests and functions of Jinja.
+    pub fn new(syntax: Syntax) -> Self {
+        let mut environment = Environment {
+            syntax,
+            filters: HashMap::new(),
+            tests: HashMap::new(),
+            globals: HashMap::new(),
+            loader: None,
+            templates: Mutex::default(),
+            expressions: Mutex::default(),
+        };
+        crate::filters::add(&mut environment);
+        crate::tests::add(&mut environment);
+        crate::functions::add(&mut environment);
+        environment
+    }
+
+    /// The same filters, tests and functions with another way of writing.
+    #[must_use]
+    pub fn with_syntax(&self, syntax: Syntax) -> Self {
+        Environment {
+            syntax,
+            filters: self.filters.clone(),
+            tests: self.tests.clone(),
+            globals: self.globals.clone(),
+            loader: self.loader.clone(),
+            templates: Mutex::default(),
+            expressions: Mutex::default(),
+        }
+    }
+
+    /// How templates are written.
+    pub fn syntax(&self) -> &Syntax {
+        &self.syntax
+    }
+
+    /// Adds a filter, or puts one in the place of another.
+    pub fn add_filter(
+        &mut self,
+        name: &str,
+        takes: Takes,
+        run: impl Fn(&mut State<'_, '_>, Value, &Arguments) -> Result<Value> + Send + Sync + 'static,
+    ) {
+        let run: Arc<Filter> = Arc::new(run);
+        self.filters.insert(name.into(), Known { takes, run });
+    }
+
+    /// Adds a test, or puts one in the place of another.
+    pub fn add_test(
+        &mut self,
+        name: &str,
+        takes: Takes,
+        run: impl Fn(&mut State<'_, '_>, Value, &Arguments) -> Result<bool> + Send + Sync + 'static,
+    ) {
+        let run: Arc<Test> = Arc::new(run);
+        self.tests.insert(name.into(), Known { takes, run });
+    }
+
+    /// Adds a function or another value that every template knows; variables of the same name hide it.
+    pub fn add_global(&mut self, name: &str, value: Value) {
+        self.globals.insert(name.into(), value);
+    }
+
+    /// Says where other templates come from.
+    pub fn set_loader(&mut self, loader: Arc<dyn Loader>) {
+        self.loader = Some(loader);
+    }
+
+    /// Whether a filter of this name is known.
+    pub fn has_filter(&self, name: &str) -> bool {
+        self.filters.contains_key(name)
+    }
+
+    /// Whether a test of this name is known.
+    pub fn has_test(&self, name: &str) -> bool {
+        self.tests.contains_key(name)
+    }
+
+    /// Whether a text may be a template: whether anything in it begins a tag.
+    pub fn may_be_template(&self, text: &str) -> bool {
+        let syntax = &self.syntax;
+        // Most texts have not even the character that all tags begin with.
+        if syntax.block_start == "{%"
+            && syntax.variable_start == "{{"
+            && syntax.comment_start == "{#"
+            && syntax.line_statement_prefix.is_none()
+            && syntax.line_comment_prefix.is_none()
+        {
+            let bytes = text.as_bytes();
+            return bytes
+                .windows(2)
+                .any(|pair| pair[0] == b'{' && matches!(pair[1], b'{' | b'%' | b'#'));
+        }
+        [
+            Some(&syntax.block_start),
+            Some(&syntax.variable_start),
+            Some(&syntax.comment_start),
+            syntax.line_statement_prefix.as_ref(),
+            syntax.line_comment_prefix.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
+        .any(|start| text.contains(start.as_str()))
+    }
+
+    pub(crate) fn template(&self, source: &Arc<str>) -> Result<Body> {
+        if let Some(known) = self.templates.lock().get(source) {
+            return known.clone();
+        }
+        let parsed = lexer::template(source, &self.syntax)
+            .and_then(|tokens| Parser::new(tokens, self.syntax.extensions).template());
+        let mut kept = self.templates.lock();
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(Arc::clone(source), parsed.clone());
+        parsed
+    }
+
+    fn expression(&self, source: &Arc<str>) -> Result<Arc<Expr>> {
+        if let Some(known) = self.expressions.lock().get(source) {
+            return known.clone();
+        }
+        let parsed = lexer::expression(source, &self.syntax)
+            .and_then(|tokens| Parser::new(tokens, self.syntax.extensions).whole_expression())
+            .map(Arc::new);
+        let mut kept = self.expressions.lock();
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(Arc::clone(source), parsed.clone());
+        parsed
+    }
+
+    /// Whether a template can be parsed.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, source: &str) -> Result<()> {
+        self.template(&Arc::from(source)).map(|_| ())
+    }
+
+    /// Renders a template: gives the value of its only tag, or text when there is more in it. What is undefined comes
+    /// as that; nothing in the value is a template any more.
+    ///
+    /// # Errors
+    /// What is wrong with the template, or went wrong in it.
+    pub fn render(&self, source: &Arc<str>, variables: &dyn Variables) -> Result<Value> {
+        let mut state = State::new(self, variables);
+        let value = state.render(source)?;
+        state.finish(&value)
+    }
+
+    /// Renders a template into text, whatever it gives. What gives nothing gives an empty text.
+    ///
+    /// # Errors
+    /// What is wrong with the template, or went wrong in it.
+    pub fn render_text(&self, source: &Arc<str>, variables: &dyn Variables) -> Result<Str> {
+        match self.render(source, variables)? {
+            Value::None => Ok(Str::new("")),
+            value => value.text(),
+        }
+    }
+
+    /// Evaluates an expression. What is undefined comes as that.
+    ///
+    /// # Errors
+    /// What is wrong with the expression, or went wrong in it.
+    pub fn evaluate(&self, source: &Arc<str>, variables: &dyn Variables) -> Result<Value> {
+        let expression = self.expression(source)?;
+        let mut state = State::new(self, variables);
+        let value = match state.evaluate(&expression) {
+            Ok(value) => value,
+            Err(Error::Undefined(undefined)) => Value::Undefined(undefined),
+            Err(error) => return Err(error),
+        };
+        state.finish(&value)
+    }
+
+    /// Renders every template in a value, however deep.
+    ///
+    /// # Errors
+    /// What is wrong with a template, or went wrong in it; something is undefined.
+    pub fn render_value(&self, value: &Value, variables: &dyn Variables) -> Result<Value> {
+        let mut state = State::new(self, variables);
+        let value = state.access(value.clone());
+        state.finish(&value)
+    }
+}

@@ -1,0 +1,320 @@
+//! Carries templates out.
+
+mod expressions;
+mod objects;
+mod statements;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::ast::Body;
+use crate::environment::{Environment, Variables};
+use crate::error::{Error, Result};
+use crate::value::{Dict, Key, List, Str, Value};
+use objects::SelfBlocks;
+
+/// How many templates of variables, macros and includes may stand within each other.
+const NESTING: u32 = 60;
+
+/// A template being carried out, with the names it has set so far.
+pub struct State<'e, 'v> {
+    environment: &'e Environment,
+    variables: &'v dyn Variables,
+    scopes: Vec<Scope>,
+    /// What is put out, by capture.
+    outputs: Vec<Output>,
+    depth: u32,
+    /// Rendered variables, by the place of their text, as long as nothing that changes from call to call took part.
+    rendered: HashMap<usize, (Str, Value)>,
+    changing: u64,
+    blocks: HashMap<Arc<str>, Vec<Body>>,
+    block: Option<(Arc<str>, usize)>,
+    parent: Option<Arc<str>>,
+    /// Names set at the outermost level, for those who import the template.
+    exported: Vec<Arc<str>>,
+}
+
+#[derive(Default)]
+struct Scope {
+    names: Vec<(Arc<str>, Value)>,
+    /// Whether names outside of it are seen.
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Output {
+    pieces: Vec<Value>,
+    text: String,
+    /// A text that came whole and alone, kept as it is.
+    first: Option<Arc<str>>,
+}
+
+/// What a body ended with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    On,
+    Break,
+    Continue,
+}
+
+impl<'e, 'v> State<'e, 'v> {
+    pub(crate) fn new(environment: &'e Environment, variables: &'v dyn Variables) -> Self {
+        State {
+            environment,
+            variables,
+            scopes: vec![Scope::default()],
+            outputs: Vec::new(),
+            depth: 0,
+            rendered: HashMap::new(),
+            changing: 0,
+            blocks: HashMap::new(),
+            block: None,
+            parent: None,
+            exported: Vec::new(),
+        }
+    }
+
+    /// What the template knows beside its variables.
+    pub fn environment(&self) -> &'e Environment {
+        self.environment
+    }
+
+    /// The variables.
+    pub fn variables(&self) -> &'v dyn Variables {
+        self.variables
+    }
+
+    /// Says that the result of what is being evaluated may be another the next time: it is not kept.
+    pub fn changes_from_call_to_call(&mut self) {
+        self.changing += 1;
+    }
+
+    /// Renders a template within this one: a variable's, or one that a function was given. It does not see the names set
+    /// here.
+    pub fn render(&mut self, source: &Arc<str>) -> Result<Value> {
+        if self.depth >= NESTING {
+            return Err(Error::Recursion);
+        }
+        let body = self.environment.template(source)?;
+        let scopes = std::mem::replace(&mut self.scopes, vec![Scope::default()]);
+        let outputs = std::mem::take(&mut self.outputs);
+        let blocks = std::mem::take(&mut self.blocks);
+        let (block, parent) = (self.block.take(), self.parent.take());
+        let exported = std::mem::take(&mut self.exported);
+        self.depth += 1;
+        let done = self.template(&body);
+        self.depth -= 1;
+        self.scopes = scopes;
+        self.outputs = outputs;
+        self.blocks = blocks;
+        (self.block, self.parent) = (block, parent);
+        self.exported = exported;
+        match done {
+            Err(Error::Undefined(undefined)) => Ok(Value::Undefined(undefined)),
+            done => done,
+        }
+    }
+
+    /// The value of a variable's own text: rendered if it is a template, with what goes wrong as something undefined.
+    pub fn access(&mut self, value: Value) -> Value {
+        let Value::Str(text) = &value else {
+            return value;
+        };
+        if !text.is_template() {
+            return value;
+        }
+        if !self.environment.may_be_template(text) {
+            return value;
+        }
+        let place = text.shared().as_ptr() as usize;
+        if let Some((_, known)) = self.rendered.get(&place) {
+            return known.clone();
+        }
+        let before = self.changing;
+        let source = Arc::clone(text.shared());
+        let value = match self.render(&source) {
+            Ok(value) => trailing_newlines(&source, value),
+            Err(error) => Value::failed(error),
+        };
+        if self.changing == before {
+            // The text is held, or its place could become another's.
+            self.rendered
+                .insert(place, (Str::template(source), value.clone()));
+        }
+        value
+    }
+
+    /// The value with everything in it rendered, what is left out left out.
+    ///
+    /// # Errors
+    /// Something in it is undefined or failed. A value that is itself undefined is given as it is.
+    pub fn finish(&mut self, value: &Value) -> Result<Value> {
+        if value.is_undefined() {
+            return match value {
+                Value::Undefined(undefined) => match &undefined.error {
+                    Some(error) => Err((**error).clone()),
+                    None => Ok(value.clone()),
+                },
+                _ => Ok(value.clone()),
+            };
+        }
+        self.finish_inner(value, 0)
+    }
+
+    fn finish_inner(&mut self, value: &Value, depth: u32) -> Result<Value> {
+        if depth > 200 {
+            return Err(Error::Recursion);
+        }
+        match value {
+            Value::Undefined(undefined) => Err(undefined.as_error()),
+            Value::Str(text) if text.is_template() && self.environment.may_be_template(text) => {
+                let rendered = self.access(value.clone());
+                self.finish_inner(&rendered, depth + 1)
+            }
+            Value::List(list) => {
+                let items = list.read().clone();
+                if !needs_finish(&items) {
+                    return Ok(value.clone());
+                }
+                let mut finished = Vec::with_capacity(items.len());
+                for item in &items {
+                    let item = self.access(item.clone());
+                    if !is_omit(&item) {
+                        finished.push(self.finish_inner(&item, depth + 1)?);
+                    }
+                }
+                Ok(Value::List(List::new(finished)))
+            }
+            Value::Tuple(items) => {
+                let mut finished = Vec::with_capacity(items.len());
+                for item in items.iter() {
+                    let item = self.access(item.clone());
+                    if !is_omit(&item) {
+                        finished.push(self.finish_inner(&item, depth + 1)?);
+                    }
+                }
+                // What leaves a template is data, and data has lists only.
+                Ok(Value::list(finished))
+            }
+            Value::Dict(dict) => {
+                let entries: Vec<(Key, Value)> = dict
+                    .read()
+                    .iter()
+                    .map(|(key, value)| (key.clone(), value.clone()))
+                    .collect();
+                if !entries
+                    .iter()
+                    .any(|(_, value)| needs_finish(std::slice::from_ref(value)))
+                {
+                    return Ok(value.clone());
+                }
+                let mut finished = indexmap::IndexMap::with_capacity(entries.len());
+                for (key, value) in &entries {
+                    let value = self.access(value.clone());
+                    if !is_omit(&value) {
+                        finished.insert(key.clone(), self.finish_inner(&value, depth + 1)?);
+                    }
+                }
+                Ok(Value::Dict(Dict::new(finished)))
+            }
+            Value::Object(object) if !object.may_be_stored() => Err(Error::failed(format!(
+                "Type {} is unsupported for variable storage.",
+                crate::repr::string(value.type_name())
+            ))),
+            value => Ok(value.clone()),
+        }
+    }
+
+    /// The value of a name: set here, a variable, or known to all.
+    pub fn name(&mut self, name: &str) -> Value {
+        for scope in self.scopes.iter().rev() {
+            if let Some((_, value)) = scope.names.iter().rev().find(|(known, _)| **known == *name) {
+                let value = value.clone();
+                return self.access(value);
+            }
+            if scope.closed {
+                break;
+            }
+        }
+        if let Some(value) = self.variables.get(name) {
+            return self.access(value);
+        }
+        if let Some(value) = self.environment.globals.get(name) {
+            return value.clone();
+        }
+        match name {
+            "self" => Value::Object(Arc::new(SelfBlocks(self.blocks.clone()))),
+            "super" => self.super_block(),
+            _ => Value::undefined(format!("'{name}' is undefined")),
+        }
+    }
+}
+
+impl Output {
+    fn text(&mut self, text: &Arc<str>) {
+        if self.text.is_empty() && self.first.is_none() {
+            self.first = Some(Arc::clone(text));
+            return;
+        }
+        if let Some(first) = self.first.take() {
+            self.text.push_str(&first);
+        }
+        self.text.push_str(text);
+    }
+
+    fn flush(&mut self) {
+        if let Some(first) = self.first.take() {
+            self.pieces.push(Value::Str(Str::new(first)));
+        } else if !self.text.is_empty() {
+            self.pieces
+                .push(Value::from(std::mem::take(&mut self.text)));
+        }
+    }
+
+    fn value(&mut self, value: Value) {
+        if matches!(value, Value::None) {
+            return;
+        }
+        self.flush();
+        self.pieces.push(value);
+    }
+}
+
+fn needs_finish(items: &[Value]) -> bool {
+    items.iter().any(|item| match item {
+        Value::Undefined(_) | Value::Tuple(_) => true,
+        Value::Str(text) => text.is_template(),
+        Value::List(list) => list.may_hold_templates() || needs_finish(&list.read()),
+        Value::Dict(dict) => {
+            dict.may_hold_templates()
+                || dict
+                    .read()
+                    .values()
+                    .any(|value| needs_finish(std::slice::from_ref(value)))
+        }
+        Value::Object(object) => is_omit(item) || !object.may_be_stored(),
+        _ => false,
+    })
+}
+
+/// Whether a value is the one that leaves its place out.
+pub fn is_omit(value: &Value) -> bool {
+    matches!(value, Value::Object(object) if object.any().is::<crate::functions::Omit>())
+}
+
+/// A template keeps the newlines at the end of its source.
+fn trailing_newlines(source: &str, value: Value) -> Value {
+    let Value::Str(text) = &value else {
+        return value;
+    };
+    let count = |text: &str| text.len() - text.trim_end_matches('\n').len();
+    let (wanted, there) = (count(source), count(text));
+    if wanted <= there {
+        return value;
+    }
+    Value::from(format!("{}{}", &**text, "\n".repeat(wanted - there)))
+}
+
+fn not_found(name: &Value) -> Error {
+    Error::failed(name.text().map(|text| text.to_string()).unwrap_or_default())
+}

@@ -1,0 +1,451 @@
+//! Expressions, and what they call.
+
+use std::sync::Arc;
+
+use super::State;
+use super::objects::{Loop, MacroValue};
+use crate::arguments::Arguments;
+use crate::ast::{Binary, Call, Comparison, Expr, Kind};
+use crate::environment::Takes;
+use crate::error::{Error, Result};
+use crate::value::{Dict, Key, Value};
+use crate::{methods, operators};
+
+impl State<'_, '_> {
+    /// Evaluates an expression.
+    pub(crate) fn evaluate(&mut self, expr: &Expr) -> Result<Value> {
+        match &*expr.kind {
+            Kind::Const(value) => Ok(value.clone()),
+            Kind::Name(name) => Ok(self.name(name)),
+            Kind::List(items) => {
+                let mut values = Vec::with_capacity(items.len());
+                for item in items {
+                    values.push(self.evaluate(item)?);
+                }
+                Ok(Value::list(values))
+            }
+            Kind::Tuple(items) => {
+                let mut values = Vec::with_capacity(items.len());
+                for item in items {
+                    values.push(self.evaluate(item)?);
+                }
+                Ok(Value::tuple(values))
+            }
+            Kind::Dict(entries) => {
+                let mut made = indexmap::IndexMap::with_capacity(entries.len());
+                for (key, value) in entries {
+                    let key = Key::new(self.evaluate(key)?)?;
+                    made.insert(key, self.evaluate(value)?);
+                }
+                Ok(Value::Dict(Dict::new(made)))
+            }
+            Kind::Attribute(value, name) => {
+                let value = self.evaluate(value)?;
+                Ok(self.attribute(&value, name))
+            }
+            Kind::Item(value, key) => {
+                let value = self.evaluate(value)?;
+                let key = self.evaluate(key)?;
+                self.item(&value, &key)
+            }
+            Kind::Slice(value, slice) => {
+                let value = self.evaluate(value)?;
+                let mut parts = [None, None, None];
+                for (part, expr) in parts.iter_mut().zip(slice) {
+                    if let Some(expr) = expr {
+                        *part = match self.evaluate(expr)? {
+                            Value::None => None,
+                            value => Some(crate::arguments::integer(&value)?),
+                        };
+                    }
+                }
+                operators::slice(&value, parts)
+            }
+            Kind::Not(value) => Ok(Value::Bool(!self.evaluate(value)?.truth()?)),
+            Kind::Negative(value) => operators::negative(&self.evaluate(value)?),
+            Kind::Positive(value) => operators::positive(&self.evaluate(value)?),
+            Kind::Binary(operator, left, right) => {
+                let left = self.evaluate(left)?;
+                let right = self.evaluate(right)?;
+                self.binary(*operator, left, right)
+            }
+            Kind::And(left, right) => {
+                let left = self.evaluate(left)?;
+                if left.truth()? {
+                    self.evaluate(right)
+                } else {
+                    Ok(left)
+                }
+            }
+            Kind::Or(left, right) => {
+                let left = self.evaluate(left)?;
+                if left.truth()? {
+                    Ok(left)
+                } else {
+                    self.evaluate(right)
+                }
+            }
+            Kind::Concat(parts) => {
+                let mut text = String::new();
+                for part in parts {
+                    let value = self.evaluate(part)?;
+                    let value = self.ready(value)?;
+                    text.push_str(&value.text()?);
+                }
+                Ok(Value::from(text))
+            }
+            Kind::Compare(first, rest) => {
+                let mut left = self.evaluate(first)?;
+                for (comparison, right) in rest {
+                    let right = self.evaluate(right)?;
+                    if !self.compare(*comparison, &left, &right)? {
+                        return Ok(Value::Bool(false));
+                    }
+                    left = right;
+                }
+                Ok(Value::Bool(true))
+            }
+            Kind::Condition {
+                test,
+                then,
+                otherwise,
+            } => {
+                if self.evaluate(test)?.truth()? {
+                    self.evaluate(then)
+                } else if let Some(otherwise) = otherwise {
+                    self.evaluate(otherwise)
+                } else {
+                    Ok(Value::undefined(format!(
+                        "the inline if-expression on line {} evaluated to false and no else section was defined.",
+                        expr.line
+                    )))
+                }
+            }
+            Kind::Call(function, call) => {
+                // Methods of values are no values themselves.
+                if let Kind::Attribute(value, name) = &*function.kind {
+                    let value = self.evaluate(value)?;
+                    let arguments = self.arguments(call)?;
+                    return self.call_method(&value, name, arguments);
+                }
+                let function = self.evaluate(function)?;
+                let arguments = self.arguments(call)?;
+                self.call(&function, arguments)
+            }
+            Kind::Filter(..) => self.apply_filter(expr, None),
+            Kind::Test { value, name, call } => {
+                let value = self.evaluate(value)?;
+                let arguments = self.arguments(call)?;
+                self.test(name, value, &arguments)
+            }
+        }
+    }
+
+    /// The value with templates in it rendered, for operations that look into it.
+    pub fn ready(&mut self, value: Value) -> Result<Value> {
+        match &value {
+            Value::Undefined(undefined) => Err(undefined.as_error()),
+            Value::Tuple(items) if value.may_hold_templates() => {
+                let mut ready = Vec::with_capacity(items.len());
+                for item in items.iter() {
+                    ready.push(self.ready(item.clone())?);
+                }
+                Ok(Value::tuple(ready))
+            }
+            Value::List(_) | Value::Dict(_) | Value::Str(_) if value.may_hold_templates() => {
+                self.finish_inner(&value, 0)
+            }
+            _ => Ok(value),
+        }
+    }
+
+    pub(super) fn binary(&mut self, operator: Binary, left: Value, right: Value) -> Result<Value> {
+        let left = left.defined()?;
+        let right = right.defined()?;
+        if operator == Binary::Modulo && matches!(left, Value::Str(_) | Value::Bytes(_)) {
+            let right = self.ready(right)?;
+            return operators::binary(operator, &left, &right);
+        }
+        operators::binary(operator, &left, &right)
+    }
+
+    pub(super) fn compare(
+        &mut self,
+        comparison: Comparison,
+        left: &Value,
+        right: &Value,
+    ) -> Result<bool> {
+        let left = self.ready(left.clone())?;
+        let right = self.ready(right.clone())?;
+        operators::compare(comparison, &left, &right)
+    }
+
+    /// An attribute of a value: of a dict an entry.
+    pub fn attribute(&mut self, value: &Value, name: &str) -> Value {
+        let found = match value {
+            Value::Undefined(_) => return value.clone(),
+            Value::Dict(dict) => {
+                // A method hides an entry of its name, as Python's attributes do.
+                if methods::has(value, name) {
+                    return methods::bound(value, name);
+                }
+                dict.get(name)
+            }
+            Value::Object(object) => object.get(name),
+            _ if methods::has(value, name) => return methods::bound(value, name),
+            _ => None,
+        };
+        match found {
+            Some(found) => self.access(found),
+            None => Value::undefined(format!(
+                "object of type {} has no attribute {}",
+                crate::repr::string(value.type_name()),
+                crate::repr::string(name)
+            )),
+        }
+    }
+
+    /// An item of a value; also an attribute.
+    ///
+    /// # Errors
+    /// The key is undefined, or can be none.
+    pub fn item(&mut self, value: &Value, key: &Value) -> Result<Value> {
+        if value.is_undefined() {
+            return Ok(value.clone());
+        }
+        if key.is_undefined() {
+            return Ok(key.clone());
+        }
+        let found = operators::item(value, key);
+        if let Some(found) = found {
+            return Ok(self.access(found));
+        }
+        if let Value::Str(name) = key {
+            if let Value::Object(object) = value
+                && let Some(found) = object.get(name)
+            {
+                return Ok(self.access(found));
+            }
+            if methods::has(value, name) {
+                return Ok(methods::bound(value, name));
+            }
+        }
+        Ok(Value::undefined(match key {
+            Value::Str(name) => format!(
+                "object of type {} has no attribute {}",
+                crate::repr::string(value.type_name()),
+                crate::repr::string(name)
+            ),
+            key => format!(
+                "object of type {} has no attribute {}",
+                crate::repr::string(value.type_name()),
+                crate::repr::repr(key)
+            ),
+        }))
+    }
+
+    pub(super) fn arguments(&mut self, call: &Call) -> Result<Arguments> {
+        let mut arguments = Arguments::default();
+        for expr in &call.positional {
+            arguments.positional.push(self.evaluate(expr)?);
+        }
+        for (name, expr) in &call.named {
+            arguments
+                .named
+                .push((Arc::clone(name), self.evaluate(expr)?));
+        }
+        if let Some(star) = &call.star {
+            let items = self.evaluate(star)?.iterate()?;
+            for item in items {
+                let item = self.access(item);
+                arguments.positional.push(item);
+            }
+        }
+        if let Some(star) = &call.double_star {
+            match self.evaluate(star)? {
+                Value::Dict(dict) => {
+                    let entries: Vec<(Key, Value)> = dict
+                        .read()
+                        .iter()
+                        .map(|(key, value)| (key.clone(), value.clone()))
+                        .collect();
+                    for (key, value) in entries {
+                        let Some(name) = key.as_str() else {
+                            return Err(Error::failed("keywords must be strings"));
+                        };
+                        let value = self.access(value);
+                        arguments.named.push((name.into(), value));
+                    }
+                }
+                other => {
+                    return Err(Error::failed(format!(
+                        "argument after ** must be a mapping, not {}",
+                        other.type_name()
+                    )));
+                }
+            }
+        }
+        Ok(arguments)
+    }
+
+    /// Makes arguments ready for a function that looks into them; the first that is undefined instead.
+    pub(super) fn ready_arguments(&mut self, arguments: &mut Arguments) -> Result<Option<Value>> {
+        if let Some(undefined) = arguments.first_undefined() {
+            return Ok(Some(undefined.clone()));
+        }
+        for value in arguments
+            .positional
+            .iter_mut()
+            .chain(arguments.named.iter_mut().map(|(_, value)| value))
+        {
+            if value.may_hold_templates() {
+                *value = self.ready(value.clone())?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Calls a function.
+    ///
+    /// # Errors
+    /// It is none, or its template went wrong. What a function itself refuses comes as something undefined.
+    pub fn call(&mut self, function: &Value, mut arguments: Arguments) -> Result<Value> {
+        match function {
+            Value::Undefined(undefined) => Err(undefined.as_error()),
+            Value::Object(object) if object.is_callable() => {
+                let is_macro = object.any().is::<MacroValue>() || object.any().is::<Loop>();
+                if !is_macro
+                    && object
+                        .any()
+                        .downcast_ref::<crate::functions::Native>()
+                        .is_none_or(|native| native.takes == Takes::Defined)
+                    && let Some(undefined) = self.ready_arguments(&mut arguments)?
+                {
+                    return Ok(undefined);
+                }
+                match object.call(self, arguments) {
+                    Err(Error::Recursion) => Err(Error::Recursion),
+                    Err(error) => Ok(Value::failed(error)),
+                    done => done,
+                }
+            }
+            other => Err(Error::failed(format!(
+                "'{}' object is not callable",
+                other.type_name()
+            ))),
+        }
+    }
+
+    pub(super) fn call_method(
+        &mut self,
+        value: &Value,
+        name: &str,
+        mut arguments: Arguments,
+    ) -> Result<Value> {
+        if let Value::Undefined(undefined) = value {
+            return Err(undefined.as_error());
+        }
+        if let Value::Object(object) = value
+            && let Some(done) = object.call_method(self, name, &arguments)
+        {
+            return match done {
+                Err(Error::Recursion) => Err(Error::Recursion),
+                Err(error) => Ok(Value::failed(error)),
+                done => done,
+            };
+        }
+        if methods::has(value, name) {
+            if let Some(undefined) = self.ready_arguments(&mut arguments)? {
+                return Ok(undefined);
+            }
+            // What a method gives back may be a variable's own template.
+            return match methods::call(value, name, &arguments) {
+                Ok(found) => Ok(self.access(found)),
+                Err(error) => Ok(Value::failed(error)),
+            };
+        }
+        let function = self.attribute(value, name);
+        self.call(&function, arguments)
+    }
+
+    pub(super) fn apply_filter(&mut self, expr: &Expr, input: Option<Value>) -> Result<Value> {
+        let Kind::Filter(value, name, call) = &*expr.kind else {
+            return Err(Error::failed("expected filter"));
+        };
+        let value = match value {
+            Some(inner) => match (&*inner.kind, input) {
+                (Kind::Filter(..), input @ Some(_)) => self.apply_filter(inner, input)?,
+                _ => self.evaluate(inner)?,
+            },
+            None => input.unwrap_or(Value::None),
+        };
+        let arguments = self.arguments(call)?;
+        self.filter(name, value, &arguments)
+    }
+
+    /// Applies a filter by its name.
+    ///
+    /// # Errors
+    /// There is no such filter. What the filter refuses comes as something undefined.
+    pub fn filter(&mut self, name: &str, value: Value, arguments: &Arguments) -> Result<Value> {
+        let environment = self.environment;
+        let Some(known) = environment.filters.get(name) else {
+            return Err(Error::failed(format!("No filter named '{name}'.")));
+        };
+        let (value, arguments) = match self.prepared(known.takes, value, arguments)? {
+            Ok(prepared) => prepared,
+            Err(undefined) => return Ok(undefined),
+        };
+        match (known.run)(self, value, &arguments) {
+            Err(Error::Recursion) => Err(Error::Recursion),
+            Err(error) => Ok(Value::failed(error)),
+            done => done,
+        }
+    }
+
+    /// Asks a test by its name. Gives true, false, or something undefined.
+    ///
+    /// # Errors
+    /// There is no such test.
+    pub fn test(&mut self, name: &str, value: Value, arguments: &Arguments) -> Result<Value> {
+        let environment = self.environment;
+        let Some(known) = environment.tests.get(name) else {
+            return Err(Error::failed(format!("No test named '{name}'.")));
+        };
+        let (value, arguments) = match self.prepared(known.takes, value, arguments)? {
+            Ok(prepared) => prepared,
+            Err(undefined) => return Ok(undefined),
+        };
+        match (known.run)(self, value, &arguments) {
+            Ok(answer) => Ok(Value::Bool(answer)),
+            Err(Error::Recursion) => Err(Error::Recursion),
+            Err(error) => Ok(Value::failed(error)),
+        }
+    }
+
+    /// Value and arguments as a filter or test wants them; what is undefined instead, if that is what comes of it.
+    fn prepared(
+        &mut self,
+        takes: Takes,
+        value: Value,
+        arguments: &Arguments,
+    ) -> Result<Result<(Value, Arguments), Value>> {
+        let mut arguments = arguments.clone();
+        if takes == Takes::Anything {
+            return Ok(Ok((value, arguments)));
+        }
+        if value.is_undefined() {
+            return Ok(Err(value));
+        }
+        if let Some(undefined) = self.ready_arguments(&mut arguments)? {
+            return Ok(Err(undefined));
+        }
+        if !value.may_hold_templates() {
+            return Ok(Ok((value, arguments)));
+        }
+        Ok(match self.ready(value) {
+            Ok(value) => Ok((value, arguments)),
+            Err(error) => Err(Value::failed(error)),
+        })
+    }
+}

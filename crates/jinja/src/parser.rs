@@ -1,0 +1,643 @@
+//! From tokens to a tree, by the grammar of Jinja 3.1 with the extensions `do` and `loopcontrols`.
+
+mod expressions;
+mod names;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::ast::{Body, Expr, Kind, Macro, Node, NodeKind, Target};
+use crate::error::{Error, Result};
+use crate::lexer::{Spanned, Token};
+use names::Names;
+
+/// Deeper than this expressions and blocks are refused: the tree is walked on the stack.
+const DEPTH: u32 = 120;
+
+pub(crate) struct Parser {
+    tokens: Vec<Spanned>,
+    at: usize,
+    depth: u32,
+    /// What the statements that are open wait for, for errors.
+    open: Vec<(&'static str, Vec<&'static str>)>,
+    loops: u32,
+    extensions: bool,
+    blocks: HashSet<Arc<str>>,
+}
+
+type Parsed<T> = Result<T>;
+
+impl Parser {
+    pub(crate) fn new(tokens: Vec<Spanned>, extensions: bool) -> Self {
+        Parser {
+            tokens,
+            at: 0,
+            depth: 0,
+            open: Vec::new(),
+            loops: 0,
+            extensions,
+            blocks: HashSet::new(),
+        }
+    }
+
+    /// The nodes of a whole template.
+    pub(crate) fn template(mut self) -> Parsed<Body> {
+        let (body, _) = self.body(&[])?;
+        Ok(body)
+    }
+
+    /// A single expression.
+    pub(crate) fn whole_expression(mut self) -> Parsed<Expr> {
+        let expression = self.expression()?;
+        if *self.peek() != Token::End {
+            return Err(self.wrong("chunk after expression".to_owned()));
+        }
+        Ok(expression)
+    }
+
+    fn peek(&self) -> &Token {
+        self.tokens
+            .get(self.at)
+            .map_or(&Token::End, |(token, _)| token)
+    }
+
+    fn peek_after(&self, count: usize) -> &Token {
+        self.tokens
+            .get(self.at + count)
+            .map_or(&Token::End, |(token, _)| token)
+    }
+
+    fn line(&self) -> u32 {
+        self.tokens
+            .get(self.at)
+            .or(self.tokens.last())
+            .map_or(1, |(_, line)| *line)
+    }
+
+    fn next(&mut self) -> Token {
+        let token = self.peek().clone();
+        if self.at < self.tokens.len() {
+            self.at += 1;
+        }
+        token
+    }
+
+    fn wrong(&self, message: String) -> Error {
+        Error::syntax(message, self.line())
+    }
+
+    fn is_op(&self, op: &str) -> bool {
+        matches!(self.peek(), Token::Op(found) if *found == op)
+    }
+
+    fn skip_op(&mut self, op: &str) -> bool {
+        let found = self.is_op(op);
+        if found {
+            self.at += 1;
+        }
+        found
+    }
+
+    fn expect_op(&mut self, op: &str) -> Parsed<()> {
+        if self.skip_op(op) {
+            return Ok(());
+        }
+        Err(self.unexpected(op))
+    }
+
+    fn unexpected(&self, expected: &str) -> Error {
+        match self.peek() {
+            Token::End => self.wrong(format!(
+                "unexpected end of template, expected {}.",
+                crate::repr::string(expected)
+            )),
+            token => self.wrong(format!(
+                "expected token {}, got {}",
+                crate::repr::string(expected),
+                crate::repr::string(&token.shown())
+            )),
+        }
+    }
+
+    fn is_name(&self, name: &str) -> bool {
+        matches!(self.peek(), Token::Name(found) if found == name)
+    }
+
+    fn skip_name(&mut self, name: &str) -> bool {
+        let found = self.is_name(name);
+        if found {
+            self.at += 1;
+        }
+        found
+    }
+
+    fn name(&mut self) -> Parsed<Arc<str>> {
+        match self.peek() {
+            Token::Name(name) => {
+                let name = Arc::from(name.as_str());
+                self.at += 1;
+                Ok(name)
+            }
+            _ => Err(self.unexpected("name")),
+        }
+    }
+
+    fn block_end(&mut self) -> Parsed<()> {
+        if *self.peek() == Token::BlockEnd {
+            self.at += 1;
+            return Ok(());
+        }
+        Err(self.unexpected("end of statement block"))
+    }
+
+    fn deeper<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        if self.depth >= DEPTH {
+            return Err(self.wrong("the template is nested too deeply".to_owned()));
+        }
+        self.depth += 1;
+        let parsed = parse(self);
+        self.depth -= 1;
+        parsed
+    }
+
+    /// Nodes up to a statement of one of these names, which is taken; gives which it was.
+    fn body(&mut self, ends: &[&'static str]) -> Parsed<(Body, &'static str)> {
+        let mut nodes = Vec::new();
+        loop {
+            let line = self.line();
+            match self.next() {
+                Token::Data(text) => nodes.push(Node {
+                    kind: NodeKind::Text(text.into()),
+                    line,
+                }),
+                Token::VariableStart => {
+                    let expression = self.tuple(true)?;
+                    if *self.peek() != Token::VariableEnd {
+                        return Err(self.unexpected("end of print statement"));
+                    }
+                    self.at += 1;
+                    nodes.push(Node {
+                        kind: NodeKind::Print(expression),
+                        line,
+                    });
+                }
+                Token::BlockStart => {
+                    if let Token::Name(name) = self.peek()
+                        && let Some(end) = ends.iter().find(|end| **end == *name)
+                    {
+                        self.at += 1;
+                        return Ok((nodes.into(), end));
+                    }
+                    let node = self.deeper(Self::statement)?;
+                    nodes.push(Node { kind: node, line });
+                }
+                Token::End => {
+                    if ends.is_empty() {
+                        return Ok((nodes.into(), ""));
+                    }
+                    return Err(self.unclosed());
+                }
+                token => {
+                    return Err(Error::syntax(
+                        format!("unexpected {}", crate::repr::string(&token.shown())),
+                        line,
+                    ));
+                }
+            }
+        }
+    }
+
+    fn unclosed(&self) -> Error {
+        let Some((statement, ends)) = self.open.last() else {
+            return self.wrong("Unexpected end of template.".to_owned());
+        };
+        let ends: Vec<String> = ends.iter().map(|end| format!("'{end}'")).collect();
+        self.wrong(format!(
+            "Unexpected end of template. Jinja was looking for the following tags: {}. The innermost block that needs to be closed is '{statement}'.",
+            ends.join(" or ")
+        ))
+    }
+
+    fn unknown_tag(&self, name: &str) -> Error {
+        let mut message = format!("Encountered unknown tag '{name}'.");
+        if let Some((statement, ends)) = self.open.last() {
+            let ends: Vec<String> = ends.iter().map(|end| format!("'{end}'")).collect();
+            if ends.contains(&format!("'{name}'")) || name.starts_with("end") {
+                message.push_str(" You probably made a nesting mistake. Jinja is expecting this tag, but currently looking for ");
+                message.push_str(&ends.join(" or "));
+                message.push('.');
+            } else {
+                message.push_str(" Jinja was looking for the following tags: ");
+                message.push_str(&ends.join(" or "));
+                message.push('.');
+            }
+            message.push_str(&format!(
+                " The innermost block that needs to be closed is '{statement}'."
+            ));
+        }
+        self.wrong(message)
+    }
+
+    fn inner(
+        &mut self,
+        statement: &'static str,
+        ends: &[&'static str],
+    ) -> Parsed<(Body, &'static str)> {
+        self.open.push((statement, ends.to_vec()));
+        let parsed = self.body(ends);
+        if parsed.is_ok() {
+            self.open.pop();
+        }
+        parsed
+    }
+
+    /// A body that ends with the one statement of its own.
+    fn block_body(&mut self, statement: &'static str, end: &'static str) -> Parsed<Body> {
+        self.block_end()?;
+        let (body, _) = self.inner(statement, &[end])?;
+        Ok(body)
+    }
+
+    fn statement(&mut self) -> Parsed<NodeKind> {
+        let word = match self.peek() {
+            Token::Name(name) => name.clone(),
+            _ => return Err(self.wrong("tag name expected".to_owned())),
+        };
+        self.at += 1;
+        let node = match word.as_str() {
+            "for" => self.for_loop()?,
+            "if" => self.condition()?,
+            "set" => self.set()?,
+            "with" => self.with()?,
+            "filter" => {
+                let filter = self.filters(None)?;
+                let body = self.block_body("filter", "endfilter")?;
+                self.block_end()?;
+                NodeKind::FilterBlock(filter, body)
+            }
+            "macro" => {
+                let name = self.name()?;
+                let parameters = self.signature()?;
+                let body = self.block_body("macro", "endmacro")?;
+                self.skip_end_name();
+                self.block_end()?;
+                NodeKind::Macro(Arc::new(new_macro(name, parameters, body)))
+            }
+            "call" => {
+                let parameters = if self.is_op("(") {
+                    self.signature()?
+                } else {
+                    Vec::new()
+                };
+                let call = self.expression()?;
+                if !matches!(*call.kind, Kind::Call(..)) {
+                    return Err(self.wrong("expected call".to_owned()));
+                }
+                let body = self.block_body("call", "endcall")?;
+                self.block_end()?;
+                NodeKind::CallBlock {
+                    call,
+                    body: Arc::new(new_macro("caller".into(), parameters, body)),
+                }
+            }
+            "include" => {
+                let name = self.expression()?;
+                let ignore_missing = if self.is_name("ignore")
+                    && matches!(self.peek_after(1), Token::Name(name) if name == "missing")
+                {
+                    self.at += 2;
+                    true
+                } else {
+                    false
+                };
+                let with_context = self.import_context(true);
+                self.block_end()?;
+                NodeKind::Include {
+                    name,
+                    ignore_missing,
+                    with_context,
+                }
+            }
+            "import" => {
+                let name = self.expression()?;
+                if !self.skip_name("as") {
+                    return Err(self.unexpected("as"));
+                }
+                let target = self.name()?;
+                let with_context = self.import_context(false);
+                self.block_end()?;
+                NodeKind::Import {
+                    name,
+                    target,
+                    with_context,
+                }
+            }
+            "from" => self.import_names()?,
+            "extends" => {
+                let name = self.expression()?;
+                self.block_end()?;
+                NodeKind::Extends(name)
+            }
+            "block" => {
+                let name = self.name()?;
+                if !self.blocks.insert(Arc::clone(&name)) {
+                    return Err(self.wrong(format!("block '{name}' defined twice")));
+                }
+                let (mut scoped, mut required) = (false, false);
+                loop {
+                    if self.skip_name("scoped") {
+                        scoped = true;
+                    } else if self.skip_name("required") {
+                        required = true;
+                    } else {
+                        break;
+                    }
+                }
+                let body = self.block_body("block", "endblock")?;
+                self.skip_end_name();
+                self.block_end()?;
+                NodeKind::Block {
+                    name,
+                    scoped,
+                    required,
+                    body,
+                }
+            }
+            "autoescape" => {
+                self.expression()?;
+                let body = self.block_body("autoescape", "endautoescape")?;
+                self.block_end()?;
+                NodeKind::Autoescape(body)
+            }
+            "do" if self.extensions => {
+                let expression = self.tuple(true)?;
+                self.block_end()?;
+                NodeKind::Do(expression)
+            }
+            "print" => {
+                let expression = self.tuple(true)?;
+                self.block_end()?;
+                NodeKind::Print(expression)
+            }
+            "break" | "continue" if self.extensions => {
+                if self.loops == 0 {
+                    return Err(self.wrong(format!("'{word}' outside of a loop")));
+                }
+                self.block_end()?;
+                if word == "break" {
+                    NodeKind::Break
+                } else {
+                    NodeKind::Continue
+                }
+            }
+            _ => return Err(self.unknown_tag(&word)),
+        };
+        Ok(node)
+    }
+
+    fn skip_end_name(&mut self) {
+        if matches!(self.peek(), Token::Name(_)) {
+            self.at += 1;
+        }
+    }
+
+    fn import_context(&mut self, default: bool) -> bool {
+        for (word, value) in [("with", true), ("without", false)] {
+            if self.is_name(word)
+                && matches!(self.peek_after(1), Token::Name(name) if name == "context")
+            {
+                self.at += 2;
+                return value;
+            }
+        }
+        default
+    }
+
+    fn import_names(&mut self) -> Parsed<NodeKind> {
+        let name = self.expression()?;
+        if !self.skip_name("import") {
+            return Err(self.unexpected("import"));
+        }
+        let mut names = Vec::new();
+        let mut with_context = false;
+        loop {
+            let context_follows = (self.is_name("with") || self.is_name("without"))
+                && matches!(self.peek_after(1), Token::Name(name) if name == "context");
+            if context_follows {
+                with_context = self.import_context(false);
+                break;
+            }
+            if !matches!(self.peek(), Token::Name(_)) {
+                break;
+            }
+            let source = self.name()?;
+            let target = if self.skip_name("as") {
+                self.name()?
+            } else {
+                Arc::clone(&source)
+            };
+            names.push((source, target));
+            if !self.skip_op(",") {
+                let context_follows = (self.is_name("with") || self.is_name("without"))
+                    && matches!(self.peek_after(1), Token::Name(name) if name == "context");
+                if context_follows {
+                    with_context = self.import_context(false);
+                }
+                break;
+            }
+        }
+        if names.is_empty() {
+            return Err(self.unexpected("name"));
+        }
+        self.block_end()?;
+        Ok(NodeKind::FromImport {
+            name,
+            names,
+            with_context,
+        })
+    }
+
+    fn for_loop(&mut self) -> Parsed<NodeKind> {
+        let target = self.target(true)?;
+        if !self.skip_name("in") {
+            return Err(self.unexpected("in"));
+        }
+        let iter = self.tuple(false)?;
+        let filter = if self.skip_name("if") {
+            Some(self.expression()?)
+        } else {
+            None
+        };
+        let recursive = self.skip_name("recursive");
+        self.block_end()?;
+        self.loops += 1;
+        let parsed = self.inner("for", &["endfor", "else"]);
+        self.loops -= 1;
+        let (body, end) = parsed?;
+        let otherwise = if end == "else" {
+            self.block_end()?;
+            self.inner("for", &["endfor"])?.0
+        } else {
+            Arc::from([])
+        };
+        self.block_end()?;
+        Ok(NodeKind::For {
+            target,
+            iter,
+            filter,
+            recursive,
+            body,
+            otherwise,
+        })
+    }
+
+    fn condition(&mut self) -> Parsed<NodeKind> {
+        let mut branches = Vec::new();
+        let mut otherwise: Body = Arc::from([]);
+        loop {
+            let test = self.tuple(false)?;
+            self.block_end()?;
+            let (body, end) = self.inner("if", &["elif", "else", "endif"])?;
+            branches.push((test, body));
+            match end {
+                "elif" => {}
+                "else" => {
+                    self.block_end()?;
+                    otherwise = self.inner("if", &["endif"])?.0;
+                    break;
+                }
+                _ => break,
+            }
+        }
+        self.block_end()?;
+        Ok(NodeKind::If {
+            branches,
+            otherwise,
+        })
+    }
+
+    fn set(&mut self) -> Parsed<NodeKind> {
+        let target = self.target(true)?;
+        if self.skip_op("=") {
+            let value = self.tuple(true)?;
+            self.block_end()?;
+            return Ok(NodeKind::Set(target, value));
+        }
+        let filter = if self.is_op("|") {
+            self.at += 1;
+            Some(self.filters(None)?)
+        } else {
+            None
+        };
+        let body = self.block_body("set", "endset")?;
+        self.block_end()?;
+        Ok(NodeKind::SetBlock {
+            target,
+            filter,
+            body,
+        })
+    }
+
+    fn with(&mut self) -> Parsed<NodeKind> {
+        let mut values = Vec::new();
+        while *self.peek() != Token::BlockEnd {
+            if !values.is_empty() {
+                self.expect_op(",")?;
+            }
+            let target = self.target(false)?;
+            self.expect_op("=")?;
+            values.push((target, self.expression()?));
+        }
+        let body = self.block_body("with", "endwith")?;
+        self.block_end()?;
+        Ok(NodeKind::With(values, body))
+    }
+
+    fn target(&mut self, tuple: bool) -> Parsed<Target> {
+        let mut targets = Vec::new();
+        let mut is_tuple = false;
+        loop {
+            if self.skip_op("(") {
+                targets.push(self.target(true)?);
+                self.expect_op(")")?;
+            } else {
+                let name = self.name()?;
+                if matches!(
+                    &*name,
+                    "true" | "false" | "none" | "True" | "False" | "None" | "not"
+                ) {
+                    return Err(self.wrong(format!("can't assign to '{name}'")));
+                }
+                if self.skip_op(".") {
+                    let attribute = self.name()?;
+                    targets.push(Target::Attribute(name, attribute));
+                } else {
+                    targets.push(Target::Name(name));
+                }
+            }
+            if !tuple || !self.skip_op(",") {
+                break;
+            }
+            is_tuple = true;
+            if self.is_name("in") || self.is_op("=") || self.is_op(")") {
+                break;
+            }
+        }
+        match (is_tuple, targets.pop()) {
+            (false, Some(only)) => Ok(only),
+            (_, last) => {
+                targets.extend(last);
+                Ok(Target::Tuple(targets))
+            }
+        }
+    }
+
+    fn signature(&mut self) -> Parsed<Vec<(Arc<str>, Option<Expr>)>> {
+        let mut parameters: Vec<(Arc<str>, Option<Expr>)> = Vec::new();
+        self.expect_op("(")?;
+        while !self.skip_op(")") {
+            if !parameters.is_empty() {
+                self.expect_op(",")?;
+                if self.skip_op(")") {
+                    break;
+                }
+            }
+            let name = self.name()?;
+            let default = if self.skip_op("=") {
+                Some(self.expression()?)
+            } else {
+                if parameters
+                    .last()
+                    .is_some_and(|(_, default)| default.is_some())
+                {
+                    return Err(
+                        self.wrong("non-default argument follows default argument".to_owned())
+                    );
+                }
+                None
+            };
+            parameters.push((name, default));
+        }
+        Ok(parameters)
+    }
+
+    fn make(kind: Kind, line: u32) -> Expr {
+        Expr {
+            kind: Box::new(kind),
+            line,
+        }
+    }
+}
+
+fn new_macro(name: Arc<str>, parameters: Vec<(Arc<str>, Option<Expr>)>, body: Body) -> Macro {
+    let mut names = Names::default();
+    names.body(&body);
+    Macro {
+        takes_varargs: names.found.contains("varargs"),
+        takes_kwargs: names.found.contains("kwargs"),
+        takes_caller: names.found.contains("caller"),
+        name,
+        parameters,
+        body,
+    }
+}
