@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use consort_backend::LockInfo;
@@ -637,10 +636,7 @@ impl Carrying<'_> {
             std::future::poll_fn(|context| {
                 let polled = work.as_mut().poll(context);
                 self.listen(id, progress, &mut visit);
-                match polled {
-                    Poll::Ready(()) => Poll::Ready(()),
-                    Poll::Pending => Poll::Pending,
-                }
+                polled
             })
             .await;
         }

@@ -184,13 +184,16 @@ impl Terraform {
         part.payload = payload;
         // All else of a large plan goes before it is there a last time as a document.
         drop(plan);
-        let document = text
-            .map_err(|why| error("Failed to put the plan into JSON", why))
-            .and_then(|text| {
-                serde_json::from_str(&text)
-                    .map_err(|why| error("Failed to put the plan into JSON", why.to_string()))
-            })
-            .map_err(|found| told(found, &sources))?;
+        let unsaid = |why: String| {
+            let found = error("Failed to put the plan into JSON", why);
+            told(found, &sources)
+        };
+        let text = text.map_err(unsaid)?;
+        let read = tokio::task::spawn_blocking(move || serde_json::from_str(&text));
+        let document = read
+            .await
+            .map_err(|why| unsaid(why.to_string()))?
+            .map_err(|why| unsaid(why.to_string()))?;
         part.document = Some(document);
         part.warnings = notes;
         Ok(part)
@@ -294,8 +297,14 @@ impl Terraform {
                 })
             };
             let shown = |value: &consort_hcl::Value| {
-                (change.action != Action::NoOp && !value.is_null())
-                    .then(|| values::planned(value, &from))
+                (change.action != Action::NoOp && !value.is_null()).then(|| {
+                    let planned = values::planned(value, &from);
+                    if &*change.address.resource.kind == "terraform_data" {
+                        with_copies_hidden(planned)
+                    } else {
+                        planned
+                    }
+                })
             };
             let mut replaces: Vec<String> =
                 change.replace_paths.iter().map(values::pointer).collect();
@@ -372,6 +381,23 @@ impl Terraform {
         }
         outputs
     }
+}
+
+/// `terraform_data` gives as `output` what it was given as `input`, and Terraform forgets on the way what of that must not
+/// be shown.
+fn with_copies_hidden(mut planned: consort_plan::Planned) -> consort_plan::Planned {
+    let copies: Vec<String> = planned
+        .sensitive
+        .iter()
+        .filter_map(|at| Some(format!("/output{}", at.strip_prefix("/input")?)))
+        .filter(|at| planned.value.pointer(at).is_some())
+        .collect();
+    if !copies.is_empty() {
+        planned.sensitive.extend(copies);
+        planned.sensitive.sort();
+        planned.sensitive.dedup();
+    }
+    planned
 }
 
 /// The changes, none before one that it depends on: by the order of the blocks, then what has none, by how much it

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use consort_infra::provider::Provider;
-use consort_plan::carry::Carried;
+use consort_plan::carry::{Carried, End};
 use consort_plan::record::Record;
 use consort_plan::{Blueprint, Entry, Event, Intent, Phase};
 use parking_lot::Mutex;
@@ -271,7 +271,7 @@ async fn a_failure_stops_what_takes_from_it_in_other_parts_and_nothing_else() {
         world.set(Fault::Fail(step));
         world.begin(tokio_util::sync::CancellationToken::new());
         let carried = score.carry(&blueprint, &[]).await;
-        if carried.ends[many] != consort_plan::carry::End::Failed {
+        if carried.ends[many] != End::Failed {
             continue;
         }
         seen = true;
@@ -282,7 +282,6 @@ async fn a_failure_stops_what_takes_from_it_in_other_parts_and_nothing_else() {
                 .position(|change| change.address.as_str() == address);
             carried.ends[place.unwrap()]
         };
-        use consort_plan::carry::End;
         assert_eq!(end("giver/mem_thing.base"), End::Done);
         assert_eq!(end("giver/mem_thing.many[0]"), End::Done);
         assert_eq!(end("taker/mem_thing.free"), End::Done);

@@ -99,7 +99,10 @@ async fn what_one_part_makes_is_unknown_in_the_plan_of_another_and_known_when_it
         );
     }
     let hidden = change(&blueprint, "taker/terraform_data.hidden");
-    assert_eq!(hidden.after.as_ref().unwrap().sensitive, ["/input"]);
+    assert_eq!(
+        hidden.after.as_ref().unwrap().sensitive,
+        ["/input", "/output"]
+    );
     let takes: Vec<_> = plans[1]
         .takes
         .iter()
