@@ -27,10 +27,111 @@ pub struct Difference {
     pub changes: Vec<Change>,
 }
 
+/// A resource on the way.
+struct Touched<'b> {
+    /// What it was at the beginning.
+    first: Option<&'b Planned>,
+    /// What the last step made of it, with all that others had set then.
+    last: Option<&'b Planned>,
+    /// What the steps alone have made of what it was at the beginning.
+    state: Option<Planned>,
+    change: &'b Change,
+}
+
+impl<'b> Touched<'b> {
+    /// Takes in a further step: only what differs between its sides counts, not what others changed in between.
+    fn step(
+        &mut self,
+        before: Option<&'b Planned>,
+        after: Option<&'b Planned>,
+        change: &'b Change,
+    ) {
+        let from = before.or(self.last);
+        match (&mut self.state, from, after) {
+            (Some(state), Some(from), Some(after)) => {
+                let mut at = String::new();
+                carry_over(
+                    state,
+                    &mut at,
+                    Some(&from.value),
+                    after,
+                    Some(&after.value),
+                    0,
+                );
+                for place in &after.sensitive {
+                    if !state.sensitive.contains(place) {
+                        state.sensitive.push(place.clone());
+                    }
+                }
+            }
+            (state, _, after) => *state = after.cloned(),
+        }
+        self.last = after;
+        self.change = change;
+    }
+}
+
+/// Sets in `state` what differs between both sides at and below a place.
+fn carry_over(
+    state: &mut Planned,
+    at: &mut String,
+    from: Option<&Value>,
+    after: &Planned,
+    to: Option<&Value>,
+    depth: usize,
+) {
+    let unknown = after.unknown.iter().find(|unknown| unknown.at == *at);
+    if from == to && unknown.is_none() {
+        // An unknown place holds null: what was null before and is unknown below is gone into.
+        let below = after.unknown.iter().any(|unknown| {
+            unknown
+                .at
+                .strip_prefix(at.as_str())
+                .is_some_and(|rest| rest.starts_with('/'))
+        });
+        if !below {
+            return;
+        }
+    }
+    if let (Some(Value::Object(old)), Some(Value::Object(new))) = (from, to)
+        && depth < 64
+        && state.value.pointer(at).is_some_and(Value::is_object)
+    {
+        for (name, value) in new {
+            let end = at.len();
+            at.push_str(&consort_plan::below("", name));
+            carry_over(state, at, old.get(name), after, Some(value), depth + 1);
+            at.truncate(end);
+        }
+        for name in old.keys().filter(|name| !new.contains_key(*name)) {
+            if let Some(Value::Object(fields)) = state.value.pointer_mut(at) {
+                fields.shift_remove(name);
+            }
+        }
+        return;
+    }
+    let below = format!("{at}/");
+    state
+        .unknown
+        .retain(|unknown| unknown.at != *at && !unknown.at.starts_with(&below));
+    let told = after
+        .unknown
+        .iter()
+        .filter(|unknown| unknown.at == *at || unknown.at.starts_with(&below));
+    state.unknown.extend(told.cloned());
+    let value = to.cloned().unwrap_or(Value::Null);
+    let Some((parent, name)) = at.rsplit_once('/') else {
+        state.value = value;
+        return;
+    };
+    if let Some(Value::Object(fields)) = state.value.pointer_mut(parent) {
+        fields.insert(name.replace("~1", "/").replace("~0", "~"), value);
+    }
+}
+
 /// Goes the way from one state to another and tells what is different at its end.
 pub fn difference(way: &[Step<'_>]) -> Difference {
-    let mut touched: IndexMap<&Address, (Option<&Planned>, Option<&Planned>, &Change)> =
-        IndexMap::new();
+    let mut touched: IndexMap<&Address, Touched<'_>> = IndexMap::new();
     for step in way {
         let done: Option<std::collections::HashMap<&Address, &Event>> =
             step.entries.map(|entries| {
@@ -67,17 +168,20 @@ pub fn difference(way: &[Step<'_>]) -> Difference {
             };
             touched
                 .entry(&change.address)
-                .and_modify(|known| {
-                    known.1 = after;
-                    known.2 = change;
-                })
-                .or_insert((before, after, change));
+                .and_modify(|known| known.step(before, after, change))
+                .or_insert_with(|| Touched {
+                    first: before,
+                    last: after,
+                    state: after.cloned(),
+                    change,
+                });
         }
     }
     let changes = touched
         .into_iter()
-        .filter_map(|(address, (before, after, change))| {
-            let action = match (before, after) {
+        .filter_map(|(address, touched)| {
+            let (before, after) = (touched.first, touched.state);
+            let action = match (before, &after) {
                 (None, None) => return None,
                 (None, Some(_)) => Action::Create,
                 (Some(_), None) => Action::Delete,
@@ -86,16 +190,16 @@ pub fn difference(way: &[Step<'_>]) -> Difference {
             };
             Some(Change {
                 address: address.clone(),
-                kind: change.kind.clone(),
+                kind: touched.change.kind.clone(),
                 action,
                 before: before.cloned(),
-                after: after.cloned(),
+                after,
                 replaces: Vec::new(),
                 reasons: Vec::new(),
                 moved_from: None,
                 drift: Vec::new(),
                 reversal: Reversal::Reversible,
-                location: change.location.clone(),
+                location: touched.change.location.clone(),
             })
         })
         .collect();
@@ -162,4 +266,58 @@ pub fn sources(
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn step(before: Value, after: Value) -> Blueprint {
+        let mut blueprint = crate::render::tests::shop();
+        let mut change = blueprint.changes[3].clone();
+        change.action = Action::Update;
+        change.before = Some(Planned::known(before));
+        change.after = Some(Planned::known(after));
+        blueprint.changes = vec![change];
+        blueprint
+    }
+
+    #[test]
+    fn what_others_changed_between_two_operations_is_no_difference() {
+        let first = step(
+            json!({"spec": {"replicas": 1}, "note": "1"}),
+            json!({"spec": {"replicas": 2}, "note": "1"}),
+        );
+        // A controller has set the note to 2 in between, and a default has come.
+        let second = step(
+            json!({"spec": {"replicas": 2, "other": 1}, "note": "2"}),
+            json!({"spec": {"replicas": 2, "other": 1, "image": "b"}, "note": "2"}),
+        );
+        let way = [&first, &second].map(|blueprint| Step {
+            blueprint,
+            entries: None,
+            back: false,
+        });
+        let difference = difference(&way);
+        assert_eq!(
+            difference.changes[0].after.as_ref().unwrap().value,
+            json!({"spec": {"replicas": 2, "image": "b"}, "note": "1"})
+        );
+        // And back to where it began there is none at all.
+        let back = [&first, &first].map(|blueprint| blueprint);
+        let way = [
+            Step {
+                blueprint: back[0],
+                entries: None,
+                back: false,
+            },
+            Step {
+                blueprint: back[1],
+                entries: None,
+                back: true,
+            },
+        ];
+        assert!(super::difference(&way).changes.is_empty());
+    }
 }

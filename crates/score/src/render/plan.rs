@@ -16,7 +16,7 @@ use super::style::{Style, columns, count, escaped, wrapped};
 use crate::deeds;
 
 /// What of an object of Kubernetes is its server's business or stands in its address already.
-const OBJECTS_OWN: [&str; 11] = [
+const OBJECTS_OWN: [&str; 12] = [
     "/apiVersion",
     "/kind",
     "/metadata/name",
@@ -27,6 +27,7 @@ const OBJECTS_OWN: [&str; 11] = [
     "/metadata/creationTimestamp",
     "/metadata/managedFields",
     "/metadata/selfLink",
+    "/metadata/annotations/deployment.kubernetes.io~1revision",
     "/status",
 ];
 
