@@ -305,15 +305,14 @@ mod tests {
             json!({"spec": {"replicas": 2, "image": "b"}, "note": "1"})
         );
         // And back to where it began there is none at all.
-        let back = [&first, &first].map(|blueprint| blueprint);
         let way = [
             Step {
-                blueprint: back[0],
+                blueprint: &first,
                 entries: None,
                 back: false,
             },
             Step {
-                blueprint: back[1],
+                blueprint: &first,
                 entries: None,
                 back: true,
             },
