@@ -87,7 +87,7 @@ impl std::fmt::Display for Location {
 pub struct Lines {
     file: String,
     first: u32,
-    lines: BTreeMap<Pointer, u32>,
+    fields: BTreeMap<Pointer, u32>,
 }
 
 impl Lines {
@@ -96,7 +96,7 @@ impl Lines {
         Lines {
             file: file.into(),
             first,
-            lines,
+            fields: lines,
         }
     }
 
@@ -104,7 +104,7 @@ impl Lines {
     pub fn at(&self, pointer: &str) -> Location {
         let mut pointer = pointer;
         let line = loop {
-            if let Some(line) = self.lines.get(pointer) {
+            if let Some(line) = self.fields.get(pointer) {
                 break *line;
             }
             match pointer.rfind('/') {
@@ -122,7 +122,7 @@ impl Lines {
     #[must_use]
     pub fn below(&self, pointer: &str) -> Lines {
         let lines = self
-            .lines
+            .fields
             .iter()
             .filter_map(|(at, line)| {
                 let rest = at.strip_prefix(pointer)?;

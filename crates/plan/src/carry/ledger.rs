@@ -313,7 +313,7 @@ impl<'a> Ledger<'a> {
     pub(super) fn step_failed(
         &self,
         step: &Address,
-        changes: impl Iterator<Item = u32> + Clone,
+        changes: &(impl Iterator<Item = u32> + Clone),
         node: NodeId,
         problems: &[Problem],
         told: usize,

@@ -272,7 +272,7 @@ impl Told<'_, '_> {
         let changes = what.changes.iter().map(|change| first + change);
         self.run
             .ledger
-            .step_failed(&address, changes, self.node, problems, told, last);
+            .step_failed(&address, &changes, self.node, problems, told, last);
         let problem = problems.first().cloned().unwrap_or_default();
         Arc::new(Blame {
             address: problem.address.clone().unwrap_or(address),
