@@ -14,11 +14,14 @@ mod check;
 mod documents;
 pub mod engine;
 mod facets;
+pub mod format;
 mod judge;
+pub mod load;
 pub mod points;
 mod rules;
 mod sources;
 mod styles;
+pub mod suite;
 mod syntax;
 mod worth;
 

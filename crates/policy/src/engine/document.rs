@@ -101,6 +101,11 @@ impl Document {
         }
     }
 
+    /// Whether it is `false`.
+    pub fn is_false(&self) -> bool {
+        matches!(self.0, Value::Bool(false))
+    }
+
     /// Whether it is `true`.
     pub fn is_true(&self) -> bool {
         matches!(self.0, Value::Bool(true))

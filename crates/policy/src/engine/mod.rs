@@ -19,6 +19,7 @@ mod document;
 mod error;
 mod guard;
 mod rules;
+mod trace;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use self::coverage::{Coverage, FileCoverage};
 pub use self::document::Document;
 pub use self::error::{Error, Kind};
 pub use self::rules::{Rule, RuleKind};
+pub use self::trace::{Event, Trace};
 use crate::syntax;
 
 /// Which Rego a module is written in.
@@ -53,6 +55,8 @@ pub struct Options {
     pub strict: bool,
     /// Whether the lines that are evaluated are noted.
     pub coverage: bool,
+    /// Whether the evaluation of each statement is noted (see [`Engine::take_trace`]). It costs much.
+    pub trace: bool,
     /// How long one evaluation may take; without end if none.
     pub deadline: Option<Duration>,
 }
@@ -85,6 +89,8 @@ pub struct Engine {
     data: Document,
     /// The evaluator, once the modules are in it.
     inner: Option<regorus::Engine>,
+    trace: trace::Sink,
+    points: Arc<Vec<syntax::lower::Point>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -105,6 +111,8 @@ impl Engine {
             rules: Vec::new(),
             data: Document::of(regorus::Value::new_object()),
             inner: None,
+            trace: trace::Sink::default(),
+            points: Arc::default(),
         }
     }
 
@@ -150,12 +158,17 @@ impl Engine {
     fn evaluator(&mut self) -> Result<&mut regorus::Engine, Error> {
         let made = match self.inner.take() {
             Some(inner) => inner,
-            None => self.build()?,
+            None => {
+                let mut points = Vec::new();
+                let inner = self.build(&mut points)?;
+                self.points = Arc::new(points);
+                inner
+            }
         };
         Ok(self.inner.insert(made))
     }
 
-    fn build(&self) -> Result<regorus::Engine, Error> {
+    fn build(&self, points: &mut Vec<syntax::lower::Point>) -> Result<regorus::Engine, Error> {
         crate::check::modules(&self.sources)?;
         let all: Vec<_> = self
             .sources
@@ -171,6 +184,7 @@ impl Engine {
             });
             inner.set_strict_builtin_errors(self.options.strict);
             crate::builtins::register(&mut inner, self.options.strict);
+            self.trace.register(&mut inner);
             inner.set_gather_prints(true);
             inner.set_enable_coverage(self.options.coverage);
             if let Some(limit) = self.options.deadline {
@@ -185,7 +199,14 @@ impl Engine {
                     own: &source.annotations,
                 };
                 let text =
-                    syntax::lower::module(&source.text, &source.tree, source.version, &around);
+                    syntax::lower::module(
+                    &source.file,
+                    &source.text,
+                    &source.tree,
+                    source.version,
+                    &around,
+                    self.options.trace.then_some(&mut *points),
+                );
                 inner.set_rego_v0(source.version == Version::V0);
                 inner
                     .add_policy(source.file.clone(), text)
@@ -206,6 +227,17 @@ impl Engine {
     /// The rules of all modules, in their order; one entry for each definition.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// The variable in the brackets of `test_x[name]`, if that is how the rule's head is written.
+    pub(crate) fn case_variable(&self, rule: &Rule) -> Option<String> {
+        let source = self.sources.iter().find(|source| source.file == rule.file)?;
+        let found = source.tree.rules.iter().find(|found| found.span.line == rule.line)?;
+        let syntax::TermKind::Ref { path, .. } = &found.head.name.kind else { return None };
+        match path.first() {
+            Some(syntax::Step::Bracket(term, _)) => term.var().map(str::to_owned),
+            _ => None,
+        }
     }
 
     /// The value of one rule (`data.shop.deny`), or none if it is undefined.
@@ -288,6 +320,11 @@ impl Engine {
             .as_mut()
             .and_then(|inner| inner.take_prints().ok())
             .unwrap_or_default()
+    }
+
+    /// What was noted since the last call: what `trace` said, and with [`Options::trace`] each statement.
+    pub fn take_trace(&mut self) -> Trace {
+        self.trace.take(&self.points)
     }
 
     /// The lines evaluated since the modules were read, and those that were not; nothing unless [`Options::coverage`] is set.

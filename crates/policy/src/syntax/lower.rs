@@ -55,6 +55,18 @@ impl Edits {
     }
 }
 
+/// A statement whose evaluation is noted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Point {
+    /// The file, as it was named when it was added.
+    pub file: String,
+    pub line: u32,
+    /// The rule it is in: `data.shop.deny`.
+    pub rule: String,
+    /// The statement on one line.
+    pub text: String,
+}
+
 /// What one module needs to know of the others.
 pub(crate) struct Surroundings<'a> {
     /// The annotations of all modules.
@@ -72,14 +84,21 @@ struct Lowering<'a> {
     wrapped: BTreeMap<String, String>,
     /// Names that stand for something else than a built-in namespace here.
     shadowed: Vec<String>,
+    /// Where statements are noted, if they are.
+    points: Option<&'a mut Vec<Point>>,
 }
 
 /// A module as the evaluator reads it.
+///
+/// With `points` every statement of a body is noted when it is come to, and again when it holds, by calls of
+/// `internal.trace_point`; what a number there stands for is added to them.
 pub(crate) fn module(
+    file: &str,
     text: &str,
     module: &Module,
     version: Version,
     around: &Surroundings<'_>,
+    points: Option<&mut Vec<Point>>,
 ) -> String {
     let mut shadowed: Vec<String> = module
         .imports
@@ -98,6 +117,7 @@ pub(crate) fn module(
         made: 0,
         wrapped: BTreeMap::new(),
         shadowed,
+        points,
     };
     lowering.term(&module.package);
     for import in &module.imports {
@@ -119,6 +139,7 @@ pub(crate) fn module(
     let package = metadata::package_path(module);
     for rule in &module.rules {
         lowering.metadata(rule, &package, around);
+        lowering.trace(file, rule, &package);
         walk_rule(rule, &mut |node| {
             lowering.node(node);
             true
@@ -157,6 +178,7 @@ pub(crate) fn query(text: &str, literals: &[Literal]) -> String {
         made: 0,
         wrapped: BTreeMap::new(),
         shadowed: Vec::new(),
+        points: None,
     };
     for literal in literals {
         walk_literal(literal, &mut |node| {
@@ -337,6 +359,77 @@ impl Lowering<'_> {
             self.edits.replace(span.start, span.end, value.to_string());
         }
     }
+}
+
+impl Lowering<'_> {
+    fn trace(&mut self, file: &str, rule: &Rule, package: &[String]) {
+        let Some(points) = self.points.as_deref_mut() else { return };
+        let path = format!("data.{}.{}", package.join("."), metadata::rule_path(rule).join("."));
+        let mut names: Vec<String> = Vec::new();
+        for arg in rule.head.args.iter().flat_map(|(args, _)| args) {
+            variables(arg, &mut names);
+        }
+        let bodies = rule.body.iter().chain(&rule.more).chain(rule.elses.iter().filter_map(|branch| branch.body.as_ref()));
+        for body in bodies {
+            let mut names = names.clone();
+            for (at, literal) in body.literals.iter().enumerate() {
+                declared(literal, &mut names);
+                let number = points.len();
+                let text = self.text[literal.span.start..literal.span.end].split_whitespace().collect::<Vec<_>>().join(" ");
+                points.push(Point { file: file.to_owned(), line: literal.span.line, rule: path.clone(), text });
+                let mut seen = Vec::new();
+                mentioned(literal, &names, &mut seen);
+                let values: Vec<String> = seen.iter().map(|name| format!("\"{name}\": {name}")).collect();
+                let (open, close) = if body.braces {
+                    ("", "")
+                } else {
+                    (if at == 0 { "{ " } else { "" }, if at + 1 == body.literals.len() { " }" } else { "" })
+                };
+                self.edits.replace(literal.span.start, literal.span.start, format!("{open}internal.trace_point({number}, false, {{}}); "));
+                let end = literal.span.end;
+                self.edits.replace(end, end, format!("; internal.trace_point({number}, true, {{{}}}){close}", values.join(", ")));
+            }
+        }
+    }
+}
+
+/// The variables of a pattern.
+fn variables(term: &Term, names: &mut Vec<String>) {
+    match &term.kind {
+        TermKind::Var(name) if name != "_" && !names.contains(name) => names.push(name.clone()),
+        TermKind::Array(items) => items.iter().for_each(|item| variables(item, names)),
+        TermKind::Object(fields) => fields.iter().for_each(|(_, value)| variables(value, names)),
+        _ => {}
+    }
+}
+
+/// The variables that a statement declares for those after it.
+fn declared(literal: &Literal, names: &mut Vec<String>) {
+    match &literal.kind {
+        LiteralKind::SomeIn { names: declared, .. } => declared.iter().for_each(|name| variables(name, names)),
+        LiteralKind::Term(Term { kind: TermKind::Infix { op: ":=", left, .. }, .. }) => variables(left, names),
+        _ => {}
+    }
+}
+
+/// Those of the names that are in a statement, outside of what has a scope of its own.
+fn mentioned(literal: &Literal, names: &[String], seen: &mut Vec<String>) {
+    if literal.negated {
+        return;
+    }
+    walk_literal(literal, &mut |node| match node {
+        Node::Term(term) => {
+            if let Some(name) = term.var()
+                && names.iter().any(|known| known == name)
+                && !seen.iter().any(|known| known == name)
+            {
+                seen.push(name.to_owned());
+            }
+            true
+        }
+        Node::Block(_) => false,
+        _ => true,
+    });
 }
 
 /// What the text of a template says.

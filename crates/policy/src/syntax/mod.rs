@@ -9,7 +9,7 @@ pub(crate) mod metadata;
 mod parse;
 mod tree;
 
-pub(crate) use self::lex::{Comment, Lexer, Token, TokenKind};
+pub(crate) use self::lex::Comment;
 pub(crate) use self::parse::{FUTURE, RESERVED, module, query};
 pub(crate) use self::tree::{
     Assign, Block, Else, Head, Import, Literal, LiteralKind, Module, Node, Rule, Span, Step,
