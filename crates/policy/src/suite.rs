@@ -95,7 +95,7 @@ pub fn run(loaded: &Loaded, options: &Options, wanted: &dyn Fn(&str) -> bool, do
                 let value = solutions.into_iter().next().and_then(|mut solution| solution.expressions.pop()).map(|(_, value)| value);
                 match (&dynamic, value) {
                     (Some(variable), value) => {
-                        tested.cases = cases(variable, &path, value.as_ref(), &tested.trace);
+                        tested.cases = cases(variable.as_deref(), &path, value.as_ref(), &tested.trace);
                         let all = !tested.cases.is_empty() && tested.cases.iter().all(|(_, passed)| *passed);
                         if all { Verdict::Passed } else { Verdict::Failed }
                     }
@@ -113,7 +113,7 @@ pub fn run(loaded: &Loaded, options: &Options, wanted: &dyn Fn(&str) -> bool, do
 }
 
 /// Each name that the body came to, and whether it is true in what the rule made.
-fn cases(variable: &str, path: &str, made: Option<&Document>, trace: &Trace) -> Vec<(String, bool)> {
+fn cases(variable: Option<&str>, path: &str, made: Option<&Document>, trace: &Trace) -> Vec<(String, bool)> {
     let mut cases: BTreeMap<String, bool> = BTreeMap::new();
     for event in &trace.events {
         let Event::Statement { rule, held, .. } = event else { continue };
@@ -121,7 +121,7 @@ fn cases(variable: &str, path: &str, made: Option<&Document>, trace: &Trace) -> 
             continue;
         }
         for (name, value) in held.iter().flatten() {
-            if name == variable
+            if Some(name.as_str()) == variable
                 && let Some(name) = value.as_str()
             {
                 cases.entry(name.to_owned()).or_insert(false);

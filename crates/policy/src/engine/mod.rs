@@ -229,13 +229,13 @@ impl Engine {
         &self.rules
     }
 
-    /// The variable in the brackets of `test_x[name]`, if that is how the rule's head is written.
-    pub(crate) fn case_variable(&self, rule: &Rule) -> Option<String> {
+    /// Whether a rule's head is written `test_x[name]`, and the variable there, if it is one.
+    pub(crate) fn case_variable(&self, rule: &Rule) -> Option<Option<String>> {
         let source = self.sources.iter().find(|source| source.file == rule.file)?;
         let found = source.tree.rules.iter().find(|found| found.span.line == rule.line)?;
         let syntax::TermKind::Ref { path, .. } = &found.head.name.kind else { return None };
         match path.first() {
-            Some(syntax::Step::Bracket(term, _)) => term.var().map(str::to_owned),
+            Some(syntax::Step::Bracket(term, _)) => Some(term.var().map(str::to_owned)),
             _ => None,
         }
     }

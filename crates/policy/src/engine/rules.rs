@@ -83,7 +83,11 @@ pub(super) fn of(file: &str, module: &Module) -> Vec<Rule> {
                 (_, true) => (names, RuleKind::Default),
                 (head, _) if head.args.is_some() => (names, RuleKind::Function),
                 (head, _) if head.key.is_some() => (names, RuleKind::Set),
-                (head, _) if bracket && steps.len() == 1 && head.value.is_none() => {
+                (head, _)
+                    if bracket
+                        && steps.len() == 1
+                        && head.value.is_none()
+                        && !rule.body.as_ref().is_some_and(|body| body.conditional) => {
                     (names[..1].to_vec(), RuleKind::Set)
                 }
                 (_, _) if bracket && steps.len() == 1 => (names[..1].to_vec(), RuleKind::Object),

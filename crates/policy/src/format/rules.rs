@@ -118,7 +118,7 @@ impl<'a> Writer<'a> {
 
     /// Sets of the old form, `p[x]`, have no `if`.
     fn has_condition(&self, definition: &Definition<'_>) -> bool {
-        self.contains || !definition.head.is_some_and(|head| makes_set(head))
+        self.contains || !definition.head.is_some_and(|head| makes_set(head, definition.body))
     }
 
     fn definition(&mut self, definition: &Definition<'a>) -> Written {
@@ -202,7 +202,7 @@ impl<'a> Writer<'a> {
             TermKind::Ref { path, .. } => path.as_slice(),
             _ => &[],
         };
-        let set = makes_set(head) && head.key.is_none();
+        let set = makes_set(head, definition.body) && head.key.is_none();
         if self.long_heads || path.is_empty() {
             if set && path.len() == 1 {
                 self.write(self.source(&head_name(head)));
@@ -430,10 +430,11 @@ fn head_name(head: &Head) -> Term {
     }
 }
 
-/// Whether a head makes a set: `p contains x`, or `p[x]` without a value.
-fn makes_set(head: &Head) -> bool {
+/// Whether a head makes a set: `p contains x`, or `p[x]` without a value and without `if`.
+fn makes_set(head: &Head, body: Option<&Block>) -> bool {
     head.key.is_some()
         || (head.value.is_none()
+            && !body.is_some_and(|body| body.conditional)
             && head.args.is_none()
             && matches!(&head.name.kind, TermKind::Ref { path, .. } if matches!(path.as_slice(), [Step::Bracket(..)])))
 }
