@@ -7,12 +7,17 @@ use consort_policy::{Version, format};
 
 fn main() -> anyhow::Result<()> {
     if let Some(name) = std::env::args().nth(1) {
-        print!("{}", format::format(&name, &std::fs::read_to_string(&name)?, Version::V1)?);
+        print!(
+            "{}",
+            format::format(&name, &std::fs::read_to_string(&name)?, Version::V1)?
+        );
         return Ok(());
     }
     for line in std::io::stdin().lock().lines() {
         let name = line?;
-        let Ok(text) = std::fs::read_to_string(&name) else { continue };
+        let Ok(text) = std::fs::read_to_string(&name) else {
+            continue;
+        };
         match format::format(&name, &text, Version::V1) {
             Ok(formatted) if formatted == text => println!("{name}: yes"),
             Ok(_) => println!("{name}: no"),

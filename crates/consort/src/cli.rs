@@ -90,6 +90,9 @@ pub(crate) enum Command {
     Drift(Drift),
     /// Print the JSON schema of consort.yaml
     Schema,
+    /// Test, evaluate and lay out policies in Rego, with the options that `opa` has
+    #[command(subcommand)]
+    Policy(crate::commands::policy::Policy),
     /// Say why anything is as it is: an object, a resource of a score, an operation, a plan
     Why(Why),
     /// Show what was done to scores: by whom, from which commit, and how it went
@@ -915,7 +918,7 @@ pub(crate) struct Version {
 }
 
 /// Reads `90s`, `5m`, `1h30m`, or a bare number of seconds.
-fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(std::time::Duration::from_secs(seconds));
     }

@@ -34,7 +34,10 @@ pub enum Manner {
 
 impl Default for Loaded {
     fn default() -> Self {
-        Self { modules: Vec::new(), data: Value::Object(Map::new()) }
+        Self {
+            modules: Vec::new(),
+            data: Value::Object(Map::new()),
+        }
     }
 }
 
@@ -42,24 +45,54 @@ impl Loaded {
     /// Reads a file, or a directory and all below it. `PREFIX:PATH` puts data below a place: `app.settings:x.json`.
     pub fn read(&mut self, path: &str, manner: Manner) -> Result<(), Error> {
         let (prefix, path) = match path.split_once(':') {
-            Some((prefix, rest)) if !prefix.contains(['/', '\\']) && !Path::new(path).exists() => (prefix, rest),
+            Some((prefix, rest)) if !prefix.contains(['/', '\\']) && !Path::new(path).exists() => {
+                (prefix, rest)
+            }
             _ => ("", path),
         };
-        let place: Vec<String> = prefix.split('.').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let place: Vec<String> = prefix
+            .split('.')
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect();
         let meta = fs::metadata(path).map_err(|error| unreadable(Path::new(path), &error))?;
-        if meta.is_dir() { self.directory(Path::new(path), &place, manner, 0) } else { self.file(Path::new(path), &place, manner, true) }
+        if meta.is_dir() {
+            self.directory(Path::new(path), &place, manner, 0)
+        } else {
+            self.file(Path::new(path), &place, manner, true)
+        }
     }
 
-    fn directory(&mut self, path: &Path, place: &[String], manner: Manner, depth: usize) -> Result<(), Error> {
+    fn directory(
+        &mut self,
+        path: &Path,
+        place: &[String],
+        manner: Manner,
+        depth: usize,
+    ) -> Result<(), Error> {
         if depth > DEEPEST {
-            return Err(Error::new(Kind::Data, format!("{}: directories are nested too deeply", path.display())));
+            return Err(Error::new(
+                Kind::Data,
+                format!("{}: directories are nested too deeply", path.display()),
+            ));
         }
-        let mut entries: Vec<PathBuf> =
-            fs::read_dir(path).and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect()).map_err(|error| unreadable(path, &error))?;
+        let mut entries: Vec<PathBuf> = fs::read_dir(path)
+            .and_then(|entries| {
+                entries
+                    .map(|entry| entry.map(|entry| entry.path()))
+                    .collect()
+            })
+            .map_err(|error| unreadable(path, &error))?;
         entries.sort();
         for entry in entries {
-            let name = entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            if fs::metadata(&entry).map_err(|error| unreadable(&entry, &error))?.is_dir() {
+            let name = entry
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            if fs::metadata(&entry)
+                .map_err(|error| unreadable(&entry, &error))?
+                .is_dir()
+            {
                 if name == ".git" {
                     continue;
                 }
@@ -73,17 +106,39 @@ impl Loaded {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, place: &[String], manner: Manner, named: bool) -> Result<(), Error> {
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    fn file(
+        &mut self,
+        path: &Path,
+        place: &[String],
+        manner: Manner,
+        named: bool,
+    ) -> Result<(), Error> {
+        let extension = path
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .unwrap_or_default();
+        let stem = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default();
         let data = matches!(extension, "json" | "yaml" | "yml");
-        let wanted = named || extension == "rego" || (data && (manner == Manner::All || (manner == Manner::Bundle && stem == "data")));
+        let wanted = named
+            || extension == "rego"
+            || (data && (manner == Manner::All || (manner == Manner::Bundle && stem == "data")));
         if !wanted {
             return Ok(());
         }
-        let size = fs::metadata(path).map_err(|error| unreadable(path, &error))?.len();
+        let size = fs::metadata(path)
+            .map_err(|error| unreadable(path, &error))?
+            .len();
         if size > MOST_BYTES {
-            return Err(Error::new(Kind::Data, format!("{}: the file has more than {MOST_BYTES} bytes", path.display())));
+            return Err(Error::new(
+                Kind::Data,
+                format!(
+                    "{}: the file has more than {MOST_BYTES} bytes",
+                    path.display()
+                ),
+            ));
         }
         let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
         let name = path.display().to_string();
@@ -93,12 +148,16 @@ impl Loaded {
         }
         let mut value = parse(&name, &text)?;
         if place.is_empty() && !value.is_object() {
-            return Err(Error::new(Kind::Data, "the data document must be an object").at(&name, 0, 0));
+            return Err(
+                Error::new(Kind::Data, "the data document must be an object").at(&name, 0, 0),
+            );
         }
         for key in place.iter().rev() {
             value = Value::Object(Map::from_iter([(key.clone(), value)]));
         }
-        merge(&mut self.data, value, &mut Vec::new()).map_err(|at| Error::new(Kind::Data, format!("merge error: {at} is in two files")).at(&name, 0, 0))
+        merge(&mut self.data, value, &mut Vec::new()).map_err(|at| {
+            Error::new(Kind::Data, format!("merge error: {at} is in two files")).at(&name, 0, 0)
+        })
     }
 
     /// An engine with all of it.
@@ -116,15 +175,28 @@ impl Loaded {
 pub fn parse(file: &str, text: &str) -> Result<Value, Error> {
     match serde_json::from_str(text) {
         Ok(value) => Ok(value),
-        Err(error) if Path::new(file).extension().is_some_and(|extension| extension == "json") => {
-            let (line, column) = (u32::try_from(error.line()).unwrap_or(0), u32::try_from(error.column()).unwrap_or(0));
+        Err(error)
+            if Path::new(file)
+                .extension()
+                .is_some_and(|extension| extension == "json") =>
+        {
+            let (line, column) = (
+                u32::try_from(error.line()).unwrap_or(0),
+                u32::try_from(error.column()).unwrap_or(0),
+            );
             Err(Error::new(Kind::Data, format!("no JSON: {error}")).at(file, line, column))
         }
         Err(_) => serde_saphyr::from_str(text).map_err(|error| {
             let text = error.to_string();
-            let place = error.location().map_or((0, 0), |location| (location.line(), location.column()));
+            let place = error
+                .location()
+                .map_or((0, 0), |location| (location.line(), location.column()));
             let message = format!("no YAML: {}", text.lines().next().unwrap_or_default());
-            Error::new(Kind::Data, message).at(file, u32::try_from(place.0).unwrap_or(0), u32::try_from(place.1).unwrap_or(0))
+            Error::new(Kind::Data, message).at(
+                file,
+                u32::try_from(place.0).unwrap_or(0),
+                u32::try_from(place.1).unwrap_or(0),
+            )
         }),
     }
 }

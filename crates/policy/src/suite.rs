@@ -42,7 +42,13 @@ pub enum Verdict {
 /// The tests of the modules, in their order: the first definition of each.
 pub fn tests(engine: &Engine) -> Vec<Rule> {
     let mut seen = std::collections::BTreeSet::new();
-    engine.rules().iter().filter(|rule| is_test(&rule.name)).filter(|rule| seen.insert(rule.path())).cloned().collect()
+    engine
+        .rules()
+        .iter()
+        .filter(|rule| is_test(&rule.name))
+        .filter(|rule| seen.insert(rule.path()))
+        .cloned()
+        .collect()
 }
 
 fn is_test(name: &str) -> bool {
@@ -54,7 +60,12 @@ fn is_test(name: &str) -> bool {
 ///
 /// # Errors
 /// What is wrong with the modules. What is wrong with a single test is its verdict.
-pub fn run(loaded: &Loaded, options: &Options, wanted: &dyn Fn(&str) -> bool, done: &mut dyn FnMut(Tested)) -> Result<Engine, Error> {
+pub fn run(
+    loaded: &Loaded,
+    options: &Options,
+    wanted: &dyn Fn(&str) -> bool,
+    done: &mut dyn FnMut(Tested),
+) -> Result<Engine, Error> {
     let mut engine = loaded.engine(options.clone())?;
     engine.prepare()?;
     // Cases are counted by what the body comes to, which only a trace tells.
@@ -72,7 +83,13 @@ pub fn run(loaded: &Loaded, options: &Options, wanted: &dyn Fn(&str) -> bool, do
             prints: Vec::new(),
             trace: Trace::default(),
         };
-        if tested.rule.name.rsplit('.').next().is_some_and(|name| name.starts_with("todo_")) {
+        if tested
+            .rule
+            .name
+            .rsplit('.')
+            .next()
+            .is_some_and(|name| name.starts_with("todo_"))
+        {
             done(tested);
             continue;
         }
@@ -80,7 +97,10 @@ pub fn run(loaded: &Loaded, options: &Options, wanted: &dyn Fn(&str) -> bool, do
         let chosen = match &dynamic {
             Some(_) if !options.trace => match &mut traced {
                 Some(engine) => engine,
-                None => traced.insert(loaded.engine(Options { trace: true, ..options.clone() })?),
+                None => traced.insert(loaded.engine(Options {
+                    trace: true,
+                    ..options.clone()
+                })?),
             },
             _ => &mut engine,
         };
@@ -92,12 +112,22 @@ pub fn run(loaded: &Loaded, options: &Options, wanted: &dyn Fn(&str) -> bool, do
         tested.verdict = match solutions {
             Err(error) => Verdict::Broken(error),
             Ok(solutions) => {
-                let value = solutions.into_iter().next().and_then(|mut solution| solution.expressions.pop()).map(|(_, value)| value);
+                let value = solutions
+                    .into_iter()
+                    .next()
+                    .and_then(|mut solution| solution.expressions.pop())
+                    .map(|(_, value)| value);
                 match (&dynamic, value) {
                     (Some(variable), value) => {
-                        tested.cases = cases(variable.as_deref(), &path, value.as_ref(), &tested.trace);
-                        let all = !tested.cases.is_empty() && tested.cases.iter().all(|(_, passed)| *passed);
-                        if all { Verdict::Passed } else { Verdict::Failed }
+                        tested.cases =
+                            cases(variable.as_deref(), &path, value.as_ref(), &tested.trace);
+                        let all = !tested.cases.is_empty()
+                            && tested.cases.iter().all(|(_, passed)| *passed);
+                        if all {
+                            Verdict::Passed
+                        } else {
+                            Verdict::Failed
+                        }
                     }
                     (None, Some(value)) if !value.is_false() => Verdict::Passed,
                     _ => Verdict::Failed,
@@ -105,7 +135,10 @@ pub fn run(loaded: &Loaded, options: &Options, wanted: &dyn Fn(&str) -> bool, do
             }
         };
         if !options.trace {
-            tested.trace.events.retain(|event| matches!(event, Event::Note(_)));
+            tested
+                .trace
+                .events
+                .retain(|event| matches!(event, Event::Note(_)));
         }
         done(tested);
     }
@@ -113,10 +146,17 @@ pub fn run(loaded: &Loaded, options: &Options, wanted: &dyn Fn(&str) -> bool, do
 }
 
 /// Each name that the body came to, and whether it is true in what the rule made.
-fn cases(variable: Option<&str>, path: &str, made: Option<&Document>, trace: &Trace) -> Vec<(String, bool)> {
+fn cases(
+    variable: Option<&str>,
+    path: &str,
+    made: Option<&Document>,
+    trace: &Trace,
+) -> Vec<(String, bool)> {
     let mut cases: BTreeMap<String, bool> = BTreeMap::new();
     for event in &trace.events {
-        let Event::Statement { rule, held, .. } = event else { continue };
+        let Event::Statement { rule, held, .. } = event else {
+            continue;
+        };
         if rule != path {
             continue;
         }

@@ -18,6 +18,7 @@ mod machine;
 mod node;
 mod plan;
 mod pods;
+pub(crate) mod policy;
 mod ready;
 mod resume;
 mod rollback;
@@ -66,6 +67,12 @@ fn dispatch(cli: Cli) -> Result<()> {
         Command::Schema => {
             schema::run();
             return Ok(());
+        }
+        Command::Policy(_) => {
+            let Command::Policy(command) = cli.command else {
+                return Ok(());
+            };
+            return policy::run(command);
         }
         // With options of `consort` itself before it; without them `main` goes there at once.
         Command::Tf { .. } => {
@@ -126,6 +133,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             Command::Store(args) => store::run(&configuration, args).await,
             Command::Version(_)
             | Command::Schema
+            | Command::Policy(_)
             | Command::Completions { .. }
             | Command::Tf { .. }
             | Command::Toolbox(_) => Ok(()),

@@ -198,8 +198,7 @@ impl Engine {
                     annotations: &all,
                     own: &source.annotations,
                 };
-                let text =
-                    syntax::lower::module(
+                let text = syntax::lower::module(
                     &source.file,
                     &source.text,
                     &source.tree,
@@ -231,9 +230,18 @@ impl Engine {
 
     /// Whether a rule's head is written `test_x[name]`, and the variable there, if it is one.
     pub(crate) fn case_variable(&self, rule: &Rule) -> Option<Option<String>> {
-        let source = self.sources.iter().find(|source| source.file == rule.file)?;
-        let found = source.tree.rules.iter().find(|found| found.span.line == rule.line)?;
-        let syntax::TermKind::Ref { path, .. } = &found.head.name.kind else { return None };
+        let source = self
+            .sources
+            .iter()
+            .find(|source| source.file == rule.file)?;
+        let found = source
+            .tree
+            .rules
+            .iter()
+            .find(|found| found.span.line == rule.line)?;
+        let syntax::TermKind::Ref { path, .. } = &found.head.name.kind else {
+            return None;
+        };
         match path.first() {
             Some(syntax::Step::Bracket(term, _)) => Some(term.var().map(str::to_owned)),
             _ => None,

@@ -87,7 +87,8 @@ pub(super) fn of(file: &str, module: &Module) -> Vec<Rule> {
                     if bracket
                         && steps.len() == 1
                         && head.value.is_none()
-                        && !rule.body.as_ref().is_some_and(|body| body.conditional) => {
+                        && !rule.body.as_ref().is_some_and(|body| body.conditional) =>
+                {
                     (names[..1].to_vec(), RuleKind::Set)
                 }
                 (_, _) if bracket && steps.len() == 1 => (names[..1].to_vec(), RuleKind::Object),

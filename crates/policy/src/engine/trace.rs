@@ -42,7 +42,11 @@ pub enum Event {
 #[derive(Clone, Debug)]
 enum Noted {
     Text(String),
-    Point { number: usize, held: bool, values: Value },
+    Point {
+        number: usize,
+        held: bool,
+        values: Value,
+    },
 }
 
 /// Where the evaluator's notes go. Clones of an engine share it.
@@ -52,15 +56,26 @@ pub(super) struct Sink(Arc<Mutex<(Vec<Noted>, usize)>>);
 impl Sink {
     fn note(&self, noted: Noted) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.0.len() < MOST { kept.0.push(noted) } else { kept.1 += 1 }
+        if kept.0.len() < MOST {
+            kept.0.push(noted)
+        } else {
+            kept.1 += 1
+        }
     }
 
     pub(super) fn register(&self, engine: &mut regorus::Engine) {
         let sink = self.clone();
         let point = move |operands: Vec<Value>| {
             if let [Value::Number(number), Value::Bool(held), values] = operands.as_slice() {
-                let number = number.as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or(usize::MAX);
-                sink.note(Noted::Point { number, held: *held, values: values.clone() });
+                let number = number
+                    .as_u64()
+                    .and_then(|number| usize::try_from(number).ok())
+                    .unwrap_or(usize::MAX);
+                sink.note(Noted::Point {
+                    number,
+                    held: *held,
+                    values: values.clone(),
+                });
             }
             Ok(Value::from(true))
         };
@@ -76,15 +91,22 @@ impl Sink {
     }
 
     pub(super) fn take(&self, points: &[Point]) -> Trace {
-        let (noted, dropped) = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let (noted, dropped) =
+            std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut events = Vec::new();
         // By the number of a point, its last event: what holds belongs to the last time it was come to.
         let mut last: Vec<Option<usize>> = vec![None; points.len()];
         for note in noted {
             match note {
                 Noted::Text(text) => events.push(Event::Note(text)),
-                Noted::Point { number, held: false, .. } => {
-                    let Some(point) = points.get(number) else { continue };
+                Noted::Point {
+                    number,
+                    held: false,
+                    ..
+                } => {
+                    let Some(point) = points.get(number) else {
+                        continue;
+                    };
                     last[number] = Some(events.len());
                     events.push(Event::Statement {
                         file: point.file.clone(),
@@ -94,8 +116,16 @@ impl Sink {
                         held: Vec::new(),
                     });
                 }
-                Noted::Point { number, held: true, values } => {
-                    let event = last.get(number).copied().flatten().and_then(|at| events.get_mut(at));
+                Noted::Point {
+                    number,
+                    held: true,
+                    values,
+                } => {
+                    let event = last
+                        .get(number)
+                        .copied()
+                        .flatten()
+                        .and_then(|at| events.get_mut(at));
                     if let Some(Event::Statement { held, .. }) = event {
                         held.push(Document::of(values).fields().unwrap_or_default());
                     }

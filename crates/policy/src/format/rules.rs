@@ -1,7 +1,10 @@
 //! Packages, imports and rules.
 
 use super::writer::{Misplaced, NOWHERE, Writer, Written};
-use crate::syntax::{Assign, Block, Else, Head, Import, Literal, LiteralKind, Module, Rule, Step, Term, TermKind, With};
+use crate::syntax::{
+    Assign, Block, Else, Head, Import, Literal, LiteralKind, Module, Rule, Step, Term, TermKind,
+    With,
+};
 
 /// One definition with what else writes before its body: a rule with several bodies is written as several.
 struct Definition<'a> {
@@ -24,7 +27,14 @@ fn is_true(term: &Term) -> bool {
 fn says_nothing(body: Option<&Block>) -> bool {
     let Some(body) = body else { return true };
     match body.literals.as_slice() {
-        [Literal { negated: false, kind: LiteralKind::Term(term), with, .. }] => with.is_empty() && is_true(term),
+        [
+            Literal {
+                negated: false,
+                kind: LiteralKind::Term(term),
+                with,
+                ..
+            },
+        ] => with.is_empty() && is_true(term),
         _ => false,
     }
 }
@@ -41,12 +51,20 @@ impl<'a> Writer<'a> {
         let (mut imports, mut rules) = (module.imports.as_slice(), module.rules.as_slice());
         while !imports.is_empty() || !rules.is_empty() {
             let first_rule = rules.first().map_or(usize::MAX, |rule| rule.span.start);
-            let count = imports.iter().take_while(|import| import.span.start < first_rule).count();
+            let count = imports
+                .iter()
+                .take_while(|import| import.span.start < first_rule)
+                .count();
             let (now, later) = imports.split_at(count);
             self.imports(now, module);
             imports = later;
-            let first_import = imports.first().map_or(usize::MAX, |import| import.span.start);
-            let count = rules.iter().take_while(|rule| rule.span.start < first_import).count();
+            let first_import = imports
+                .first()
+                .map_or(usize::MAX, |import| import.span.start);
+            let count = rules
+                .iter()
+                .take_while(|rule| rule.span.start < first_import)
+                .count();
             let (now, later) = rules.split_at(count);
             self.rules(now);
             rules = later;
@@ -56,7 +74,10 @@ impl<'a> Writer<'a> {
     }
 
     fn imports(&mut self, imports: &'a [Import], module: &'a Module) {
-        let v1 = module.imports.iter().any(|import| import.dotted() == "rego.v1");
+        let v1 = module
+            .imports
+            .iter()
+            .any(|import| import.dotted() == "rego.v1");
         let mut groups: Vec<Vec<&Import>> = Vec::new();
         let mut last = None;
         for import in imports {
@@ -74,7 +95,16 @@ impl<'a> Writer<'a> {
             if let Some(first) = group.first() {
                 let _ = self.comments_before(first.span.line);
             }
-            let key = |import: &Import| (import.dotted().split('.').map(str::to_owned).collect::<Vec<_>>(), import.alias.clone());
+            let key = |import: &Import| {
+                (
+                    import
+                        .dotted()
+                        .split('.')
+                        .map(str::to_owned)
+                        .collect::<Vec<_>>(),
+                    import.alias.clone(),
+                )
+            };
             group.sort_by_key(|import| key(import));
             for import in group {
                 self.start_line();
@@ -84,7 +114,11 @@ impl<'a> Writer<'a> {
                     self.write(" as ");
                     self.write(alias);
                 }
-                if let Some(comment) = module.comments.iter().rfind(|comment| comment.span.line == import.span.line) {
+                if let Some(comment) = module
+                    .comments
+                    .iter()
+                    .rfind(|comment| comment.span.line == import.span.line)
+                {
                     self.write(" ");
                     self.write(&comment.text);
                 }
@@ -118,7 +152,10 @@ impl<'a> Writer<'a> {
 
     /// Sets of the old form, `p[x]`, have no `if`.
     fn has_condition(&self, definition: &Definition<'_>) -> bool {
-        self.contains || !definition.head.is_some_and(|head| makes_set(head, definition.body))
+        self.contains
+            || !definition
+                .head
+                .is_some_and(|head| makes_set(head, definition.body))
     }
 
     fn definition(&mut self, definition: &Definition<'a>) -> Written {
@@ -156,7 +193,11 @@ impl<'a> Writer<'a> {
         }
         self.up();
         let _ = self.body(&body.literals);
-        let close = if body.braces { body.span.end_line } else { NOWHERE };
+        let close = if body.braces {
+            body.span.end_line
+        } else {
+            NOWHERE
+        };
         self.comments_before(close)?;
         self.down();
         self.start_line();
@@ -165,12 +206,19 @@ impl<'a> Writer<'a> {
     }
 
     fn else_of(&mut self, definition: &Definition<'a>) -> Written {
-        let Some((branch, rest)) = definition.elses.split_first() else { return Ok(()) };
+        let Some((branch, rest)) = definition.elses.split_first() else {
+            return Ok(());
+        };
         let row = branch.span.line;
-        let line_start = self.text[..branch.span.start].rfind('\n').map_or(0, |at| at + 1);
+        let line_start = self.text[..branch.span.start]
+            .rfind('\n')
+            .map_or(0, |at| at + 1);
         let begins_line = self.text[line_start..branch.span.start].trim().is_empty();
         let inline = row > definition.row && !begins_line;
-        let comment_above = self.next_comment().is_some_and(|comment| comment.span.line < row) || self.before_end.is_some();
+        let comment_above = self
+            .next_comment()
+            .is_some_and(|comment| comment.span.line < row)
+            || self.before_end.is_some();
         if !comment_above && inline {
             self.write(" ");
         } else {
@@ -185,10 +233,16 @@ impl<'a> Writer<'a> {
             head: None,
             row,
             default: false,
-            value: branch.value.as_ref().map(|(assign, value)| (*assign, value)),
+            value: branch
+                .value
+                .as_ref()
+                .map(|(assign, value)| (*assign, value)),
             body: branch.body.as_ref(),
             elses: rest,
-            head_end: branch.value.as_ref().map_or(row, |(_, value)| value.span.end_line),
+            head_end: branch
+                .value
+                .as_ref()
+                .map_or(row, |(_, value)| value.span.end_line),
         };
         self.definition(&next)
     }
@@ -212,7 +266,10 @@ impl<'a> Writer<'a> {
         } else if set && self.contains {
             self.write(self.source(&head_name(head)));
         } else {
-            if self.next_comment().is_some_and(|comment| step_row(&path[0]) == comment.span.line) {
+            if self
+                .next_comment()
+                .is_some_and(|comment| step_row(&path[0]) == comment.span.line)
+            {
                 let source = self.stretch(head.span);
                 self.keep(head.span, source);
                 return Ok(());
@@ -232,7 +289,12 @@ impl<'a> Writer<'a> {
             self.write("(");
             let rows = (head.span.line, span.end_line);
             let first = args.first().map_or(0, |arg| arg.span.start);
-            let result = self.iterable(args, rows, self.breaks(head.span.start, first), |writer, arg| writer.item(arg, false));
+            let result = self.iterable(
+                args,
+                rows,
+                self.breaks(head.span.start, first),
+                |writer, arg| writer.item(arg, false),
+            );
             self.write(")");
             result?;
         }
@@ -266,13 +328,20 @@ impl<'a> Writer<'a> {
         };
         match written {
             Some((assign, value)) => {
-                self.write(if assign == Assign::Assign || self.v1 { " := " } else { " = " });
+                self.write(if assign == Assign::Assign || self.v1 {
+                    " := "
+                } else {
+                    " = "
+                });
                 self.term(value)
             }
             None => {
                 // `p if true` is `p := true`.
                 let head = definition.head;
-                if self.v1 && constant && head.is_some_and(|head| head.args.is_none() && head.key.is_none()) {
+                if self.v1
+                    && constant
+                    && head.is_some_and(|head| head.args.is_none() && head.key.is_none())
+                {
                     self.write(" := true");
                 }
                 Ok(())
@@ -343,7 +412,11 @@ impl<'a> Writer<'a> {
                 self.term_in_parens(true, collection)?;
                 collection.span.end_line
             }
-            LiteralKind::Every { names, domain, body } => {
+            LiteralKind::Every {
+                names,
+                domain,
+                body,
+            } => {
                 self.comments_before(literal.span.line)?;
                 self.write("every ");
                 for (at, name) in names.iter().enumerate() {
@@ -370,7 +443,9 @@ impl<'a> Writer<'a> {
     }
 
     fn withs(&mut self, withs: &'a [With], end: u32) -> Written {
-        let Some((first, _)) = withs.split_first() else { return Ok(()) };
+        let Some((first, _)) = withs.split_first() else {
+            return Ok(());
+        };
         let mut rest = withs;
         let mut last = end;
         if first.span.line == end {
@@ -441,7 +516,14 @@ fn makes_set(head: &Head, body: Option<&Block>) -> bool {
 
 /// Braces around a set alone must not be taken for those of the body.
 fn is_set(literal: &Literal) -> bool {
-    !literal.negated && matches!(&literal.kind, LiteralKind::Term(Term { kind: TermKind::Set(_), .. }))
+    !literal.negated
+        && matches!(
+            &literal.kind,
+            LiteralKind::Term(Term {
+                kind: TermKind::Set(_),
+                ..
+            })
+        )
 }
 
 fn definitions(rule: &Rule) -> Vec<Definition<'_>> {
@@ -449,19 +531,29 @@ fn definitions(rule: &Rule) -> Vec<Definition<'_>> {
         head: Some(&rule.head),
         row: rule.span.line,
         default: rule.default,
-        value: rule.head.value.as_ref().map(|(assign, value)| (*assign, value)),
+        value: rule
+            .head
+            .value
+            .as_ref()
+            .map(|(assign, value)| (*assign, value)),
         body: rule.body.as_ref(),
         elses: &rule.elses,
         head_end: rule.head.span.end_line,
     }];
-    all.extend(rule.more.iter().map(|body| Definition {
-        head: Some(&rule.head),
-        row: body.span.line,
-        default: false,
-        value: rule.head.value.as_ref().map(|(assign, value)| (*assign, value)),
-        body: Some(body),
-        elses: &[],
-        head_end: NOWHERE,
+    all.extend(rule.more.iter().map(|body| {
+        Definition {
+            head: Some(&rule.head),
+            row: body.span.line,
+            default: false,
+            value: rule
+                .head
+                .value
+                .as_ref()
+                .map(|(assign, value)| (*assign, value)),
+            body: Some(body),
+            elses: &[],
+            head_end: NOWHERE,
+        }
     }));
     all
 }

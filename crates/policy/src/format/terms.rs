@@ -21,7 +21,10 @@ fn is_union(term: &Term) -> bool {
 }
 
 fn is_call(term: &Term) -> bool {
-    matches!(bare(term).kind, TermKind::Infix { .. } | TermKind::In { .. } | TermKind::Call { .. })
+    matches!(
+        bare(term).kind,
+        TermKind::Infix { .. } | TermKind::In { .. } | TermKind::Call { .. }
+    )
 }
 
 fn in_parens(term: &Term) -> bool {
@@ -31,7 +34,9 @@ fn in_parens(term: &Term) -> bool {
 /// Whether a string can stand after a dot.
 fn is_name(text: &str) -> bool {
     text.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_')
-        && text.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
+        && text
+            .chars()
+            .all(|char| char.is_ascii_alphanumeric() || char == '_')
 }
 
 impl<'a> Writer<'a> {
@@ -45,12 +50,17 @@ impl<'a> Writer<'a> {
 
     /// Whether there is a line break between two places.
     pub(super) fn breaks(&self, from: usize, to: usize) -> bool {
-        self.text.get(from..to).is_some_and(|between| between.contains('\n'))
+        self.text
+            .get(from..to)
+            .is_some_and(|between| between.contains('\n'))
     }
 
     /// A term on one line, as it stands in an error or in a head.
     pub(super) fn plain(&self, term: &Term) -> String {
-        self.source(term).split_whitespace().collect::<Vec<_>>().join(" ")
+        self.source(term)
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     pub(super) fn term(&mut self, term: &'a Term) -> Written {
@@ -74,7 +84,11 @@ impl<'a> Writer<'a> {
                 self.write(" ");
                 self.term(right)
             }
-            TermKind::In { key, value, collection } => self.membership(false, key.as_deref(), value, collection),
+            TermKind::In {
+                key,
+                value,
+                collection,
+            } => self.membership(false, key.as_deref(), value, collection),
             TermKind::Call { function, args } => self.call(function, args, term),
             _ => self.term(term),
         }
@@ -87,7 +101,12 @@ impl<'a> Writer<'a> {
             self.start_line();
         }
         match &term.kind {
-            TermKind::Null | TermKind::Bool(_) | TermKind::Number | TermKind::String | TermKind::RawString | TermKind::Var(_) => {
+            TermKind::Null
+            | TermKind::Bool(_)
+            | TermKind::Number
+            | TermKind::String
+            | TermKind::RawString
+            | TermKind::Var(_) => {
                 let source = self.source(term);
                 self.write(source);
             }
@@ -118,13 +137,20 @@ impl<'a> Writer<'a> {
             }
             TermKind::Object(fields) => {
                 self.write("{");
-                let first = fields.first().map_or(term.span.start, |(key, _)| key.span.start);
+                let first = fields
+                    .first()
+                    .map_or(term.span.start, |(key, _)| key.span.start);
                 let rows = (term.span.line, term.span.end_line);
-                let result = self.iterable(fields, rows, self.breaks(term.span.start, first), |writer, (key, value)| {
-                    writer.item(key, true)?;
-                    writer.write(": ");
-                    writer.item(value, true)
-                });
+                let result = self.iterable(
+                    fields,
+                    rows,
+                    self.breaks(term.span.start, first),
+                    |writer, (key, value)| {
+                        writer.item(key, true)?;
+                        writer.write(": ");
+                        writer.item(value, true)
+                    },
+                );
                 self.write("}");
                 result?;
             }
@@ -159,7 +185,11 @@ impl<'a> Writer<'a> {
                     self.write(")");
                 }
             }
-            TermKind::In { key, value, collection } => self.membership(true, key.as_deref(), value, collection)?,
+            TermKind::In {
+                key,
+                value,
+                collection,
+            } => self.membership(true, key.as_deref(), value, collection)?,
             TermKind::Paren(_) => {}
         }
         if !self.inline {
@@ -168,7 +198,13 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn membership(&mut self, parens: bool, key: Option<&'a Term>, value: &'a Term, collection: &'a Term) -> Written {
+    fn membership(
+        &mut self,
+        parens: bool,
+        key: Option<&'a Term>,
+        value: &'a Term,
+        collection: &'a Term,
+    ) -> Written {
         let wrapped = parens && key.is_some();
         if wrapped {
             self.write("(");
@@ -187,7 +223,9 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn reference(&mut self, term: &'a Term) -> Written {
-        let TermKind::Ref { head, path } = &term.kind else { return self.term_in_parens(false, term) };
+        let TermKind::Ref { head, path } = &term.kind else {
+            return self.term_in_parens(false, term);
+        };
         self.term_in_parens(in_parens(head), head)?;
         for step in path {
             match step {
@@ -227,7 +265,8 @@ impl<'a> Writer<'a> {
     }
 
     fn is_keyword(&self, text: &str) -> bool {
-        crate::syntax::RESERVED.contains(&text) || ((self.v1 || self.conditions) && crate::syntax::FUTURE.contains(&text))
+        crate::syntax::RESERVED.contains(&text)
+            || ((self.v1 || self.conditions) && crate::syntax::FUTURE.contains(&text))
     }
 
     fn call(&mut self, function: &'a Term, args: &'a [Term], term: &'a Term) -> Written {
@@ -237,7 +276,9 @@ impl<'a> Writer<'a> {
             _ => self.write(self.source(function)),
         }
         self.write("(");
-        let result = self.iterable(args, (function.span.line, NOWHERE), false, |writer, arg| writer.item(arg, false));
+        let result = self.iterable(args, (function.span.line, NOWHERE), false, |writer, arg| {
+            writer.item(arg, false)
+        });
         self.write(")");
         result
     }
@@ -256,9 +297,16 @@ impl<'a> Writer<'a> {
     }
 
     fn collection(&mut self, items: &'a [Term], term: &'a Term, always: bool) -> Written {
-        let first = items.first().map_or(term.span.start, |item| item.span.start);
+        let first = items
+            .first()
+            .map_or(term.span.start, |item| item.span.start);
         let rows = (term.span.line, term.span.end_line);
-        self.iterable(items, rows, self.breaks(term.span.start, first), |writer, item| writer.item(item, always))
+        self.iterable(
+            items,
+            rows,
+            self.breaks(term.span.start, first),
+            |writer, item| writer.item(item, always),
+        )
     }
 
     /// Elements with commas between them; those on one line stay on one line. `rows` are those of the opening and the
@@ -272,7 +320,12 @@ impl<'a> Writer<'a> {
     ) -> Written {
         let (open, close) = rows;
         let lines = lines(items, open);
-        if lines.len() == 1 && self.pending().iter().any(|comment| comment.span.line > open && comment.span.line < close) {
+        if lines.len() == 1
+            && self
+                .pending()
+                .iter()
+                .any(|comment| comment.span.line > open && comment.span.line < close)
+        {
             return Err(Misplaced);
         }
         let broken = lines.len() > 1 || (lines.len() == 1 && broken && !items.is_empty());
@@ -305,7 +358,13 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn comprehension(&mut self, head: &'a Term, body: &'a [Literal], term: &'a Term, place: &'a Term) -> Written {
+    fn comprehension(
+        &mut self,
+        head: &'a Term,
+        body: &'a [Literal],
+        term: &'a Term,
+        place: &'a Term,
+    ) -> Written {
         if row(place) > term.span.line {
             self.end_line();
             self.start_line();
@@ -316,7 +375,13 @@ impl<'a> Writer<'a> {
         self.comprehension_body(body, row(place), term.span.end_line)
     }
 
-    fn object_comprehension(&mut self, key: &'a Term, value: &'a Term, body: &'a [Literal], term: &'a Term) -> Written {
+    fn object_comprehension(
+        &mut self,
+        key: &'a Term,
+        value: &'a Term,
+        body: &'a [Literal],
+        term: &'a Term,
+    ) -> Written {
         let key_row = row(key);
         if key_row > term.span.line + 1 {
             self.end_line();
@@ -336,8 +401,14 @@ impl<'a> Writer<'a> {
     }
 
     /// The statements after `|` or `{`, with what is before the closing symbol on row `close`.
-    pub(super) fn comprehension_body(&mut self, body: &'a [Literal], after: u32, close: u32) -> Written {
-        let broken = body.first().is_some_and(|first| first.span.line > after) || lines(body, after).len() > 1;
+    pub(super) fn comprehension_body(
+        &mut self,
+        body: &'a [Literal],
+        after: u32,
+        close: u32,
+    ) -> Written {
+        let broken = body.first().is_some_and(|first| first.span.line > after)
+            || lines(body, after).len() > 1;
         if broken {
             self.end_line();
             self.up();

@@ -40,7 +40,9 @@ impl<'a> Writer<'a> {
         let imported = |word: &str| {
             module.imports.iter().any(|import| {
                 let path = import.dotted();
-                path == "rego.v1" || path == "future.keywords" || path == format!("future.keywords.{word}")
+                path == "rego.v1"
+                    || path == "future.keywords"
+                    || path == format!("future.keywords.{word}")
             })
         };
         let long_heads = module.rules.iter().any(|rule| {
@@ -58,7 +60,12 @@ impl<'a> Writer<'a> {
         let comments = module
             .comments
             .iter()
-            .filter(|comment| !module.imports.iter().any(|import| import.span.line == comment.span.line))
+            .filter(|comment| {
+                !module
+                    .imports
+                    .iter()
+                    .any(|import| import.span.line == comment.span.line)
+            })
             .collect();
         Self {
             text,
@@ -151,7 +158,10 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let from = self.next;
-        while self.next_comment().is_some_and(|comment| comment.span.line < row) {
+        while self
+            .next_comment()
+            .is_some_and(|comment| comment.span.line < row)
+        {
             self.next += 1;
         }
         let before: Vec<&Comment> = self.comments[from..self.next].to_vec();
@@ -160,7 +170,10 @@ impl<'a> Writer<'a> {
             self.blank_line();
         }
         let mut at = None;
-        while let Some(comment) = self.next_comment().filter(|comment| comment.span.line == row) {
+        while let Some(comment) = self
+            .next_comment()
+            .filter(|comment| comment.span.line == row)
+        {
             at = Some(comment);
             self.next += 1;
         }
@@ -212,7 +225,10 @@ impl<'a> Writer<'a> {
         self.out.truncate(mark.0);
         self.level = mark.1;
         self.next = mark.2;
-        if self.before_end.is_some_and(|comment| (span.line..=span.end_line).contains(&comment.span.line)) {
+        if self
+            .before_end
+            .is_some_and(|comment| (span.line..=span.end_line).contains(&comment.span.line))
+        {
             self.before_end = None;
         }
         self.keep(span, source);

@@ -363,31 +363,70 @@ impl Lowering<'_> {
 
 impl Lowering<'_> {
     fn trace(&mut self, file: &str, rule: &Rule, package: &[String]) {
-        let Some(points) = self.points.as_deref_mut() else { return };
-        let path = format!("data.{}.{}", package.join("."), metadata::rule_path(rule).join("."));
+        let Some(points) = self.points.as_deref_mut() else {
+            return;
+        };
+        let path = format!(
+            "data.{}.{}",
+            package.join("."),
+            metadata::rule_path(rule).join(".")
+        );
         let mut names: Vec<String> = Vec::new();
         for arg in rule.head.args.iter().flat_map(|(args, _)| args) {
             variables(arg, &mut names);
         }
-        let bodies = rule.body.iter().chain(&rule.more).chain(rule.elses.iter().filter_map(|branch| branch.body.as_ref()));
+        let bodies = rule
+            .body
+            .iter()
+            .chain(&rule.more)
+            .chain(rule.elses.iter().filter_map(|branch| branch.body.as_ref()));
         for body in bodies {
             let mut names = names.clone();
             for (at, literal) in body.literals.iter().enumerate() {
                 declared(literal, &mut names);
                 let number = points.len();
-                let text = self.text[literal.span.start..literal.span.end].split_whitespace().collect::<Vec<_>>().join(" ");
-                points.push(Point { file: file.to_owned(), line: literal.span.line, rule: path.clone(), text });
+                let text = self.text[literal.span.start..literal.span.end]
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" ");
+                points.push(Point {
+                    file: file.to_owned(),
+                    line: literal.span.line,
+                    rule: path.clone(),
+                    text,
+                });
                 let mut seen = Vec::new();
                 mentioned(literal, &names, &mut seen);
-                let values: Vec<String> = seen.iter().map(|name| format!("\"{name}\": {name}")).collect();
+                let values: Vec<String> = seen
+                    .iter()
+                    .map(|name| format!("\"{name}\": {name}"))
+                    .collect();
                 let (open, close) = if body.braces {
                     ("", "")
                 } else {
-                    (if at == 0 { "{ " } else { "" }, if at + 1 == body.literals.len() { " }" } else { "" })
+                    (
+                        if at == 0 { "{ " } else { "" },
+                        if at + 1 == body.literals.len() {
+                            " }"
+                        } else {
+                            ""
+                        },
+                    )
                 };
-                self.edits.replace(literal.span.start, literal.span.start, format!("{open}internal.trace_point({number}, false, {{}}); "));
+                self.edits.replace(
+                    literal.span.start,
+                    literal.span.start,
+                    format!("{open}internal.trace_point({number}, false, {{}}); "),
+                );
                 let end = literal.span.end;
-                self.edits.replace(end, end, format!("; internal.trace_point({number}, true, {{{}}}){close}", values.join(", ")));
+                self.edits.replace(
+                    end,
+                    end,
+                    format!(
+                        "; internal.trace_point({number}, true, {{{}}}){close}",
+                        values.join(", ")
+                    ),
+                );
             }
         }
     }
@@ -406,8 +445,13 @@ fn variables(term: &Term, names: &mut Vec<String>) {
 /// The variables that a statement declares for those after it.
 fn declared(literal: &Literal, names: &mut Vec<String>) {
     match &literal.kind {
-        LiteralKind::SomeIn { names: declared, .. } => declared.iter().for_each(|name| variables(name, names)),
-        LiteralKind::Term(Term { kind: TermKind::Infix { op: ":=", left, .. }, .. }) => variables(left, names),
+        LiteralKind::SomeIn {
+            names: declared, ..
+        } => declared.iter().for_each(|name| variables(name, names)),
+        LiteralKind::Term(Term {
+            kind: TermKind::Infix { op: ":=", left, .. },
+            ..
+        }) => variables(left, names),
         _ => {}
     }
 }

@@ -6,20 +6,28 @@ use consort_policy::engine::{Kind as Wrong, Solution};
 use consort_policy::{Document, Error, Options, load as files};
 use serde_json::{Value, json};
 
+use super::options::{EvalFormat, Explain, PolicyEval};
 use super::test::error_json;
 use super::{FAILED, coverage_json, load, shown, trace, version};
-use crate::cli::{EvalFormat, Explain, PolicyEval};
 use crate::error::{Failure, Kind, Result};
 use crate::output::print;
 
 pub(super) fn run(args: &PolicyEval) -> Result<()> {
     if args.fail && args.fail_defined {
-        return Err(Failure::new(Kind::Usage, "specify --fail or --fail-defined but not both"));
+        return Err(Failure::new(
+            Kind::Usage,
+            "specify --fail or --fail-defined but not both",
+        ));
     }
     let query = match (&args.query, args.stdin) {
         (Some(query), _) => query.clone(),
         (None, true) => std::io::read_to_string(std::io::stdin())?,
-        (None, false) => return Err(Failure::new(Kind::Usage, "specify a query, or --stdin to read one")),
+        (None, false) => {
+            return Err(Failure::new(
+                Kind::Usage,
+                "specify a query, or --stdin to read one",
+            ));
+        }
     };
     let loaded = match load(&args.data, &args.bundle) {
         Ok(loaded) => loaded,
@@ -34,7 +42,7 @@ pub(super) fn run(args: &PolicyEval) -> Result<()> {
         strict: args.strict_builtin_errors,
         coverage: args.coverage,
         trace: matches!(args.explain, Some(Explain::Full | Explain::Fails)),
-        deadline: (args.timeout.as_secs() > 0).then_some(args.timeout.into()),
+        deadline: (args.timeout.as_secs() > 0).then_some(args.timeout),
     };
     let answered = loaded.engine(options).and_then(|mut engine| {
         let solutions = engine.query(&query, input.as_ref())?;
@@ -65,12 +73,15 @@ pub(super) fn run(args: &PolicyEval) -> Result<()> {
 fn input(args: &PolicyEval) -> std::result::Result<Option<Document>, Error> {
     let (name, text) = match (&args.input, args.stdin_input) {
         (Some(path), _) => {
-            let text = std::fs::read_to_string(path).map_err(|error| Error::new(Wrong::Data, format!("{path}: {error}")))?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Error::new(Wrong::Data, format!("{path}: {error}")))?;
             (path.as_str(), text)
         }
         (None, true) => {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map_err(|error| Error::new(Wrong::Data, format!("standard input: {error}")))?;
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|error| Error::new(Wrong::Data, format!("standard input: {error}")))?;
             ("stdin", text)
         }
         (None, false) => return Ok(None),
@@ -81,7 +92,11 @@ fn input(args: &PolicyEval) -> std::result::Result<Option<Document>, Error> {
 /// Tells what is wrong as the format asks, and ends with `opa`'s exit code for it.
 fn wrong(args: &PolicyEval, error: &Error, loaded: &files::Loaded) -> Result<()> {
     if args.format == EvalFormat::Json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&json!({"errors": [error_json(error)]})).unwrap_or_default()));
+        print(&format!(
+            "{}\n",
+            serde_json::to_string_pretty(&json!({"errors": [error_json(error)]}))
+                .unwrap_or_default()
+        ));
     } else {
         eprint!("{}", shown(error, loaded));
     }
@@ -89,10 +104,20 @@ fn wrong(args: &PolicyEval, error: &Error, loaded: &files::Loaded) -> Result<()>
 }
 
 fn bindings(solution: &Solution) -> serde_json::Map<String, Value> {
-    solution.bindings.iter().filter(|(name, _)| !name.starts_with("__")).map(|(name, value)| (name.clone(), value.json())).collect()
+    solution
+        .bindings
+        .iter()
+        .filter(|(name, _)| !name.starts_with("__"))
+        .map(|(name, value)| (name.clone(), value.json()))
+        .collect()
 }
 
-fn show(args: &PolicyEval, solutions: &[Solution], explained: Option<String>, coverage: Option<&consort_policy::engine::Coverage>) {
+fn show(
+    args: &PolicyEval,
+    solutions: &[Solution],
+    explained: Option<String>,
+    coverage: Option<&consort_policy::engine::Coverage>,
+) {
     let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default();
     match args.format {
         EvalFormat::Json => {
@@ -117,7 +142,10 @@ fn show(args: &PolicyEval, solutions: &[Solution], explained: Option<String>, co
                 out.insert("result".to_owned(), result.into());
             }
             if let Some(text) = explained {
-                out.insert("explanation".to_owned(), text.lines().map(Value::from).collect());
+                out.insert(
+                    "explanation".to_owned(),
+                    text.lines().map(Value::from).collect(),
+                );
             }
             if let Some(coverage) = coverage {
                 out.insert("coverage".to_owned(), coverage_json(coverage));
@@ -126,20 +154,48 @@ fn show(args: &PolicyEval, solutions: &[Solution], explained: Option<String>, co
             return;
         }
         EvalFormat::Values => {
-            let values: Vec<Value> =
-                solutions.iter().map(|solution| solution.expressions.iter().map(|(_, value)| value.json()).collect()).collect();
-            print(&if values.is_empty() { "undefined\n".to_owned() } else { values.iter().map(|value| format!("{}\n", pretty(value))).collect() });
+            let values: Vec<Value> = solutions
+                .iter()
+                .map(|solution| {
+                    solution
+                        .expressions
+                        .iter()
+                        .map(|(_, value)| value.json())
+                        .collect()
+                })
+                .collect();
+            print(&if values.is_empty() {
+                "undefined\n".to_owned()
+            } else {
+                values
+                    .iter()
+                    .map(|value| format!("{}\n", pretty(value)))
+                    .collect()
+            });
         }
         EvalFormat::Bindings => {
-            let all: Vec<Value> = solutions.iter().map(|solution| bindings(solution).into()).collect();
-            print(&if all.is_empty() { "undefined\n".to_owned() } else { all.iter().map(|value| format!("{}\n", pretty(value))).collect() });
+            let all: Vec<Value> = solutions
+                .iter()
+                .map(|solution| bindings(solution).into())
+                .collect();
+            print(&if all.is_empty() {
+                "undefined\n".to_owned()
+            } else {
+                all.iter()
+                    .map(|value| format!("{}\n", pretty(value)))
+                    .collect()
+            });
         }
         EvalFormat::Raw => {
             for solution in solutions {
                 let values: Vec<String> = solution
                     .expressions
                     .iter()
-                    .map(|(_, value)| value.as_str().map_or_else(|| value.json().to_string(), str::to_owned))
+                    .map(|(_, value)| {
+                        value
+                            .as_str()
+                            .map_or_else(|| value.json().to_string(), str::to_owned)
+                    })
                     .collect();
                 print(&format!("{}\n", values.join(" ")));
             }
@@ -164,13 +220,25 @@ fn table(solutions: &[Solution]) {
     };
     let variables: Vec<String> = bindings(first).keys().cloned().collect();
     if variables.is_empty() && solutions.len() == 1 && first.expressions.len() == 1 {
-        let value = first.expressions.first().map(|(_, value)| value.json()).unwrap_or_default();
-        print(&format!("{}\n", serde_json::to_string_pretty(&value).unwrap_or_default()));
+        let value = first
+            .expressions
+            .first()
+            .map(|(_, value)| value.json())
+            .unwrap_or_default();
+        print(&format!(
+            "{}\n",
+            serde_json::to_string_pretty(&value).unwrap_or_default()
+        ));
         return;
     }
     // An expression that is only true because its variables are is no column.
     let shown: Vec<usize> = (0..first.expressions.len())
-        .filter(|at| variables.is_empty() || solutions.iter().any(|solution| !solution.expressions[*at].1.is_true()))
+        .filter(|at| {
+            variables.is_empty()
+                || solutions
+                    .iter()
+                    .any(|solution| !solution.expressions[*at].1.is_true())
+        })
         .collect();
     let mut header = variables.clone();
     header.extend(shown.iter().map(|at| first.expressions[*at].0.clone()));
@@ -178,15 +246,33 @@ fn table(solutions: &[Solution]) {
         .iter()
         .map(|solution| {
             let bound = bindings(solution);
-            let mut row: Vec<String> = variables.iter().map(|name| bound.get(name).map(Value::to_string).unwrap_or_default()).collect();
-            row.extend(shown.iter().filter_map(|at| solution.expressions.get(*at)).map(|(_, value)| value.json().to_string()));
+            let mut row: Vec<String> = variables
+                .iter()
+                .map(|name| bound.get(name).map(Value::to_string).unwrap_or_default())
+                .collect();
+            row.extend(
+                shown
+                    .iter()
+                    .filter_map(|at| solution.expressions.get(*at))
+                    .map(|(_, value)| value.json().to_string()),
+            );
             row
         })
         .collect();
     let widths: Vec<usize> = (0..header.len())
-        .map(|at| rows.iter().map(|row| row[at].chars().count()).chain([header[at].chars().count()]).max().unwrap_or(0))
+        .map(|at| {
+            rows.iter()
+                .map(|row| row[at].chars().count())
+                .chain([header[at].chars().count()])
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
-    let rule: String = widths.iter().map(|width| format!("+{}", "-".repeat(width + 2))).collect::<String>() + "+\n";
+    let rule: String = widths
+        .iter()
+        .map(|width| format!("+{}", "-".repeat(width + 2)))
+        .collect::<String>()
+        + "+\n";
     let line = |cells: &[String]| {
         let mut text = String::new();
         for (cell, width) in cells.iter().zip(&widths) {

@@ -7,8 +7,8 @@ use consort_policy::format::format;
 use consort_policy::load::{Loaded, Manner};
 use similar::TextDiff;
 
+use super::options::PolicyFmt;
 use super::{FAILED, shown, version};
-use crate::cli::PolicyFmt;
 use crate::error::{Failure, Kind, Result};
 use crate::output::print;
 
@@ -18,15 +18,22 @@ pub(super) fn run(args: &PolicyFmt, check: bool) -> Result<()> {
         let text = std::io::read_to_string(std::io::stdin())?;
         let mut loaded = Loaded::default();
         loaded.modules.push(("stdin".to_owned(), text.clone()));
-        let formatted = format("stdin", &text, version).map_err(|error| Failure::printed(Kind::Failed, shown(&error, &loaded)))?;
+        let formatted = format("stdin", &text, version)
+            .map_err(|error| Failure::printed(Kind::Failed, shown(&error, &loaded)))?;
         print(&formatted);
         return Ok(());
     }
-    let paths = if args.paths.is_empty() { vec![".".to_owned()] } else { args.paths.clone() };
+    let paths = if args.paths.is_empty() {
+        vec![".".to_owned()]
+    } else {
+        args.paths.clone()
+    };
     let (mut changed, mut broken) = (false, false);
     for path in &paths {
         let mut loaded = Loaded::default();
-        loaded.read(path, Manner::Modules).map_err(|error| Failure::printed(Kind::Failed, format!("{error}\n")))?;
+        loaded
+            .read(path, Manner::Modules)
+            .map_err(|error| Failure::printed(Kind::Failed, format!("{error}\n")))?;
         for (file, text) in &loaded.modules {
             let formatted = match format(file, text, version) {
                 Ok(formatted) => formatted,
@@ -48,7 +55,12 @@ pub(super) fn run(args: &PolicyFmt, check: bool) -> Result<()> {
                 print(&format!("{file}\n"));
             } else if args.diff {
                 let difference = TextDiff::from_lines(text.as_str(), formatted.as_str());
-                print(&difference.unified_diff().header(&format!("{file} (as it is)"), &format!("{file} (laid out)")).to_string());
+                print(
+                    &difference
+                        .unified_diff()
+                        .header(&format!("{file} (as it is)"), &format!("{file} (laid out)"))
+                        .to_string(),
+                );
             } else if args.write {
                 write(Path::new(file), &formatted)?;
             } else {

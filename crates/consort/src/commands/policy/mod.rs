@@ -2,6 +2,7 @@
 
 mod eval;
 mod format;
+mod options;
 mod test;
 
 use std::io::IsTerminal as _;
@@ -9,7 +10,7 @@ use std::io::IsTerminal as _;
 use consort_policy::load::{Loaded, Manner};
 use consort_policy::{Error, Version};
 
-use crate::cli::Policy;
+pub(crate) use self::options::Policy;
 use crate::error::{Failure, Kind, Result};
 
 /// What fails once policies are evaluated (and what `opa` means by 2).
@@ -17,13 +18,21 @@ const FAILED: u8 = 2;
 
 pub(super) fn run(command: Policy) -> Result<()> {
     // Policies and their data may be nested deeply: the evaluator gets a stack of its own size.
-    let worker = std::thread::Builder::new().name("policy".to_owned()).stack_size(256 * 1024 * 1024).spawn(move || match command {
-        Policy::Test(args) => test::run(&args),
-        Policy::Eval(args) => eval::run(&args),
-        Policy::Fmt(args) => format::run(&args, false),
-        Policy::FmtCheck(args) => format::run(&args, true),
-    })?;
-    worker.join().unwrap_or_else(|_| Err(Failure::new(Kind::Failed, "the evaluation of policies failed in itself")))
+    let worker = std::thread::Builder::new()
+        .name("policy".to_owned())
+        .stack_size(256 * 1024 * 1024)
+        .spawn(move || match command {
+            Policy::Test(args) => test::run(&args),
+            Policy::Eval(args) => eval::run(&args),
+            Policy::Fmt(args) => format::run(&args, false),
+            Policy::FmtCheck(args) => format::run(&args, true),
+        })?;
+    worker.join().unwrap_or_else(|_| {
+        Err(Failure::new(
+            Kind::Failed,
+            "the evaluation of policies failed in itself",
+        ))
+    })
 }
 
 fn version(v0: bool) -> Version {
@@ -46,7 +55,11 @@ fn load(data: &[String], bundles: &[String]) -> std::result::Result<Loaded, Erro
 fn shown(error: &Error, loaded: &Loaded) -> String {
     use std::fmt::Write as _;
     let red = |text: &str| {
-        if crate::output::coloured() && std::io::stderr().is_terminal() { crate::output::red(text) } else { text.to_owned() }
+        if crate::output::coloured() && std::io::stderr().is_terminal() {
+            crate::output::red(text)
+        } else {
+            text.to_owned()
+        }
     };
     let mut text = match &error.file {
         Some(file) if error.line > 0 => format!("{file}:{}:{}: ", error.line, error.column.max(1)),
@@ -56,11 +69,16 @@ fn shown(error: &Error, loaded: &Loaded) -> String {
     let _ = writeln!(text, "{}: {}", red(error.kind.code()), error.message);
     let line = error.file.as_ref().and_then(|file| {
         let (_, source) = loaded.modules.iter().find(|(name, _)| name == file)?;
-        source.lines().nth(usize::try_from(error.line).ok()?.checked_sub(1)?)
+        source
+            .lines()
+            .nth(usize::try_from(error.line).ok()?.checked_sub(1)?)
     });
     if let Some(line) = line {
-        let before: String =
-            line.chars().take(usize::try_from(error.column.saturating_sub(1)).unwrap_or(0)).map(|char| if char == '\t' { '\t' } else { ' ' }).collect();
+        let before: String = line
+            .chars()
+            .take(usize::try_from(error.column.saturating_sub(1)).unwrap_or(0))
+            .map(|char| if char == '\t' { '\t' } else { ' ' })
+            .collect();
         let _ = writeln!(text, "\t{line}\n\t{before}^");
     }
     if let Some(hint) = &error.hint {
@@ -97,7 +115,13 @@ fn trace(trace: &consort_policy::engine::Trace, failures: bool, notes_only: bool
                 let _ = writeln!(text, "Note \"{note}\"");
             }
             Event::Statement { .. } if notes_only => {}
-            Event::Statement { file, line, rule, text: statement, held } => {
+            Event::Statement {
+                file,
+                line,
+                rule,
+                text: statement,
+                held,
+            } => {
                 if failures && !held.is_empty() {
                     continue;
                 }
@@ -108,7 +132,10 @@ fn trace(trace: &consort_policy::engine::Trace, failures: bool, notes_only: bool
                 let verb = if held.is_empty() { "Fail" } else { "Eval" };
                 let _ = writeln!(text, "{file}:{line}\t| {verb} {statement}");
                 for values in held.iter().filter(|values| !values.is_empty()) {
-                    let values: Vec<String> = values.iter().map(|(name, value)| format!("{name}: {}", value.json())).collect();
+                    let values: Vec<String> = values
+                        .iter()
+                        .map(|(name, value)| format!("{name}: {}", value.json()))
+                        .collect();
                     let _ = writeln!(text, "{file}:{line}\t| | {{{}}}", values.join(", "));
                 }
             }
@@ -131,7 +158,10 @@ fn coverage_json(coverage: &consort_policy::engine::Coverage) -> serde_json::Val
                 _ => ranges.push((*line, *line)),
             }
         }
-        ranges.into_iter().map(|(start, end)| json!({"start": {"row": start}, "end": {"row": end}})).collect()
+        ranges
+            .into_iter()
+            .map(|(start, end)| json!({"start": {"row": start}, "end": {"row": end}}))
+            .collect()
     };
     let round = |share: f64| (share * 100.0).round() / 100.0;
     let files: serde_json::Map<String, serde_json::Value> = coverage
@@ -145,7 +175,10 @@ fn coverage_json(coverage: &consort_policy::engine::Coverage) -> serde_json::Val
             }
             if !file.not_covered.is_empty() {
                 entry.insert("not_covered".to_owned(), ranges(&file.not_covered).into());
-                entry.insert("not_covered_lines".to_owned(), file.not_covered.len().into());
+                entry.insert(
+                    "not_covered_lines".to_owned(),
+                    file.not_covered.len().into(),
+                );
             }
             entry.insert("coverage".to_owned(), round(file.percent()).into());
             (file.file.clone(), entry.into())

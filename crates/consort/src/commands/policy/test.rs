@@ -5,8 +5,8 @@ use consort_policy::{Options, engine::Event};
 use regex::Regex;
 use serde_json::json;
 
+use super::options::{Explain, PolicyTest, TestFormat};
 use super::{FAILED, coverage_json, duration, load, shown, trace, version};
-use crate::cli::{Explain, PolicyTest, TestFormat};
 use crate::error::{Failure, Kind, Result};
 use crate::output::print;
 
@@ -24,14 +24,20 @@ pub(super) fn run(args: &PolicyTest) -> Result<()> {
         .as_deref()
         .map(Regex::new)
         .transpose()
-        .map_err(|error| Failure::new(Kind::Usage, format!("--run is no regular expression: {error}")))?;
-    let loaded = load(&args.paths, &args.bundle).map_err(|error| Failure::printed(Kind::Failed, format!("{error}\n")))?;
+        .map_err(|error| {
+            Failure::new(
+                Kind::Usage,
+                format!("--run is no regular expression: {error}"),
+            )
+        })?;
+    let loaded = load(&args.paths, &args.bundle)
+        .map_err(|error| Failure::printed(Kind::Failed, format!("{error}\n")))?;
     let options = Options {
         version: version(args.v0_compatible),
         strict: false,
         coverage: args.coverage || args.threshold.is_some(),
         trace: matches!(args.explain, Some(Explain::Full | Explain::Fails)),
-        deadline: (args.timeout.as_secs() > 0).then_some(args.timeout.into()),
+        deadline: (args.timeout.as_secs() > 0).then_some(args.timeout),
     };
     let mut counts = Counts::default();
     let mut entries = Vec::new();
@@ -60,15 +66,24 @@ pub(super) fn run(args: &PolicyTest) -> Result<()> {
     let bad = counts.failed + counts.broken > 0;
     if options.coverage && !bad {
         let coverage = engine.coverage();
-        print(&format!("{}\n", serde_json::to_string_pretty(&coverage_json(&coverage)).unwrap_or_default()));
+        print(&format!(
+            "{}\n",
+            serde_json::to_string_pretty(&coverage_json(&coverage)).unwrap_or_default()
+        ));
         if let Some(threshold) = args.threshold
             && coverage.percent() < threshold
         {
-            eprintln!("Code coverage threshold not met: got {:.2} instead of {threshold:.2}", coverage.percent());
+            eprintln!(
+                "Code coverage threshold not met: got {:.2} instead of {threshold:.2}",
+                coverage.percent()
+            );
             return Err(Failure::code(FAILED));
         }
     } else if args.format == TestFormat::Json && !options.coverage {
-        print(&format!("{}\n", serde_json::to_string_pretty(&entries).unwrap_or_default()));
+        print(&format!(
+            "{}\n",
+            serde_json::to_string_pretty(&entries).unwrap_or_default()
+        ));
     } else {
         if !pretty {
             for tested in &failures {
@@ -114,7 +129,12 @@ fn outcome(verdict: &Verdict) -> &'static str {
     }
 }
 
-fn tell(tested: &Tested, args: &PolicyTest, last_file: &mut String, loaded: &consort_policy::load::Loaded) {
+fn tell(
+    tested: &Tested,
+    args: &PolicyTest,
+    last_file: &mut String,
+    loaded: &consort_policy::load::Loaded,
+) {
     use std::fmt::Write as _;
     let mut text = String::new();
     let file = &tested.rule.file;
@@ -125,7 +145,13 @@ fn tell(tested: &Tested, args: &PolicyTest, last_file: &mut String, loaded: &con
     let _ = writeln!(text, "{file}:{}:", tested.rule.line);
     let _ = match &tested.verdict {
         Verdict::Skipped => writeln!(text, "{}: SKIPPED", tested.rule.path()),
-        verdict => writeln!(text, "{}: {} ({})", tested.rule.path(), outcome(verdict), duration(tested.duration)),
+        verdict => writeln!(
+            text,
+            "{}: {} ({})",
+            tested.rule.path(),
+            outcome(verdict),
+            duration(tested.duration)
+        ),
     };
     for (name, passed) in &tested.cases {
         if args.verbose || !passed {
@@ -148,7 +174,11 @@ fn tell(tested: &Tested, args: &PolicyTest, last_file: &mut String, loaded: &con
         && tested.verdict != Verdict::Passed
         && explain != Explain::Off
     {
-        let lines = trace(&tested.trace, explain == Explain::Fails, explain == Explain::Notes);
+        let lines = trace(
+            &tested.trace,
+            explain == Explain::Fails,
+            explain == Explain::Notes,
+        );
         for line in lines.lines() {
             let _ = writeln!(text, "    {line}");
         }
@@ -177,7 +207,11 @@ fn entry(tested: &Tested) -> serde_json::Value {
             .cases
             .iter()
             .map(|(name, passed)| {
-                let case = if *passed { json!({"name": name}) } else { json!({"name": name, "fail": true}) };
+                let case = if *passed {
+                    json!({"name": name})
+                } else {
+                    json!({"name": name, "fail": true})
+                };
                 (name.clone(), case)
             })
             .collect();
@@ -217,7 +251,12 @@ fn summary(counts: &Counts, said: bool) {
         let _ = writeln!(text, "{}", "-".repeat(80));
     }
     let total = counts.passed + counts.failed + counts.skipped + counts.broken;
-    for (name, count) in [("PASS", counts.passed), ("FAIL", counts.failed), ("SKIPPED", counts.skipped), ("ERROR", counts.broken)] {
+    for (name, count) in [
+        ("PASS", counts.passed),
+        ("FAIL", counts.failed),
+        ("SKIPPED", counts.skipped),
+        ("ERROR", counts.broken),
+    ] {
         if count > 0 {
             let _ = writeln!(text, "{name}: {count}/{total}");
         }
