@@ -17,19 +17,6 @@ fn text(value: &Value, key: &str) -> Result<String, Failure> {
     }
 }
 
-/// Escapes all but the unreserved characters of RFC 3986.
-fn escape(text: &str, keep: &[u8]) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || keep.contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
-}
-
 fn sign(operands: &[Value]) -> Outcome {
     let (request, config) = (operand(operands, 0), operand(operands, 1));
     if !matches!(request, Value::Object(_)) {
@@ -43,6 +30,7 @@ fn sign(operands: &[Value]) -> Outcome {
     };
     let time = time
         .as_i128()
+        .filter(|time| *time >= 0)
         .ok_or("could not convert time_ns value into a unix timestamp")?;
     let time = jiff::Timestamp::from_nanosecond(time)
         .map_err(|error| Failure::Other(error.to_string()))?;
@@ -118,29 +106,12 @@ fn sign(operands: &[Value]) -> Outcome {
         .map(|(name, _)| name.as_str())
         .collect::<Vec<_>>()
         .join(";");
-    let mut parameters: Vec<String> = query
-        .split('&')
-        .filter(|part| !part.is_empty())
-        .map(|part| {
-            let (key, value) = part.split_once('=').unwrap_or((part, ""));
-            format!("{}={}", escape(key, b"%"), escape(value, b"%"))
-        })
-        .collect();
-    parameters.sort();
     let lines: String = signed
         .iter()
         .map(|(name, value)| format!("{name}:{value}\n"))
         .collect();
-    let path = if path.is_empty() {
-        "/".to_owned()
-    } else {
-        escape(path, b"/%")
-    };
-    let canonical = format!(
-        "{}\n{path}\n{}\n{lines}\n{names}\n{hashed}",
-        method.to_ascii_uppercase(),
-        parameters.join("&")
-    );
+    // The path and the query are signed as they were given: whoever asks has escaped them.
+    let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{hashed}");
     let scope = format!("{day}/{region}/{service}/aws4_request");
     let message = format!(
         "AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}",

@@ -3,6 +3,7 @@
 //! Each takes its operands as values and gives a value or a [`Failure`]; as in OPA a failure makes the call undefined, or ends the
 //! evaluation where errors of built-in functions are strict. The descriptions of OPA's documentation hold for all of them.
 
+mod arithmetic;
 mod aws;
 mod certificates;
 mod collections;
@@ -60,6 +61,7 @@ type Function = (&'static str, u8, fn(&[Value]) -> Outcome);
 
 fn all() -> impl Iterator<Item = &'static Function> {
     [
+        arithmetic::FUNCTIONS,
         aws::FUNCTIONS,
         certificates::FUNCTIONS,
         collections::FUNCTIONS,

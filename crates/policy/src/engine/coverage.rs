@@ -61,20 +61,25 @@ pub(super) fn of(sources: &[Arc<Source>], report: Option<regorus::coverage::Repo
     let files = sources
         .iter()
         .map(|source| {
-            let found = report.files.iter().find(|file| file.path == source.file);
             let lines = u32::try_from(source.text.lines().count()).unwrap_or(u32::MAX);
-            let own = |lines_of: &BTreeSet<u32>| {
-                lines_of
-                    .iter()
-                    .copied()
-                    .filter(|line| *line <= lines)
-                    .collect()
-            };
-            FileCoverage {
+            let mut file = FileCoverage {
                 file: source.file.clone(),
-                covered: found.map(|file| own(&file.covered)).unwrap_or_default(),
-                not_covered: found.map(|file| own(&file.not_covered)).unwrap_or_default(),
+                ..FileCoverage::default()
+            };
+            // What was made of a module may be several; lines that were added to it are none of its own.
+            for found in report
+                .files
+                .iter()
+                .filter(|found| found.path == source.file)
+            {
+                file.covered
+                    .extend(found.covered.iter().filter(|line| **line <= lines));
+                file.not_covered
+                    .extend(found.not_covered.iter().filter(|line| **line <= lines));
             }
+            let covered = file.covered.clone();
+            file.not_covered.retain(|line| !covered.contains(line));
+            file
         })
         .collect();
     Coverage { files }

@@ -21,6 +21,7 @@ mod guard;
 mod rules;
 mod trace;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,6 +176,40 @@ impl Engine {
             .iter()
             .flat_map(|source| source.annotations.iter().cloned())
             .collect();
+        let none = BTreeSet::new();
+        let mut names: BTreeMap<Vec<String>, BTreeSet<String>> = BTreeMap::new();
+        for source in &self.sources {
+            names
+                .entry(syntax::metadata::package_path(&source.tree))
+                .or_default()
+                .extend(
+                    source
+                        .tree
+                        .rules
+                        .iter()
+                        .filter_map(|rule| syntax::metadata::rule_path(rule).into_iter().next()),
+                );
+        }
+        let mut constants = Vec::new();
+        let mut modules = Vec::new();
+        for source in &self.sources {
+            let package = syntax::metadata::package_path(&source.tree);
+            let around = syntax::lower::Surroundings {
+                annotations: &all,
+                own: &source.annotations,
+                rules: names.get(&package).unwrap_or(&none),
+            };
+            let texts = syntax::lower::module(
+                &source.file,
+                &source.text,
+                &source.tree,
+                source.version,
+                &around,
+                self.options.trace.then_some(&mut *points),
+                &mut constants,
+            );
+            modules.extend(texts.into_iter().map(|text| (source, text)));
+        }
         guard::guarded(|| {
             let mut inner = regorus::Engine::new();
             inner.set_policy_length_config(PolicyLengthConfig {
@@ -193,19 +228,13 @@ impl Engine {
                     check_interval: NonZeroU32::MIN.saturating_add(255),
                 });
             }
-            for source in &self.sources {
-                let around = syntax::lower::Surroundings {
-                    annotations: &all,
-                    own: &source.annotations,
-                };
-                let text = syntax::lower::module(
-                    &source.file,
-                    &source.text,
-                    &source.tree,
-                    source.version,
-                    &around,
-                    self.options.trace.then_some(&mut *points),
-                );
+            let constant = move |operands: Vec<regorus::Value>| {
+                let number = operands.first().and_then(|number| number.as_u64().ok());
+                let value = number.and_then(|number| constants.get(usize::try_from(number).ok()?));
+                Ok(value.cloned().unwrap_or(regorus::Value::Undefined))
+            };
+            let _ = inner.add_extension("internal.constant".to_owned(), 1, Box::new(constant));
+            for (source, text) in modules {
                 inner.set_rego_v0(source.version == Version::V0);
                 inner
                     .add_policy(source.file.clone(), text)

@@ -4,13 +4,17 @@
 //! |---|---|
 //! | `$"size {x}"` | `internal.template_string(["size ", {v \| v := (x)}])` |
 //! | `input.if`, `data.not.x` | `input["if"]`, `data["not"].x` |
+//! | `a + b` | `internal.add(a, b)`: floats are added as the decimal numbers they are written as |
+//! | `[p, v] := walk(x)` | `walk(x, [p, v])` |
+//! | deep constants | `internal.constant(7)`: the evaluator reads nested brackets in a time that doubles with each |
 //! | `crypto.md5(x, y)` for a function of one operand | `y = crypto.md5(x)` |
 //! | `x with f as count` | a rule of its own that calls `count` |
+//! | `if.x := 1`, a rule whose name begins with a keyword | `x := 1` in a module of the package `...["if"]` |
 //! | `rego.metadata.rule()`, `.chain()` | what the annotations say |
 //!
 //! Each stays on its line, so that the places in errors and in the coverage are those of the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::metadata::{self, Annotation};
@@ -73,6 +77,8 @@ pub(crate) struct Surroundings<'a> {
     pub annotations: &'a [Annotation],
     /// Those of this one.
     pub own: &'a [Annotation],
+    /// What the rules of the package are called, in all its modules.
+    pub rules: &'a BTreeSet<String>,
 }
 
 struct Lowering<'a> {
@@ -86,9 +92,19 @@ struct Lowering<'a> {
     shadowed: Vec<String>,
     /// Where statements are noted, if they are.
     points: Option<&'a mut Vec<Point>>,
+    /// The package, as a reference in brackets.
+    package: String,
+    /// Keywords that are the names of imports.
+    imported: Vec<String>,
+    /// Where the name of the present rule begins: it is no reference.
+    head: usize,
+    /// The constants that are written as calls.
+    constants: Vec<regorus::Value>,
+    /// Whether a call may stand in the place of a constant.
+    calls: bool,
 }
 
-/// A module as the evaluator reads it.
+/// A module as the evaluator reads it: the module, and one more for each keyword that its rules' names begin with.
 ///
 /// With `points` every statement of a body is noted when it is come to, and again when it holds, by calls of
 /// `internal.trace_point`; what a number there stands for is added to them.
@@ -99,7 +115,8 @@ pub(crate) fn module(
     version: Version,
     around: &Surroundings<'_>,
     points: Option<&mut Vec<Point>>,
-) -> String {
+    constants: &mut Vec<regorus::Value>,
+) -> Vec<String> {
     let mut shadowed: Vec<String> = module
         .imports
         .iter()
@@ -118,6 +135,11 @@ pub(crate) fn module(
         wrapped: BTreeMap::new(),
         shadowed,
         points,
+        package: bracketed(&metadata::package_path(module)),
+        imported: Vec::new(),
+        head: usize::MAX,
+        constants: std::mem::take(constants),
+        calls: false,
     };
     lowering.term(&module.package);
     for import in &module.imports {
@@ -133,17 +155,55 @@ pub(crate) fn module(
                 lowering
                     .edits
                     .replace(span.end, span.end, format!(" as __{name}"));
+                lowering.imported.push(name.clone());
             }
         }
     }
     let package = metadata::package_path(module);
-    for rule in &module.rules {
+    let mut moved: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, rule) in module.rules.iter().enumerate() {
         lowering.metadata(rule, &package, around);
         lowering.trace(file, rule, &package);
-        walk_rule(rule, &mut |node| {
-            lowering.node(node);
-            true
-        });
+        lowering.head = rule.head.name.span.start;
+        // Neither a default nor the pattern of an operand may be a call.
+        let plain = !rule.default && rule.head.args.is_none();
+        lowering.calls = plain;
+        walk_rule(rule, &mut |node| lowering.node(node));
+        if let TermKind::Ref { head, .. } = &rule.head.name.kind
+            && let Some(name) = head.var()
+            && is_keyword(name)
+        {
+            moved.entry(name).or_default().push(at);
+        }
+    }
+    let mut others = Vec::new();
+    for (name, rules) in &moved {
+        let end = module.package.span.end;
+        let mut edits = Edits(lowering.edits.0.clone());
+        edits.replace(end, end, format!("[\"{name}\"]"));
+        for (at, rule) in module.rules.iter().enumerate() {
+            if rules.contains(&at) {
+                if let TermKind::Ref { path, .. } = &rule.head.name.kind
+                    && let Some(Step::Dot(_, span)) = path.first()
+                {
+                    edits.replace(rule.head.name.span.start, span.start, "");
+                }
+                qualify(rule, around.rules, &lowering.package, &mut edits);
+            } else {
+                edits.replace(
+                    rule.span.start,
+                    rule.span.end,
+                    breaks(&text[rule.span.start..rule.span.end]),
+                );
+            }
+        }
+        others.push(edits.render(text, 0, text.len()));
+    }
+    for at in moved.values().flatten() {
+        let span = module.rules[*at].span;
+        lowering
+            .edits
+            .replace(span.start, span.end, breaks(&text[span.start..span.end]));
     }
     let mut out = lowering.edits.render(text, 0, text.len());
     for (function, rule) in &lowering.wrapped {
@@ -167,7 +227,50 @@ pub(crate) fn module(
             "\n{rule}({args}) = made {conditional}{{ made := {function}({args}) }}\n"
         );
     }
-    out
+    *constants = lowering.constants;
+    others.insert(0, out);
+    others
+}
+
+/// `data["a"]["b"]`
+fn bracketed(package: &[String]) -> String {
+    package.iter().fold("data".to_owned(), |mut out, name| {
+        let _ = write!(out, "[{}]", serde_json::Value::from(name.as_str()));
+        out
+    })
+}
+
+/// Gives the rules of the package their full names in a rule that is evaluated elsewhere.
+fn qualify(rule: &Rule, rules: &BTreeSet<String>, package: &str, edits: &mut Edits) {
+    let mut own: Vec<String> = Vec::new();
+    for arg in rule.head.args.iter().flat_map(|(args, _)| args) {
+        variables(arg, &mut own);
+    }
+    walk_rule(rule, &mut |node| {
+        if let Node::Literal(literal) = node {
+            declared(literal, &mut own);
+            if let LiteralKind::Some(names) | LiteralKind::Every { names, .. } = &literal.kind {
+                names.iter().for_each(|name| variables(name, &mut own));
+            }
+        }
+        true
+    });
+    walk_rule(rule, &mut |node| {
+        if let Node::Term(term) = node
+            && let Some(name) = term.var()
+            && term.span.start != rule.head.name.span.start
+            && rules.contains(name)
+            && !is_keyword(name)
+            && !own.iter().any(|known| known == name)
+        {
+            edits.replace(
+                term.span.start,
+                term.span.end,
+                format!("{package}[\"{name}\"]"),
+            );
+        }
+        true
+    });
 }
 
 /// A query as the evaluator reads it.
@@ -179,12 +282,14 @@ pub(crate) fn query(text: &str, literals: &[Literal]) -> String {
         wrapped: BTreeMap::new(),
         shadowed: Vec::new(),
         points: None,
+        package: String::new(),
+        imported: Vec::new(),
+        head: usize::MAX,
+        constants: Vec::new(),
+        calls: false,
     };
     for literal in literals {
-        walk_literal(literal, &mut |node| {
-            lowering.node(node);
-            true
-        });
+        walk_literal(literal, &mut |node| lowering.node(node));
     }
     lowering.edits.render(text, 0, text.len())
 }
@@ -200,17 +305,62 @@ fn breaks(text: &str) -> String {
 
 impl Lowering<'_> {
     fn term(&mut self, term: &Term) {
-        walk_term(term, &mut |node| {
-            self.node(node);
-            true
-        });
+        walk_term(term, &mut |node| self.node(node));
     }
 
-    fn node(&mut self, node: Node<'_>) {
+    /// Notes what is to be changed; whether what is in the node is to be looked at too.
+    fn node(&mut self, node: Node<'_>) -> bool {
         match node {
             Node::Term(term) => match &term.kind {
+                TermKind::Array(_) | TermKind::Set(_) | TermKind::Object(_)
+                    if self.calls && depth(term) > 3 =>
+                {
+                    if let Some(value) = constant(self.text, term) {
+                        let breaks = breaks(&self.text[term.span.start..term.span.end]);
+                        let number = self.constants.len();
+                        self.edits.replace(
+                            term.span.start,
+                            term.span.end,
+                            format!("internal.constant({number}{breaks})"),
+                        );
+                        self.constants.push(value);
+                        return false;
+                    }
+                }
+                TermKind::Infix {
+                    op: op @ ("+" | "-" | "*" | "/"),
+                    left,
+                    right,
+                } => {
+                    let name = match *op {
+                        "+" => "add",
+                        "-" => "subtract",
+                        "*" => "multiply",
+                        _ => "divide",
+                    };
+                    let between = breaks(&self.text[left.span.end..right.span.start]);
+                    self.edits.replace(
+                        left.span.start,
+                        left.span.start,
+                        format!("internal.{name}("),
+                    );
+                    self.edits
+                        .replace(left.span.end, right.span.start, format!(",{between} "));
+                    self.edits.replace(right.span.end, right.span.end, ")");
+                }
                 TermKind::Template(parts) => self.template(term.span, parts),
-                TermKind::Ref { path, .. } => {
+                TermKind::Ref { head, path } => {
+                    if let Some(name) = head.var()
+                        && is_keyword(name)
+                        && head.span.start != self.head
+                    {
+                        let named = if self.imported.iter().any(|known| known == name) {
+                            format!("__{name}")
+                        } else {
+                            format!("{}[\"{name}\"]", self.package)
+                        };
+                        self.edits.replace(head.span.start, head.span.end, named);
+                    }
                     for step in path {
                         if let Step::Dot(name, span) = step
                             && is_keyword(name)
@@ -222,7 +372,10 @@ impl Lowering<'_> {
                 }
                 _ => {}
             },
-            Node::Literal(literal) => self.output(literal),
+            Node::Literal(literal) => {
+                self.relation(literal);
+                self.output(literal);
+            }
             Node::With(with) => {
                 if let Some(function) = with.value.dotted()
                     && builtins::arity(&function).is_some()
@@ -236,6 +389,7 @@ impl Lowering<'_> {
             }
             Node::Block(_) => {}
         }
+        true
     }
 
     /// Whether a name is that of a built-in function, and nothing of the module's own.
@@ -295,6 +449,36 @@ impl Lowering<'_> {
             span.end,
             format!("{opening}{}])", breaks(&self.text[at..span.end])),
         );
+    }
+
+    /// `[path, value] := walk(x)`: what a relation gives is its last operand.
+    fn relation(&mut self, literal: &Literal) {
+        let LiteralKind::Term(Term {
+            kind:
+                TermKind::Infix {
+                    op: "=" | ":=",
+                    left,
+                    right,
+                },
+            ..
+        }) = &literal.kind
+        else {
+            return;
+        };
+        let TermKind::Call { function, args } = &right.kind else {
+            return;
+        };
+        if function.var() != Some("walk") || args.len() != 1 || !self.is_builtin("walk") {
+            return;
+        }
+        let given = self.text[left.span.start..left.span.end]
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        let gap = breaks(&self.text[left.span.start..right.span.start]);
+        self.edits.replace(left.span.start, right.span.start, gap);
+        self.edits
+            .replace(right.span.end - 1, right.span.end, format!(", {given})"));
     }
 
     /// `f(x, y)` as a statement, where `f` takes one operand: the last is what it gives.
@@ -430,6 +614,57 @@ impl Lowering<'_> {
             }
         }
     }
+}
+
+/// How deep collections are nested in a term.
+fn depth(term: &Term) -> usize {
+    match &term.kind {
+        TermKind::Array(items) | TermKind::Set(items) => {
+            1 + items.iter().map(depth).max().unwrap_or(0)
+        }
+        TermKind::Object(fields) => {
+            1 + fields
+                .iter()
+                .map(|(key, value)| depth(key).max(depth(value)))
+                .max()
+                .unwrap_or(0)
+        }
+        TermKind::Paren(inner) => depth(inner),
+        _ => 0,
+    }
+}
+
+/// The value of a term that has no variables.
+fn constant(text: &str, term: &Term) -> Option<regorus::Value> {
+    use regorus::Value;
+    Some(match &term.kind {
+        TermKind::Null => Value::Null,
+        TermKind::Bool(value) => Value::Bool(*value),
+        TermKind::Number => {
+            Value::from_numeric_string(&text[term.span.start..term.span.end]).ok()?
+        }
+        TermKind::String | TermKind::RawString => Value::String(term.text.as_deref()?.into()),
+        TermKind::Array(items) => Value::from(
+            items
+                .iter()
+                .map(|item| constant(text, item))
+                .collect::<Option<Vec<_>>>()?,
+        ),
+        TermKind::Set(items) => Value::from(
+            items
+                .iter()
+                .map(|item| constant(text, item))
+                .collect::<Option<BTreeSet<_>>>()?,
+        ),
+        TermKind::Object(fields) => Value::from(
+            fields
+                .iter()
+                .map(|(key, value)| Some((constant(text, key)?, constant(text, value)?)))
+                .collect::<Option<BTreeMap<_, _>>>()?,
+        ),
+        TermKind::Paren(inner) => constant(text, inner)?,
+        _ => return None,
+    })
 }
 
 /// The variables of a pattern.

@@ -13,5 +13,5 @@ pub(crate) use self::lex::Comment;
 pub(crate) use self::parse::{FUTURE, RESERVED, module, query};
 pub(crate) use self::tree::{
     Assign, Block, Else, Head, Import, Literal, LiteralKind, Module, Node, Rule, Span, Step,
-    TemplatePart, Term, TermKind, With, walk_literal, walk_rule, walk_term,
+    TemplatePart, Term, TermKind, With, walk_rule,
 };

@@ -147,7 +147,7 @@ impl<'a> Parser<'a> {
 
     /// Whether the word is the present token, and a keyword here.
     fn is_keyword(&self, word: &str) -> bool {
-        self.is_word(word) && self.keywords.contains(&word)
+        self.is_word(word) && self.keywords.contains(&word) && !self.names_reference()
     }
 
     fn is(&self, symbol: &str) -> bool {
@@ -551,7 +551,7 @@ impl<'a> Parser<'a> {
             LiteralKind::Term(self.expression()?)
         };
         let mut with = Vec::new();
-        while self.is_word("with") {
+        while self.is_word("with") && !self.names_reference() {
             let start = self.next()?.span;
             let target = self.reference()?;
             if !self.is_word("as") {
