@@ -1,0 +1,213 @@
+//! Rego as policies in the wild use it, seen from outside.
+
+use consort_policy::engine::Kind;
+use consort_policy::load::Loaded;
+use consort_policy::suite::{self, Verdict};
+use consort_policy::{Document, Engine, Options, Version, format};
+use serde_json::json;
+
+fn value(module: &str, path: &str) -> serde_json::Value {
+    let mut engine = Engine::new(Options::default());
+    engine.add("policy.rego", module).expect("it is Rego");
+    let input = Document::from(json!({"if": 1, "name": "x"}));
+    engine
+        .rule(path, &input)
+        .expect("it can be evaluated")
+        .map_or(json!(null), |value| value.json())
+}
+
+#[test]
+fn newer_rego_than_the_evaluator_reads_is_read() {
+    let module = r#"package p
+
+template := $"{input.name} has {1 + 1} and {input.none}"
+
+keyword := input.if
+
+paths contains path if {
+	[path, value] := walk({"a": [{"b": 1}]})
+	value == 1
+}
+
+# METADATA
+# title: a rule
+titled := rego.metadata.rule().title
+"#;
+    assert_eq!(
+        value(module, "data.p.template"),
+        json!("x has 2 and <undefined>")
+    );
+    assert_eq!(value(module, "data.p.keyword"), json!(1));
+    assert_eq!(value(module, "data.p.paths"), json!([["a", 0, "b"]]));
+    assert_eq!(value(module, "data.p.titled"), json!("a rule"));
+}
+
+#[test]
+fn floats_are_computed_as_they_are_written() {
+    let module = "package p\n\nsum := [0.1 + 0.2, 1.1 * 1.1, 0.3 / 0.1, 1 - 0.9]\n\nsame if 0.1 + 0.2 == 0.3\n";
+    assert_eq!(value(module, "data.p.sum"), json!([0.3, 1.21, 3, 0.1]));
+    assert_eq!(value(module, "data.p.same"), json!(true));
+}
+
+#[test]
+fn errors_have_their_place_and_a_hint_where_there_is_one() {
+    let mut engine = Engine::new(Options::default());
+    let error = engine
+        .add("old.rego", "package p\n\nallow {\n\tinput.x\n}\n")
+        .expect_err("it is v0");
+    assert_eq!((error.kind, error.line, error.column), (Kind::Parse, 3, 1));
+    assert!(error.hint.is_some_and(|hint| hint.contains("v0")));
+    engine
+        .add(
+            "call.rego",
+            "package p\n\nallow if {\n\tsprintff(\"x\", [])\n}\n",
+        )
+        .expect("it is Rego");
+    let error = engine.prepare().expect_err("there is no such function");
+    assert_eq!(
+        (error.file.as_deref(), error.line, error.column),
+        (Some("call.rego"), 4, 2)
+    );
+    assert!(
+        error.message.contains("undefined function sprintff"),
+        "{error}"
+    );
+}
+
+#[test]
+fn hostile_text_and_panics_of_the_evaluator_are_errors() {
+    let mut engine = Engine::new(Options::default());
+    let deep = format!(
+        "package p\n\nx := {}1{}\n",
+        "[".repeat(5000),
+        "]".repeat(5000)
+    );
+    assert_eq!(
+        engine.add("deep.rego", &deep).map_err(|error| error.kind),
+        Err(Kind::Parse)
+    );
+    let long = format!("package p\n\nx := 1{}\n", " + 1".repeat(5000));
+    assert_eq!(
+        engine.add("long.rego", &long).map_err(|error| error.kind),
+        Err(Kind::Parse)
+    );
+    // Lines of any length, and constants of any depth that the parser takes, are no trouble.
+    engine
+        .add(
+            "wide.rego",
+            &format!("package p\n\nx := count(\"{}\")\n", "y".repeat(100_000)),
+        )
+        .expect("it is Rego");
+    engine
+        .add(
+            "nested.rego",
+            &format!(
+                "package q\n\nx := {}1{}\n",
+                "{\"a\":".repeat(60),
+                "}".repeat(60)
+            ),
+        )
+        .expect("it is Rego");
+    let values = engine
+        .values(&["data.p.x", "data.q.x.a.a"], &Document::from(json!({})))
+        .expect("it can be evaluated");
+    assert_eq!(values[0].as_ref().map(Document::json), Some(json!(100_000)));
+    assert!(values[1].is_some());
+}
+
+#[test]
+fn both_versions_of_the_language_can_be_mixed() {
+    let mut engine = Engine::new(Options::default());
+    engine
+        .add_version(
+            "old.rego",
+            "package old\n\ndeny[msg] { msg := \"no\" }\n",
+            Version::V0,
+        )
+        .expect("it is v0");
+    engine
+        .add(
+            "new.rego",
+            "package new\n\ndeny contains msg if some msg in data.old.deny\n",
+        )
+        .expect("it is v1");
+    let denied = engine
+        .rule("data.new.deny", &Document::from(json!({})))
+        .expect("it can be evaluated");
+    assert_eq!(denied.map(|value| value.json()), Some(json!(["no"])));
+}
+
+#[test]
+fn tests_pass_fail_break_and_are_skipped_and_cases_are_told_apart() {
+    let mut loaded = Loaded::default();
+    let module = r#"package t
+
+test_right if 1 + 1 == 2
+
+test_wrong if 1 + 1 == 3
+
+todo_test_later if false
+
+test_cases[name] if {
+	some name, wanted in {"two": 2, "three": 4}
+	count(name) >= 3
+	{"two": 2, "three": 3}[name] == wanted
+}
+"#;
+    loaded
+        .modules
+        .push(("t_test.rego".to_owned(), module.to_owned()));
+    let mut told = Vec::new();
+    suite::run(&loaded, &Options::default(), &|_| true, &mut |tested| {
+        told.push(tested)
+    })
+    .expect("the modules are right");
+    let verdict = |name: &str| {
+        told.iter()
+            .find(|tested| tested.rule.name == name)
+            .map(|tested| tested.verdict.clone())
+    };
+    assert_eq!(verdict("test_right"), Some(Verdict::Passed));
+    assert_eq!(verdict("test_wrong"), Some(Verdict::Failed));
+    assert_eq!(verdict("todo_test_later"), Some(Verdict::Skipped));
+    let cases = told
+        .iter()
+        .find(|tested| tested.rule.name == "test_cases")
+        .map(|tested| tested.cases.clone());
+    assert_eq!(
+        cases,
+        Some(vec![("three".to_owned(), false), ("two".to_owned(), true)])
+    );
+}
+
+#[test]
+fn the_lines_that_were_evaluated_are_told() {
+    let mut engine = Engine::new(Options {
+        coverage: true,
+        ..Options::default()
+    });
+    engine
+        .add(
+            "c.rego",
+            "package c\n\nallow if {\n\tinput.x\n}\n\nother if {\n\tinput.y\n}\n",
+        )
+        .expect("it is Rego");
+    engine
+        .rule("data.c.allow", &Document::from(json!({"x": true})))
+        .expect("it can be evaluated");
+    let coverage = engine.coverage();
+    assert!(coverage.files[0].covered.contains(&4), "{coverage:?}");
+    assert!(coverage.files[0].not_covered.contains(&8), "{coverage:?}");
+}
+
+#[test]
+fn laying_out_twice_changes_nothing_more() {
+    let text = "package  p\nimport data.b\nimport data.a # first\n# about x\nx=1 { input.a==2 ;y }\n\n\nz := {\"a\":1,\n\"b\" : [1,2]}\n";
+    let once = format::format("x.rego", text, Version::V0).expect("it is Rego");
+    let twice = format::format("x.rego", &once, Version::V0).expect("it is Rego");
+    assert_eq!(once, twice);
+    assert!(
+        once.contains("import data.a # first\nimport data.b\n"),
+        "{once}"
+    );
+}
