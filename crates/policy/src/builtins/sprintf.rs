@@ -232,6 +232,9 @@ fn one(argument: &Argument, verb: char, directive: &Directive) -> String {
     let text = match argument {
         Argument::Text(text) => of_text(text, verb, directive),
         Argument::Whole { negative, digits } => {
+            // A number beyond 64 bits writes itself, as a string does.
+            let big = verb == 's' && argument.kind() == "*big.Int";
+            let verb = if big { 'd' } else { verb };
             of_whole(argument, *negative, digits, verb, directive)
         }
         Argument::Float(number) => of_float(*number, verb, directive),
