@@ -103,8 +103,8 @@ fn hostile_text_and_panics_of_the_evaluator_are_errors() {
             "nested.rego",
             &format!(
                 "package q\n\nx := {}1{}\n",
-                "{\"a\":".repeat(60),
-                "}".repeat(60)
+                "{\"a\":".repeat(30),
+                "}".repeat(30)
             ),
         )
         .expect("it is Rego");

@@ -387,7 +387,7 @@ impl Lowering<'_> {
                     self.wrapped.insert(function, name);
                 }
             }
-            Node::Block(_) => {}
+            Node::Block => {}
         }
         true
     }
@@ -706,7 +706,7 @@ fn mentioned(literal: &Literal, names: &[String], seen: &mut Vec<String>) {
             }
             true
         }
-        Node::Block(_) => false,
+        Node::Block => false,
         _ => true,
     });
 }

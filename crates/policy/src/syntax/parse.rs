@@ -8,7 +8,7 @@ use super::tree::{
 use crate::engine::{Error, Version};
 
 /// How deep terms may be nested: the evaluator goes as deep as the text does, and its stack has an end.
-const MAX_DEPTH: usize = 100;
+const MAX_DEPTH: usize = 40;
 /// How many operators one expression may join without parentheses, for the same reason.
 const MAX_CHAIN: usize = 100;
 /// How often reading may be begun again where `|` may stand for two things.

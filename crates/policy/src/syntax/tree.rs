@@ -329,7 +329,8 @@ pub(crate) fn walk_term<'a>(term: &'a Term, visit: &mut dyn FnMut(Node<'a>) -> b
 pub(crate) enum Node<'a> {
     Term(&'a Term),
     Literal(&'a Literal),
-    Block(&'a Block),
+    /// A body, which has a scope of its own.
+    Block,
     With(&'a With),
 }
 
@@ -364,7 +365,7 @@ pub(crate) fn walk_literal<'a>(literal: &'a Literal, visit: &mut dyn FnMut(Node<
 }
 
 fn walk_block<'a>(block: &'a Block, visit: &mut dyn FnMut(Node<'a>) -> bool) {
-    if visit(Node::Block(block)) {
+    if visit(Node::Block) {
         block
             .literals
             .iter()
