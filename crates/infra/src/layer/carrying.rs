@@ -465,6 +465,9 @@ impl Terraform {
                 graph.connect(*id, *dependency, *edge);
             }
         }
+        // What an earlier walk had done has to reach the state even if this one does nothing more.
+        let begun = scratch.begun();
+        let visited = AtomicBool::new(!begun.is_empty());
         Carrying {
             teller: self.teller.clone(),
             about,
@@ -478,12 +481,12 @@ impl Terraform {
             inputs,
             causes: Mutex::default(),
             warnings: Mutex::default(),
-            begun: scratch.begun(),
+            begun,
             held,
             scratch,
             cancel: order.cancel.clone(),
             stopped: AtomicBool::new(false),
-            visited: AtomicBool::new(false),
+            visited,
             applying,
             prepared,
         }
