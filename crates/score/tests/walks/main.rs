@@ -3,7 +3,7 @@
 //!
 //! Whatever goes wrong, what follows is the same: the operation is resumed or the plan made again, and then the world is
 //! what it is when nothing goes wrong.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::large_futures)] // a test waits for one at a time
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
