@@ -7,19 +7,34 @@ use consort_plan::{Feed, Problem};
 use consort_policy::PolicyPart;
 use consort_policy::admission::{self, NAMESPACE};
 
-use crate::definition::{Definition, PartDefinition};
+use crate::definition::{Definition, PartDefinition, plain};
+use crate::records::Records;
 use crate::system::Environment;
 
 /// Opens a part of policies as the object they are kept in.
 ///
+/// The namespace of the object is made first where it is missing, as it is for the records of scores: it belongs to no score.
+///
 /// # Errors
-/// What is wrong with the policies.
-pub(crate) fn open(
+/// What is wrong with the policies, and that the namespace cannot be made.
+pub(crate) async fn open(
     part: &PartDefinition,
     policies: &PolicyPart,
     definition: &Definition,
     environment: &Environment,
 ) -> Result<Manifests, Vec<Problem>> {
+    if let Some(client) = &environment.client {
+        let records = Records::new(client.clone(), NAMESPACE);
+        records.install().await.map_err(|error| {
+            vec![Problem {
+                part: part.name.clone(),
+                location: Some(part.location.clone()),
+                ..plain(format!(
+                    "making the namespace {NAMESPACE} for policies: {error}"
+                ))
+            }]
+        })?;
+    }
     let (labels, annotations, data) = admission::Policy::config_map(policies);
     let map = Generated {
         name: format!("policy-{}-{}", definition.name, part.name),

@@ -336,7 +336,7 @@ async fn open(
             let Some(policies) = read.first() else {
                 return Ok(None);
             };
-            let opened = admission::open(part, policies, definition, environment)?;
+            let opened = admission::open(part, policies, definition, environment).await?;
             Ok(Some(Box::new(opened)))
         }
         Layer::Manifests => {
