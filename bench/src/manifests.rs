@@ -235,6 +235,7 @@ async fn plan(part: &Manifests) -> Result<PartPlan> {
     part.plan(Request {
         intent: Intent::Apply,
         inputs: &inputs,
+        documented: false,
         cancel: &cancel,
     })
     .await

@@ -59,6 +59,8 @@ pub struct Request<'a> {
     /// The inputs by the name the part knows them under (see [`Part::inputs`]); what another part tells only while
     /// being carried out is unknown.
     pub inputs: &'a BTreeMap<String, Planned>,
+    /// Whether anybody will read [`PartPlan::document`]: a large one costs more than the plan itself.
+    pub documented: bool,
     /// Ends the work early.
     pub cancel: &'a CancellationToken,
 }
@@ -122,7 +124,7 @@ pub struct PartPlan {
     pub seen: Vec<Seen>,
     /// What the part needs to carry the plan out, in a form of its own. May hold secrets.
     pub payload: Vec<u8>,
-    /// The plan in the layer's own form for policies: for Terraform its plan as JSON.
+    /// The plan in the layer's own form for policies, if it was asked for: for Terraform its plan as JSON.
     pub document: Option<serde_json::Value>,
     /// What is worth saying and stops nothing.
     pub warnings: Vec<Problem>,

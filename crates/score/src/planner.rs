@@ -131,6 +131,7 @@ async fn draw(
         .plan(Request {
             intent,
             inputs: &inputs,
+            documented: !system.policies.is_empty(),
             cancel: &options.cancel,
         })
         .await?;

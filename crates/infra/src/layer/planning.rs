@@ -171,10 +171,14 @@ impl Terraform {
             .payload(&plan, &origin, &backing)
             .await
             .map_err(|found| told(found, &sources))?;
-        let schemas = SchemaSet::gather(&installed, Some(&tree), &[&plan.prior_state])
-            .await
-            .map_err(|found| told(found, &sources))?;
-        let text = plan_json(&plan, &tree, &schemas);
+        let text = if request.documented {
+            let schemas = SchemaSet::gather(&installed, Some(&tree), &[&plan.prior_state])
+                .await
+                .map_err(|found| told(found, &sources))?;
+            Some(plan_json(&plan, &tree, &schemas))
+        } else {
+            None
+        };
         let mut part = self.put(&plan, &ties, &sources, request.inputs);
         notes.extend(self.put_off(&plan));
         part.seen = vec![Seen {
@@ -188,13 +192,15 @@ impl Terraform {
             let found = error("Failed to put the plan into JSON", why);
             told(found, &sources)
         };
-        let text = text.map_err(unsaid)?;
-        let read = tokio::task::spawn_blocking(move || serde_json::from_str(&text));
-        let document = read
-            .await
-            .map_err(|why| unsaid(why.to_string()))?
-            .map_err(|why| unsaid(why.to_string()))?;
-        part.document = Some(document);
+        if let Some(text) = text {
+            let text = text.map_err(unsaid)?;
+            let read = tokio::task::spawn_blocking(move || serde_json::from_str(&text));
+            let document = read
+                .await
+                .map_err(|why| unsaid(why.to_string()))?
+                .map_err(|why| unsaid(why.to_string()))?;
+            part.document = Some(document);
+        }
         part.warnings = notes;
         Ok(part)
     }

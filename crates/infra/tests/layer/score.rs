@@ -131,6 +131,7 @@ impl Score {
                 .plan(Request {
                     intent,
                     inputs: &inputs,
+                    documented: true,
                     cancel: &cancel,
                 })
                 .await?;

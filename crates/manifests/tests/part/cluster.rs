@@ -154,6 +154,7 @@ pub(crate) async fn try_plan(
     part.plan(Request {
         intent,
         inputs,
+        documented: true,
         cancel: &cancel,
     })
     .await
