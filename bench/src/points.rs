@@ -11,7 +11,7 @@ use consort_plan::{
     Planned, PlannedPart, Reversal, Source,
 };
 use consort_policy::admission::{Policies, Policy};
-use consort_policy::points::{Load, Passing, Standing};
+use consort_policy::points::{Load, Standing};
 use consort_policy::{Question, THRESHOLD, judge};
 use serde_json::{Value, json};
 

@@ -81,7 +81,7 @@ async fn measure(arguments: &Arguments, repositories: usize) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let before = used();
     tokio::time::sleep(Duration::from_secs(arguments.interval)).await;
-    let idle = used() - before;
+    let idle = used().checked_sub(before).unwrap();
     let begun = Instant::now();
     for n in 0..arguments.scores {
         let score = json!({
@@ -123,7 +123,8 @@ async fn measure(arguments: &Arguments, repositories: usize) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(10)).await;
     let before = used();
     tokio::time::sleep(Duration::from_secs(arguments.interval * arguments.rounds)).await;
-    let ours = ((used() - before) / u32::try_from(arguments.rounds)?).saturating_sub(idle);
+    let ours = (used().checked_sub(before).unwrap() / u32::try_from(arguments.rounds)?)
+        .saturating_sub(idle);
     server.stop().await?;
 
     let bare = bare_loop(&origins)?;
@@ -203,5 +204,5 @@ fn bare_loop(origins: &[String]) -> Result<Duration> {
             bail!("git ls-remote {origin} failed");
         }
     }
-    Ok(used()? - before)
+    Ok(used()?.checked_sub(before).unwrap())
 }

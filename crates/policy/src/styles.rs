@@ -107,11 +107,12 @@ impl Reads {
                         aliases.insert(alias.to_owned());
                     }
                 }
-                Some("data") => package
-                    .uses
-                    .insert(path(at + 1).0.join("."))
-                    .then_some(())
-                    .unwrap_or_default(),
+                Some("data") => {
+                    if package.uses.insert(path(at + 1).0.join(".")) {
+                    } else {
+                        Default::default()
+                    }
+                }
                 Some(alias) if aliases.contains(alias) => {
                     let (steps, after) = path(at + 1);
                     if let Some(step) = steps.into_iter().next() {

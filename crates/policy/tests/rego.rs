@@ -159,7 +159,7 @@ test_cases[name] if {
         .push(("t_test.rego".to_owned(), module.to_owned()));
     let mut told = Vec::new();
     suite::run(&loaded, &Options::default(), &|_| true, &mut |tested| {
-        told.push(tested)
+        told.push(tested);
     })
     .expect("the modules are right");
     let verdict = |name: &str| {

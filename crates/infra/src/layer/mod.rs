@@ -86,7 +86,7 @@ impl Terraform {
                         part: part.to_owned(),
                         output: output.to_owned(),
                         location,
-                    })
+                    });
                 }
                 _ => problems.push(teller.of(
                     location,

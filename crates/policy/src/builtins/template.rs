@@ -299,7 +299,7 @@ fn render(
                     match given.as_slice() {
                         [one] => names.push((one.clone(), item.clone())),
                         [first, second] => {
-                            names.extend([(first.clone(), key), (second.clone(), item.clone())])
+                            names.extend([(first.clone(), key), (second.clone(), item.clone())]);
                         }
                         _ => {}
                     }

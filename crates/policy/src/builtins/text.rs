@@ -39,7 +39,7 @@ fn template_string(operands: &[Value]) -> Outcome {
         match part {
             Value::Set(values) if values.is_empty() => text.push_str("<undefined>"),
             Value::Set(values) if values.len() == 1 => {
-                values.iter().for_each(|value| text.push_str(&shown(value)))
+                values.iter().for_each(|value| text.push_str(&shown(value)));
             }
             Value::Set(_) => {
                 return Err(Failure::Other(

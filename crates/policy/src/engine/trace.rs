@@ -57,9 +57,9 @@ impl Sink {
     fn note(&self, noted: Noted) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.0.len() < MOST {
-            kept.0.push(noted)
+            kept.0.push(noted);
         } else {
-            kept.1 += 1
+            kept.1 += 1;
         }
     }
 

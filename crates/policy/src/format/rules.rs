@@ -307,11 +307,12 @@ impl<'a> Writer<'a> {
                 self.term(key)?;
                 self.write("]");
             }
-        } else if set && self.contains {
-            if let Some(Step::Bracket(term, _)) = path.last() {
-                self.write(" contains ");
-                self.term(term)?;
-            }
+        } else if set
+            && self.contains
+            && let Some(Step::Bracket(term, _)) = path.last()
+        {
+            self.write(" contains ");
+            self.term(term)?;
         }
         self.head_value(definition, constant)
     }

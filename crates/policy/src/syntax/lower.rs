@@ -102,6 +102,8 @@ struct Lowering<'a> {
     constants: Vec<regorus::Value>,
     /// Whether a call may stand in the place of a constant.
     calls: bool,
+    /// Whether the next statement is the first of its body.
+    first: bool,
 }
 
 /// A module as the evaluator reads it: the module, and one more for each keyword that its rules' names begin with.
@@ -140,6 +142,7 @@ pub(crate) fn module(
         head: usize::MAX,
         constants: std::mem::take(constants),
         calls: false,
+        first: false,
     };
     lowering.term(&module.package);
     for import in &module.imports {
@@ -287,6 +290,7 @@ pub(crate) fn query(text: &str, literals: &[Literal]) -> String {
         head: usize::MAX,
         constants: Vec::new(),
         calls: false,
+        first: false,
     };
     for literal in literals {
         walk_literal(literal, &mut |node| lowering.node(node));
@@ -373,6 +377,15 @@ impl Lowering<'_> {
                 _ => {}
             },
             Node::Literal(literal) => {
+                let start = literal.span.start;
+                // The evaluator takes a bracket on a new line for one that goes on with the line before.
+                let line = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
+                if !std::mem::take(&mut self.first)
+                    && self.text[start..].starts_with(['(', '['])
+                    && self.text[line..start].trim().is_empty()
+                {
+                    self.edits.replace(start, start, "; ");
+                }
                 self.relation(literal);
                 self.output(literal);
             }
@@ -387,7 +400,7 @@ impl Lowering<'_> {
                     self.wrapped.insert(function, name);
                 }
             }
-            Node::Block => {}
+            Node::Block => self.first = true,
         }
         true
     }
@@ -528,7 +541,7 @@ impl Lowering<'_> {
             {
                 match function.dotted().as_deref() {
                     Some("rego.metadata.rule") => {
-                        calls.push((*span, metadata::of_rule(around.own, rule)))
+                        calls.push((*span, metadata::of_rule(around.own, rule)));
                     }
                     Some("rego.metadata.chain") => calls.push((
                         *span,

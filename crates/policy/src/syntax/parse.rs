@@ -290,7 +290,7 @@ impl<'a> Parser<'a> {
                 path.push(Step::Dot(name, span));
             } else if self.is("[") {
                 let open = self.next()?.span;
-                let term = self.deeper(|parser| parser.list_item())?;
+                let term = self.deeper(Parser::list_item)?;
                 let close = self.expect("]")?.span;
                 path.push(Step::Bracket(term, open.to(close)));
             } else {
@@ -380,19 +380,18 @@ impl<'a> Parser<'a> {
             && rule.head.key.is_none()
             && rule.head.value.is_none()
             && self.v1
+            && rule.body.is_none()
         {
-            if rule.body.is_none() {
-                return Err(self
-                    .lexer
-                    .error(
-                        rule.span,
-                        format!(
-                            "{} must have value assignment and/or body declaration",
-                            self.source(rule.head.span)
-                        ),
-                    )
-                    .hint("a set is written `NAME contains VALUE`, a value `NAME := VALUE`"));
-            }
+            return Err(self
+                .lexer
+                .error(
+                    rule.span,
+                    format!(
+                        "{} must have value assignment and/or body declaration",
+                        self.source(rule.head.span)
+                    ),
+                )
+                .hint("a set is written `NAME contains VALUE`, a value `NAME := VALUE`"));
         }
         while self.is_word("else") && !self.names_reference() {
             let start = self.next()?.span;

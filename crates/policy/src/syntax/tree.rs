@@ -288,7 +288,7 @@ pub(crate) fn walk_term<'a>(term: &'a Term, visit: &mut dyn FnMut(Node<'a>) -> b
             args.iter().for_each(|arg| walk_term(arg, visit));
         }
         TermKind::Array(items) | TermKind::Set(items) => {
-            items.iter().for_each(|item| walk_term(item, visit))
+            items.iter().for_each(|item| walk_term(item, visit));
         }
         TermKind::Object(fields) => {
             for (key, value) in fields {

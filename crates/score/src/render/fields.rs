@@ -259,7 +259,7 @@ impl Walk<'_, '_> {
             }
             let shown = |there: bool| there.then(|| SENSITIVE.to_owned());
             let (before, after) = (
-                before.filter(|value| !value.is_null()).is_some(),
+                before.as_ref().is_some_and(|value| !value.is_null()),
                 after.is_some(),
             );
             if before || after {

@@ -370,10 +370,8 @@ fn no_form_of_a_plan_tells_a_secret_or_drives_the_terminal() {
 fn hostile_text_in_any_place_is_written_out() {
     fn poison(value: &mut Value) {
         match value {
-            Value::String(text) => {
-                if !text.starts_with("20") {
-                    text.push_str("\u{1b}]0;x\u{7}");
-                }
+            Value::String(text) if !text.starts_with("20") => {
+                text.push_str("\u{1b}]0;x\u{7}");
             }
             Value::Array(parts) => parts.iter_mut().for_each(poison),
             Value::Object(parts) => parts.values_mut().for_each(poison),

@@ -71,7 +71,7 @@ struct Explainer<'e> {
     nodes: usize,
 }
 
-impl<'e> Explainer<'e> {
+impl Explainer<'_> {
     fn subject(&mut self, subject: &Subject) -> Cause {
         match subject {
             Subject::Object(reference) => self.object(reference),
