@@ -132,9 +132,8 @@ impl Failure {
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.report {
-            Report::Plain { text, .. } => f.write_str(text),
+            Report::Plain { text, .. } | Report::Printed(text) => f.write_str(text),
             Report::Located(report) => write!(f, "{report}"),
-            Report::Printed(text) => f.write_str(text),
             Report::Code(code) => write!(f, "exit code {code}"),
         }
     }

@@ -843,6 +843,7 @@ fn is_text(at: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value)]
 mod tests {
     use super::*;
     use consort_plan::Address;

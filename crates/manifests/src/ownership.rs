@@ -660,6 +660,7 @@ fn brief(keys: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value)]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -36,7 +36,7 @@ use serde_json::{Value, json};
 use crate::documents::{Secrets, masked_at};
 use crate::engine::{Document, Engine, Error, Options, RuleKind, Version};
 use crate::rules::{Role, each, exceptions, is_helper, message, role};
-use crate::sources::PolicyPart;
+use crate::sources::{PolicyPart, is_rego};
 use crate::styles::{Reads, Style};
 
 /// Why a ConfigMap with the label that stands for policies would be of no use, if it would.
@@ -140,7 +140,7 @@ impl Policy {
             match key.as_str() {
                 "data.json" | "data.yaml" => policy.data = read(text)?,
                 "parameters.json" | "parameters.yaml" => policy.parameters = read(text)?,
-                _ if key.ends_with(".rego") => {
+                _ if is_rego(key) => {
                     policy.modules.push((key.clone(), text.to_owned()));
                 }
                 _ => {
@@ -329,7 +329,10 @@ fn refusal(main: &Value) -> Option<String> {
     )
 }
 
-fn compile(policy: &Policy) -> Result<(Engine, Vec<(Style, Vec<Asked>)>), Error> {
+/// The rules that are asked, by the style of their input.
+type ByStyle = Vec<(Style, Vec<Asked>)>;
+
+fn compile(policy: &Policy) -> Result<(Engine, ByStyle), Error> {
     let mut engine = Engine::new(Options {
         version: policy.version,
         deadline: Some(DEADLINE),

@@ -177,7 +177,7 @@ struct Module {
 
 impl Module {
     /// Takes what is in the root module of a part.
-    fn take(&mut self, part: &str, module: Value) {
+    fn take(&mut self, part: &str, module: &Value) {
         let Ok(fields) = module.as_object() else {
             return;
         };
@@ -270,11 +270,11 @@ impl Whole {
                         put_beside(&mut self.outputs, part, name, change_value(change, secrets));
                     }
                 }
-                "planned_values" => self.planned_values.take(part, values(value, secrets)),
+                "planned_values" => self.planned_values.take(part, &values(value, secrets)),
                 "prior_state" => {
                     self.has_prior = true;
                     if let Some(value) = value.get("values") {
-                        self.prior.take(part, values(value, secrets));
+                        self.prior.take(part, &values(value, secrets));
                     }
                 }
                 "variables" => {
@@ -304,7 +304,7 @@ impl Whole {
                     }
                     if let Some(module) = value.get("root_module") {
                         self.configuration
-                            .take(part, configuration(module, "", &marked, secrets));
+                            .take(part, &configuration(module, "", &marked, secrets));
                     }
                 }
                 _ => {

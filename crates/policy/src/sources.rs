@@ -152,7 +152,7 @@ impl Reading {
         let wanted = matches!(
             name.as_str(),
             "data.json" | "data.yaml" | "data.yml" | "policies.hcl"
-        ) || name.ends_with(".rego");
+        ) || is_rego(&name);
         if !wanted || name.ends_with("_test.rego") {
             return;
         }
@@ -169,7 +169,7 @@ impl Reading {
             Ok(Err(_)) => return self.problem(path, 0, "the file is no UTF-8".to_owned()),
             Err(error) => return self.problem(path, 0, format!("cannot be read: {error}")),
         };
-        if name.ends_with(".rego") {
+        if is_rego(&name) {
             let file = self.relative(path);
             self.part.modules.push((file, text));
             return;
@@ -269,4 +269,11 @@ fn merge(into: &mut serde_json::Value, from: serde_json::Value) {
         }
         (into, from) => *into = from,
     }
+}
+
+/// Whether a file holds Rego, by its name: as OPA, by the letters as they are.
+pub(crate) fn is_rego(name: &str) -> bool {
+    std::path::Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "rego")
 }

@@ -108,10 +108,7 @@ impl Reads {
                     }
                 }
                 Some("data") => {
-                    if package.uses.insert(path(at + 1).0.join(".")) {
-                    } else {
-                        Default::default()
-                    }
+                    package.uses.insert(path(at + 1).0.join("."));
                 }
                 Some(alias) if aliases.contains(alias) => {
                     let (steps, after) = path(at + 1);

@@ -121,10 +121,9 @@ pub(crate) fn directory(root: &Path, name: Option<&str>) -> Result<Definition, V
             "{} holds nothing that can be planned",
             root.display()
         ));
-        problem.detail =
-            "looked for consort.yaml, Terraform configurations (*.tf), Kubernetes objects \
-                          (*.yaml, *.yml, *.json) and policies (*.rego)"
-                .to_owned();
+        "looked for consort.yaml, Terraform configurations (*.tf), Kubernetes objects (*.yaml, *.yml, *.json) and \
+         policies (*.rego)"
+            .clone_into(&mut problem.detail);
         return Err(vec![problem]);
     }
     places.sort_by_key(|(place, layer, _)| (*layer == Layer::Policy, *layer, place.clone()));
@@ -406,17 +405,17 @@ fn shown(place: &Path) -> String {
 
 /// A name made of what may be in one.
 fn label(text: &str, otherwise: &str) -> String {
-    let mut name: String = text
+    let name: String = text
         .to_lowercase()
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .take(63)
         .collect();
-    name = name.trim_matches('-').to_owned();
+    let name = name.trim_matches('-');
     if name.is_empty() {
         otherwise.to_owned()
     } else {
-        name
+        name.to_owned()
     }
 }
 

@@ -11,6 +11,7 @@ use consort_plan::{
 
 use super::edges::{self, Places};
 use super::prepare::{Configuration, language};
+use super::problems::Teller;
 use super::words::{reasons, reversal};
 use super::{Terraform, drift, values};
 use crate::address::{ConfigResource, Key, Mode as ResourceMode};
@@ -332,19 +333,18 @@ impl Terraform {
                     .map(|found| drift::drift(found, Some(change), tied))
                     .unwrap_or_default(),
                 reversal: reversal(change),
-                location: tied.and_then(|tied| self.teller.location(tied.range, sources)),
+                location: tied.and_then(|tied| Teller::location(tied.range, sources)),
             });
         }
         let mut edges = edges::of_blocks(ties, &places, &self.name);
         edges::of_orphans(plan, &orphans, &of_config, &mut edges);
-        part.outputs = self.outputs(plan, ties, &places, &part.changes, inputs);
+        part.outputs = Self::outputs(plan, ties, &places, &part.changes, inputs);
         part.edges = edges.pairs;
         part.joints = edges.joints;
         part
     }
 
     fn outputs(
-        &self,
         plan: &Plan,
         ties: &Ties,
         places: &Places<'_>,

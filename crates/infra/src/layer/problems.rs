@@ -53,7 +53,7 @@ pub(super) struct Teller {
 
 impl Teller {
     /// Where a range begins.
-    pub(super) fn location(&self, range: Range, sources: &Sources) -> Option<Location> {
+    pub(super) fn location(range: Range, sources: &Sources) -> Option<Location> {
         let source = sources.get(range.source)?;
         if source.name().starts_with('<') {
             return None;
@@ -68,7 +68,7 @@ impl Teller {
     pub(super) fn problem(&self, diagnostic: &Diagnostic, sources: &Sources) -> Problem {
         let location = diagnostic
             .subject
-            .and_then(|range| self.location(range, sources))
+            .and_then(|range| Self::location(range, sources))
             .unwrap_or_else(|| self.otherwise.clone());
         Problem {
             part: self.part.clone(),

@@ -42,9 +42,11 @@ impl Scratch {
 
     /// How many journals earlier walks left.
     fn journals(&self) -> usize {
-        (0..)
-            .take_while(|number| self.journal(*number).exists())
-            .count()
+        let mut count = 0;
+        while self.journal(count).exists() {
+            count += 1;
+        }
+        count
     }
 
     /// Where the next journal is.

@@ -115,6 +115,7 @@ impl Cluster {
         std::fs::remove_file(self.dir.path().join("score/deploy").join(name)).unwrap();
     }
 
+    #[allow(clippy::needless_pass_by_value)]
     pub(crate) fn part(&self, spec: Value) -> Manifests {
         let mut whole = json!({"path": "deploy", "namespace": "shop"});
         for (name, value) in spec.as_object().unwrap() {

@@ -162,9 +162,8 @@ impl PublicKey {
 
     pub(super) fn of_jwk(key: &Value) -> Result<Self, Failure> {
         let part = |name: &str| -> Result<Vec<u8>, Failure> {
-            let text = match field(key, name) {
-                Some(Value::String(text)) => text,
-                _ => return Err(Failure::Other(format!("the key has no field {name}"))),
+            let Some(Value::String(text)) = field(key, name) else {
+                return Err(Failure::Other(format!("the key has no field {name}")));
             };
             URL_SAFE_NO_PAD
                 .decode(text.trim_end_matches('='))

@@ -258,6 +258,7 @@ impl Engine {
     }
 
     /// Whether a rule's head is written `test_x[name]`, and the variable there, if it is one.
+    #[allow(clippy::option_option)]
     pub(crate) fn case_variable(&self, rule: &Rule) -> Option<Option<String>> {
         let source = self
             .sources
@@ -272,7 +273,7 @@ impl Engine {
             return None;
         };
         match path.first() {
-            Some(syntax::Step::Bracket(term, _)) => Some(term.var().map(str::to_owned)),
+            Some(syntax::Step::Bracket(term)) => Some(term.var().map(str::to_owned)),
             _ => None,
         }
     }

@@ -278,7 +278,7 @@ impl<'a> Writer<'a> {
             self.write("[");
             let key = match &path[0] {
                 Step::Dot(name, _) => serde_json::Value::from(name.as_str()).to_string(),
-                Step::Bracket(term, _) => self.plain(term),
+                Step::Bracket(term) => self.plain(term),
             };
             self.write(&key);
             self.write("]");
@@ -309,7 +309,7 @@ impl<'a> Writer<'a> {
             }
         } else if set
             && self.contains
-            && let Some(Step::Bracket(term, _)) = path.last()
+            && let Some(Step::Bracket(term)) = path.last()
         {
             self.write(" contains ");
             self.term(term)?;
@@ -495,7 +495,7 @@ impl<'a> Writer<'a> {
 fn step_row(step: &Step) -> u32 {
     match step {
         Step::Dot(_, span) => span.line,
-        Step::Bracket(term, _) => term.span.line,
+        Step::Bracket(term) => term.span.line,
     }
 }
 

@@ -253,7 +253,9 @@ fn qualify(rule: &Rule, rules: &BTreeSet<String>, package: &str, edits: &mut Edi
         if let Node::Literal(literal) = node {
             declared(literal, &mut own);
             if let LiteralKind::Some(names) | LiteralKind::Every { names, .. } = &literal.kind {
-                names.iter().for_each(|name| variables(name, &mut own));
+                for name in names {
+                    variables(name, &mut own);
+                }
             }
         }
         true

@@ -289,10 +289,10 @@ impl<'a> Parser<'a> {
                 let span = self.next()?.span;
                 path.push(Step::Dot(name, span));
             } else if self.is("[") {
-                let open = self.next()?.span;
+                self.next()?;
                 let term = self.deeper(Parser::list_item)?;
-                let close = self.expect("]")?.span;
-                path.push(Step::Bracket(term, open.to(close)));
+                self.expect("]")?;
+                path.push(Step::Bracket(term));
             } else {
                 break;
             }

@@ -214,8 +214,8 @@ pub(crate) enum TemplatePart {
 pub(crate) enum Step {
     /// `.name`; the place is that of the name.
     Dot(String, Span),
-    /// `[term]`; the place is that of the brackets.
-    Bracket(Term, Span),
+    /// `[term]`.
+    Bracket(Term),
 }
 
 impl Step {
@@ -223,7 +223,7 @@ impl Step {
     pub(crate) fn name(&self) -> Option<String> {
         match self {
             Step::Dot(name, _) => Some(name.clone()),
-            Step::Bracket(term, _) => term.text.clone(),
+            Step::Bracket(term) => term.text.clone(),
         }
     }
 }
@@ -278,17 +278,21 @@ pub(crate) fn walk_term<'a>(term: &'a Term, visit: &mut dyn FnMut(Node<'a>) -> b
         TermKind::Ref { head, path } => {
             walk_term(head, visit);
             for step in path {
-                if let Step::Bracket(term, _) = step {
+                if let Step::Bracket(term) = step {
                     walk_term(term, visit);
                 }
             }
         }
         TermKind::Call { function, args } => {
             walk_term(function, visit);
-            args.iter().for_each(|arg| walk_term(arg, visit));
+            for arg in args {
+                walk_term(arg, visit);
+            }
         }
         TermKind::Array(items) | TermKind::Set(items) => {
-            items.iter().for_each(|item| walk_term(item, visit));
+            for item in items {
+                walk_term(item, visit);
+            }
         }
         TermKind::Object(fields) => {
             for (key, value) in fields {
@@ -343,7 +347,9 @@ pub(crate) fn walk_literal<'a>(literal: &'a Literal, visit: &mut dyn FnMut(Node<
         LiteralKind::Term(term) => walk_term(term, visit),
         LiteralKind::Some(names) => names.iter().for_each(|name| walk_term(name, visit)),
         LiteralKind::SomeIn { names, collection } => {
-            names.iter().for_each(|name| walk_term(name, visit));
+            for name in names {
+                walk_term(name, visit);
+            }
             walk_term(collection, visit);
         }
         LiteralKind::Every {
@@ -351,7 +357,9 @@ pub(crate) fn walk_literal<'a>(literal: &'a Literal, visit: &mut dyn FnMut(Node<
             domain,
             body,
         } => {
-            names.iter().for_each(|name| walk_term(name, visit));
+            for name in names {
+                walk_term(name, visit);
+            }
             walk_term(domain, visit);
             walk_block(body, visit);
         }
@@ -377,7 +385,9 @@ fn walk_block<'a>(block: &'a Block, visit: &mut dyn FnMut(Node<'a>) -> bool) {
 pub(crate) fn walk_rule<'a>(rule: &'a Rule, visit: &mut dyn FnMut(Node<'a>) -> bool) {
     walk_term(&rule.head.name, visit);
     if let Some((args, _)) = &rule.head.args {
-        args.iter().for_each(|arg| walk_term(arg, visit));
+        for arg in args {
+            walk_term(arg, visit);
+        }
     }
     if let Some(key) = &rule.head.key {
         walk_term(key, visit);

@@ -483,6 +483,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::unnecessary_wraps)]
     fn waiting(what: &str, why: Why) -> Option<Waiting> {
         Some(Waiting {
             blueprint: "1f".to_owned(),

@@ -337,6 +337,7 @@ impl State {
     }
 
     /// Takes an answer in; gives the scores for which it is news.
+    #[allow(clippy::needless_pass_by_value)]
     fn answered(&mut self, place: &Place, answer: Answer) -> Vec<Key> {
         let mut news = Vec::new();
         let mut interval = LONGEST;

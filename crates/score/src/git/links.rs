@@ -21,10 +21,9 @@ pub(super) fn check(tree: &Path, inside: &[PathBuf]) -> Result<(), Error> {
         // Links to links: what the whole way leads to counts as well.
         match path.canonicalize() {
             Ok(end) if end.starts_with(&whole) => {}
-            Ok(_) => return Err(out()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            // A circle, or a way through a file: it names nothing, but nobody should stumble over it.
-            Err(_) => return Err(out()),
+            // Beyond the tree; or a circle, or a way through a file: it names nothing, but nobody should stumble over it.
+            Ok(_) | Err(_) => return Err(out()),
         }
     }
     Ok(())

@@ -44,6 +44,7 @@ pub(super) struct Sides<'p> {
 }
 
 /// What is left to say beside the fields.
+#[allow(clippy::struct_field_names)]
 pub(super) struct Fields {
     pub(super) fields: Vec<Field>,
     /// The places of `replaces` that no field stands for, for people.
@@ -469,15 +470,15 @@ impl Walk<'_, '_> {
                 DiffOp::Delete {
                     old_index, old_len, ..
                 } => {
-                    for index in old_index..old_index + old_len {
-                        self.element(&index.to_string(), Some((index, &old[index])), None);
+                    for (index, was) in old.iter().enumerate().skip(old_index).take(old_len) {
+                        self.element(&index.to_string(), Some((index, was)), None);
                     }
                 }
                 DiffOp::Insert {
                     new_index, new_len, ..
                 } => {
-                    for index in new_index..new_index + new_len {
-                        self.element(&index.to_string(), None, Some((index, &new[index])));
+                    for (index, becomes) in new.iter().enumerate().skip(new_index).take(new_len) {
+                        self.element(&index.to_string(), None, Some((index, becomes)));
                     }
                 }
                 DiffOp::Replace {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Style, operation, plan, plan_json, stale};
 
+#[allow(clippy::unnecessary_wraps)]
 fn planned(value: Value) -> Option<Planned> {
     Some(Planned::known(value))
 }

@@ -54,7 +54,7 @@ impl<'e> Explainer<'e> {
                 "was in no operation that is recorded",
             );
             if self.asking.operations().is_none() {
-                cause.says = "is not looked at yet".to_owned();
+                "is not looked at yet".clone_into(&mut cause.says);
             }
             if let Some(reference) = reference(address) {
                 cause.causes.extend(self.related(&reference));
@@ -142,7 +142,7 @@ impl<'e> Explainer<'e> {
         self.once(key, |this| {
             let mut cause = this.step(operation, entry);
             for (operation, entry) in &touching[1..] {
-                let before = this.step_brief(operation, entry);
+                let before = Self::step_brief(operation, entry);
                 cause.causes.push(before);
             }
             cause
@@ -236,7 +236,7 @@ impl<'e> Explainer<'e> {
         cause
     }
 
-    fn step_brief(&mut self, operation: &'e Operation, entry: &Entry) -> Cause {
+    fn step_brief(operation: &'e Operation, entry: &Entry) -> Cause {
         let how = match &entry.event {
             Event::Done => did(entry.action).to_owned(),
             Event::Began { .. } => format!("was begun to be {}", to_do(entry.action)),
@@ -327,7 +327,7 @@ impl<'e> Explainer<'e> {
 
     /// What an operation applied: a commit, a directory, or what an earlier revision had applied, down to its commit.
     fn origin_of_revision(&self, operation: &Operation) -> Option<Cause> {
-        let mut cause = origin_of_source(&operation.source)?;
+        let mut cause = origin_of_source(&operation.source);
         let mut source = &operation.source;
         // Revisions go back only: this ends.
         let mut bound = operation.revision;
@@ -344,7 +344,7 @@ impl<'e> Explainer<'e> {
             source = &former.source;
         }
         if !matches!(source, Source::Revision { .. }) && *source != operation.source {
-            cause.causes.extend(origin_of_source(source));
+            cause.causes.push(origin_of_source(source));
         }
         Some(cause)
     }
@@ -543,7 +543,7 @@ impl<'e> Explainer<'e> {
             format!("was planned for {}", blueprint.author),
         )
         .at(Some(blueprint.time));
-        author.causes.extend(origin_of_source(&blueprint.source));
+        author.causes.push(origin_of_source(&blueprint.source));
         cause.causes.push(author);
         cause
     }
@@ -577,7 +577,7 @@ fn wanted_by(operation: &Operation) -> String {
     )
 }
 
-fn origin_of_source(source: &Source) -> Option<Cause> {
+fn origin_of_source(source: &Source) -> Cause {
     let commit = match source {
         Source::Directory {
             commit: Some(commit),
@@ -585,18 +585,18 @@ fn origin_of_source(source: &Source) -> Option<Cause> {
         }
         | Source::Git { commit, .. } => commit,
         Source::Directory { path, commit: None } => {
-            return Some(Cause::new(
+            return Cause::new(
                 format!("directory {path}"),
                 Standing::Fact,
                 "is what was applied; it was in no commit as it was",
-            ));
+            );
         }
         Source::Revision { revision } => {
-            return Some(Cause::new(
+            return Cause::new(
                 format!("revision {revision}"),
                 Standing::Fact,
                 "is what was applied again",
-            ));
+            );
         }
     };
     let id: String = commit.id.chars().take(12).collect();
@@ -604,18 +604,16 @@ fn origin_of_source(source: &Source) -> Option<Cause> {
         Source::Git { url, reference, .. } => format!(" ({reference} of {url})"),
         _ => String::new(),
     };
-    Some(
-        Cause::new(
-            format!("commit {id}"),
-            Standing::Fact,
-            format!(
-                "\"{}\" was written by {}{place}",
-                commit.subject, commit.author
-            ),
-        )
-        .at(Some(commit.time))
-        .look(format!("git show {id}")),
+    Cause::new(
+        format!("commit {id}"),
+        Standing::Fact,
+        format!(
+            "\"{}\" was written by {}{place}",
+            commit.subject, commit.author
+        ),
     )
+    .at(Some(commit.time))
+    .look(format!("git show {id}"))
 }
 
 /// The object of the API that a resource is, by its address: `GROUP/VERSION/KIND/NAMESPACE/NAME`, the group left out

@@ -317,6 +317,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// A kind as the server serves it.
+#[allow(clippy::struct_field_names)]
 struct Kind {
     group: String,
     version: String,

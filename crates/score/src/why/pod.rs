@@ -144,7 +144,7 @@ impl Explainer<'_> {
             return;
         }
         if message.is_empty() {
-            health.says = "is Pending: no scheduler has looked at it yet".to_owned();
+            "is Pending: no scheduler has looked at it yet".clone_into(&mut health.says);
             let scheduler = text(pod, "/spec/schedulerName");
             if !matches!(scheduler, "" | "default-scheduler") {
                 health.details.push(format!(

@@ -119,12 +119,12 @@ impl Explainer<'_> {
                 causes.extend(cause);
             }
             if !witnessed {
-                causes.extend(self.last_changes(object, &[]));
+                causes.extend(Self::last_changes(object, &[]));
             }
             return causes;
         }
         if !witnessed {
-            causes.extend(self.last_changes(object, &[]));
+            causes.extend(Self::last_changes(object, &[]));
         }
         let first = managers(object)
             .into_iter()
@@ -151,7 +151,7 @@ impl Explainer<'_> {
 
     /// Who changed an object last beside the score and the reconcilers, as the owners of its fields tell: at most three,
     /// the last ones first. With `fields` only changes of one of those fields at the top.
-    pub(super) fn last_changes(&mut self, object: &Value, fields: &[&str]) -> Vec<Cause> {
+    pub(super) fn last_changes(object: &Value, fields: &[&str]) -> Vec<Cause> {
         let reference = Ref::of(object);
         let born = time(object, "/metadata/creationTimestamp");
         let mut found: Vec<(&str, Option<Timestamp>, Vec<String>)> = managers(object)

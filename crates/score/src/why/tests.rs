@@ -34,6 +34,7 @@ impl World {
         }
     }
 
+    #[allow(clippy::needless_pass_by_value)]
     fn event(&mut self, about: &Ref, uid: &str, fields: Value) {
         let mut event = json!({
             "involvedObject": {"kind": about.kind, "name": about.name, "uid": uid},
@@ -135,6 +136,7 @@ impl World {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)]
 fn pod(name: &str, owner: Option<(&str, &str, &str)>, more: Value) -> Value {
     let mut pod = json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"namespace": "shop", "name": name, "uid": name, "creationTimestamp": "2026-11-22T00:00:00Z",

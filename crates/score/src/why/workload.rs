@@ -661,7 +661,7 @@ impl Explainer<'_> {
             health
                 .details
                 .push("it is cordoned: nothing new is placed on it".to_owned());
-            let who = self.last_changes(object, &["spec"]);
+            let who = Self::last_changes(object, &["spec"]);
             health.causes.extend(who);
             health
                 .next

@@ -149,7 +149,7 @@ impl Bench {
             // What others do: `delete KIND NAMESPACE NAME`, `patch MANAGER KIND NAMESPACE NAME JSON`.
             "delete" => {
                 let (api, name) = self.object(next(), next(), next());
-                match api.delete(&name, &Default::default()).await {
+                match api.delete(&name, &kube::api::DeleteParams::default()).await {
                     Ok(_) => "deleted".to_owned(),
                     Err(error) => error.to_string(),
                 }

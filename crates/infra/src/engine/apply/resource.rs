@@ -273,7 +273,7 @@ impl Applying<'_> {
             && (change.action == Action::Create
                 || change.action == Action::CreateThenDelete && replacing)
         {
-            return run.fail(self.unfinished(change));
+            return run.fail(Self::unfinished(change));
         }
         let mut old_key = None;
         if change.action == Action::CreateThenDelete

@@ -177,7 +177,7 @@ impl Applying<'_> {
     }
 
     /// Says that an object of this change is there and was not finished, so that it cannot be made once more.
-    pub(super) fn unfinished(&self, change: &Change) -> Diagnostic {
+    pub(super) fn unfinished(change: &Change) -> Diagnostic {
         Diagnostic::error(
             "Object left unfinished",
             format!(
