@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, renameat};
@@ -192,6 +193,9 @@ fn merge(text: &str, part: &str) -> String {
     format!("{kept}{BEGIN}\n{}\n{END}\n", part.trim_end())
 }
 
+/// How long what is left of a machine that was killed may hold its root.
+const DYING: Duration = Duration::from_secs(5);
+
 /// Works on the root of a machine that does not run: mounted for the time being, where nobody else sees it.
 ///
 /// `home` is where what it writes is kept (`root/`).
@@ -234,13 +238,23 @@ pub(crate) fn offline<T: Send>(
         fs::create_dir(scratch.join("root"))?;
         std::env::set_current_dir(&scratch)?;
         let options = format!("lowerdir={},upperdir=upper,workdir=work", names.join(":"));
-        mount(
-            Some("overlay"),
-            "root",
-            Some("overlay"),
-            MsFlags::empty(),
-            Some(options.as_str()),
-        )?;
+        // A machine that was killed has its own mount until the last of it is gone.
+        let deadline = Instant::now() + DYING;
+        loop {
+            let mounted = mount(
+                Some("overlay"),
+                "root",
+                Some("overlay"),
+                MsFlags::empty(),
+                Some(options.as_str()),
+            );
+            match mounted {
+                Err(Errno::EBUSY) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                mounted => break mounted?,
+            }
+        }
         let done = Root::open("root".as_ref()).and_then(|root| work(&root));
         std::env::set_current_dir("/")?;
         // Gone before the machine's own mount of it is made.

@@ -254,7 +254,7 @@ impl Steps {
         let ready = self
             .unless_ended(&key, ready)
             .await
-            .and_then(|ready| ready)
+            .flatten()
             .map_err(|problem| self.problem(at, problem))?;
         if self.has_outputs(at) {
             self.ready.lock().insert(at as u32, ready);

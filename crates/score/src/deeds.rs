@@ -193,7 +193,7 @@ pub async fn of(
         .list(&ListParams::default().fields(&selector).limit(100))
         .await?;
     let mut deeds: Vec<Deed> = found.items.iter().filter_map(Deed::of_event).collect();
-    deeds.sort_by(|one, other| other.time.cmp(&one.time));
+    deeds.sort_by_key(|deed| std::cmp::Reverse(deed.time));
     Ok(deeds)
 }
 

@@ -233,7 +233,7 @@ impl<'a> Writer<'a> {
                     self.write(".");
                     self.write(name);
                 }
-                Step::Bracket(key, _) => match (&key.kind, &key.text) {
+                Step::Bracket(key) => match (&key.kind, &key.text) {
                     (TermKind::String | TermKind::RawString, Some(text)) => {
                         if is_name(text) && !self.is_keyword(text) {
                             self.write(".");

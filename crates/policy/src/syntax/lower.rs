@@ -292,7 +292,8 @@ pub(crate) fn query(text: &str, literals: &[Literal]) -> String {
         head: usize::MAX,
         constants: Vec::new(),
         calls: false,
-        first: false,
+        // Nothing stands before it.
+        first: true,
     };
     for literal in literals {
         walk_literal(literal, &mut |node| lowering.node(node));
