@@ -291,9 +291,7 @@ impl Walk<'_, '_> {
             (None, Some(new @ (Value::Object(_) | Value::Array(_)))) if self.depth < DEPTH => {
                 let text = self.after.inline(&self.becomes, new, SHORT * 2);
                 // On one line all of it would be told: not the whole resource, and not where something below is hidden.
-                let below = format!("{}/", self.becomes);
-                let hides = self.becomes.is_empty()
-                    || self.sides.hidden.iter().any(|at| at.starts_with(&below));
+                let hides = self.becomes.is_empty() || self.hides_below();
                 if !hides && text.len() <= SHORT && !self.after.marks_below(&self.becomes) {
                     self.told(None, Some(text), Vec::new());
                 } else {
@@ -376,6 +374,12 @@ impl Walk<'_, '_> {
         self.becomes.truncate(ends.2);
     }
 
+    /// Whether something below the present place is not shown.
+    fn hides_below(&self) -> bool {
+        let below = format!("{}/", self.becomes);
+        self.sides.hidden.iter().any(|at| at.starts_with(&below))
+    }
+
     fn containers(&mut self, before: Option<&Value>, after: Option<&Value>) {
         let told = self.fields.len();
         match (before, after) {
@@ -404,6 +408,7 @@ impl Walk<'_, '_> {
         if self.fields.len() == told
             && (before.is_none() || after.is_none())
             && !self.becomes.is_empty()
+            && !self.hides_below()
         {
             let old = before.map(|value| self.text_before(value));
             let new = after.map(|value| self.after.inline(&self.becomes, value, SHORT));
