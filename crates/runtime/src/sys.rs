@@ -240,17 +240,23 @@ pub(crate) fn open_in_root(root: BorrowedFd<'_>, path: &Path, flags: i32) -> io:
         resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
     };
     let path = c_path(path)?;
-    // SAFETY: the path and the structure outlive the call.
-    let fd = check(unsafe {
-        libc::syscall(
-            libc::SYS_openat2,
-            root.as_raw_fd(),
-            path.as_ptr(),
-            &raw const how,
-            size_of::<How>(),
-        )
-    })?;
-    Ok(adopt_fd(fd as RawFd))
+    loop {
+        // SAFETY: the path and the structure outlive the call.
+        let opened = check(unsafe {
+            libc::syscall(
+                libc::SYS_openat2,
+                root.as_raw_fd(),
+                path.as_ptr(),
+                &raw const how,
+                size_of::<How>(),
+            )
+        });
+        match opened {
+            // Somewhere something was renamed or mounted while `..` was followed: the kernel cannot vouch for the way.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => {}
+            opened => return Ok(adopt_fd(opened? as RawFd)),
+        }
+    }
 }
 
 /// A detached copy of the mounts at `fd` and below.
