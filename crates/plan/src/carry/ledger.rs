@@ -136,6 +136,15 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// What a resource is that nobody works on: what an earlier walk did stays done.
+    fn untouched(&self, change: u32) -> End {
+        if self.already[change as usize] {
+            End::Done
+        } else {
+            End::Skipped
+        }
+    }
+
     fn is_recorded(&self, change: u32) -> bool {
         self.blueprint.changes[change as usize].action != Action::NoOp
             && !self.already[change as usize]
@@ -263,7 +272,7 @@ impl<'a> Ledger<'a> {
         of.by = mark(node);
         of.told = Told::Skipped;
         if of.end.is_none() {
-            of.end = Some(End::Skipped);
+            of.end = Some(self.untouched(change));
             if self.is_recorded(change) {
                 let because = because.cloned();
                 self.push(state, change, Event::Skipped { because });
@@ -396,7 +405,11 @@ impl<'a> Ledger<'a> {
             if of.end.is_some() {
                 continue;
             }
-            of.end = Some(if unwell { End::Skipped } else { End::Done });
+            of.end = Some(if unwell {
+                self.untouched(change)
+            } else {
+                End::Done
+            });
             if self.is_recorded(change) {
                 let event = if unwell {
                     Event::Skipped { because: None }
@@ -485,11 +498,11 @@ impl<'a> Ledger<'a> {
             warnings: Vec::new(),
             outputs: std::collections::BTreeMap::new(),
         };
-        for (of, change) in state.changes.iter().zip(&self.blueprint.changes) {
+        for (place, (of, change)) in (0..).zip(state.changes.iter().zip(&self.blueprint.changes)) {
             let nothing_to_do = change.action == Action::NoOp;
             let end = match of.end {
                 Some(end) => end,
-                None if nothing_to_do => End::Done,
+                None if nothing_to_do || self.already[place] => End::Done,
                 None => End::Skipped,
             };
             carried.ends.push(end);

@@ -12,7 +12,7 @@ use consort_plan::faults::{Fault, Faults};
 use consort_plan::{
     Action, Call, Entry, Event, FileRecord, Intent, Part, Phase, Record, Seen, Unrecorded, moved,
 };
-use system::{Memory, TestPart, Trick, World, blueprint, ends, part, quick, run, thing};
+use system::{Memory, TestPart, Trick, World, blueprint, ends, go_on, part, quick, run, thing};
 
 /// Two machines behind a network, a service that is told the address of the first, one that needs nothing of them,
 /// and a page on top.
@@ -320,6 +320,24 @@ async fn a_cancelled_walk_finishes_what_is_under_way_and_starts_nothing_more() {
     let last = last(&record.0.lock().unwrap());
     assert_eq!(last["first"], Event::Skipped { because: None });
     assert_eq!(world.finished.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_an_earlier_walk_did_stays_done_when_nothing_more_is_walked() {
+    let world = Arc::new(World::default());
+    let options = quick();
+    world.trick("network", Trick::Cancel(options.cancel.clone()));
+    let [infra, app] = shop(&world);
+    let record = Memory::default();
+    run(&[&infra, &app], &record, &options).await;
+    let before = record.0.lock().unwrap().clone();
+    // The token is cancelled already: an operation that was cut off is brought to its end so.
+    let carried = go_on(&[&infra, &app], &before, &record, &options).await;
+    assert_eq!(carried.phase, Phase::Cancelled);
+    let ends = ends(&[&infra, &app], &carried);
+    assert_eq!((ends["network"], ends["first"]), (End::Done, End::Skipped));
+    assert_eq!((carried.done, carried.skipped), (2, 6));
+    assert_eq!(last(&record.0.lock().unwrap())["network"], Event::Done);
 }
 
 #[tokio::test]

@@ -520,12 +520,22 @@ pub(crate) async fn run(
     record: &dyn Record,
     options: &CarryOptions,
 ) -> Carried {
+    go_on(parts, &[], record, options).await
+}
+
+/// As [`run`], after a walk that left these entries.
+pub(crate) async fn go_on(
+    parts: &[&TestPart],
+    entries: &[Entry],
+    record: &dyn Record,
+    options: &CarryOptions,
+) -> Carried {
     let blueprint = blueprint(parts);
     let dynamic: Vec<&dyn Part> = parts.iter().map(|part| *part as &dyn Part).collect();
     let work = Carry {
         blueprint: &blueprint,
         parts: &dynamic,
-        entries: &[],
+        entries,
         scratch: std::path::Path::new("/nonexistent"),
         record,
         watcher: &(),
