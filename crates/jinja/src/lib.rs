@@ -47,4 +47,4 @@ pub use error::{Error, Result};
 pub use eval::{State, is_omit};
 pub use functions::{Native, Omit, Range};
 pub use lexer::Syntax;
-pub use value::{Dict, Key, List, Object, Str, Undefined, Value};
+pub use value::{Dict, Key, List, Object, Origin, Str, Undefined, Value};

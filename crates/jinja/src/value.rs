@@ -57,11 +57,40 @@ pub struct Undefined {
     pub error: Option<Box<Error>>,
 }
 
-/// A text, and whether it may be taken for a template.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// A text, whether it may be taken for a template, and where it was written.
+///
+/// Two texts are equal when they read the same and are both templates or both not; where they come from does not count.
+#[derive(Clone)]
 pub struct Str {
     text: Arc<str>,
     template: bool,
+    origin: Option<Arc<Origin>>,
+}
+
+/// Where a text was written.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Origin {
+    /// The file, or another name of the source: `<inventory script /etc/hosts.py>`.
+    pub file: Arc<str>,
+    /// The line, counted from one.
+    pub line: u32,
+    /// The column, counted from one in characters.
+    pub column: u32,
+}
+
+impl PartialEq for Str {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.template == other.template
+    }
+}
+
+impl Eq for Str {}
+
+impl Hash for Str {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+        self.template.hash(state);
+    }
 }
 
 impl Str {
@@ -70,6 +99,7 @@ impl Str {
         Str {
             text: text.into(),
             template: false,
+            origin: None,
         }
     }
 
@@ -78,12 +108,25 @@ impl Str {
         Str {
             text: text.into(),
             template: true,
+            origin: None,
         }
+    }
+
+    /// The same text with the place it was written at.
+    #[must_use]
+    pub fn written_at(mut self, origin: Arc<Origin>) -> Self {
+        self.origin = Some(origin);
+        self
     }
 
     /// Whether it may be taken for a template.
     pub fn is_template(&self) -> bool {
         self.template
+    }
+
+    /// Where it was written, if that is known.
+    pub fn origin(&self) -> Option<&Arc<Origin>> {
+        self.origin.as_ref()
     }
 
     /// The text, shared.
@@ -469,6 +512,25 @@ pub trait Object: Send + Sync {
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&repr::repr(self))
+    }
+}
+
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&repr::repr(&Value::List(self.clone())))
+    }
+}
+
+impl fmt::Debug for Dict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&repr::repr(&Value::Dict(self.clone())))
+    }
+}
+
+impl Default for Dict {
+    /// A new one with nothing in it.
+    fn default() -> Self {
+        Dict::new(IndexMap::new())
     }
 }
 

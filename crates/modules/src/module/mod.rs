@@ -1,0 +1,3 @@
+//! One file for each module.
+
+pub(crate) mod ping;

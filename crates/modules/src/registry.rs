@@ -1,0 +1,37 @@
+//! The modules there are.
+
+use crate::context::Context;
+use crate::invocation::{Invocation, Outcome, Report};
+use crate::module;
+
+/// A native module.
+pub struct Module {
+    /// Its name without a collection.
+    pub name: &'static str,
+    /// What it does: reads its arguments, brings the machine into the state they ask for.
+    pub(crate) act: fn(&mut Context<'_>, &Invocation) -> Outcome,
+}
+
+/// The modules, in the order of their names.
+static MODULES: &[Module] = &[module::ping::MODULE];
+
+/// The module of a name (without its collection), if it is native.
+pub fn find(name: &str) -> Option<&'static Module> {
+    MODULES
+        .binary_search_by(|module| module.name.cmp(name))
+        .ok()
+        .map(|place| &MODULES[place])
+}
+
+impl Module {
+    /// Runs it here, in this process. Blocks until it is done. A failure is a report with `failed`.
+    pub fn run(&self, invocation: &Invocation) -> Report {
+        let mut context = Context::new(&invocation.settings);
+        let mut report =
+            (self.act)(&mut context, invocation).unwrap_or_else(crate::Failure::into_report);
+        if !context.warnings.is_empty() {
+            report.insert("warnings".to_owned(), context.warnings.into());
+        }
+        report
+    }
+}

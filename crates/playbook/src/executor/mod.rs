@@ -1,0 +1,1 @@
+//! Playbooks carried out: strategies, hosts in parallel, loops, retries, blocks, handlers.

@@ -1,0 +1,268 @@
+//! Playbooks as they were written: plays, blocks, tasks, roles, with every static import in its place.
+//!
+//! Nothing is rendered here but what static imports need. A directive is kept as the value that was written; who needs it
+//! asks [`Scope::inherited`] and friends, which know how directives are handed down.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use consort_jinja::{Dict, Origin, Value};
+
+/// A playbook, with the playbooks it imports in their places.
+#[derive(Debug)]
+pub struct Playbook {
+    /// The file.
+    pub path: PathBuf,
+    /// Its plays in order.
+    pub plays: Vec<Arc<Play>>,
+}
+
+/// A play: tasks for the hosts of a pattern.
+#[derive(Debug)]
+pub struct Play {
+    /// Where it begins.
+    pub origin: Arc<Origin>,
+    /// The file it stands in: paths of its tasks are relative to the directory of that.
+    pub playbook: PathBuf,
+    /// Its directives; the outermost scope of its tasks.
+    pub scope: Arc<Scope>,
+    /// Files of variables, as written: each entry a path or a list of which the first that exists counts.
+    pub vars_files: Vec<Value>,
+    /// What is asked of the user.
+    pub vars_prompt: Vec<Value>,
+    /// The roles of `roles:`, in order, without their dependencies (those stand in [`Play::role_blocks`]).
+    pub roles: Vec<Arc<Role>>,
+    /// `pre_tasks`.
+    pub pre_tasks: Vec<Item>,
+    /// The tasks of `roles:` with their dependencies before them: one block for each.
+    pub role_blocks: Vec<Arc<Block>>,
+    /// `tasks`.
+    pub tasks: Vec<Item>,
+    /// `post_tasks`.
+    pub post_tasks: Vec<Item>,
+    /// The handlers: of the roles, then of the play. Static includes among them are resolved.
+    pub handlers: Vec<Item>,
+}
+
+/// A task, or a block of them.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A task.
+    Task(Arc<Task>),
+    /// A block.
+    Block(Arc<Block>),
+}
+
+/// Tasks that belong together.
+#[derive(Debug)]
+pub struct Block {
+    /// What holds for all of them, with the parent it inherits from.
+    pub scope: Arc<Scope>,
+    /// What is done.
+    pub tasks: Vec<Item>,
+    /// What is done when that fails.
+    pub rescue: Vec<Item>,
+    /// What is done in any case.
+    pub always: Vec<Item>,
+}
+
+/// One thing to be done on each host.
+#[derive(Debug)]
+pub struct Task {
+    /// Its number, the same for no other task of the process.
+    pub id: u64,
+    /// Where it begins.
+    pub origin: Arc<Origin>,
+    /// What it stands in: it inherits from that.
+    pub parent: Arc<Scope>,
+    /// Its own directives, with `when`, `register`, `until`, `loop_control`, ... among them.
+    pub directives: Directives,
+    /// What it does.
+    pub action: Action,
+    /// What it repeats for.
+    pub looped: Option<Loop>,
+    /// Whether it is a handler.
+    pub handler: bool,
+}
+
+/// The module or action of a task.
+#[derive(Clone, Debug)]
+pub struct Action {
+    /// As written: `copy`, `ansible.builtin.copy`, `community.general.ufw`.
+    pub written: Arc<str>,
+    /// The full name it stands for, after the keyword `collections` and redirections: `ansible.builtin.copy`.
+    pub name: Arc<str>,
+    /// Its arguments, unrendered. What was written as `key=value` or free text is here under its key (`_raw_params` for
+    /// free text).
+    pub arguments: Dict,
+    /// Arguments that are given whole by a template: `args: "{{ settings }}"` or `copy: "{{ settings }}"`.
+    pub variable_arguments: Option<Value>,
+    /// Where the name stands.
+    pub origin: Arc<Origin>,
+}
+
+/// What a task repeats for.
+#[derive(Clone, Debug)]
+pub struct Loop {
+    /// The lookup of `with_LOOKUP`, without the prefix; none for `loop`.
+    pub lookup: Option<Arc<str>>,
+    /// The items, or what the lookup is given.
+    pub over: Value,
+}
+
+/// Something that tasks stand in and inherit directives from.
+#[derive(Debug)]
+pub struct Scope {
+    /// What it is.
+    pub kind: ScopeKind,
+    /// What it says.
+    pub directives: Directives,
+    /// What it stands in; none for plays.
+    pub parent: Option<Arc<Scope>>,
+}
+
+/// What a scope is.
+#[derive(Clone, Debug)]
+pub enum ScopeKind {
+    /// A play.
+    Play,
+    /// A block, or the tasks of a file that was imported.
+    Block,
+    /// The tasks of a role.
+    Role(Arc<Role>),
+    /// An include that was carried out: the directives are those of its task, but for those of the action itself.
+    Include {
+        /// The task that includes.
+        task: Arc<Task>,
+        /// Variables it gives: of `vars`, and the loop's.
+        variables: Dict,
+    },
+}
+
+/// A role, as one place uses it.
+#[derive(Debug)]
+pub struct Role {
+    /// The name, with its collection if it has one.
+    pub name: Arc<str>,
+    /// Its directory.
+    pub path: PathBuf,
+    /// The collection it belongs to.
+    pub collection: Option<Arc<str>>,
+    /// `defaults/`.
+    pub defaults: Dict,
+    /// `vars/`.
+    pub variables: Dict,
+    /// What the place that uses it passes beside directives.
+    pub parameters: Dict,
+    /// The roles it depends on, which run before it.
+    pub dependencies: Vec<Arc<Role>>,
+    /// The roles that brought it here: outermost first. Their variables are seen by its tasks.
+    pub parents: Vec<Arc<Role>>,
+    /// Whether it may run again although it has run with the same parameters.
+    pub allow_duplicates: bool,
+    /// The specifications of its arguments by entry point (`main`).
+    pub argument_specs: Dict,
+    /// Its handlers' names are also known as `ROLE : NAME`.
+    pub origin: Arc<Origin>,
+    /// Identity for "has run already": name and parameters, with `when` and `tags` of its use.
+    pub identity: String,
+    /// Whether defaults and variables are seen by the whole play (`public`), as those of `roles:` and of imported roles.
+    pub public: bool,
+}
+
+/// The directives of one play, role, block or task, as written.
+#[derive(Clone, Debug, Default)]
+pub struct Directives {
+    entries: Vec<(Directive, Value)>,
+}
+
+impl Directives {
+    /// What was written for one.
+    pub fn get(&self, directive: Directive) -> Option<&Value> {
+        self.entries
+            .iter()
+            .find(|(known, _)| *known == directive)
+            .map(|(_, value)| value)
+    }
+
+    /// Sets one.
+    pub fn set(&mut self, directive: Directive, value: Value) {
+        match self
+            .entries
+            .iter_mut()
+            .find(|(known, _)| *known == directive)
+        {
+            Some((_, old)) => *old = value,
+            None => self.entries.push((directive, value)),
+        }
+    }
+
+    /// All, in the order they were written.
+    pub fn iter(&self) -> impl Iterator<Item = (Directive, &Value)> {
+        self.entries
+            .iter()
+            .map(|(directive, value)| (*directive, value))
+    }
+}
+
+/// A keyword of plays, roles, blocks and tasks that says how, and not what, is done.
+///
+/// See "Playbook Keywords" in Ansible's documentation for what each means and where it may stand.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[allow(missing_docs)]
+pub enum Directive {
+    // of all
+    Name,
+    AnyErrorsFatal,
+    Become,
+    BecomeExe,
+    BecomeFlags,
+    BecomeMethod,
+    BecomeUser,
+    CheckMode,
+    Collections,
+    Connection,
+    Debugger,
+    Diff,
+    Environment,
+    IgnoreErrors,
+    IgnoreUnreachable,
+    ModuleDefaults,
+    NoLog,
+    Port,
+    RemoteUser,
+    RunOnce,
+    Tags,
+    Throttle,
+    Timeout,
+    Vars,
+    // of plays
+    FactPath,
+    ForceHandlers,
+    GatherFacts,
+    GatherSubset,
+    GatherTimeout,
+    Hosts,
+    MaxFailPercentage,
+    Order,
+    Serial,
+    Strategy,
+    ValidateArgspec,
+    // of roles, blocks and tasks
+    DelegateFacts,
+    DelegateTo,
+    When,
+    Notify,
+    // of tasks
+    Async,
+    BreakWhen,
+    ChangedWhen,
+    Delay,
+    FailedWhen,
+    Listen,
+    LoopControl,
+    Poll,
+    Register,
+    Retries,
+    Until,
+}

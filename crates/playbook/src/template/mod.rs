@@ -1,0 +1,1 @@
+//! Rendering as playbooks want it: Jinja with Ansible's filters, tests and lookups.

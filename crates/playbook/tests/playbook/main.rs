@@ -1,0 +1,1 @@
+//! Playbooks, read and run.
