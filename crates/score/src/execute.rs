@@ -164,12 +164,7 @@ pub async fn permitted(
     if !denied.is_empty() {
         return Err(Error::Denied(denied));
     }
-    let approval = match records.approval(id).await {
-        Ok(approval) => approval,
-        Err(error) if error.is_not_found() => None,
-        Err(error) => return Err(error.into()),
-    };
-    match approval {
+    match records.approval(id).await? {
         Some(approval) if approval.decision == Decision::Reject => Err(Error::Rejected {
             by: approval.by,
             reason: approval.reason,
@@ -354,11 +349,7 @@ pub async fn settle(
     author: &str,
 ) -> Result<Option<Operation>, Error> {
     let score = &system.definition.name;
-    let latest = match records.latest(score).await {
-        Ok(latest) => latest,
-        Err(error) if error.is_not_found() => None,
-        Err(error) => return Err(error.into()),
-    };
+    let latest = records.latest(score).await?;
     if latest.is_none_or(|latest| latest.phase != Phase::Running) {
         return Ok(None);
     }

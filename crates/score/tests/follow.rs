@@ -90,15 +90,21 @@ struct World {
     _dir: tempfile::TempDir,
 }
 
+/// A server that knows nothing of scores yet.
+async fn server(dir: &Path) -> (consort_api::Api, consort_store::Store) {
+    let options = consort_store::Options::new(dir.join("store"));
+    let store = consort_store::Store::open(options).unwrap();
+    let pki = Pki::open(&dir.join("pki"), &["localhost".into()], &[]).unwrap();
+    let signer = Signer::new(pki.service_account_key(), "https://test").unwrap();
+    let options = consort_api::Options::new(store.clone(), Arc::new(signer));
+    let api = consort_api::Api::new(options).await.unwrap();
+    (api, store)
+}
+
 impl World {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = consort_store::Options::new(dir.path().join("store"));
-        let store = consort_store::Store::open(options).unwrap();
-        let pki = Pki::open(&dir.path().join("pki"), &["localhost".into()], &[]).unwrap();
-        let signer = Signer::new(pki.service_account_key(), "https://test").unwrap();
-        let options = consort_api::Options::new(store.clone(), Arc::new(signer));
-        let api = consort_api::Api::new(options).await.unwrap();
+        let (api, store) = server(dir.path()).await;
         let client = api.client(User::admin());
         let own = api.client(User::new(AUTHOR, ["system:masters"]));
         let records = Records::new(client.clone(), NAMESPACE);
@@ -272,6 +278,26 @@ fn map(name: &str, mode: &str) -> String {
     format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default}}\ndata: {{mode: {mode}}}\n"
     )
+}
+
+#[tokio::test]
+async fn where_nothing_was_ever_recorded_there_is_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (api, store) = server(dir.path()).await;
+    let records = Records::new(api.client(User::admin()), NAMESPACE);
+    assert!(records.all_operations().await.unwrap().is_empty());
+    assert_eq!(records.revision("shop").await.unwrap(), 0);
+    assert!(records.operation("shop", 1).await.unwrap().is_none());
+    assert!(records.blueprints("shop").await.unwrap().is_empty());
+    let id = "0123456789ab";
+    assert!(records.blueprint(id).await.unwrap().is_none());
+    assert!(records.blueprint_summary(id).await.unwrap().is_none());
+    assert!(records.sources(id).await.unwrap().is_none());
+    assert!(records.approval(id).await.unwrap().is_none());
+    assert!(records.snapshot("shop", 1).await.unwrap().is_none());
+    assert!(records.locked("shop").await.unwrap().is_none());
+    api.close().await;
+    store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,8 +15,8 @@ use crate::output;
 use crate::render::{Manner, style};
 use crate::resources::Resources;
 use crate::scores::{
-    Asking, Drawing, Drawn, Workplace, carry_out, confirm, draw, failure, finished, interrupted,
-    of_blueprint, permitted, problems,
+    Asking, Drawing, Drawn, Workplace, carry_out, confirm, draw, finished, interrupted,
+    of_blueprint, permitted, problems, recorded,
 };
 use crate::settings::Configuration;
 
@@ -57,19 +57,7 @@ pub(super) async fn run(configuration: &Configuration, args: Apply) -> Result<()
         })?;
         of_blueprint(&place, &id, blueprint).await?
     } else {
-        let blueprint = place
-            .records
-            .blueprint(&what)
-            .await
-            .or_else(|error| {
-                if error.is_not_found() {
-                    Ok(None)
-                } else {
-                    Err(error)
-                }
-            })
-            .map_err(|error| failure(&error))?;
-        let Some(blueprint) = blueprint else {
+        let Some(blueprint) = recorded::blueprint(&place, &what).await? else {
             return Err(Failure::new(
                 Kind::Input,
                 format!(

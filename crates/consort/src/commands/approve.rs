@@ -17,12 +17,12 @@ pub(super) async fn run(
 ) -> Result<()> {
     let place = Workplace::find_running(configuration, &args.target).await?;
     let id = args.blueprint.trim();
-    let summary = match place.records.blueprint_summary(id).await {
-        Ok(Some(summary)) => summary,
-        Ok(None) => return Err(unknown(id)),
-        Err(error) if error.is_not_found() => return Err(unknown(id)),
-        Err(error) => return Err(failure(&error)),
-    };
+    let summary = place
+        .records
+        .blueprint_summary(id)
+        .await
+        .map_err(|error| failure(&error))?
+        .ok_or_else(|| unknown(id))?;
     if decision == Decision::Approve {
         fits(&place, &summary).await?;
     }

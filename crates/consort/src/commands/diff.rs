@@ -46,21 +46,7 @@ pub(super) async fn run(configuration: &Configuration, args: Diff) -> Result<()>
     for operation in operations.iter().filter(|operation| {
         operation.score == from.score && operation.revision > low && operation.revision <= high
     }) {
-        let blueprint = place
-            .records
-            .blueprint(&operation.blueprint)
-            .await
-            .map_err(|error| failure(&error))?
-            .ok_or_else(|| {
-                Failure::new(
-                    Kind::Failed,
-                    format!(
-                        "the blueprint {} of {} is not kept any more",
-                        operation.blueprint,
-                        recorded::name(operation)
-                    ),
-                )
-            })?;
+        let blueprint = recorded::blueprint_of(&place, operation).await?;
         let entries = place
             .records
             .entries(&operation.score, operation.revision)
@@ -146,19 +132,7 @@ async fn state(
         {
             return Ok(of(operation));
         }
-        let blueprint = place
-            .records
-            .blueprint(word)
-            .await
-            .or_else(|error| {
-                if error.is_not_found() {
-                    Ok(None)
-                } else {
-                    Err(error)
-                }
-            })
-            .map_err(|error| failure(&error))?;
-        if let Some(blueprint) = blueprint {
+        if let Some(blueprint) = recorded::blueprint(place, word).await? {
             return Ok(State {
                 score: blueprint.score.clone(),
                 revision: blueprint.parent.revision,

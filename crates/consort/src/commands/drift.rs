@@ -11,7 +11,7 @@ use consort_score::drift::Report;
 use crate::cli::Drift;
 use crate::error::{Failure, Result};
 use crate::output;
-use crate::scores::{Workplace, draw_known, failure, interrupted, problems};
+use crate::scores::{Workplace, draw_known, interrupted, problems, recorded};
 use crate::settings::Configuration;
 
 use super::score::unknown;
@@ -51,12 +51,8 @@ async fn compare(place: &Workplace, args: &Drift) -> Result<Vec<Report>> {
         }
     }
     if names.is_empty() {
-        let operations = match place.records.all_operations().await {
-            Ok(operations) => operations,
-            Err(error) if error.is_not_found() => Vec::new(),
-            Err(error) => return Err(failure(&error)),
-        };
-        names = operations
+        names = recorded::operations(place)
+            .await?
             .into_iter()
             .map(|operation| operation.score)
             .collect();

@@ -51,38 +51,9 @@ pub(super) async fn run(configuration: &Configuration, args: Graph) -> Result<()
                 .find(|operation| operation.blueprint == *word),
         },
     };
-    let id = match (&operation, &args.what) {
-        (Some(operation), _) => operation.blueprint.clone(),
-        (None, Some(word)) => word.clone(),
-        (None, None) => String::new(),
-    };
-    let blueprint = place
-        .records
-        .blueprint(&id)
-        .await
-        .or_else(|error| {
-            if error.is_not_found() {
-                Ok(None)
-            } else {
-                Err(error)
-            }
-        })
-        .map_err(|error| failure(&error))?;
-    let Some(blueprint) = blueprint else {
-        return Err(Failure::new(
-            Kind::Input,
-            match &operation {
-                Some(operation) => format!(
-                    "the blueprint of {} is not kept any more",
-                    recorded::name(operation)
-                ),
-                None => format!("{id:?} is no score, operation or plan that is recorded"),
-            },
-        )
-        .hint("see `consort history`, or draw a directory with --plan"));
-    };
     match operation {
         Some(operation) => {
+            let blueprint = recorded::blueprint_of(&place, operation).await?;
             let entries = place
                 .records
                 .entries(&operation.score, operation.revision)
@@ -90,7 +61,18 @@ pub(super) async fn run(configuration: &Configuration, args: Graph) -> Result<()
                 .map_err(|error| failure(&error))?;
             print(Picture::of_operation(&blueprint, &entries), &args);
         }
-        None => print(Picture::of_plan(&blueprint), &args),
+        None => {
+            let id = args.what.as_deref().unwrap_or_default();
+            let found = recorded::blueprint(&place, id).await?;
+            let blueprint = found.ok_or_else(|| {
+                Failure::new(
+                    Kind::Input,
+                    format!("{id:?} is no score, operation or plan that is recorded"),
+                )
+                .hint("see `consort history`, or draw a directory with --plan")
+            })?;
+            print(Picture::of_plan(&blueprint), &args);
+        }
     }
     Ok(())
 }

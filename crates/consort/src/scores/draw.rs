@@ -8,7 +8,7 @@ use consort_score::planner::{self, PlanOptions};
 use consort_score::{Definition, System, execute, snapshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Workplace, failure, problems};
+use super::{Workplace, failure, problems, recorded};
 use crate::error::{Failure, Kind, Result, chain};
 
 /// What is to be planned.
@@ -48,19 +48,11 @@ pub(crate) async fn draw(place: &Workplace, drawing: Drawing) -> Result<Drawn> {
         cancel,
     } = drawing;
     let score = definition.name.clone();
-    let parent = place
+    let mut parent = place
         .records
         .revision(&score)
         .await
-        .or_else(|error| {
-            if error.is_not_found() {
-                Ok(0)
-            } else {
-                Err(error)
-            }
-        })
         .map_err(|error| failure(&error))?;
-    let mut parent = parent;
     let source = match source {
         Some(source) => source,
         None => directory(&definition).await?,
@@ -140,13 +132,6 @@ pub(crate) async fn draw_known(
     let latest = records
         .latest(score)
         .await
-        .or_else(|error| {
-            if error.is_not_found() {
-                Ok(None)
-            } else {
-                Err(error)
-            }
-        })
         .map_err(|error| failure(&error))?;
     let Some(latest) = latest else {
         return Ok(None);
@@ -235,13 +220,6 @@ pub(crate) async fn of_blueprint(
         .records
         .sources(id)
         .await
-        .or_else(|error| {
-            if error.is_not_found() {
-                Ok(None)
-            } else {
-                Err(error)
-            }
-        })
         .map_err(|error| failure(&error))?;
     rebuild(place, kept, blueprint).await
 }
@@ -249,19 +227,7 @@ pub(crate) async fn of_blueprint(
 /// The system an operation is of, and its blueprint.
 pub(crate) async fn of_operation(place: &Workplace, operation: &Operation) -> Result<Drawn> {
     let records = &place.records;
-    let blueprint = records
-        .blueprint(&operation.blueprint)
-        .await
-        .map_err(|error| failure(&error))?
-        .ok_or_else(|| {
-            Failure::new(
-                Kind::Failed,
-                format!(
-                    "the blueprint {} of {}-{} is gone",
-                    operation.blueprint, operation.score, operation.revision
-                ),
-            )
-        })?;
+    let blueprint = recorded::blueprint_of(place, operation).await?;
     let mut kept = records
         .snapshot(&operation.score, operation.revision)
         .await
@@ -270,13 +236,6 @@ pub(crate) async fn of_operation(place: &Workplace, operation: &Operation) -> Re
         kept = records
             .sources(&operation.blueprint)
             .await
-            .or_else(|error| {
-                if error.is_not_found() {
-                    Ok(None)
-                } else {
-                    Err(error)
-                }
-            })
             .map_err(|error| failure(&error))?;
     }
     rebuild(place, kept, blueprint).await

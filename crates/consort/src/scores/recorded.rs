@@ -1,6 +1,6 @@
 //! What is recorded of scores, by the words people use for it.
 
-use consort_plan::Operation;
+use consort_plan::{Blueprint, Operation};
 
 use super::{Workplace, failure};
 use crate::error::{Failure, Kind, Result};
@@ -11,14 +11,30 @@ pub(crate) async fn operations(place: &Workplace) -> Result<Vec<Operation>> {
         .records
         .all_operations()
         .await
-        .or_else(|error| {
-            if error.is_not_found() {
-                Ok(Vec::new())
-            } else {
-                Err(error)
-            }
-        })
         .map_err(|error| failure(&error))
+}
+
+/// A plan by its id; none if the server keeps no such plan.
+pub(crate) async fn blueprint(place: &Workplace, id: &str) -> Result<Option<Blueprint>> {
+    let found = place.records.blueprint(id).await;
+    found.map_err(|error| failure(&error))
+}
+
+/// The plan an operation carried out.
+pub(crate) async fn blueprint_of(place: &Workplace, operation: &Operation) -> Result<Blueprint> {
+    blueprint(place, &operation.blueprint)
+        .await?
+        .ok_or_else(|| {
+            Failure::new(
+                Kind::Failed,
+                format!(
+                    "the blueprint {} of {} is not kept any more",
+                    operation.blueprint,
+                    name(operation)
+                ),
+            )
+            .hint("see `consort history`")
+        })
 }
 
 /// The name of an operation: `shop-4`.

@@ -94,12 +94,9 @@ impl Runner {
 
     /// What a revision was made of.
     async fn snapshot(&self, score: &Id, revision: u64) -> Result<Option<TempDir>, Fault> {
-        let found = self.records(score).snapshot(&score.name, revision).await;
-        match found {
-            Ok(Some(archive)) => Ok(Some(self.unpack(archive).await?)),
-            Ok(None) => Ok(None),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(recorded(&error)),
+        match read(self.records(score).snapshot(&score.name, revision).await)? {
+            Some(archive) => Ok(Some(self.unpack(archive).await?)),
+            None => Ok(None),
         }
     }
 
@@ -142,11 +139,7 @@ impl Runner {
 
     async fn draw(&self, want: Want) -> Result<Made, Fault> {
         let records = self.records(&want.score);
-        let parent = match records.revision(&want.score.name).await {
-            Ok(revision) => revision,
-            Err(error) if error.is_not_found() => 0,
-            Err(error) => return Err(recorded(&error)),
-        };
+        let parent = read(records.revision(&want.score.name).await)?;
         let mut unpacked = Vec::new();
         let (directory, former) = match want.files {
             Files::Directory(directory) => (directory, Some(parent)),
@@ -249,9 +242,7 @@ impl Runner {
     }
 
     async fn blueprint(&self, score: &Id, id: &str) -> Result<Blueprint, Fault> {
-        let found = self.records(score).blueprint(id).await;
-        found
-            .map_err(|error| recorded(&error))?
+        read(self.records(score).blueprint(id).await)?
             .ok_or_else(|| Fault::Problems(vec![plain(format!("the blueprint {id} is gone"))]))
     }
 }
@@ -264,10 +255,8 @@ impl Engine for Runner {
     fn standing<'a>(&'a self, score: &'a Id) -> Call<'a, Result<Standing, Fault>> {
         Box::pin(async move {
             let records = self.records(score);
-            let latest = absent(records.latest(&score.name).await)?.flatten();
-            let walked = absent(records.locked(&score.name).await)?
-                .flatten()
-                .is_some();
+            let latest = read(records.latest(&score.name).await)?;
+            let walked = read(records.locked(&score.name).await)?.is_some();
             Ok(Standing { latest, walked })
         })
     }
@@ -289,7 +278,7 @@ impl Engine for Runner {
 
     fn said<'a>(&'a self, score: &'a Id, blueprint: &'a str) -> Call<'a, Result<Said, Fault>> {
         Box::pin(async move {
-            let approval = absent(self.records(score).approval(blueprint).await)?.flatten();
+            let approval = read(self.records(score).approval(blueprint).await)?;
             Ok(match approval {
                 None => Said::Nothing,
                 Some(approval) if approval.decision == Decision::Approve => {
@@ -329,7 +318,7 @@ impl Engine for Runner {
         Box::pin(async move {
             let id = blueprint;
             let blueprint = self.blueprint(score, id).await?;
-            let archive = absent(self.records(score).sources(id).await)?.flatten();
+            let archive = read(self.records(score).sources(id).await)?;
             let kept = self.rebuild(score, archive, &blueprint).await?;
             self.go(score, &kept.system, &blueprint, cause, cancel)
                 .await
@@ -344,23 +333,22 @@ impl Engine for Runner {
     ) -> Call<'a, Result<Ended, Fault>> {
         Box::pin(async move {
             let records = self.records(score);
-            let found = records.operation(&score.name, revision).await;
-            let operation: Operation =
-                found.map_err(|error| recorded(&error))?.ok_or_else(|| {
-                    Fault::Problems(vec![plain(format!(
-                        "the operation {}-{revision} is gone",
-                        score.name
-                    ))])
-                })?;
+            let found = read(records.operation(&score.name, revision).await)?;
+            let operation: Operation = found.ok_or_else(|| {
+                Fault::Problems(vec![plain(format!(
+                    "the operation {}-{revision} is gone",
+                    score.name
+                ))])
+            })?;
             let blueprint = self.blueprint(score, &operation.blueprint).await?;
-            let mut archive = absent(records.snapshot(&score.name, revision).await)?.flatten();
+            let mut archive = read(records.snapshot(&score.name, revision).await)?;
             if archive.is_none() {
-                archive = absent(records.sources(&operation.blueprint).await)?.flatten();
+                archive = read(records.sources(&operation.blueprint).await)?;
             }
             if archive.is_none()
                 && let Source::Revision { revision } = operation.source
             {
-                archive = absent(records.snapshot(&score.name, revision).await)?.flatten();
+                archive = read(records.snapshot(&score.name, revision).await)?;
             }
             let kept = self.rebuild(score, archive, &blueprint).await?;
             let options = execute::Options {
@@ -389,13 +377,9 @@ fn kept(made: &Made) -> Result<&Kept, Fault> {
         .ok_or_else(|| Fault::Records("the plan was made by another engine".to_owned()))
 }
 
-/// What was read; none if it is not there.
-fn absent<T>(read: Result<T, records::Error>) -> Result<Option<T>, Fault> {
-    match read {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(recorded(&error)),
-    }
+/// What was read of the records.
+fn read<T>(read: Result<T, records::Error>) -> Result<T, Fault> {
+    read.map_err(|error| recorded(&error))
 }
 
 fn recorded(error: &records::Error) -> Fault {

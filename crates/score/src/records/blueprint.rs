@@ -242,13 +242,13 @@ impl Records {
         object.as_ref().map(BlueprintSummary::read).transpose()
     }
 
-    /// What is told of all blueprints of a score, the oldest first.
+    /// What is told of all blueprints of a score, the oldest first; none where the kinds were never installed.
     pub async fn blueprints(&self, score: &str) -> Result<Vec<BlueprintSummary>, Error> {
         let about = || format!("listing the blueprints of {score}");
-        let list = doing(
-            about,
-            self.objects(Kind::Blueprint).list(&labelled(score)).await,
-        )?;
+        let list = match self.objects(Kind::Blueprint).list(&labelled(score)).await {
+            Err(error) if code(&error) == Some(404) => return Ok(Vec::new()),
+            list => doing(about, list)?,
+        };
         let mut summaries = list
             .items
             .iter()

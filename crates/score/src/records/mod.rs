@@ -135,15 +135,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether it is that the API knows no such thing (the kinds were never installed, too).
-    pub fn is_not_found(&self) -> bool {
-        match self {
-            Error::Missing { .. } => true,
-            Error::Api { source, .. } => code(source) == Some(404),
-            _ => false,
-        }
-    }
-
     /// Whether the API forbids it to whoever asked.
     pub fn is_forbidden(&self) -> bool {
         matches!(self, Error::Api { source, .. } if code(source) == Some(403))

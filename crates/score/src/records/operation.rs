@@ -171,13 +171,13 @@ impl Records {
         Ok(())
     }
 
-    /// The operations of a score, the oldest first.
+    /// The operations of a score, the oldest first; none where the kinds were never installed.
     pub async fn operations(&self, score: &str) -> Result<Vec<Operation>, Error> {
         let about = format!("listing the operations of {score}");
         self.list_operations(labelled(score), about).await
     }
 
-    /// The operations of all scores, by score and then the oldest first.
+    /// The operations of all scores, by score and then the oldest first; none where the kinds were never installed.
     pub async fn all_operations(&self) -> Result<Vec<Operation>, Error> {
         let about = "listing the operations".to_owned();
         self.list_operations(ListParams::default(), about).await
@@ -192,7 +192,11 @@ impl Records {
         let mut params = params.limit(PAGE);
         let mut operations = Vec::new();
         loop {
-            let page = doing(|| about.clone(), objects.list(&params).await)?;
+            let page = match objects.list(&params).await {
+                // Nothing was ever recorded here.
+                Err(error) if code(&error) == Some(404) => break,
+                page => doing(|| about.clone(), page)?,
+            };
             for object in &page.items {
                 operations.push(read(object)?);
             }
@@ -213,7 +217,7 @@ impl Records {
         object.as_ref().map(read).transpose()
     }
 
-    /// The latest operation of a score.
+    /// The latest operation of a score; none before its first.
     pub async fn latest(&self, score: &str) -> Result<Option<Operation>, Error> {
         Ok(self.operations(score).await?.pop())
     }

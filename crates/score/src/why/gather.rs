@@ -86,11 +86,11 @@ pub async fn why(
     Ok(follow(records, &kinds, &subject, evidence).await)
 }
 
-/// All operations, newest first; none where the server knows no scores.
+/// All operations, newest first; none where the server knows no scores, or tells whoever asks of none.
 async fn operations(records: &Records) -> Result<Vec<consort_plan::Operation>, records::Error> {
     let mut operations = match records.all_operations().await {
         Ok(operations) => operations,
-        Err(error) if error.is_not_found() || error.is_forbidden() => Vec::new(),
+        Err(error) if error.is_forbidden() => Vec::new(),
         Err(error) => return Err(error),
     };
     operations
