@@ -40,8 +40,12 @@ mount -t proc proc proc
 mount --rbind /dev dev
 mount -t tmpfs tmpfs tmp -o mode=1777
 mount -t sysfs sysfs sys 2>/dev/null || true
-mkdir -p root/ansible tmp/out
-cp -a "$SOURCE/." root/ansible/
+mkdir -p root/ansible/test tmp/out
+cp "$SOURCE/run-target" root/ansible/
+for part in integration support; do
+  mkdir -p "$WORK/$part-up" "$WORK/$part-work" "root/ansible/test/$part"
+  mount -t overlay overlay -o "lowerdir=$ARCHIVE/test/$part,upperdir=$WORK/$part-up,workdir=$WORK/$part-work" "root/ansible/test/$part"
+done
 [ -e usr/bin/python ] || ln -s python3 usr/bin/python
 if [ -n "$PROGRAM" ]; then
   mkdir -p opt/consort
@@ -142,9 +146,7 @@ def run(options, name, ours):
     shutil.rmtree(work, ignore_errors=True)
     source, root = os.path.join(work, "source"), os.path.join(work, "mount")
     os.makedirs(root)
-    os.makedirs(os.path.join(source, "test"))
-    for part in ("test/integration", "test/support"):
-        os.symlink(os.path.join(options.source, part), os.path.join(source, part))
+    os.makedirs(source)
     with open(os.path.join(source, "run-target"), "w") as file:
         file.write(script(targets, name, ours))
     env = {
@@ -152,6 +154,7 @@ def run(options, name, ours):
         "WORK": root,
         "LOWER": options.root,
         "SOURCE": source,
+        "ARCHIVE": options.source,
         "PROGRAM": options.program if ours else "",
         "HELPER": options.helper if ours and options.helper else "",
         "NAMES": " ".join(OURS),
@@ -162,7 +165,7 @@ def run(options, name, ours):
     with open(log, "wb") as out:
         try:
             code = subprocess.run(
-                [*namespaces, "bash", "-c", SCRIPT.replace("cp -a", "cp -aL")],
+                [*namespaces, "bash", "-c", SCRIPT],
                 env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, timeout=options.timeout,
             ).returncode
         except subprocess.TimeoutExpired:
