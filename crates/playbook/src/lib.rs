@@ -20,9 +20,12 @@
 //!
 //! The behaviour is that of ansible-core 2.21: its documentation, and what it was seen to do.
 
+pub mod action;
 pub mod connection;
 pub mod executor;
 pub mod inventory;
 pub mod language;
 pub mod output;
 pub mod template;
+pub mod values;
+pub mod variables;
