@@ -10,6 +10,7 @@
 mod context;
 mod invocation;
 mod module;
+pub mod protocol;
 mod registry;
 
 pub use context::Context;

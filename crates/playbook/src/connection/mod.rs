@@ -1,11 +1,17 @@
 //! Ways to a machine: how modules and commands get there, and how files do.
 
+mod local;
+mod pool;
+mod process;
+
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use consort_modules::{Invocation, Report};
+
+pub use pool::Pool;
 
 /// Work that is under way, in a box.
 pub type Call<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -27,6 +33,33 @@ pub enum Error {
     /// The task's own timeout ran out; what it had begun was ended.
     #[error("Timed out after {0:?}")]
     TimedOut(Duration),
+}
+
+impl Error {
+    /// A task that fails with a message alone.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Error::Failed {
+            message: message.into(),
+            more: Report::new(),
+        }
+    }
+
+    /// A file that could not be written on the machine.
+    fn not_transferred(to: &Path, error: &std::io::Error) -> Self {
+        Error::failed(format!(
+            "Failed to transfer file to {}: {error}",
+            to.display()
+        ))
+    }
+
+    /// No directory for a task's files.
+    fn no_temporary(base: &str, error: &std::io::Error) -> Self {
+        Error::Unreachable(format!(
+            "Failed to create temporary directory. In some cases, you may have been able to authenticate and did not have \
+             permissions on the target directory. Consider changing the remote tmp path in ansible.cfg to a path rooted in \
+             \"/tmp\", for more error information use -vvv. Failed path was: {base}, {error}"
+        ))
+    }
 }
 
 /// Becoming another user on the machine, for one task.

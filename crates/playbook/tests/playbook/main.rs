@@ -1,1 +1,3 @@
 //! Playbooks, read and run.
+
+mod connections;

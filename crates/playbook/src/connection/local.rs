@@ -1,0 +1,209 @@
+//! The machine the controller runs on.
+//!
+//! Native modules run in this process, on threads that may block; commands and files need nothing else either. What needs a
+//! process of its own (another user, a module that must be ended when its time is over, Python) goes to a helper that is
+//! started when it is first wanted.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use consort_modules::protocol::files;
+use consort_modules::{Invocation, Report};
+
+use super::process::{self, Ended};
+use super::{
+    Become, Call, Command, Connection, ConnectionSettings, Content, Error, Output, Packed,
+};
+
+/// The machine the controller runs on.
+pub(super) struct Local {
+    settings: ConnectionSettings,
+}
+
+impl Local {
+    /// For some settings: the directory is where commands begin.
+    pub(super) fn new(settings: ConnectionSettings) -> Self {
+        Local { settings }
+    }
+
+    /// A path as it is for this process.
+    fn path(&self, path: &str) -> PathBuf {
+        Path::new(&self.settings.directory).join(files::expand(path))
+    }
+}
+
+/// Runs something that blocks away from the reactor.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => {
+            let panic = error.into_panic();
+            let said = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("it gave no reason");
+            Err(Error::failed(format!("The module broke off: {said}")))
+        }
+        Err(_) => Err(Error::failed("The run is ending.")),
+    }
+}
+
+impl Connection for Local {
+    fn runs_native<'a>(&'a self, _user: Option<&'a Become>) -> Call<'a, Result<bool, Error>> {
+        Box::pin(async { Ok(true) })
+    }
+
+    fn module<'a>(
+        &'a self,
+        mut invocation: Invocation,
+        user: Option<&'a Become>,
+        timeout: Option<Duration>,
+    ) -> Call<'a, Result<Report, Error>> {
+        Box::pin(async move {
+            let _ = (user, timeout);
+            let Some(module) = consort_modules::find(&invocation.module) else {
+                return Err(Error::failed(format!(
+                    "There is no native module `{}`.",
+                    invocation.module
+                )));
+            };
+            if invocation.settings.directory.is_empty() {
+                invocation
+                    .settings
+                    .directory
+                    .clone_from(&self.settings.directory);
+            }
+            blocking(move || Ok(module.run(&invocation))).await
+        })
+    }
+
+    fn packed<'a>(
+        &'a self,
+        module: &'a Packed,
+        _invocation: Invocation,
+        _user: Option<&'a Become>,
+        _timeout: Option<Duration>,
+    ) -> Call<'a, Result<Report, Error>> {
+        Box::pin(async move { Err(Error::failed(format!("{} is not native.", module.name))) })
+    }
+
+    fn command<'a>(
+        &'a self,
+        command: Command,
+        _user: Option<&'a Become>,
+        timeout: Option<Duration>,
+    ) -> Call<'a, Result<Output, Error>> {
+        Box::pin(async move {
+            let mut process = tokio::process::Command::new(&self.settings.shell);
+            process.arg("-c").arg(&command.line);
+            process.envs(
+                command
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            );
+            let directory = match &command.directory {
+                Some(directory) => self.path(directory),
+                None => PathBuf::from(&self.settings.directory),
+            };
+            if !directory.as_os_str().is_empty() {
+                process.current_dir(directory);
+            }
+            match process::run(process, &command.input, timeout).await {
+                Ended::Well(output) => Ok(output),
+                Ended::TimedOut(after) => Err(Error::TimedOut(after)),
+                Ended::NotStarted(error) => {
+                    Err(Error::failed(format!("{}: {error}", self.settings.shell)))
+                }
+            }
+        })
+    }
+
+    fn put<'a>(
+        &'a self,
+        content: Content<'a>,
+        path: &'a str,
+        mode: u32,
+        _user: Option<&'a Become>,
+    ) -> Call<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let to = self.path(path);
+            match content {
+                Content::Bytes(bytes) => {
+                    let bytes = bytes.to_vec();
+                    blocking(move || {
+                        files::put(bytes.as_slice(), &to, mode)
+                            .map_err(|error| Error::not_transferred(&to, &error))
+                    })
+                    .await
+                }
+                Content::File(from) => {
+                    let from = from.to_owned();
+                    blocking(move || {
+                        let file = std::fs::File::open(&from).map_err(|error| {
+                            Error::failed(format!("cannot read {}: {error}", from.display()))
+                        })?;
+                        files::put(file, &to, mode)
+                            .map_err(|error| Error::not_transferred(&to, &error))
+                    })
+                    .await
+                }
+            }
+        })
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        path: &'a str,
+        to: &'a Path,
+        _user: Option<&'a Become>,
+    ) -> Call<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let from = self.path(path);
+            let to = to.to_owned();
+            blocking(move || {
+                let file = std::fs::File::open(&from).map_err(|error| {
+                    Error::failed(format!("cannot read {}: {error}", from.display()))
+                })?;
+                files::put(file, &to, process::usual_mode())
+                    .map_err(|error| Error::not_transferred(&to, &error))
+            })
+            .await
+        })
+    }
+
+    fn temporary<'a>(&'a self, _user: Option<&'a Become>) -> Call<'a, Result<String, Error>> {
+        Box::pin(async move {
+            let base = self.settings.remote_tmp.clone();
+            blocking(move || {
+                files::temporary(&base)
+                    .map(|path| path.to_string_lossy().into_owned())
+                    .map_err(|error| Error::no_temporary(&base, &error))
+            })
+            .await
+        })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        path: &'a str,
+        _user: Option<&'a Become>,
+    ) -> Call<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let path = self.path(path);
+            blocking(move || {
+                files::remove(&path).map_err(|error| {
+                    Error::failed(format!("cannot remove {}: {error}", path.display()))
+                })
+            })
+            .await
+        })
+    }
+
+    fn reset(&self) -> Call<'_, ()> {
+        Box::pin(async {})
+    }
+}

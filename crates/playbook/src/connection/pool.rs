@@ -1,0 +1,57 @@
+//! The connections of a run: one for each way to a machine.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::local::Local;
+use super::{Connection, ConnectionSettings, Connections};
+
+/// The connections of a run.
+#[derive(Default)]
+pub struct Pool {
+    open: Mutex<HashMap<ConnectionSettings, Arc<dyn Connection>>>,
+}
+
+impl Pool {
+    /// One without connections.
+    pub fn new() -> Self {
+        Pool::default()
+    }
+
+    /// Ends all that is open.
+    pub async fn close(&self) {
+        let open: Vec<_> = self.open.lock().drain().map(|(_, open)| open).collect();
+        for connection in open {
+            connection.reset().await;
+        }
+    }
+}
+
+impl Connections for Pool {
+    fn connection(&self, settings: &ConnectionSettings) -> Result<Arc<dyn Connection>, String> {
+        if let Some(connection) = self.open.lock().get(settings) {
+            return Ok(Arc::clone(connection));
+        }
+        let name = settings
+            .plugin
+            .strip_prefix("ansible.builtin.")
+            .unwrap_or(&settings.plugin);
+        let connection: Arc<dyn Connection> = match name {
+            "local" => Arc::new(Local::new(settings.clone())),
+            _ => {
+                return Err(format!(
+                    "the connection plugin '{}' was not found",
+                    settings.plugin
+                ));
+            }
+        };
+        Ok(Arc::clone(
+            self.open
+                .lock()
+                .entry(settings.clone())
+                .or_insert(connection),
+        ))
+    }
+}
