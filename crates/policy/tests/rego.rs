@@ -43,6 +43,82 @@ titled := rego.metadata.rule().title
 }
 
 #[test]
+fn what_is_negated_has_no_verdict_without_its_operands() {
+    // What OPA says of the same module.
+    let module = r#"package p
+
+says contains "call" if not startswith(input.none, "x")
+says contains "call, defined" if not startswith(input.name, "y")
+says contains "comparison" if not input.none > 3
+says contains "inner call" if not count(input.none) == 3
+says contains "member" if not input.none in {1}
+says contains "key" if not input.list[input.none]
+says contains "in a constant" if { not same({"a": [input.none]}) == 1 }
+says contains "rule" if { not same(nothing) }
+says contains "equality" if not input.none == 1
+says contains "alone" if not input.none
+says contains "false" if { not same(input.off) }
+says contains "replaced" if { not startswith(input.none, "x") with input as {"none": "y"} }
+says contains x if {
+	some x in ["one", "two"]
+	not startswith(
+		x, # what is looked at
+		input.start,
+	)
+	not x in input.none.list
+}
+either := 1 if not startswith(input.none, "x") else := 2 if not startswith(input.name, "y") else := 3
+
+same(x) := x
+
+nothing if false
+"#;
+    let mut engine = Engine::new(Options::default());
+    engine.add("policy.rego", module).expect("it is Rego");
+    let input = Document::from(json!({"name": "x", "off": false, "list": [1], "start": "t"}));
+    let mut ask = |path| engine.rule(path, &input).expect("it can be evaluated");
+    let says = ask("data.p.says").map(|said| said.json());
+    let expected = ["alone", "call, defined", "equality", "false", "replaced"];
+    assert_eq!(says, Some(json!(expected)));
+    assert_eq!(ask("data.p.either").map(|said| said.json()), Some(json!(2)));
+    let query = "not startswith(input.name, \"y\"); x := 1";
+    let said = engine.query(query, Some(&input)).expect("it is a query");
+    let names: Vec<&str> = said[0].bindings.keys().map(String::as_str).collect();
+    assert_eq!((names, said[0].expressions.len()), (vec!["x"], 2));
+    assert!(
+        engine
+            .query("not startswith(input.none, \"y\")", Some(&input))
+            .expect("it is a query")
+            .is_empty()
+    );
+}
+
+#[test]
+fn further_bodies_of_a_head_count_as_rules_of_their_own() {
+    let module = "package p\n\ndeny[{\"msg\": msg}] {\n\tinput.a\n\tmsg := \"a\"\n} {\n\tinput.b\n\tmsg := \"b\"\n}\n\n\
+        size(x) = n {\n\tis_array(x)\n\tn := count(x)\n} {\n\tis_number(x)\n\tn := x\n}\n\n\
+        sizes[name] = n {\n\tn := size(input.a)\n\tname := \"a\"\n} {\n\tn := size(input.b)\n\tname := \"b\"\n}\n";
+    for trace in [false, true] {
+        let mut engine = Engine::new(Options {
+            version: Version::V0,
+            trace,
+            ..Options::default()
+        });
+        engine.add("policy.rego", module).expect("it is Rego");
+        let input = Document::from(json!({"a": [1, 2], "b": 7}));
+        let mut ask = |path| {
+            let value = engine.rule(path, &input).expect("it can be evaluated");
+            value.map(|value| value.json())
+        };
+        assert_eq!(
+            ask("data.p.deny"),
+            Some(json!([{"msg": "a"}, {"msg": "b"}]))
+        );
+        assert_eq!(ask("data.p.sizes"), Some(json!({"a": 2, "b": 7})));
+    }
+}
+
+#[test]
 fn floats_are_computed_as_they_are_written() {
     let module = "package p\n\nsum := [0.1 + 0.2, 1.1 * 1.1, 0.3 / 0.1, 1 - 0.9]\n\nsame if 0.1 + 0.2 == 0.3\n";
     assert_eq!(value(module, "data.p.sum"), json!([0.3, 1.21, 3, 0.1]));

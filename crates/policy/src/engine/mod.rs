@@ -375,11 +375,17 @@ impl Engine {
     }
 }
 
+/// Whether a variable, or a statement that gives it its value, is not the asker's own.
+fn made(text: &str) -> bool {
+    text.starts_with(syntax::lower::OPERAND)
+}
+
 impl Solution {
     fn of(result: regorus::QueryResult) -> Self {
         let bindings = match result.bindings.as_object() {
             Ok(object) => object
                 .iter_sorted()
+                .filter(|(name, _)| !name.as_string().is_ok_and(|name| made(name)))
                 .filter_map(|(name, value)| {
                     Some((
                         name.as_string().ok()?.to_string(),
@@ -392,6 +398,7 @@ impl Solution {
         let expressions = result
             .expressions
             .into_iter()
+            .filter(|expression| !made(&expression.text))
             .map(|expression| (expression.text.to_string(), Document::of(expression.value)))
             .collect();
         Self {

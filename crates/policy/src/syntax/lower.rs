@@ -9,10 +9,14 @@
 //! | deep constants | `internal.constant(7)`: the evaluator reads nested brackets in a time that doubles with each |
 //! | `crypto.md5(x, y)` for a function of one operand | `y = crypto.md5(x)` |
 //! | `x with f as count` | a rule of its own that calls `count` |
+//! | `not f(input.x)` | `__operand1 := input.x; not f(__operand1)`: where an operand is undefined, so is the body (see `negation`) |
+//! | `p[x] { .. } { .. }` | `p[x] { .. } p[x] { .. }` |
 //! | `if.x := 1`, a rule whose name begins with a keyword | `x := 1` in a module of the package `...["if"]` |
 //! | `rego.metadata.rule()`, `.chain()` | what the annotations say |
 //!
 //! Each stays on its line, so that the places in errors and in the coverage are those of the file.
+
+mod negation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -25,6 +29,8 @@ use super::tree::{
 };
 use crate::builtins;
 use crate::engine::Version;
+
+pub(crate) use self::negation::OPERAND;
 
 /// Changes of a text: each replaces a stretch of it. One that lies within another is dropped.
 #[derive(Default)]
@@ -104,6 +110,12 @@ struct Lowering<'a> {
     calls: bool,
     /// Whether the next statement is the first of its body.
     first: bool,
+    /// Names that stand for rules and documents, not for variables.
+    documents: BTreeSet<String>,
+    /// Where statements begin that are a body without braces.
+    bare: BTreeSet<usize>,
+    /// Terms that have been moved to a statement of their own.
+    moved: BTreeSet<(usize, usize)>,
 }
 
 /// A module as the evaluator reads it: the module, and one more for each keyword that its rules' names begin with.
@@ -143,7 +155,11 @@ pub(crate) fn module(
         constants: std::mem::take(constants),
         calls: false,
         first: false,
+        documents: BTreeSet::new(),
+        bare: BTreeSet::new(),
+        moved: BTreeSet::new(),
     };
+    lowering.documents = negation::documents(&lowering.shadowed, around.rules);
     lowering.term(&module.package);
     for import in &module.imports {
         // The paths of keywords are no references.
@@ -167,11 +183,13 @@ pub(crate) fn module(
     for (at, rule) in module.rules.iter().enumerate() {
         lowering.metadata(rule, &package, around);
         lowering.trace(file, rule, &package);
+        lowering.unbraced(rule);
         lowering.head = rule.head.name.span.start;
         // Neither a default nor the pattern of an operand may be a call.
         let plain = !rule.default && rule.head.args.is_none();
         lowering.calls = plain;
         walk_rule(rule, &mut |node| lowering.node(node));
+        lowering.chain(rule);
         if let TermKind::Ref { head, .. } = &rule.head.name.kind
             && let Some(name) = head.var()
             && is_keyword(name)
@@ -294,6 +312,9 @@ pub(crate) fn query(text: &str, literals: &[Literal]) -> String {
         calls: false,
         // Nothing stands before it.
         first: true,
+        documents: negation::documents(&[], &BTreeSet::new()),
+        bare: BTreeSet::new(),
+        moved: BTreeSet::new(),
     };
     for literal in literals {
         walk_literal(literal, &mut |node| lowering.node(node));
@@ -318,6 +339,9 @@ impl Lowering<'_> {
     /// Notes what is to be changed; whether what is in the node is to be looked at too.
     fn node(&mut self, node: Node<'_>) -> bool {
         match node {
+            Node::Term(term) if self.moved.contains(&(term.span.start, term.span.end)) => {
+                return false;
+            }
             Node::Term(term) => match &term.kind {
                 TermKind::Array(_) | TermKind::Set(_) | TermKind::Object(_)
                     if self.calls && depth(term) > 3 =>
@@ -391,6 +415,7 @@ impl Lowering<'_> {
                 }
                 self.relation(literal);
                 self.output(literal);
+                self.negation(literal);
             }
             Node::With(with) => {
                 if let Some(function) = with.value.dotted()
@@ -530,6 +555,19 @@ impl Lowering<'_> {
             span.end,
             format!("{})", breaks(&self.text[from..span.end])),
         );
+    }
+
+    /// Further bodies of a head, as v0 has them: the evaluator wants the head before each.
+    fn chain(&mut self, rule: &Rule) {
+        let Some(body) = rule.body.as_ref().filter(|_| !rule.more.is_empty()) else {
+            return;
+        };
+        let (start, end) = (rule.span.start, body.span.start);
+        let head = self.edits.render(self.text, start, end).replace('\n', " ");
+        for more in &rule.more {
+            let at = more.span.start;
+            self.edits.replace(at, at, format!("{head} "));
+        }
     }
 
     fn metadata(&mut self, rule: &Rule, package: &[String], around: &Surroundings<'_>) {
