@@ -287,3 +287,23 @@ fn laying_out_twice_changes_nothing_more() {
         "{once}"
     );
 }
+
+#[test]
+fn a_body_that_says_only_true_becomes_the_value() {
+    let lay_out = |text: &str, version| {
+        let once = format::format("x.rego", text, version).expect("it is Rego");
+        let twice = format::format("x.rego", &once, version).expect("what was laid out is Rego");
+        assert_eq!(once, twice);
+        once
+    };
+    let old = "package p\nallow { true }\nf(x) { true }\nt[x] { true }\ng(1)\nx { input.a } else { true }\n";
+    assert_eq!(
+        lay_out(old, Version::V0),
+        "package p\n\nallow = true\n\nf(x) = true\n\nt[x]\n\ng(1)\n\nx {\n\tinput.a\n}\n\nelse = true\n"
+    );
+    let new = "package p\nallow if { true }\nf(x) if true\nx if { input.a } else if { true }\n";
+    assert_eq!(
+        lay_out(new, Version::V1),
+        "package p\n\nallow := true\nf(x) := true\nx if input.a\n\nelse := true\n"
+    );
+}

@@ -337,13 +337,15 @@ impl<'a> Writer<'a> {
                 self.term(value)
             }
             None => {
-                // `p if true` is `p := true`.
-                let head = definition.head;
-                if self.v1
-                    && constant
-                    && head.is_some_and(|head| head.args.is_none() && head.key.is_none())
-                {
-                    self.write(" := true");
+                // What has neither a value nor a body that says something is `true`: `p { true }` is `p = true`.
+                let valued = match definition.head {
+                    None => definition.body.is_some(),
+                    Some(head) if head.key.is_some() || makes_set(head, definition.body) => false,
+                    Some(head) if self.v1 && head.args.is_none() => true,
+                    Some(_) => definition.body.is_some(),
+                };
+                if constant && valued {
+                    self.write(if self.v1 { " := true" } else { " = true" });
                 }
                 Ok(())
             }
