@@ -39,7 +39,9 @@ pub(crate) struct Facets<'a> {
 pub(crate) struct Telling<'a> {
     blueprint: &'a Blueprint,
     wanted: &'a Wanted,
-    longest: usize,
+    /// By the first letter of the wanted words, which lengths they have, one bit each: most words of addresses are told
+    /// apart from them without being looked up.
+    lengths: [u64; 26],
     /// The layer of each part, by where its changes begin.
     layers: Vec<(u32, &'a str)>,
     pools: Pools,
@@ -56,7 +58,7 @@ impl<'a> Telling<'a> {
         let mut this = Telling {
             blueprint,
             wanted,
-            longest: wanted.words.iter().map(String::len).max().unwrap_or(0),
+            lengths: lengths(&wanted.words),
             layers,
             pools: Pools::default(),
         };
@@ -77,20 +79,23 @@ impl<'a> Telling<'a> {
 
     /// The wanted words in a text, sorted.
     pub(crate) fn words(&self, text: &str) -> Vec<&'a str> {
+        let bytes = text.as_bytes();
         let mut words = Vec::new();
-        let mut buffer = String::new();
-        for word in text.split(|c: char| !c.is_ascii_alphabetic()) {
-            if word.is_empty() || word.len() > self.longest {
+        let mut at = 0;
+        while let Some(first) = bytes.get(at) {
+            let letter = first.to_ascii_lowercase().wrapping_sub(b'a');
+            if letter >= 26 {
+                at += 1;
                 continue;
             }
-            let found = if word.bytes().any(|byte| byte.is_ascii_uppercase()) {
-                buffer.clear();
-                buffer.extend(word.chars().map(|c| c.to_ascii_lowercase()));
-                self.wanted.words.get(buffer.as_str())
-            } else {
-                self.wanted.words.get(word)
-            };
-            words.extend(found.map(String::as_str));
+            let begin = at;
+            while bytes.get(at).is_some_and(u8::is_ascii_alphabetic) {
+                at += 1;
+            }
+            if self.lengths[usize::from(letter)] & length(at - begin) != 0 {
+                let word = text[begin..at].to_ascii_lowercase();
+                words.extend(self.wanted.words.get(&word).map(String::as_str));
+            }
         }
         words.sort_unstable();
         words.dedup();
@@ -99,11 +104,13 @@ impl<'a> Telling<'a> {
 
     /// What is told of a change. `known` is what the resource is like where the change itself does not say: that of
     /// one that stays as it is.
-    pub(crate) fn facets(&self, change: u32, known: Option<&Planned>) -> Facets<'a> {
+    pub(crate) fn facets(&self, change: u32, known: Option<&Shown<'_>>) -> Facets<'a> {
         let place = change;
         let change = &self.blueprint.changes[place as usize];
-        let before = change.before.as_ref().or(known);
-        let after = change.after.as_ref();
+        let shown = change.before.as_ref().map(Shown::of);
+        let before = shown.as_ref().or(known);
+        let shown = change.after.as_ref().map(Shown::of);
+        let after = shown.as_ref();
         let layer = self.layer(place);
         Facets {
             layer,
@@ -123,7 +130,7 @@ impl<'a> Telling<'a> {
         }
     }
 
-    fn labels(&self, planned: Option<&Planned>) -> BTreeMap<String, Value> {
+    fn labels(&self, planned: Option<&Shown<'_>>) -> BTreeMap<String, Value> {
         let mut labels = BTreeMap::new();
         let Some(planned) = planned else {
             return labels;
@@ -153,14 +160,14 @@ impl<'a> Telling<'a> {
         labels
     }
 
-    fn fields(&self, planned: Option<&Planned>) -> BTreeMap<&'a str, Value> {
+    fn fields(&self, planned: Option<&Shown<'_>>) -> BTreeMap<&'a str, Value> {
         let mut fields = BTreeMap::new();
         let Some(planned) = planned.filter(|planned| planned.value.is_object()) else {
             return fields;
         };
         for path in &self.wanted.fields {
             let mut pointer = String::new();
-            let mut value = Some(&planned.value);
+            let mut value = Some(planned.value);
             for step in path.split('.') {
                 pointer = consort_plan::below(&pointer, step);
                 value = value.and_then(|value| value.get(step));
@@ -175,8 +182,42 @@ impl<'a> Telling<'a> {
     }
 }
 
+/// What a resource is like, and the places in it that must not be shown.
+pub(crate) struct Shown<'v> {
+    pub(crate) value: &'v Value,
+    pub(crate) sensitive: Cow<'v, [String]>,
+}
+
+impl<'v> Shown<'v> {
+    fn of(planned: &'v Planned) -> Self {
+        Shown {
+            value: &planned.value,
+            sensitive: Cow::Borrowed(&planned.sensitive),
+        }
+    }
+}
+
+/// A bit for a length; those of 63 and more share one.
+fn length(length: usize) -> u64 {
+    1 << length.min(63)
+}
+
+fn lengths(words: &HashSet<String>) -> [u64; 26] {
+    let mut lengths = [0; 26];
+    for word in words {
+        let letter = word
+            .bytes()
+            .next()
+            .map_or(u8::MAX, |it| it.wrapping_sub(b'a'));
+        if let Some(lengths) = lengths.get_mut(usize::from(letter)) {
+            *lengths |= length(word.len());
+        }
+    }
+    lengths
+}
+
 /// Whether a place lies in something that must not be shown.
-fn hides(planned: &Planned, at: &str) -> bool {
+fn hides(planned: &Shown<'_>, at: &str) -> bool {
     planned.sensitive.iter().any(|place| {
         at.strip_prefix(place.as_str())
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -307,6 +348,14 @@ fn stem<'t>(telling: &Telling<'_>, address: &'t str) -> Option<Cow<'t, str>> {
             _ => None,
         };
     }
+    // One index at the end, as most have it.
+    if let (Some(open), [.., b'0'..=b'9', b']']) = (address.find('['), bytes)
+        && bytes[open + 1..bytes.len() - 1]
+            .iter()
+            .all(u8::is_ascii_digit)
+    {
+        return Some(Cow::Borrowed(&address[..=open]));
+    }
     let mut stem = String::with_capacity(address.len());
     let mut rest = address;
     while let Some(open) = rest.find('[') {
@@ -331,6 +380,10 @@ fn stem<'t>(telling: &Telling<'_>, address: &'t str) -> Option<Cow<'t, str>> {
         rest = &rest[close + 1..];
     }
     stem.push_str(rest);
+    // With `for_each` and with `count` it is the same pool.
+    if stem.ends_with("[]") && stem.find('[') == Some(stem.len() - 2) {
+        stem.pop();
+    }
     Some(Cow::Owned(stem))
 }
 

@@ -1,14 +1,15 @@
 //! What policies say of a blueprint, and how far it reaches.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use consort_plan::{
-    Action, Address, BlastRadius, Blueprint, Change, Location, Planned, Points, Problem, Verdict,
+    Action, Address, BlastRadius, Blueprint, Change, Location, Points, Problem, Verdict,
 };
 use serde_json::Value;
 
 use crate::engine::{Engine, Error};
-use crate::facets::{Facets, Telling};
+use crate::facets::{Facets, Shown, Telling};
 use crate::points::{self, Load, Standing};
 use crate::rules::{self, Said};
 use crate::sources::PolicyPart;
@@ -128,8 +129,8 @@ struct Counted<'a, 'q> {
     said: &'a Said,
     loads: Vec<Load>,
     judged: Vec<Judged>,
-    /// By change, its place in `judged`.
-    class: HashMap<u32, u32>,
+    /// By change, its place in `judged`; [`u32::MAX`] as long as it was not judged.
+    class: Vec<u32>,
     /// By part, where in its document each resource stands.
     present: HashMap<&'a str, HashMap<&'a str, &'a Value>>,
     score: Vec<&'a str>,
@@ -145,7 +146,7 @@ impl<'a, 'q> Counted<'a, 'q> {
             said,
             loads: vec![Load::NOTHING; joined],
             judged: Vec::new(),
-            class: HashMap::new(),
+            class: vec![u32::MAX; question.blueprint.changes.len()],
             present: HashMap::new(),
             score,
         }
@@ -164,12 +165,12 @@ impl<'a, 'q> Counted<'a, 'q> {
                 classes.push(facets.clone());
                 next
             });
-            self.class.insert(*place, class);
+            self.class[*place as usize] = class;
         }
         self.judged.extend(judge.judge(&classes, &self.score)?);
         for place in places {
             let change = &self.question.blueprint.changes[*place as usize];
-            let judged = &self.judged[self.class[place] as usize];
+            let judged = &self.judged[self.class[*place as usize] as usize];
             let pool = self.telling.pool(*place).map(|(pool, _)| pool);
             let there = change.action != Action::Create;
             let said = self.said.worth_of(&change.address);
@@ -184,7 +185,7 @@ impl<'a, 'q> Counted<'a, 'q> {
     }
 
     /// What a resource that stays as it is looks like, if its part's own document tells.
-    fn present(&mut self, place: u32) -> Option<Planned> {
+    fn present(&mut self, place: u32) -> Option<Shown<'a>> {
         let change = &self.question.blueprint.changes[place as usize];
         if change.before.is_some() || change.after.is_some() {
             return None;
@@ -202,15 +203,18 @@ impl<'a, 'q> Counted<'a, 'q> {
         });
         let change = there.get(change.address.local())?;
         let mask = change.get("before_sensitive").unwrap_or(&Value::Null);
-        let mut planned = Planned::known(change.get("before")?.clone());
-        sensitive_places(mask, String::new(), &mut planned.sensitive);
-        Some(planned)
+        let mut sensitive = Vec::new();
+        sensitive_places(mask, String::new(), &mut sensitive);
+        Some(Shown {
+            value: change.get("before")?,
+            sensitive: Cow::Owned(sensitive),
+        })
     }
 
     /// The points of a change.
     fn points(&self, place: u32, down: Option<(u32, u32)>) -> Points {
         let load = &self.loads[place as usize];
-        let judged = &self.judged[self.class[&place] as usize];
+        let judged = &self.judged[self.class[place as usize] as usize];
         let address = &self.question.blueprint.changes[place as usize].address;
         let own = load.lost;
         let below = down.map_or(0, |(points, _)| {
@@ -229,8 +233,9 @@ impl<'a, 'q> Counted<'a, 'q> {
                 points.downstream = Some(address.clone());
                 let what = self
                     .class
-                    .get(&witness)
-                    .map_or("", |class| &self.judged[*class as usize].what);
+                    .get(witness as usize)
+                    .and_then(|class| self.judged.get(*class as usize))
+                    .map_or("", |judged| &judged.what);
                 format!(
                     "{}, on which {address} stands ({what}): {} of what it is worth",
                     judged.how,
