@@ -108,8 +108,21 @@ async fn a_command_whose_time_is_over_ends_with_all_it_started() {
     assert!(matches!(ended, Err(Error::TimedOut(_))), "{ended:?}");
     assert!(begun.elapsed() < Duration::from_secs(2));
     let leader = std::fs::read_to_string(directory.path().join("leader")).unwrap();
-    wait_until(|| {
-        let group = nix::unistd::Pid::from_raw(leader.trim().parse().unwrap());
-        nix::sys::signal::killpg(group, None).is_err()
-    });
+    wait_until(|| processes_of_group(leader.trim()) == 0);
+}
+
+/// How many processes of a group still run.
+fn processes_of_group(group: &str) -> usize {
+    let running = |entry: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        let after = stat.rsplit_once(')')?.1;
+        let mut fields = after.split_whitespace();
+        let state = fields.next()?;
+        (state != "Z" && fields.nth(1)? == group).then_some(())
+    };
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(running)
+        .count()
 }
