@@ -41,8 +41,6 @@ impl Outcome {
 pub(crate) struct Applied {
     /// The object's resource.
     pub(crate) resource: Resource,
-    /// Its namespace, if it has one.
-    pub(crate) namespace: Option<String>,
     /// Its name.
     pub(crate) name: String,
     /// What was done.
@@ -107,7 +105,6 @@ impl Applier<'_> {
         }
         let applied = |name: &str, outcome| Applied {
             resource: resource.clone(),
-            namespace: namespace.map(str::to_owned),
             name: name.to_owned(),
             outcome,
         };

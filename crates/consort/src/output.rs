@@ -151,12 +151,6 @@ impl Progress {
         self.line(&format!("{} {} {text}", dim(&at), green("ok")));
     }
 
-    /// Something that went wrong but does not end the command.
-    pub(crate) fn warn(&self, text: &str) {
-        let at = format!("{:>8.3}s", self.start.elapsed().as_secs_f64());
-        self.line(&format!("{} {} {text}", dim(&at), red("!!")));
-    }
-
     /// A line of its own.
     pub(crate) fn line(&self, text: &str) {
         if self.quiet {

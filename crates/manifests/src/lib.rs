@@ -42,7 +42,7 @@ mod spec;
 mod target;
 
 pub use part::Manifests;
-pub use ready::{Health, health};
+pub use ready::{Health, Workload, health};
 pub use spec::{
     FieldOf, Generated, IgnoreDifference, OutputField, Paths, Replacement, Spec, Target,
 };

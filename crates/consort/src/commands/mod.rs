@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod addresses;
 mod apply;
 mod approve;
 mod delete;
@@ -19,7 +20,7 @@ mod node;
 mod plan;
 mod pods;
 pub(crate) mod policy;
-mod ready;
+
 mod resume;
 mod rollback;
 mod schema;

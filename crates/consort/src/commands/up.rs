@@ -5,23 +5,26 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use consort_manifests::Workload;
 use consort_plan::{Action, Blueprint, Mode};
 use consort_score::{Definition, Layer};
-use kube::Client;
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::{Node, NodeCondition};
+use kube::api::WatchParams;
+use kube::{Api, Client};
+use parking_lot::Mutex;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::addresses::addresses;
 use super::apply::show;
-use super::ready::{self, Readiness};
-use crate::apply::{Applied, Outcome};
 use crate::cli::{Global, Target, Up};
 use crate::connect::{self, connect};
 use crate::error::{Failure, Kind, Result};
 use crate::manifests;
 use crate::output::{Progress, cyan};
 use crate::render::Manner;
-use crate::resources::Resources;
 use crate::scores::{
     Asking, Drawing, Workplace, carry_out, confirm, draw, finished, permitted, problems,
 };
@@ -308,9 +311,39 @@ async fn answers(data_dir: &Path, child: &Child) -> bool {
 
 async fn wait_for_node(client: &Client, name: &str, progress: &Progress) -> Result<()> {
     progress.waiting(format!("waiting for node {name}"));
-    ready::node(client, name, NODE).await?;
+    node_ready(client, name).await?;
     progress.done(&format!("node {name} ready"));
     Ok(())
+}
+
+/// Waits until a node says it is ready.
+async fn node_ready(client: &Client, name: &str) -> Result<()> {
+    let api: Api<Node> = Api::all(client.clone());
+    let watched = async {
+        let params = WatchParams::default().fields(&format!("metadata.name={name}"));
+        let mut events = Box::pin(api.watch(&params, "0").await?);
+        while let Some(event) = events.next().await {
+            use kube::core::WatchEvent::{Added, Modified};
+            if let Added(node) | Modified(node) = event? {
+                let conditions = node.status.and_then(|status| status.conditions);
+                let is_ready = |condition: &NodeCondition| {
+                    condition.type_ == "Ready" && condition.status == "True"
+                };
+                if conditions.unwrap_or_default().iter().any(is_ready) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok::<_, kube::Error>(false)
+    };
+    match tokio::time::timeout(NODE, watched).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Err(error)) => Err(error.into()),
+        Ok(Ok(false)) | Err(_) => Err(Failure::new(
+            Kind::Failed,
+            format!("node {name} is not ready in time"),
+        )),
+    }
 }
 
 /// Plans the score and carries the plan out, and waits until what it describes works.
@@ -361,65 +394,9 @@ async fn bring_up(
         let done = carry_out(&place, &drawn, None, cancel, manner).await?;
         finished(&place, &done, args.walk.json).await?;
     }
-    tell(
-        &place.client,
-        blueprint,
-        &local_parts(&drawn.system.definition),
-        progress,
-    )
-    .await
-}
-
-/// The parts of manifests whose objects are on this server.
-fn local_parts(definition: &Definition) -> Vec<String> {
-    definition
-        .of_layer(Layer::Manifests)
-        .filter(|part| part.stanza.get("target").is_none())
-        .map(|part| part.name.clone())
-        .collect()
-}
-
-/// Tells what was done to objects, waits until those that were left alone work too, and says where services answer.
-async fn tell(
-    client: &Client,
-    blueprint: &Blueprint,
-    parts: &[String],
-    progress: &Progress,
-) -> Result<()> {
-    let resources = Resources::discover(client).await?;
-    let applied: Vec<Applied> = blueprint
-        .changes
-        .iter()
-        .filter(|change| parts.iter().any(|part| part == change.address.part()))
-        .filter_map(|change| applied(&resources, change.address.local(), change.action))
-        .collect();
-    if applied.is_empty() {
-        return Ok(());
-    }
-    let count = |outcome| applied.iter().filter(|one| one.outcome == outcome).count();
-    progress.done(&format!(
-        "{} objects: {} created, {} configured, {} unchanged",
-        applied.len(),
-        count(Outcome::Created),
-        count(Outcome::Configured),
-        count(Outcome::Unchanged),
-    ));
-    let pending: Vec<&Applied> = applied
-        .iter()
-        .filter(|one| ready::is_awaited(one))
-        .collect();
-    ready::wait(
-        client,
-        &pending,
-        Instant::now() + READY,
-        &mut |one: &Applied, readiness: &Readiness| match readiness {
-            Readiness::Ready(text) => progress.done(&format!("{} {text}", one.title())),
-            Readiness::Waiting(text) => progress.waiting(format!("{}: {text}", one.title())),
-            Readiness::Failed(text) => progress.warn(&format!("{} {text}", one.title())),
-        },
-    )
-    .await?;
-    for address in ready::addresses(client, &applied).await? {
+    let objects = local_objects(&drawn.system.definition, blueprint);
+    work_again(&place.client, &objects, progress).await?;
+    for address in addresses(&place.client, &objects).await? {
         progress.line(&format!(
             "{} answers at {}",
             address.service,
@@ -429,35 +406,46 @@ async fn tell(
     Ok(())
 }
 
-/// The object of an address such as `apps/v1/Deployment/shop/web`; none if it is gone now.
-fn applied(resources: &Resources, local: &str, action: Action) -> Option<Applied> {
-    let outcome = match action {
-        Action::Create => Outcome::Created,
-        Action::NoOp | Action::Read => Outcome::Unchanged,
-        Action::Update | Action::DeleteThenCreate | Action::CreateThenDelete => Outcome::Configured,
-        Action::Delete | Action::Forget => return None,
-    };
-    let steps: Vec<&str> = local.split('/').collect();
-    let (version, kind, rest) = match steps.as_slice() {
-        // A group has a dot or comes before a version; the core group is left out.
-        [version, kind, rest @ ..] if is_version(version) => ((*version).to_owned(), kind, rest),
-        [group, version, kind, rest @ ..] => (format!("{group}/{version}"), kind, rest),
-        _ => return None,
-    };
-    let (namespace, name) = match rest {
-        [name] => (None, *name),
-        [namespace, name] => (Some((*namespace).to_owned()), *name),
-        _ => return None,
-    };
-    Some(Applied {
-        resource: resources.of_kind(&version, kind)?.clone(),
-        namespace,
-        name: name.to_owned(),
-        outcome,
-    })
+/// The objects on this server that the score describes, with what the plan was to do to each.
+fn local_objects<'b>(definition: &Definition, blueprint: &'b Blueprint) -> Vec<(&'b str, Action)> {
+    let parts: Vec<&str> = definition
+        .of_layer(Layer::Manifests)
+        .filter(|part| part.stanza.get("target").is_none())
+        .map(|part| part.name.as_str())
+        .collect();
+    let stays = |action| !matches!(action, Action::Delete | Action::Forget);
+    blueprint
+        .changes
+        .iter()
+        .filter(|change| parts.contains(&change.address.part()) && stays(change.action))
+        .map(|change| (change.address.local(), change.action))
+        .collect()
 }
 
-fn is_version(text: &str) -> bool {
-    text.strip_prefix('v')
-        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+/// Waits for what was left alone: whatever the walk changed it has waited for, but the pods of the rest may just be
+/// starting again.
+async fn work_again(
+    client: &Client,
+    objects: &[(&str, Action)],
+    progress: &Progress,
+) -> Result<()> {
+    let deadline = Instant::now() + READY;
+    let unchanged = objects.iter().filter(|(_, action)| !action.changes());
+    for workload in unchanged.filter_map(|(local, _)| Workload::of(local)) {
+        let last = Mutex::new(String::new());
+        let note = |text: &str| {
+            progress.waiting(format!("{workload}: {text}"));
+            text.clone_into(&mut last.lock());
+        };
+        let works = workload.works(client, &note);
+        match tokio::time::timeout_at(deadline, works).await {
+            Ok(Ok(how)) => progress.done(&format!("{workload} {how}")),
+            Ok(Err(problem)) => return Err(problems(&[problem]).of_kind(Kind::Failed)),
+            Err(_) => {
+                let text = format!("{workload} is not ready in time: {}", last.lock());
+                return Err(Failure::new(Kind::Failed, text));
+            }
+        }
+    }
+    Ok(())
 }

@@ -97,10 +97,6 @@ hello (manifests)  7 to create
 
 Plan ID: 7 to create; 0 points (threshold 49): may be carried out
 Operation hello-1 succeeded: 7 of 7 done
-TIME ok 7 objects: 7 created, 0 configured, 0 unchanged
-TIME ok deployment.apps/backend 3/3 available
-TIME ok deployment.apps/web 2/2 available
-TIME ok job.batch/check complete
 service/web answers at http://127.0.0.1:30080
 kubectl: export KUBECONFIG=DIR/data/admin.kubeconfig
 Ctrl-C stops everything
@@ -111,7 +107,9 @@ TIME ok stopped; nothing is left running
 
     // Again: everything is as it was, and then all of it dies at once.
     let mut second = up(&cluster);
-    second.until_line("7 objects: 0 created, 0 configured, 7 unchanged");
+    second.until_line("nothing to do, 7 unchanged");
+    second.until_line("ok Deployment default/backend 3 of 3 available");
+    second.until_line("ok Job default/check complete");
     second.until_line("Ctrl-C stops everything");
     assert_eq!(cluster.ok(uids), before);
     cluster.shows(

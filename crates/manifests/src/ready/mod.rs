@@ -3,9 +3,11 @@
 mod judge;
 mod pods;
 mod wait;
+mod workload;
 
 pub(crate) use judge::{Readiness, judge};
 pub(crate) use wait::{gone, ready};
+pub use workload::Workload;
 
 use serde_json::Value;
 

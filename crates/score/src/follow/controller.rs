@@ -68,7 +68,7 @@ impl Shell {
 
     /// Looks at a score and does what is to be done.
     pub(super) async fn look(&self, key: &Key) -> Result<Action, Fault> {
-        let Some(score) = self.scores.by_key(key) else {
+        let Some(score) = self.score(key) else {
             self.poller.forget(key);
             self.memories.forget(key);
             return Ok(Action::Done);
@@ -111,6 +111,19 @@ impl Shell {
         action
     }
 
+    /// A score, as it is known to be by now.
+    fn score(&self, key: &Key) -> Option<Arc<Score>> {
+        let score = self.scores.by_key(key)?;
+        Some(match self.memories.written_since(key, &score) {
+            Some(status) => {
+                let mut present = (*score).clone();
+                present.status = Some(status);
+                Arc::new(present)
+            }
+            None => score,
+        })
+    }
+
     /// Writes a status if it is another.
     async fn write(&self, score: &Score, status: &Status) -> Result<(), Fault> {
         if score.status.as_ref() == Some(status) {
@@ -140,7 +153,10 @@ impl Shell {
         };
         let patch = Patch::Merge(json!({"metadata": {"uid": score.metadata.uid}, "status": value}));
         match scores.patch_status(score.name(), &params, &patch).await {
-            Ok(_) => Ok(()),
+            Ok(written) => {
+                self.memories.wrote(&Key::of(&written), written);
+                Ok(())
+            }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
             Err(error) => Err(Fault::Records(format!(
                 "writing the status of score {}: {error}",
@@ -654,7 +670,7 @@ impl Look<'_> {
     }
 
     fn is_overtaken(&self, what: &str) -> bool {
-        let Some(score) = self.shell.scores.by_key(self.key) else {
+        let Some(score) = self.shell.score(self.key) else {
             return true;
         };
         let Ok(spec) = score.spec() else {

@@ -8,6 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::object::{Score, Status};
+
 /// Heals longer ago do not count.
 const QUIET: SignedDuration = SignedDuration::from_mins(10);
 /// So many heals follow each other at once.
@@ -48,6 +50,20 @@ struct Memory {
     compare: Option<Instant>,
     /// The request for a sync that was seen last.
     request: Option<String>,
+    /// The status that was written last.
+    written: Option<Written>,
+}
+
+/// A status as the server took it.
+#[derive(Debug)]
+struct Written {
+    uid: Option<String>,
+    revision: u64,
+    status: Status,
+}
+
+fn revision(score: &Score) -> Option<u64> {
+    score.metadata.resource_version.as_deref()?.parse().ok()
 }
 
 /// What is remembered of all scores.
@@ -103,6 +119,28 @@ impl Memories {
             memory.request = Some(request.to_owned());
         }
         first
+    }
+
+    /// Takes note of a score whose status was just written.
+    pub(super) fn wrote(&self, key: &Key, score: Score) {
+        let Some(revision) = revision(&score) else {
+            return;
+        };
+        let mut all = self.0.lock();
+        all.entry(key.clone()).or_default().written = Some(Written {
+            uid: score.metadata.uid,
+            revision,
+            status: score.status.unwrap_or_default(),
+        });
+    }
+
+    /// The status that was written to a score after it was read: what is watched comes a moment late, and what was done
+    /// already must not be done again for that.
+    pub(super) fn written_since(&self, key: &Key, score: &Score) -> Option<Status> {
+        let all = self.0.lock();
+        let written = all.get(key)?.written.as_ref()?;
+        (written.uid == score.metadata.uid && written.revision > revision(score)?)
+            .then(|| written.status.clone())
     }
 
     /// Takes what is dirty; what gets dirty from now on counts anew.
@@ -192,6 +230,28 @@ mod tests {
         assert_eq!(pauses, [0, 0, 0, 2, 4, 8, 16]);
         let later = now + SignedDuration::from_mins(11);
         assert_eq!(memories.heal_after(&key, later), None);
+    }
+
+    #[test]
+    fn a_status_counts_from_when_it_was_written_and_not_from_when_that_was_seen() {
+        let score = |revision: &str, handled: Option<&str>| -> Score {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "consort.dev/v1", "kind": "Score",
+                "metadata": {"name": "b", "namespace": "a", "uid": "u", "resourceVersion": revision},
+                "spec": {}, "status": {"handled": handled},
+            }))
+            .unwrap()
+        };
+        let memories = Memories::default();
+        let key = Key::namespaced("a", "b");
+        assert_eq!(memories.written_since(&key, &score("9", None)), None);
+        memories.wrote(&key, score("10", Some("1")));
+        let since = memories.written_since(&key, &score("9", None)).unwrap();
+        assert_eq!(since.handled.as_deref(), Some("1"));
+        assert_eq!(memories.written_since(&key, &score("10", None)), None);
+        let mut another = score("9", None);
+        another.metadata.uid = Some("v".to_owned());
+        assert_eq!(memories.written_since(&key, &another), None);
     }
 
     #[test]
