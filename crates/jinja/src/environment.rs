@@ -71,8 +71,38 @@ pub trait Loader: Send + Sync {
     fn load(&self, name: &str) -> Result<Option<Arc<str>>>;
 }
 
+/// Finds filters and tests when they are first asked for.
+pub trait Plugins: Send + Sync {
+    /// A filter by its name.
+    fn filter(&self, name: &str) -> Option<Arc<Filter>>;
+    /// A test by its name.
+    fn test(&self, name: &str) -> Option<Arc<Test>>;
+}
+
+/// Is told of a text within an expression that was taken for a template, and of the template it stands in.
+pub type ConstantUsed = dyn Fn(&Str, Option<&Str>) + Send + Sync;
+
+/// A template that is ready to be carried out.
+#[derive(Clone)]
+pub(crate) struct Compiled {
+    pub(crate) body: Body,
+    /// How it is written, if its first line says so.
+    pub(crate) syntax: Option<Arc<Syntax>>,
+}
+
 /// How many compiled templates are kept.
 const KEPT: usize = 4096;
+
+/// How a template is written that is a whole file, or says so itself.
+#[derive(Clone, Default)]
+pub struct Writing {
+    /// Its delimiters and what is done about whitespace; as usual if there is none.
+    pub syntax: Option<Arc<Syntax>>,
+    /// Whether a backslash in a string stands for itself where an expression is put out.
+    pub literal_backslashes: bool,
+    /// Where what it includes comes from.
+    pub loader: Option<Arc<dyn Loader>>,
+}
 
 /// What templates know beside their variables.
 pub struct Environment {
@@ -81,7 +111,13 @@ pub struct Environment {
     pub(crate) tests: HashMap<Arc<str>, Known<Test>>,
     pub(crate) globals: HashMap<Arc<str>, Value>,
     pub(crate) loader: Option<Arc<dyn Loader>>,
-    templates: Mutex<HashMap<Arc<str>, Result<Body>>>,
+    namespace: Option<Arc<str>>,
+    plugins: Option<Arc<dyn Plugins>>,
+    constants: Option<Arc<ConstantUsed>>,
+    templates: Mutex<HashMap<Arc<str>, Result<Compiled>>>,
+    /// Templates that are written in other ways than is usual.
+    #[allow(clippy::type_complexity)]
+    others: Mutex<HashMap<(Arc<str>, Option<Arc<Syntax>>, bool), Result<Compiled>>>,
     expressions: Mutex<HashMap<Arc<str>, Result<Arc<Expr>>>>,
 }
 
@@ -100,7 +136,11 @@ impl Environment {
             tests: HashMap::new(),
             globals: HashMap::new(),
             loader: None,
+            namespace: None,
+            plugins: None,
+            constants: None,
             templates: Mutex::default(),
+            others: Mutex::default(),
             expressions: Mutex::default(),
         };
         crate::filters::add(&mut environment);
@@ -118,7 +158,11 @@ impl Environment {
             tests: self.tests.clone(),
             globals: self.globals.clone(),
             loader: self.loader.clone(),
+            namespace: self.namespace.clone(),
+            plugins: self.plugins.clone(),
+            constants: self.constants.clone(),
             templates: Mutex::default(),
+            others: Mutex::default(),
             expressions: Mutex::default(),
         }
     }
@@ -160,18 +204,82 @@ impl Environment {
         self.loader = Some(loader);
     }
 
+    /// Says in which namespace the filters and tests are: they are known with it before their names, too, and are called
+    /// so when they fail.
+    pub fn set_namespace(&mut self, namespace: &str) {
+        self.namespace = Some(namespace.into());
+    }
+
+    /// Says where filters and tests come from that are not known here.
+    pub fn set_plugins(&mut self, plugins: Arc<dyn Plugins>) {
+        self.plugins = Some(plugins);
+    }
+
+    /// Says who is told of texts within expressions that are taken for templates.
+    pub fn on_constant(&mut self, told: Arc<ConstantUsed>) {
+        self.constants = Some(told);
+    }
+
+    pub(crate) fn constant_used(&self, text: &Str, template: Option<&Str>) {
+        if let Some(told) = &self.constants {
+            told(text, template);
+        }
+    }
+
+    fn short_name<'n>(&self, name: &'n str) -> Option<&'n str> {
+        name.strip_prefix(self.namespace.as_deref()?)?
+            .strip_prefix('.')
+    }
+
+    /// The name with its namespace.
+    pub(crate) fn full_name(&self, name: &str) -> String {
+        match &self.namespace {
+            Some(namespace) if !name.contains('.') => format!("{namespace}.{name}"),
+            _ => name.to_owned(),
+        }
+    }
+
+    pub(crate) fn known_filter(&self, name: &str) -> Option<Known<Filter>> {
+        self.filters
+            .get(name)
+            .or_else(|| self.filters.get(self.short_name(name)?))
+            .cloned()
+            .or_else(|| {
+                Some(Known {
+                    takes: Takes::Defined,
+                    run: self.plugins.as_ref()?.filter(name)?,
+                })
+            })
+    }
+
+    pub(crate) fn known_test(&self, name: &str) -> Option<Known<Test>> {
+        self.tests
+            .get(name)
+            .or_else(|| self.tests.get(self.short_name(name)?))
+            .cloned()
+            .or_else(|| {
+                Some(Known {
+                    takes: Takes::Defined,
+                    run: self.plugins.as_ref()?.test(name)?,
+                })
+            })
+    }
+
     /// Whether a filter of this name is known.
     pub fn has_filter(&self, name: &str) -> bool {
-        self.filters.contains_key(name)
+        self.known_filter(name).is_some()
     }
 
     /// Whether a test of this name is known.
     pub fn has_test(&self, name: &str) -> bool {
-        self.tests.contains_key(name)
+        self.known_test(name).is_some()
     }
 
     /// Whether a text may be a template: whether anything in it begins a tag.
     pub fn may_be_template(&self, text: &str) -> bool {
+        if text.starts_with(Syntax::HEADER) {
+            return true;
+        }
         let syntax = &self.syntax;
         // Most texts have not even the character that all tags begin with.
         if syntax.block_start == "{%"
@@ -197,18 +305,54 @@ impl Environment {
         .any(|start| text.contains(start.as_str()))
     }
 
-    pub(crate) fn template(&self, source: &Arc<str>) -> Result<Body> {
-        if let Some(known) = self.templates.lock().get(source) {
+    /// A template ready to be carried out: parsed when it is first met.
+    pub(crate) fn compiled(
+        &self,
+        source: &Arc<str>,
+        syntax: Option<&Arc<Syntax>>,
+        literal_backslashes: bool,
+    ) -> Result<Compiled> {
+        if syntax.is_none() && literal_backslashes == self.syntax.literal_backslashes {
+            if let Some(known) = self.templates.lock().get(source) {
+                return known.clone();
+            }
+            let compiled = self.compile(source, &self.syntax);
+            let mut kept = self.templates.lock();
+            if kept.len() >= KEPT {
+                kept.clear();
+            }
+            kept.insert(Arc::clone(source), compiled.clone());
+            return compiled;
+        }
+        let key = (Arc::clone(source), syntax.cloned(), literal_backslashes);
+        if let Some(known) = self.others.lock().get(&key) {
             return known.clone();
         }
-        let parsed = lexer::template(source, &self.syntax)
-            .and_then(|tokens| Parser::new(tokens, self.syntax.extensions).template());
-        let mut kept = self.templates.lock();
+        let written = Syntax {
+            literal_backslashes,
+            ..syntax.map_or_else(|| self.syntax.clone(), |syntax| (**syntax).clone())
+        };
+        let compiled = self.compile(source, &written);
+        let mut kept = self.others.lock();
         if kept.len() >= KEPT {
             kept.clear();
         }
-        kept.insert(Arc::clone(source), parsed.clone());
-        parsed
+        kept.insert(key, compiled.clone());
+        compiled
+    }
+
+    fn compile(&self, source: &str, syntax: &Syntax) -> Result<Compiled> {
+        let (header, text) = match syntax.with_header(source)? {
+            Some((header, text)) => (Some(Arc::new(header)), text),
+            None => (None, source),
+        };
+        let syntax = header.as_deref().unwrap_or(syntax);
+        let tokens = lexer::template(text, syntax)?;
+        let body = Parser::new(tokens, syntax.extensions).template()?;
+        Ok(Compiled {
+            body,
+            syntax: header,
+        })
     }
 
     fn expression(&self, source: &Arc<str>) -> Result<Arc<Expr>> {
@@ -231,7 +375,7 @@ impl Environment {
     /// # Errors
     /// What is wrong with it.
     pub fn check(&self, source: &str) -> Result<()> {
-        self.template(&Arc::from(source)).map(|_| ())
+        self.compile(source, &self.syntax).map(|_| ())
     }
 
     /// Renders a template: gives the value of its only tag, or text when there is more in it. What is undefined comes
@@ -241,8 +385,22 @@ impl Environment {
     /// What is wrong with the template, or went wrong in it.
     pub fn render(&self, source: &Arc<str>, variables: &dyn Variables) -> Result<Value> {
         let mut state = State::new(self, variables);
-        let value = state.render(source)?;
+        let value = state.render(&Str::template(Arc::clone(source)))?;
         state.finish(&value)
+    }
+
+    /// Renders a template whose text is a whole file's, or that is written in another way than is usual.
+    ///
+    /// # Errors
+    /// What is wrong with the template, or went wrong in it.
+    pub fn render_written(
+        &self,
+        source: &Str,
+        variables: &dyn Variables,
+        writing: &Writing,
+    ) -> Result<Value> {
+        let mut state = State::new(self, variables);
+        state.render_file(source, writing, false)
     }
 
     /// Renders a template into text, whatever it gives. What gives nothing gives an empty text.
@@ -261,14 +419,34 @@ impl Environment {
     /// # Errors
     /// What is wrong with the expression, or went wrong in it.
     pub fn evaluate(&self, source: &Arc<str>, variables: &dyn Variables) -> Result<Value> {
-        let expression = self.expression(source)?;
+        self.evaluate_with(&Str::template(Arc::clone(source)), variables, false)
+    }
+
+    /// Evaluates an expression. Where `constants` is set, texts within it that look like templates are taken for such.
+    ///
+    /// # Errors
+    /// What is wrong with the expression, or went wrong in it.
+    pub fn evaluate_with(
+        &self,
+        source: &Str,
+        variables: &dyn Variables,
+        constants: bool,
+    ) -> Result<Value> {
+        let expression = self.expression(source.shared())?;
         let mut state = State::new(self, variables);
+        state.set_current(source.clone());
+        state.set_constants(constants);
         let value = match state.evaluate(&expression) {
             Ok(value) => value,
             Err(Error::Undefined(undefined)) => Value::Undefined(undefined),
             Err(error) => return Err(error),
         };
         state.finish(&value)
+    }
+
+    /// Begins something of one's own with these variables: filters, lookups, several templates one after the other.
+    pub fn state<'e, 'v>(&'e self, variables: &'v dyn Variables) -> State<'e, 'v> {
+        State::new(self, variables)
     }
 
     /// Renders every template in a value, however deep.

@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ast::Body;
-use crate::environment::{Environment, Variables};
-use crate::error::{Error, Result};
-use crate::value::{Dict, Key, List, Str, Value};
+use crate::environment::{Environment, Loader, Variables};
+use crate::error::{Error, Explained, Result};
+use crate::lexer::Syntax;
+use crate::value::{Dict, Key, List, Str, Undefined, Value};
 use objects::SelfBlocks;
 
 /// How many templates of variables, macros and includes may stand within each other.
@@ -20,6 +21,14 @@ const NESTING: u32 = 60;
 pub struct State<'e, 'v> {
     environment: &'e Environment,
     variables: &'v dyn Variables,
+    /// The text being carried out.
+    current: Option<Str>,
+    /// How it and what it includes are written, if not as usual.
+    syntax: Option<Arc<Syntax>>,
+    /// Where what it includes comes from, if not from the environment's.
+    loader: Option<Arc<dyn Loader>>,
+    /// Whether a text within the expression that looks like a template is taken for one.
+    constants: bool,
     scopes: Vec<Scope>,
     /// What is put out, by capture.
     outputs: Vec<Output>,
@@ -62,6 +71,10 @@ impl<'e, 'v> State<'e, 'v> {
         State {
             environment,
             variables,
+            current: None,
+            syntax: None,
+            loader: None,
+            constants: false,
             scopes: vec![Scope::default()],
             outputs: Vec::new(),
             depth: 0,
@@ -91,11 +104,27 @@ impl<'e, 'v> State<'e, 'v> {
 
     /// Renders a template within this one: a variable's, or one that a function was given. It does not see the names set
     /// here.
-    pub fn render(&mut self, source: &Arc<str>) -> Result<Value> {
+    pub fn render(&mut self, source: &Str) -> Result<Value> {
+        self.render_written(source, None, true)
+    }
+
+    /// Renders a template that is written in a way of its own.
+    pub(crate) fn render_written(
+        &mut self,
+        source: &Str,
+        syntax: Option<Arc<Syntax>>,
+        literal_backslashes: bool,
+    ) -> Result<Value> {
         if self.depth >= NESTING {
             return Err(Error::Recursion);
         }
-        let body = self.environment.template(source)?;
+        let compiled =
+            self.environment
+                .compiled(source.shared(), syntax.as_ref(), literal_backslashes)?;
+        let body = compiled.body;
+        let current = self.current.replace(source.clone());
+        let syntax = std::mem::replace(&mut self.syntax, compiled.syntax.or(syntax));
+        let constants = std::mem::take(&mut self.constants);
         let scopes = std::mem::replace(&mut self.scopes, vec![Scope::default()]);
         let outputs = std::mem::take(&mut self.outputs);
         let blocks = std::mem::take(&mut self.blocks);
@@ -109,9 +138,35 @@ impl<'e, 'v> State<'e, 'v> {
         self.blocks = blocks;
         (self.block, self.parent) = (block, parent);
         self.exported = exported;
+        self.current = current;
+        self.syntax = syntax;
+        self.constants = constants;
         match done {
             Err(Error::Undefined(undefined)) => Ok(Value::Undefined(undefined)),
             done => done,
+        }
+    }
+
+    /// Renders a template that is a file of its own; newlines at its end stay. With `inner` the value is given as it is,
+    /// otherwise with all in it rendered.
+    pub fn render_file(
+        &mut self,
+        source: &Str,
+        writing: &crate::environment::Writing,
+        inner: bool,
+    ) -> Result<Value> {
+        let loader = match &writing.loader {
+            Some(loader) => self.loader.replace(Arc::clone(loader)),
+            None => self.loader.clone(),
+        };
+        let done = self.render_written(source, writing.syntax.clone(), writing.literal_backslashes);
+        self.loader = loader;
+        let value = done.map_err(|error| error.in_template("template", Some(source)))?;
+        let value = written_at(source, trailing_newlines(source, value));
+        if inner {
+            Ok(value)
+        } else {
+            self.finish(&value)
         }
     }
 
@@ -131,15 +186,13 @@ impl<'e, 'v> State<'e, 'v> {
             return known.clone();
         }
         let before = self.changing;
-        let source = Arc::clone(text.shared());
-        let value = match self.render(&source) {
-            Ok(value) => trailing_newlines(&source, value),
-            Err(error) => Value::failed(error),
+        let value = match self.render(text) {
+            Ok(value) => written_at(text, trailing_newlines(text, value)),
+            Err(error) => Value::failed(error.in_template("template", Some(text))),
         };
         if self.changing == before {
             // The text is held, or its place could become another's.
-            self.rendered
-                .insert(place, (Str::template(source), value.clone()));
+            self.rendered.insert(place, (text.clone(), value.clone()));
         }
         value
     }
@@ -152,7 +205,7 @@ impl<'e, 'v> State<'e, 'v> {
         if value.is_undefined() {
             return match value {
                 Value::Undefined(undefined) => match &undefined.error {
-                    Some(error) => Err((**error).clone()),
+                    Some(error) => Err((**error).clone().resolved()),
                     None => Ok(value.clone()),
                 },
                 _ => Ok(value.clone()),
@@ -245,8 +298,51 @@ impl<'e, 'v> State<'e, 'v> {
         match name {
             "self" => Value::Object(Arc::new(SelfBlocks(self.blocks.clone()))),
             "super" => self.super_block(),
-            _ => Value::undefined(format!("'{name}' is undefined")),
+            _ => self.missing(format!("'{name}' is undefined"), name),
         }
+    }
+}
+
+impl State<'_, '_> {
+    /// Something that is not there, as the template being carried out asked for it.
+    pub(crate) fn missing(&self, message: String, name: &str) -> Value {
+        Value::Undefined(Arc::new(Undefined {
+            message,
+            error: None,
+            name: Some(name.into()),
+            template: self.current.clone(),
+        }))
+    }
+
+    /// The text being carried out.
+    pub fn current(&self) -> Option<&Str> {
+        self.current.as_ref()
+    }
+
+    /// What comes of a filter, test or lookup that refused: something undefined that says so when it is used.
+    pub fn plugin_failed(&self, kind: &str, name: &str, error: Error) -> Value {
+        if let Error::Undefined(undefined) = error {
+            return Value::Undefined(undefined);
+        }
+        Value::failed(Error::Explained(Arc::new(Explained {
+            message: format!("The {kind} plugin {} failed.", crate::repr::string(name)),
+            template: self.current.clone(),
+            help: None,
+            cause: Some(error),
+        })))
+    }
+
+    pub(crate) fn set_constants(&mut self, constants: bool) {
+        self.constants = constants;
+    }
+
+    pub(crate) fn set_current(&mut self, current: Str) {
+        self.current = Some(current);
+    }
+
+    /// Says where what the template includes comes from.
+    pub fn set_loader(&mut self, loader: Arc<dyn Loader>) {
+        self.loader = Some(loader);
     }
 }
 
@@ -300,6 +396,16 @@ fn needs_finish(items: &[Value]) -> bool {
 /// Whether a value is the one that leaves its place out.
 pub fn is_omit(value: &Value) -> bool {
     matches!(value, Value::Object(object) if object.any().is::<crate::functions::Omit>())
+}
+
+/// A text that a template gave is written where the template is, unless it knows better.
+fn written_at(source: &Str, value: Value) -> Value {
+    match (&value, source.origin()) {
+        (Value::Str(text), Some(origin)) if text.origin().is_none() => {
+            Value::Str(text.clone().written_at(Arc::clone(origin)))
+        }
+        _ => value,
+    }
 }
 
 /// A template keeps the newlines at the end of its source.

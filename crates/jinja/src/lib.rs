@@ -42,8 +42,10 @@ mod tests;
 mod value;
 
 pub use arguments::{Arguments, integer, text};
-pub use environment::{Environment, Filter, Loader, Takes, Test, Variables};
-pub use error::{Error, Result};
+pub use environment::{
+    ConstantUsed, Environment, Filter, Loader, Plugins, Takes, Test, Variables, Writing,
+};
+pub use error::{Error, Explained, Result};
 pub use eval::{State, is_omit};
 pub use functions::{Native, Omit, Range};
 pub use lexer::Syntax;

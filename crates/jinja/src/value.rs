@@ -55,6 +55,10 @@ pub struct Undefined {
     pub message: String,
     /// What went wrong when the value was computed, if that is why it is missing.
     pub error: Option<Box<Error>>,
+    /// The name that is not known.
+    pub name: Option<Arc<str>>,
+    /// The template that asked for it.
+    pub template: Option<Str>,
 }
 
 /// A text, whether it may be taken for a template, and where it was written.
@@ -515,6 +519,12 @@ impl fmt::Debug for Value {
     }
 }
 
+impl fmt::Debug for Str {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&repr::string(self))
+    }
+}
+
 impl fmt::Debug for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&repr::repr(&Value::List(self.clone())))
@@ -540,6 +550,8 @@ impl Value {
         Value::Undefined(Arc::new(Undefined {
             message: message.into(),
             error: None,
+            name: None,
+            template: None,
         }))
     }
 
@@ -551,6 +563,8 @@ impl Value {
         Value::Undefined(Arc::new(Undefined {
             message: error.to_string(),
             error: Some(Box::new(error)),
+            name: None,
+            template: None,
         }))
     }
 
@@ -787,10 +801,7 @@ impl Value {
 impl Undefined {
     /// The error of using it.
     pub fn as_error(self: &Arc<Self>) -> Error {
-        match &self.error {
-            Some(error) => (**error).clone(),
-            None => Error::Undefined(Arc::clone(self)),
-        }
+        Error::Undefined(Arc::clone(self))
     }
 }
 

@@ -8,14 +8,22 @@ use crate::arguments::Arguments;
 use crate::ast::{Binary, Call, Comparison, Expr, Kind};
 use crate::environment::Takes;
 use crate::error::{Error, Result};
-use crate::value::{Dict, Key, Value};
+use crate::value::{Dict, Key, Str, Value};
 use crate::{methods, operators};
 
 impl State<'_, '_> {
     /// Evaluates an expression.
     pub(crate) fn evaluate(&mut self, expr: &Expr) -> Result<Value> {
         match &*expr.kind {
-            Kind::Const(value) => Ok(value.clone()),
+            Kind::Const(value) => {
+                if self.constants
+                    && let Value::Str(text) = value
+                    && self.environment.may_be_template(text)
+                {
+                    return Ok(self.constant(text));
+                }
+                Ok(value.clone())
+            }
             Kind::Name(name) => Ok(self.name(name)),
             Kind::List(items) => {
                 let mut values = Vec::with_capacity(items.len());
@@ -128,8 +136,14 @@ impl State<'_, '_> {
                     let arguments = self.arguments(call)?;
                     return self.call_method(&value, name, arguments);
                 }
+                let looked_up = matches!(&*function.kind, Kind::Name(name)
+                    if matches!(&**name, "lookup" | "query" | "q"));
                 let function = self.evaluate(function)?;
-                let arguments = self.arguments(call)?;
+                let arguments = if looked_up {
+                    self.lookup_arguments(call)?
+                } else {
+                    self.arguments(call)?
+                };
                 self.call(&function, arguments)
             }
             Kind::Filter(..) => self.apply_filter(expr, None),
@@ -197,11 +211,14 @@ impl State<'_, '_> {
         };
         match found {
             Some(found) => self.access(found),
-            None => Value::undefined(format!(
-                "object of type {} has no attribute {}",
-                crate::repr::string(value.type_name()),
-                crate::repr::string(name)
-            )),
+            None => self.missing(
+                format!(
+                    "object of type {} has no attribute {}",
+                    crate::repr::string(value.type_name()),
+                    crate::repr::string(name)
+                ),
+                name,
+            ),
         }
     }
 
@@ -230,18 +247,54 @@ impl State<'_, '_> {
                 return Ok(methods::bound(value, name));
             }
         }
-        Ok(Value::undefined(match key {
-            Value::Str(name) => format!(
-                "object of type {} has no attribute {}",
-                crate::repr::string(value.type_name()),
-                crate::repr::string(name)
-            ),
-            key => format!(
+        Ok(self.missing(
+            format!(
                 "object of type {} has no attribute {}",
                 crate::repr::string(value.type_name()),
                 crate::repr::repr(key)
             ),
-        }))
+            &crate::repr::text(key),
+        ))
+    }
+
+    /// A text within an expression, taken for a template.
+    fn constant(&mut self, text: &Str) -> Value {
+        self.environment.constant_used(text, self.current.as_ref());
+        let text = Value::Str(Str::template(Arc::clone(text.shared())));
+        self.access(text)
+    }
+
+    /// The arguments of a lookup: texts that look like templates are taken for such.
+    fn lookup_arguments(&mut self, call: &Call) -> Result<Arguments> {
+        let mut arguments = Arguments::default();
+        for expr in &call.positional {
+            arguments.positional.push(self.lookup_term(expr)?);
+        }
+        self.further_arguments(call, arguments)
+    }
+
+    fn lookup_term(&mut self, expr: &Expr) -> Result<Value> {
+        match &*expr.kind {
+            Kind::Const(Value::Str(text)) if self.environment.may_be_template(text) => {
+                Ok(self.constant(text))
+            }
+            Kind::List(items) => {
+                let mut values = Vec::with_capacity(items.len());
+                for item in items {
+                    values.push(self.lookup_term(item)?);
+                }
+                Ok(Value::list(values))
+            }
+            Kind::Dict(entries) => {
+                let mut made = indexmap::IndexMap::with_capacity(entries.len());
+                for (key, value) in entries {
+                    let key = Key::new(self.evaluate(key)?)?;
+                    made.insert(key, self.lookup_term(value)?);
+                }
+                Ok(Value::Dict(Dict::new(made)))
+            }
+            _ => self.evaluate(expr),
+        }
     }
 
     pub(super) fn arguments(&mut self, call: &Call) -> Result<Arguments> {
@@ -249,6 +302,10 @@ impl State<'_, '_> {
         for expr in &call.positional {
             arguments.positional.push(self.evaluate(expr)?);
         }
+        self.further_arguments(call, arguments)
+    }
+
+    fn further_arguments(&mut self, call: &Call, mut arguments: Arguments) -> Result<Arguments> {
         for (name, expr) in &call.named {
             arguments
                 .named
@@ -389,8 +446,8 @@ impl State<'_, '_> {
     /// There is no such filter. What the filter refuses comes as something undefined.
     pub fn filter(&mut self, name: &str, value: Value, arguments: &Arguments) -> Result<Value> {
         let environment = self.environment;
-        let Some(known) = environment.filters.get(name) else {
-            return Err(Error::failed(format!("No filter named '{name}'.")));
+        let Some(known) = environment.known_filter(name) else {
+            return Err(Error::syntax(format!("No filter named '{name}'."), 0));
         };
         let (value, arguments) = match self.prepared(known.takes, value, arguments)? {
             Ok(prepared) => prepared,
@@ -398,7 +455,7 @@ impl State<'_, '_> {
         };
         match (known.run)(self, value, &arguments) {
             Err(Error::Recursion) => Err(Error::Recursion),
-            Err(error) => Ok(Value::failed(error)),
+            Err(error) => Ok(self.plugin_failed("filter", &environment.full_name(name), error)),
             done => done,
         }
     }
@@ -409,8 +466,8 @@ impl State<'_, '_> {
     /// There is no such test.
     pub fn test(&mut self, name: &str, value: Value, arguments: &Arguments) -> Result<Value> {
         let environment = self.environment;
-        let Some(known) = environment.tests.get(name) else {
-            return Err(Error::failed(format!("No test named '{name}'.")));
+        let Some(known) = environment.known_test(name) else {
+            return Err(Error::syntax(format!("No test named '{name}'."), 0));
         };
         let (value, arguments) = match self.prepared(known.takes, value, arguments)? {
             Ok(prepared) => prepared,
@@ -419,7 +476,7 @@ impl State<'_, '_> {
         match (known.run)(self, value, &arguments) {
             Ok(answer) => Ok(Value::Bool(answer)),
             Err(Error::Recursion) => Err(Error::Recursion),
-            Err(error) => Ok(Value::failed(error)),
+            Err(error) => Ok(self.plugin_failed("test", &environment.full_name(name), error)),
         }
     }
 

@@ -21,8 +21,7 @@ impl State<'_, '_> {
             self.outputs.pop();
             self.outputs.push(Output::default());
             done = self
-                .environment
-                .template(&parent)
+                .included(&parent)
                 .and_then(|body| self.body(&body))
                 .map(|_| ());
         }
@@ -335,9 +334,17 @@ impl State<'_, '_> {
         done.map(|_| ())
     }
 
+    /// The body of a template that was loaded.
+    fn included(&self, source: &Arc<str>) -> Result<Body> {
+        Ok(self
+            .environment
+            .compiled(source, self.syntax.as_ref(), false)?
+            .body)
+    }
+
     pub(super) fn load(&self, name: &Value) -> Result<Option<Arc<str>>> {
         let name = name.text()?;
-        match &self.environment.loader {
+        match self.loader.as_ref().or(self.environment.loader.as_ref()) {
             Some(loader) => loader.load(&name),
             None => Err(Error::failed("no loader for this environment specified")),
         }
@@ -358,7 +365,7 @@ impl State<'_, '_> {
             let Some(source) = self.load(name)? else {
                 continue;
             };
-            let body = self.environment.template(&source)?;
+            let body = self.included(&source)?;
             if self.depth >= NESTING {
                 return Err(Error::Recursion);
             }
@@ -390,7 +397,7 @@ impl State<'_, '_> {
 
     pub(super) fn import(&mut self, name: &Value, with_context: bool) -> Result<Module> {
         let source = self.load(name)?.ok_or_else(|| not_found(name))?;
-        let body = self.environment.template(&source)?;
+        let body = self.included(&source)?;
         if self.depth >= NESTING {
             return Err(Error::Recursion);
         }

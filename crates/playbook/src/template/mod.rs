@@ -1,1 +1,21 @@
 //! Rendering as playbooks want it: Jinja with Ansible's filters, tests and lookups.
+//!
+//! One [`Templar`] serves a whole run: it holds what templates know and every template it has parsed; the variables are
+//! given with each call. What it gives is final: no text in it is a template any more.
+
+mod error;
+mod templar;
+
+pub use error::Error;
+pub use templar::{Templar, TemplarOptions, Warned};
+
+use consort_jinja::Origin;
+
+/// A place as messages name it: `/srv/site.yml:3:5`.
+fn place(origin: &Origin) -> String {
+    match (origin.line, origin.column) {
+        (0, _) => origin.file.to_string(),
+        (line, 0) => format!("{}:{line}", origin.file),
+        (line, column) => format!("{}:{line}:{column}", origin.file),
+    }
+}

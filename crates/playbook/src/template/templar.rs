@@ -1,0 +1,404 @@
+//! Renders values, evaluates conditions.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use consort_jinja::{Environment, Error as JinjaError, Str, Syntax, Value, Variables, Writing};
+
+use super::error::Error;
+
+/// Something to be told to the user.
+#[derive(Clone, Debug)]
+pub enum Warned {
+    /// A warning, with the text it is about.
+    Warning {
+        /// What.
+        message: String,
+        /// The text it is about.
+        about: Option<Str>,
+        /// What may help.
+        help: Option<String>,
+    },
+    /// Something that will go away.
+    Deprecation {
+        /// What.
+        message: String,
+        /// The version it goes away with.
+        version: &'static str,
+        /// The text it is about.
+        about: Option<Str>,
+        /// What may help.
+        help: Option<String>,
+    },
+}
+
+/// How templates are rendered.
+#[derive(Clone)]
+pub struct TemplarOptions {
+    /// The directory of the playbook.
+    pub basedir: PathBuf,
+    /// Whether `do`, `break` and `continue` are known (`jinja2_extensions`).
+    pub extensions: bool,
+    /// Whether a condition may give something else than true or false (`ALLOW_BROKEN_CONDITIONALS`).
+    pub allow_broken_conditionals: bool,
+    /// Whether texts within conditions and lookups are taken for templates (`ALLOW_EMBEDDED_TEMPLATES`).
+    pub allow_embedded_templates: bool,
+    /// Who is told of warnings.
+    pub warn: Arc<dyn Fn(Warned) + Send + Sync>,
+}
+
+impl Default for TemplarOptions {
+    fn default() -> Self {
+        TemplarOptions {
+            basedir: PathBuf::from("."),
+            extensions: false,
+            allow_broken_conditionals: false,
+            allow_embedded_templates: true,
+            warn: Arc::new(|_| {}),
+        }
+    }
+}
+
+/// Renders values and evaluates conditions. Clones share everything.
+#[derive(Clone)]
+pub struct Templar {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    environment: Environment,
+    options: TemplarOptions,
+}
+
+const BROKEN_HELP: &str = "Broken conditionals can be temporarily allowed with the `ALLOW_BROKEN_CONDITIONALS` configuration option.";
+const BROKEN_ALLOWED: &str = "Broken conditionals are currently allowed because the `ALLOW_BROKEN_CONDITIONALS` configuration option is enabled.";
+
+impl Templar {
+    /// With the filters, tests and lookups of `ansible.builtin`.
+    pub fn new(options: TemplarOptions) -> Self {
+        let mut environment = Environment::new(Syntax {
+            trim_blocks: true,
+            literal_backslashes: true,
+            extensions: options.extensions,
+            ..Syntax::default()
+        });
+        environment.set_namespace("ansible.builtin");
+        if options.allow_embedded_templates {
+            let warn = Arc::clone(&options.warn);
+            environment.on_constant(Arc::new(move |text, template| {
+                let mut about = Str::new(Arc::clone(text.shared()));
+                if let Some(origin) = template.and_then(Str::origin) {
+                    about = about.written_at(Arc::clone(origin));
+                }
+                warn(Warned::Warning {
+                    message: "Jinja constant strings should not contain embedded templates. This feature will be disabled by \
+                              default in ansible-core 2.23."
+                        .to_owned(),
+                    about: Some(about),
+                    help: Some(
+                        "Use inline expressions, for example: `msg: \"{{ lookup('env', '{{ a_var }}') }}\"` becomes \
+                         `msg: \"{{ lookup('env', a_var) }}\"`"
+                            .to_owned(),
+                    ),
+                });
+            }));
+        }
+        Templar {
+            inner: Arc::new(Inner {
+                environment,
+                options,
+            }),
+        }
+    }
+
+    /// How it was made.
+    pub fn options(&self) -> &TemplarOptions {
+        &self.inner.options
+    }
+
+    /// What templates know.
+    pub fn environment(&self) -> &Environment {
+        &self.inner.environment
+    }
+
+    /// Renders every template in a value, however deep. Entries that are `omit` are left out; a value that is `omit`
+    /// itself is given as that ([`consort_jinja::is_omit`]).
+    ///
+    /// # Errors
+    /// A template is wrong, something went wrong in it, or something is undefined.
+    pub fn render(&self, value: &Value, variables: &dyn Variables) -> Result<Value, Error> {
+        match value {
+            Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Big(_) => {
+                return Ok(value.clone());
+            }
+            Value::Str(text)
+                if !text.is_template() || !self.inner.environment.may_be_template(text) =>
+            {
+                return Ok(value.clone());
+            }
+            _ => {}
+        }
+        let rendered = self
+            .inner
+            .environment
+            .render_value(value, variables)
+            .and_then(Value::defined)
+            .map_err(|error| Error::of(error.in_template("template", text_of(value))))?;
+        Ok(rendered)
+    }
+
+    /// Renders a text into text: what `str()` makes of what comes of it, nothing of `None`.
+    ///
+    /// # Errors
+    /// As of [`Templar::render`].
+    pub fn render_text(&self, text: &Str, variables: &dyn Variables) -> Result<Str, Error> {
+        match self.render(&Value::Str(text.clone()), variables)? {
+            Value::Str(text) => Ok(text),
+            Value::None => Ok(Str::new("")),
+            value => value.text().map_err(Error::of),
+        }
+    }
+
+    /// Renders the text of a file, which may have delimiters of its own and include others.
+    ///
+    /// # Errors
+    /// As of [`Templar::render`].
+    pub fn render_file(
+        &self,
+        text: &Str,
+        writing: &Writing,
+        variables: &dyn Variables,
+    ) -> Result<Value, Error> {
+        self.inner
+            .environment
+            .render_written(text, variables, writing)
+            .and_then(Value::defined)
+            .map_err(|error| Error::of(error.in_template("template", Some(text))))
+    }
+
+    /// Evaluates an expression, as in `{{ }}` but without the braces.
+    ///
+    /// # Errors
+    /// As of [`Templar::render`]; the expression is not trusted.
+    pub fn evaluate(&self, expression: &Str, variables: &dyn Variables) -> Result<Value, Error> {
+        self.evaluate_inner(expression, variables, false)
+    }
+
+    fn evaluate_inner(
+        &self,
+        expression: &Str,
+        variables: &dyn Variables,
+        constants: bool,
+    ) -> Result<Value, Error> {
+        if !expression.is_template() {
+            return Err(Error::new(
+                "Encountered untrusted template or expression.",
+                Some(expression),
+            )
+            .with_help(
+                "Templates and expressions must be defined by trusted sources such as playbooks or roles, not untrusted \
+                 sources such as module results.",
+            ));
+        }
+        let value = self
+            .inner
+            .environment
+            .evaluate_with(expression, variables, constants)
+            .and_then(Value::defined)
+            .map_err(|error| Error::of(error.in_template("expression", Some(expression))))?;
+        Ok(match (value, expression.origin()) {
+            (Value::Str(text), Some(origin)) if text.origin().is_none() => {
+                Value::Str(text.written_at(Arc::clone(origin)))
+            }
+            (value, _) => value,
+        })
+    }
+
+    /// Whether a condition holds: an expression as `when` has it, or true or false.
+    ///
+    /// # Errors
+    /// As of [`Templar::evaluate`]; what comes of it is neither true nor false.
+    pub fn conditional(&self, condition: &Value, variables: &dyn Variables) -> Result<bool, Error> {
+        let about = text_of(condition).cloned();
+        let result = self.condition_value(condition, variables)?;
+        if let Value::Bool(holds) = result {
+            return Ok(holds);
+        }
+        let truth = result.truth().map_err(Error::of)?;
+        let message = format!(
+            "Conditional result ({}) was derived from value of type {} at {}. Conditionals must have a boolean result.",
+            if truth { "True" } else { "False" },
+            consort_jinja::repr::string(result.type_name()),
+            consort_jinja::repr::string(
+                &text_of(&result)
+                    .and_then(Str::origin)
+                    .map_or_else(|| "<unknown>".to_owned(), |origin| super::place(origin))
+            ),
+        );
+        if self.inner.options.allow_broken_conditionals {
+            self.deprecated(message, about, Some(BROKEN_ALLOWED));
+            return Ok(truth);
+        }
+        Err(Error::new(message, about.as_ref()).with_help(BROKEN_HELP))
+    }
+
+    fn condition_value(
+        &self,
+        condition: &Value,
+        variables: &dyn Variables,
+    ) -> Result<Value, Error> {
+        let condition = match self.not_empty(condition)? {
+            Value::Bool(holds) => return Ok(Value::Bool(holds)),
+            condition => condition,
+        };
+        let within = |error: Error| {
+            if !error.undefined {
+                return error;
+            }
+            Error {
+                message: "Error while evaluating conditional.".to_owned(),
+                template: text_of(&condition).cloned(),
+                help: None,
+                cause: Some(Box::new(error)),
+                undefined: true,
+            }
+        };
+        let Value::Str(text) = &condition else {
+            if self.inner.options.allow_broken_conditionals {
+                return self.render(&condition, variables).map_err(within);
+            }
+            return Err(
+                Error::new("Conditional expressions must be strings.", None).with_help(BROKEN_HELP)
+            );
+        };
+        let expression = if all_template(text) {
+            let result = self.render(&condition, variables).map_err(within)?;
+            match self.not_empty(&result)? {
+                Value::Str(expression) => expression,
+                result => {
+                    self.deprecated(
+                        "Conditionals should not be surrounded by templating delimiters such as {{ }} or {% %}."
+                            .to_owned(),
+                        Some(text.clone()),
+                        None,
+                    );
+                    return Ok(result);
+                }
+            }
+        } else {
+            text.clone()
+        };
+        self.evaluate_inner(
+            &expression,
+            variables,
+            self.inner.options.allow_embedded_templates,
+        )
+        .map_err(within)
+    }
+
+    /// The condition without blanks around it; nothing at all is no condition.
+    fn not_empty(&self, condition: &Value) -> Result<Value, Error> {
+        let condition = match condition {
+            Value::Str(text) => {
+                let stripped = text.trim();
+                if stripped.len() == text.len() {
+                    condition.clone()
+                } else {
+                    let mut shorter = if text.is_template() {
+                        Str::template(stripped)
+                    } else {
+                        Str::new(stripped)
+                    };
+                    if let Some(origin) = text.origin() {
+                        shorter = shorter.written_at(Arc::clone(origin));
+                    }
+                    Value::Str(shorter)
+                }
+            }
+            other => other.clone(),
+        };
+        if matches!(condition, Value::None) || condition.as_str() == Some("") {
+            if self.inner.options.allow_broken_conditionals {
+                self.deprecated(
+                    "Empty conditional expression was evaluated as True.".to_owned(),
+                    text_of(&condition).cloned(),
+                    Some(BROKEN_ALLOWED),
+                );
+                return Ok(Value::Bool(true));
+            }
+            return Err(Error::new(
+                "Empty conditional expressions are not allowed.",
+                text_of(&condition),
+            )
+            .with_help(BROKEN_HELP));
+        }
+        Ok(condition)
+    }
+
+    fn deprecated(&self, message: String, about: Option<Str>, help: Option<&str>) {
+        (self.inner.options.warn)(Warned::Deprecation {
+            message,
+            version: "2.23",
+            about,
+            help: help.map(str::to_owned),
+        });
+    }
+
+    /// Whether a value is, or holds, a template.
+    pub fn is_template(&self, value: &Value) -> bool {
+        match value {
+            Value::Str(text) => text.is_template() && self.inner.environment.may_be_template(text),
+            Value::List(list) => {
+                list.may_hold_templates() && list.read().iter().any(|item| self.is_template(item))
+            }
+            Value::Dict(dict) => {
+                dict.may_hold_templates()
+                    && dict.read().values().any(|value| self.is_template(value))
+            }
+            _ => false,
+        }
+    }
+
+    /// Runs a lookup as `with_NAME` does: gives its items. Undefined terms are dropped where the lookup allows that.
+    ///
+    /// # Errors
+    /// There is no such lookup, or it failed.
+    pub fn lookup(
+        &self,
+        name: &str,
+        terms: &Value,
+        variables: &dyn Variables,
+    ) -> Result<Vec<Value>, Error> {
+        let mut state = self.inner.environment.state(variables);
+        let _ = (&mut state, terms);
+        Err(Error::new(
+            format!(
+                "The lookup plugin {} was not found.",
+                consort_jinja::repr::string(name)
+            ),
+            None,
+        ))
+    }
+}
+
+/// Whether a text is one template from beginning to end.
+fn all_template(text: &str) -> bool {
+    text.starts_with(Syntax::HEADER)
+        || ["{%", "{{", "{#"]
+            .iter()
+            .any(|start| text.starts_with(start))
+            && ["%}", "}}", "#}"].iter().any(|end| text.ends_with(end))
+}
+
+fn text_of(value: &Value) -> Option<&Str> {
+    match value {
+        Value::Str(text) => Some(text),
+        _ => None,
+    }
+}
+
+impl From<JinjaError> for Error {
+    fn from(error: JinjaError) -> Self {
+        Error::of(error)
+    }
+}
