@@ -13,6 +13,7 @@ mod limits;
 mod list;
 mod manifests;
 mod objects;
+mod play;
 mod pod;
 mod points;
 mod process;
@@ -100,6 +101,8 @@ enum Benchmark {
     Manifests(manifests::Arguments),
     /// Terraform configurations in six shapes, beside the real terraform
     Terraform(terraform::Arguments),
+    /// Playbooks, beside ansible-core and the engine `ansible-core-rs`
+    Play(play::Arguments),
     /// The points of changes in a large graph, and a write held against policies
     Points(points::Arguments),
     /// Runs a command and prints the processor time and memory it took
@@ -132,6 +135,7 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Score(arguments) => score::run(&arguments),
         Benchmark::Sync(arguments) => sync::run(&arguments),
         Benchmark::Terraform(arguments) => terraform::run(&arguments),
+        Benchmark::Play(arguments) => play::run(&arguments),
         Benchmark::Walk(arguments) => walk::run(&arguments),
         Benchmark::Points(arguments) => points::run(&arguments),
         Benchmark::Manifests(arguments) => manifests::run(&arguments),
