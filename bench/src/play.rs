@@ -136,8 +136,8 @@ fn sh(line: &str) -> Result<()> {
 fn prepare(arguments: &Arguments, root: &Path) -> Result<PathBuf> {
     let at = root.display();
     sh(&format!(
-        "ip link set lo up; mount -t tmpfs -o mode=1777 tmpfs {at}/tmp; mount -t tmpfs tmpfs {at}/run; mkdir -p {at}/run/sshd; \
-         mount -t proc proc {at}/proc; mount --rbind /dev {at}/dev"
+        "ip link set lo up; mount -t tmpfs -o mode=1777 tmpfs {at}/tmp; mount -t tmpfs tmpfs {at}/run; mount -t tmpfs -o mode=700 tmpfs {at}/root; \
+         mkdir -p {at}/run/sshd {at}/root/.ssh; mount -t proc proc {at}/proc; mount --rbind /dev {at}/dev"
     ))?;
     let here = root.join(&HERE[1..]);
     std::fs::create_dir_all(&here)?;
@@ -151,6 +151,13 @@ fn prepare(arguments: &Arguments, root: &Path) -> Result<PathBuf> {
         std::fs::copy(rival, here.join("ansible-playbook"))?;
         sh(&format!("chmod 755 {}/ansible-playbook", here.display()))?;
     }
+    // Not every program hands all its options on to each of OpenSSH's programs.
+    std::fs::write(
+        root.join("root/.ssh/config"),
+        format!(
+            "Host *\nPort 2222\nIdentityFile {HERE}/key\nStrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\n"
+        ),
+    )?;
     write(&here)?;
     Ok(here)
 }
@@ -265,7 +272,7 @@ fn sshd(root: &Path) -> Result<Child> {
     sh(&format!(
         "chroot {at} sh -ec 'ssh-keygen -q -t ed25519 -N \"\" -f {HERE}/key; ssh-keygen -q -t ed25519 -N \"\" -f {HERE}/host'; \
          printf 'Port 2222\\nListenAddress 0.0.0.0\\nHostKey {HERE}/host\\nAuthorizedKeysFile {HERE}/key.pub\\nStrictModes no\\nUsePAM no\\n\
-         MaxStartups 1000\\nMaxSessions 1000\\nPidFile none\\nPermitRootLogin yes\\n' > {at}{HERE}/sshd_config"
+         Subsystem sftp internal-sftp\\nSubsystem sftp internal-sftp\nMaxStartups 1000\\nMaxSessions 1000\\nPidFile none\\nPermitRootLogin yes\\n' > {at}{HERE}/sshd_config"
     ))?;
     let child = Command::new("chroot")
         .arg(root)
