@@ -272,7 +272,7 @@ fn sshd(root: &Path) -> Result<Child> {
     sh(&format!(
         "chroot {at} sh -ec 'ssh-keygen -q -t ed25519 -N \"\" -f {HERE}/key; ssh-keygen -q -t ed25519 -N \"\" -f {HERE}/host'; \
          printf 'Port 2222\\nListenAddress 0.0.0.0\\nHostKey {HERE}/host\\nAuthorizedKeysFile {HERE}/key.pub\\nStrictModes no\\nUsePAM no\\n\
-         Subsystem sftp internal-sftp\\nSubsystem sftp internal-sftp\nMaxStartups 1000\\nMaxSessions 1000\\nPidFile none\\nPermitRootLogin yes\\n' > {at}{HERE}/sshd_config"
+         Subsystem sftp internal-sftp\\nMaxStartups 1000\\nMaxSessions 1000\\nPidFile none\\nPermitRootLogin yes\\n' > {at}{HERE}/sshd_config"
     ))?;
     let child = Command::new("chroot")
         .arg(root)
