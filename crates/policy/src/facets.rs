@@ -17,6 +17,8 @@ pub(crate) struct Wanted {
     pub(crate) labels: HashSet<String>,
     /// Paths of fields, their steps joined by dots.
     pub(crate) fields: Vec<String>,
+    /// Whether nothing but the wanted words in the values of labels counts: what differs in its name alone is alike then.
+    pub(crate) labels_by_word: bool,
 }
 
 /// What is told of a resource.
@@ -75,6 +77,11 @@ impl<'a> Telling<'a> {
     /// The pool of a change, if there is more than one in it, and how many there are.
     pub(crate) fn pool(&self, change: u32) -> Option<(u32, u32)> {
         self.pools.find(change)
+    }
+
+    /// How many pools there are: their numbers are below it.
+    pub(crate) fn pools(&self) -> usize {
+        self.pools.members.len()
     }
 
     /// The wanted words in a text, sorted.
@@ -156,6 +163,17 @@ impl<'a> Telling<'a> {
                     labels.insert(name, value.clone());
                 }
             }
+        }
+        if self.wanted.labels_by_word {
+            labels.retain(|_, value| {
+                let words = match value {
+                    Value::String(text) => self.words(&text.to_lowercase()),
+                    _ => Vec::new(),
+                };
+                let said = !words.is_empty();
+                *value = Value::String(words.join(" "));
+                said
+            });
         }
         labels
     }

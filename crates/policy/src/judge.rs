@@ -157,14 +157,24 @@ impl<'a, 'q> Counted<'a, 'q> {
         let mut known: HashMap<Facets<'a>, u32> = HashMap::new();
         let mut classes: Vec<Facets<'a>> = Vec::new();
         let first = self.judged.len() as u32;
+        // Members of a pool mostly are alike, and so is what stands beside each other: those need no looking up.
+        let mut recent = vec![u32::MAX; self.telling.pools() + 1];
         for place in places {
             let present = self.present(*place);
             let facets = self.telling.facets(*place, present.as_ref());
-            let next = first + classes.len() as u32;
-            let class = *known.entry(facets).or_insert_with_key(|facets| {
-                classes.push(facets.clone());
-                next
-            });
+            let pool = self.telling.pool(*place).map(|(pool, _)| pool);
+            let recent = &mut recent[pool.map_or(0, |pool| pool as usize + 1)];
+            let alike = classes.get(recent.wrapping_sub(first) as usize);
+            let class = if alike == Some(&facets) {
+                *recent
+            } else {
+                let next = first + classes.len() as u32;
+                *known.entry(facets).or_insert_with_key(|facets| {
+                    classes.push(facets.clone());
+                    next
+                })
+            };
+            *recent = class;
             self.class[*place as usize] = class;
         }
         self.judged.extend(judge.judge(&classes, &self.score)?);

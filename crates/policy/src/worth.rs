@@ -44,11 +44,16 @@ pub(crate) struct Judge {
 impl Judge {
     /// With the engines of those policies that have a package of that name.
     pub(crate) fn new(own: Vec<Engine>) -> Result<Self, Error> {
+        // The program's own rules split labels into words, and compare these with the words they want.
+        let labels_by_word = own.is_empty();
         let mut engines = own;
         engines.push(shipped()?);
         let mut this = Judge {
             engines,
-            wanted: Wanted::default(),
+            wanted: Wanted {
+                labels_by_word,
+                ..Wanted::default()
+            },
             passing: Passing {
                 value: 0,
                 order: 0,

@@ -307,3 +307,17 @@ fn a_body_that_says_only_true_becomes_the_value() {
         "package p\n\nallow := true\nf(x) := true\nx if input.a\n\nelse := true\n"
     );
 }
+
+#[test]
+fn functions_are_what_opa_makes_of_them_at_the_edges() {
+    let module = "package p\n\ndefault lib.if(_) := 42\n\nlib.if(x) := x if x < 10\n\n\
+        either := [lib.if(1), lib.if(11)]\n\n\
+        big := sprintf(\"%s %d\", [123456789123456789123, 123456789123456789123])\n\n\
+        merged := net.cidr_merge([\"192.0.128.0\", \"192.0.129.0\"])\n";
+    assert_eq!(value(module, "data.p.either"), json!([1, 42]));
+    assert_eq!(
+        value(module, "data.p.big"),
+        json!("123456789123456789123 123456789123456789123")
+    );
+    assert_eq!(value(module, "data.p.merged"), json!(["192.0.128.0/23"]));
+}

@@ -1,7 +1,7 @@
 //! Networks and addresses.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use regorus::Value;
@@ -27,6 +27,17 @@ fn network(text: &str) -> Result<IpNet, Failure> {
     text.parse::<IpNet>()
         .map(|network| network.trunc())
         .map_err(|_| Failure::Other(format!("invalid CIDR address: {text}")))
+}
+
+/// The network of the class that an address is in: what an address without a length is merged as.
+fn class_of(address: Ipv4Addr) -> Result<IpNet, Failure> {
+    let bits = match address.octets()[0] {
+        0..=127 => 8,
+        128..=191 => 16,
+        192..=223 => 24,
+        _ => 32,
+    };
+    network(&format!("{address}/{bits}"))
 }
 
 /// A network, or an address as the smallest network around it.
@@ -112,7 +123,7 @@ fn merge(operands: &[Value]) -> Outcome {
         // An address of version 6 without a length is refused, as upstream does: it has no class to take one from.
         networks.push(match text.parse::<IpAddr>() {
             Ok(IpAddr::V6(_)) => return Err("IPv6 invalid: needs prefix length".into()),
-            Ok(address) => IpNet::from(address),
+            Ok(IpAddr::V4(address)) => class_of(address)?,
             Err(_) => network(text)?,
         });
     }

@@ -22,7 +22,14 @@ impl Argument {
     fn of(value: &Value) -> Self {
         match value {
             Value::Number(number) => {
-                let text = value.to_json_str().unwrap_or_default();
+                // As JSON a number beyond 64 bits would be a float.
+                let beyond = number
+                    .as_big()
+                    .filter(|_| number.as_f64().is_none_or(|it| it.abs() >= 1e18));
+                let text = match beyond {
+                    Some(whole) => whole.to_string(),
+                    None => value.to_json_str().unwrap_or_default(),
+                };
                 let digits = text.trim_start_matches('-');
                 if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
                     Argument::Whole {

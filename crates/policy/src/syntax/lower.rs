@@ -392,9 +392,12 @@ impl Lowering<'_> {
                         };
                         self.edits.replace(head.span.start, head.span.end, named);
                     }
+                    // Of the name of a default the evaluator takes brackets at the end for a key.
+                    let named = head.span.start == self.head;
                     for step in path {
                         if let Step::Dot(name, span) = step
                             && is_keyword(name)
+                            && !named
                         {
                             self.edits
                                 .replace(span.start - 1, span.end, format!("[\"{name}\"]"));
