@@ -3,10 +3,18 @@
 //! Nothing is rendered here but what static imports need. A directive is kept as the value that was written; who needs it
 //! asks [`Scope::inherited`] and friends, which know how directives are handed down.
 
+mod directives;
+
+mod scope;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use consort_jinja::{Dict, Origin, Value};
+
+pub use directives::{Bearer, Directive, Directives, Kind};
+
+pub use scope::{DependencyChain, next_task_id};
 
 /// A playbook, with the playbooks it imports in their places.
 #[derive(Debug)]
@@ -22,8 +30,16 @@ pub struct Playbook {
 pub struct Play {
     /// Where it begins.
     pub origin: Arc<Origin>,
-    /// The file it stands in: paths of its tasks are relative to the directory of that.
+    /// The file it stands in.
     pub playbook: PathBuf,
+    /// The directory that paths of its tasks are relative to: that of the playbook, of an imported playbook its own.
+    pub directory: PathBuf,
+    /// The name it was given, unrendered.
+    pub name: Option<Value>,
+    /// Conditions of `import_playbook`, which hold for gathering facts as well.
+    pub imported_when: Vec<Value>,
+    /// What brings actions by group: the members of `group/NAME` in `module_defaults`, by full name.
+    pub action_groups: indexmap::IndexMap<String, Vec<String>>,
     /// Its directives; the outermost scope of its tasks.
     pub scope: Arc<Scope>,
     /// Files of variables, as written: each entry a path or a list of which the first that exists counts.
@@ -83,6 +99,8 @@ pub struct Task {
     pub looped: Option<Loop>,
     /// Whether it is a handler.
     pub handler: bool,
+    /// Whether nobody wrote it: `meta: role_complete`, `meta: flush_handlers`, ...
+    pub implicit: bool,
 }
 
 /// The module or action of a task.
@@ -126,17 +144,27 @@ pub struct Scope {
 pub enum ScopeKind {
     /// A play.
     Play,
-    /// A block, or the tasks of a file that was imported.
+    /// A block.
     Block,
-    /// The tasks of a role.
+    /// The tasks of a role: `directives` are those of the role's use.
     Role(Arc<Role>),
-    /// An include that was carried out: the directives are those of its task, but for those of the action itself.
-    Include {
-        /// The task that includes.
-        task: Arc<Task>,
-        /// Variables it gives: of `vars`, and the loop's.
-        variables: Dict,
-    },
+    /// What was imported: `directives` are those of the task that imports, all of which are handed down.
+    Import(Brought),
+    /// What was included while the play ran: `directives` are those of `apply` alone.
+    Include(Brought),
+}
+
+/// A file of tasks, or a role, that a task brought here.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    /// The task that imports or includes.
+    pub task: Arc<Task>,
+    /// The file as the task names it, rendered; the directory of a role. Files named in it are looked for beside it.
+    pub file: Arc<str>,
+    /// Whether it is a role.
+    pub role: bool,
+    /// The variables the task gives: its `vars`, and for what is included those of its loop.
+    pub variables: Dict,
 }
 
 /// A role, as one place uses it.
@@ -160,6 +188,8 @@ pub struct Role {
     pub parents: Vec<Arc<Role>>,
     /// Whether it may run again although it has run with the same parameters.
     pub allow_duplicates: bool,
+    /// The directives of its use: `vars`, `tags`, `when`, `become`, ...
+    pub directives: Directives,
     /// The specifications of its arguments by entry point (`main`).
     pub argument_specs: Dict,
     /// Its handlers' names are also known as `ROLE : NAME`.
@@ -168,101 +198,10 @@ pub struct Role {
     pub identity: String,
     /// Whether defaults and variables are seen by the whole play (`public`), as those of `roles:` and of imported roles.
     pub public: bool,
-}
-
-/// The directives of one play, role, block or task, as written.
-#[derive(Clone, Debug, Default)]
-pub struct Directives {
-    entries: Vec<(Directive, Value)>,
-}
-
-impl Directives {
-    /// What was written for one.
-    pub fn get(&self, directive: Directive) -> Option<&Value> {
-        self.entries
-            .iter()
-            .find(|(known, _)| *known == directive)
-            .map(|(_, value)| value)
-    }
-
-    /// Sets one.
-    pub fn set(&mut self, directive: Directive, value: Value) {
-        match self
-            .entries
-            .iter_mut()
-            .find(|(known, _)| *known == directive)
-        {
-            Some((_, old)) => *old = value,
-            None => self.entries.push((directive, value)),
-        }
-    }
-
-    /// All, in the order they were written.
-    pub fn iter(&self) -> impl Iterator<Item = (Directive, &Value)> {
-        self.entries
-            .iter()
-            .map(|(directive, value)| (*directive, value))
-    }
-}
-
-/// A keyword of plays, roles, blocks and tasks that says how, and not what, is done.
-///
-/// See "Playbook Keywords" in Ansible's documentation for what each means and where it may stand.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[allow(missing_docs)]
-pub enum Directive {
-    // of all
-    Name,
-    AnyErrorsFatal,
-    Become,
-    BecomeExe,
-    BecomeFlags,
-    BecomeMethod,
-    BecomeUser,
-    CheckMode,
-    Collections,
-    Connection,
-    Debugger,
-    Diff,
-    Environment,
-    IgnoreErrors,
-    IgnoreUnreachable,
-    ModuleDefaults,
-    NoLog,
-    Port,
-    RemoteUser,
-    RunOnce,
-    Tags,
-    Throttle,
-    Timeout,
-    Vars,
-    // of plays
-    FactPath,
-    ForceHandlers,
-    GatherFacts,
-    GatherSubset,
-    GatherTimeout,
-    Hosts,
-    MaxFailPercentage,
-    Order,
-    Serial,
-    Strategy,
-    ValidateArgspec,
-    // of roles, blocks and tasks
-    DelegateFacts,
-    DelegateTo,
-    When,
-    Notify,
-    // of tasks
-    Async,
-    BreakWhen,
-    ChangedWhen,
-    Delay,
-    FailedWhen,
-    Listen,
-    LoopControl,
-    Poll,
-    Register,
-    Retries,
-    Until,
+    /// Whether `import_role` or `include_role` brought it here, and not `roles:` or another role's dependencies.
+    pub from_include: bool,
+    /// Whether it was brought here before the play ran.
+    pub fixed: bool,
+    /// Whether what goes wrong with it can be rescued.
+    pub rescuable: bool,
 }

@@ -1,0 +1,257 @@
+//! What keywords there are: where each may stand, of what kind its value is, and how it is handed down.
+
+use consort_jinja::Value;
+
+/// The directives of one play, role, block or task, as written.
+#[derive(Clone, Debug, Default)]
+pub struct Directives {
+    entries: Vec<(Directive, Value)>,
+}
+
+impl Directives {
+    /// What was written for one.
+    pub fn get(&self, directive: Directive) -> Option<&Value> {
+        self.entries
+            .iter()
+            .find(|(known, _)| *known == directive)
+            .map(|(_, value)| value)
+    }
+
+    /// Sets one.
+    pub fn set(&mut self, directive: Directive, value: Value) {
+        match self
+            .entries
+            .iter_mut()
+            .find(|(known, _)| *known == directive)
+        {
+            Some((_, old)) => *old = value,
+            None => self.entries.push((directive, value)),
+        }
+    }
+
+    /// Takes one away.
+    pub fn remove(&mut self, directive: Directive) -> Option<Value> {
+        let at = self
+            .entries
+            .iter()
+            .position(|(known, _)| *known == directive)?;
+        Some(self.entries.remove(at).1)
+    }
+
+    /// All, in the order they were written.
+    pub fn iter(&self) -> impl Iterator<Item = (Directive, &Value)> {
+        self.entries
+            .iter()
+            .map(|(directive, value)| (*directive, value))
+    }
+}
+
+/// Of what kind a directive's value is, once it is rendered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A text.
+    Text,
+    /// A whole number.
+    Int,
+    /// A number.
+    Float,
+    /// A truth value, or a text that is one.
+    Bool,
+    /// A number, with or without `%`.
+    Percent,
+    /// A list; what is none is a list of one.
+    List,
+    /// A list of texts.
+    Texts,
+    /// A list of texts and numbers.
+    Tags,
+    /// A mapping.
+    Dict,
+    /// Anything.
+    Any,
+}
+
+/// What bears directives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bearer {
+    /// A play.
+    Play,
+    /// The use of a role.
+    Role,
+    /// A block.
+    Block,
+    /// A task.
+    Task,
+    /// A handler.
+    Handler,
+    /// `import_playbook`.
+    Playbook,
+}
+
+impl Bearer {
+    /// The name of Ansible's class, as messages have it.
+    pub fn class(self) -> &'static str {
+        match self {
+            Bearer::Play => "Play",
+            Bearer::Role => "RoleInclude",
+            Bearer::Block => "Block",
+            Bearer::Task => "Task",
+            Bearer::Handler => "Handler",
+            Bearer::Playbook => "PlaybookInclude",
+        }
+    }
+}
+
+/// How a directive is handed down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Handed {
+    /// Not at all.
+    No,
+    /// The nearest counts.
+    Nearest,
+    /// All count; those further out come after.
+    After,
+    /// All count; those further out come before.
+    Before,
+}
+
+const P: u8 = 1;
+const R: u8 = 2;
+const B: u8 = 4;
+const T: u8 = 8;
+const H: u8 = 16;
+const I: u8 = 32;
+const ALL: u8 = P | R | B | T | H | I;
+const TASKS: u8 = T | H;
+
+macro_rules! directives {
+    ($($variant:ident $name:literal $kind:ident $handed:ident $bearers:expr;)*) => {
+        /// A keyword of plays, roles, blocks and tasks that says how, and not what, is done.
+        ///
+        /// See "Playbook Keywords" in Ansible's documentation for what each means and where it may stand.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Directive {
+            $(
+                #[doc = concat!("`", $name, "`.")]
+                $variant,
+            )*
+        }
+
+        impl Directive {
+            /// All.
+            pub const ALL: &'static [Directive] = &[$(Directive::$variant,)*];
+
+            /// The keyword.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Directive::$variant => $name,)*
+                }
+            }
+
+            /// The directive of a keyword.
+            pub fn of(name: &str) -> Option<Directive> {
+                match name {
+                    $($name => Some(Directive::$variant),)*
+                    _ => None,
+                }
+            }
+
+            /// Of what kind its value is.
+            pub fn kind(self) -> Kind {
+                match self {
+                    $(Directive::$variant => Kind::$kind,)*
+                }
+            }
+
+            pub(crate) fn handed(self) -> Handed {
+                match self {
+                    $(Directive::$variant => Handed::$handed,)*
+                }
+            }
+
+            fn bearers(self) -> u8 {
+                match self {
+                    $(Directive::$variant => $bearers,)*
+                }
+            }
+        }
+    };
+}
+
+directives! {
+    Name "name" Text No ALL;
+    AnyErrorsFatal "any_errors_fatal" Bool Nearest ALL;
+    Become "become" Bool Nearest ALL;
+    BecomeExe "become_exe" Text Nearest ALL;
+    BecomeFlags "become_flags" Text Nearest ALL;
+    BecomeMethod "become_method" Text Nearest ALL;
+    BecomeUser "become_user" Text Nearest ALL;
+    CheckMode "check_mode" Bool Nearest ALL;
+    Collections "collections" Texts Nearest P | R | B | T | H;
+    Connection "connection" Text Nearest ALL;
+    Debugger "debugger" Text Nearest ALL;
+    Diff "diff" Bool Nearest ALL;
+    Environment "environment" List Before ALL;
+    IgnoreErrors "ignore_errors" Bool Nearest ALL;
+    IgnoreUnreachable "ignore_unreachable" Bool Nearest ALL;
+    ModuleDefaults "module_defaults" List Before ALL;
+    NoLog "no_log" Bool Nearest ALL;
+    Port "port" Int Nearest ALL;
+    RemoteUser "remote_user" Text Nearest ALL;
+    RunOnce "run_once" Bool Nearest ALL;
+    Tags "tags" Tags After ALL;
+    Throttle "throttle" Int Nearest ALL;
+    Timeout "timeout" Int Nearest ALL;
+    Vars "vars" Dict No ALL;
+    FactPath "fact_path" Text No P;
+    ForceHandlers "force_handlers" Bool No P;
+    GatherFacts "gather_facts" Bool No P;
+    GatherSubset "gather_subset" Texts No P;
+    GatherTimeout "gather_timeout" Int No P;
+    Hosts "hosts" Texts No P;
+    MaxFailPercentage "max_fail_percentage" Percent No P;
+    Order "order" Text No P;
+    Serial "serial" List No P;
+    Strategy "strategy" Text No P;
+    ValidateArgspec "validate_argspec" Any No P;
+    DelegateFacts "delegate_facts" Bool Nearest R | B | TASKS;
+    DelegateTo "delegate_to" Text Nearest R | B | TASKS;
+    When "when" List Before R | B | TASKS | I;
+    Notify "notify" List Nearest B | TASKS;
+    Async "async" Int No TASKS;
+    BreakWhen "break_when" List No 0;
+    ChangedWhen "changed_when" List No TASKS;
+    Delay "delay" Float No TASKS;
+    FailedWhen "failed_when" List No TASKS;
+    Listen "listen" Texts No H;
+    LoopControl "loop_control" Dict No TASKS;
+    Poll "poll" Int No TASKS;
+    Register "register" Any No TASKS;
+    Retries "retries" Int No TASKS;
+    Until "until" List No TASKS;
+}
+
+impl Directive {
+    /// Whether something may bear it.
+    pub fn stands_at(self, bearer: Bearer) -> bool {
+        let bit = match bearer {
+            Bearer::Play => P,
+            Bearer::Role => R,
+            Bearer::Block => B,
+            Bearer::Task => T,
+            Bearer::Handler => H,
+            Bearer::Playbook => I,
+        };
+        self.bearers() & bit != 0
+    }
+
+    /// Whether it is handed down to what stands within.
+    pub fn is_inherited(self) -> bool {
+        self.handed() != Handed::No
+    }
+
+    /// Whether what is further out adds to it, and does not only stand in for it.
+    pub fn extends(self) -> bool {
+        matches!(self.handed(), Handed::After | Handed::Before)
+    }
+}

@@ -1,0 +1,140 @@
+//! Settings: `ansible.cfg` and `ANSIBLE_*` variables, as ansible-core 2.21 reads them.
+//!
+//! A setting comes from the first that has it of: its environment variables, the file, its default. Which file is read:
+//! that of `ANSIBLE_CONFIG`, else `ansible.cfg` here (unless everybody may write here), `~/.ansible.cfg`,
+//! `/etc/ansible/ansible.cfg`.
+
+mod ini;
+#[macro_use]
+mod value;
+mod table;
+
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::paths::{self, Surroundings};
+use crate::source::{Located, Notice};
+
+pub use ini::Ini;
+pub use table::Settings;
+pub use value::Entry;
+
+/// Where settings come from: a file and the variables of the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file, if one was found.
+    pub file: Option<PathBuf>,
+    ini: Ini,
+    surroundings: Surroundings,
+}
+
+impl Sources {
+    /// Finds and reads the file. What there is to warn of goes to `notices`.
+    ///
+    /// # Errors
+    /// The file is none of settings.
+    pub fn find(surroundings: Surroundings, notices: &mut Vec<Notice>) -> Result<Sources, Located> {
+        let mut candidates = Vec::new();
+        let named = surroundings
+            .variables
+            .get("ANSIBLE_CONFIG")
+            .map(|path| paths::unfrack(path, &surroundings, None))
+            .map(|path| {
+                if Path::new(&path).is_dir() {
+                    paths::join(&path, "ansible.cfg")
+                } else {
+                    path
+                }
+            });
+        candidates.extend(named.clone());
+        let here = paths::join(&surroundings.directory, "ansible.cfg");
+        let public = std::fs::metadata(&surroundings.directory)
+            .is_ok_and(|meta| meta.permissions().mode() & 0o002 != 0);
+        if !public {
+            candidates.push(here.clone());
+        }
+        candidates.push(paths::unfrack("~/.ansible.cfg", &surroundings, None));
+        candidates.push("/etc/ansible/ansible.cfg".to_owned());
+        let file = candidates
+            .into_iter()
+            .find(|path| std::fs::File::open(path).is_ok());
+        if public && (file.is_none() || file != named) && Path::new(&here).exists() {
+            notices.push(Notice::Warning(Located::new(format!(
+                "Ansible is being run in a world writable directory ({}), ignoring it as an ansible.cfg source. For more information see https://docs.ansible.com/ansible/devel/reference_appendices/config.html#cfg-in-world-writable-dir",
+                surroundings.directory
+            ))));
+        }
+        let mut ini = Ini::default();
+        if let Some(file) = &file {
+            let bytes = std::fs::read(file).map_err(|error| {
+                Located::new(format!("Error reading config file ({file}): {error}")).exiting(5)
+            })?;
+            let text = String::from_utf8(bytes).map_err(|error| {
+                Located::new(format!(
+                    "Error reading config file({file}) because the config file was not utf8 encoded: {error}"
+                ))
+                .exiting(5)
+            })?;
+            ini = Ini::read(&text).map_err(|message| {
+                Located::new(format!("Error reading config file ({file}): {message}")).exiting(5)
+            })?;
+        }
+        Ok(Sources {
+            file: file.map(PathBuf::from),
+            ini,
+            surroundings,
+        })
+    }
+
+    /// The environment and the directory settings are seen from.
+    pub fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
+    }
+
+    /// What the environment says for the first of some variables, or the file for the first of some keys: for the
+    /// options of plugins, which have settings of their own. With whether it is from the file.
+    pub fn raw(&self, environment: &[&str], keys: &[(&str, &str)]) -> Option<(String, bool)> {
+        let variables = &self.surroundings.variables;
+        environment
+            .iter()
+            .rev()
+            .find_map(|name| variables.get(*name))
+            .map(|value| (value.clone(), false))
+            .or_else(|| {
+                keys.iter()
+                    .rev()
+                    .find_map(|(section, key)| self.ini.get(section, key))
+                    .map(|value| (value.to_owned(), true))
+            })
+    }
+
+    /// The entries of a section of the file.
+    pub fn section(&self, name: &str) -> HashMap<String, String> {
+        self.ini.section(name)
+    }
+}
+
+impl Settings {
+    /// All settings.
+    ///
+    /// # Errors
+    /// A value is not of its setting's type or choices.
+    pub fn load(sources: &Sources) -> Result<Settings, Located> {
+        Settings::read(&|entry| value::read(entry, sources))
+    }
+
+    /// The defaults, as if there were neither a file nor an environment.
+    ///
+    /// # Errors
+    /// There are none: the defaults are of their types.
+    pub fn defaults() -> Result<Settings, Located> {
+        Settings::load(&Sources::default())
+    }
+
+    /// The colour settings, retries, and all others by their names in the documentation (`DEFAULT_FORKS`): what is said
+    /// of each.
+    pub fn entries() -> &'static [Entry] {
+        table::ENTRIES
+    }
+}
