@@ -1,18 +1,34 @@
 //! What a module works with besides its arguments.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::invocation::Settings;
+use serde_json::{Map, Value, json};
+
+use crate::arguments::{Arguments, Spec, validate};
+use crate::invocation::{Failure, Invocation, Settings};
+use crate::process::Cancel;
+use crate::python;
 
 /// What a module works with besides its arguments.
 ///
 /// A module may share its process with others: it never changes the process's directory, environment, umask or user.
-/// Paths it was given go through [`Context::path`].
+/// Paths it was given go through [`Context::path`] before the system sees them; in results and messages they stay as given.
 pub struct Context<'a> {
     /// How the run is set.
     pub settings: &'a Settings,
-    /// What it has to warn of; becomes `warnings` of the result.
+    /// What it has to warn of; becomes `warnings` of the result. Each text is told once.
     pub warnings: Vec<String>,
+    /// What goes out of use; becomes `deprecations` of the result.
+    pub deprecations: Vec<Value>,
+    /// Ends the run from outside.
+    pub cancel: Option<Cancel>,
+    /// The values that may not be told; taken out of the result.
+    pub(crate) secrets: BTreeSet<String>,
+    /// The arguments as they were checked, for `invocation` of the result.
+    pub(crate) checked: Option<Map<String, Value>>,
+    /// A directory for temporary files, made when it is first asked for and removed with the context.
+    temporary: Option<PathBuf>,
 }
 
 impl<'a> Context<'a> {
@@ -21,6 +37,82 @@ impl<'a> Context<'a> {
         Context {
             settings,
             warnings: Vec::new(),
+            deprecations: Vec::new(),
+            cancel: None,
+            secrets: BTreeSet::new(),
+            checked: None,
+            temporary: None,
+        }
+    }
+
+    /// The arguments of the call, checked and converted. Fails with the message Ansible has for what is wrong; is an early
+    /// end with `skipped` in check mode if the module does not support it.
+    pub fn arguments(
+        &mut self,
+        spec: &Spec,
+        invocation: &Invocation,
+    ) -> Result<Arguments, Failure> {
+        let checked = validate(self, spec, invocation.arguments.clone());
+        self.warnings.extend(checked.warnings);
+        for (message, version) in checked.deprecations {
+            self.deprecate(&message, &version);
+        }
+        self.secrets.extend(checked.secrets);
+        self.checked = Some(checked.values.clone());
+        if let Some(message) = checked.errors.first()
+            && !(checked.unsupported && self.settings.ignore_unknown_opts)
+        {
+            return Err(Failure::new(if checked.unsupported {
+                format!(
+                    "Unsupported parameters for ({}) module: {message}",
+                    invocation.module
+                )
+            } else {
+                message.clone()
+            }));
+        }
+        if self.settings.check && !spec.check_mode {
+            return Err(Failure::skipped(format!(
+                "remote module ({}) does not support check mode",
+                invocation.module
+            )));
+        }
+        if !self.settings.no_log {
+            crate::journal::invoked(
+                self,
+                &invocation.module,
+                spec,
+                &checked.aliases,
+                &checked.values,
+            );
+        }
+        Ok(Arguments::new(checked.values))
+    }
+
+    /// Warns, once of the same.
+    pub fn warn(&mut self, warning: impl Into<String>) {
+        let warning = warning.into();
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// Tells that something goes out of use with a version of ansible-core.
+    pub fn deprecate(&mut self, message: &str, version: &str) {
+        let entry = json!({
+            "msg": message,
+            "version": version,
+            "collection_name": "ansible.builtin",
+        });
+        if !self.deprecations.contains(&entry) {
+            self.deprecations.push(entry);
+        }
+    }
+
+    /// A value that may not be told: it is taken out of the result.
+    pub fn keep_secret(&mut self, value: &str) {
+        if !value.is_empty() {
+            self.secrets.insert(value.to_owned());
         }
     }
 
@@ -43,4 +135,86 @@ impl<'a> Context<'a> {
             .map(|(_, value)| value.clone())
             .or_else(|| std::env::var(name).ok())
     }
+
+    /// The permission bits new files do not get.
+    pub fn umask(&self) -> u32 {
+        self.settings.umask.unwrap_or_else(process_umask)
+    }
+
+    /// A directory for temporary files of this call, in `remote_tmp`. It goes with the context.
+    pub fn temporary_directory(&mut self) -> Result<PathBuf, Failure> {
+        if let Some(made) = &self.temporary {
+            return Ok(made.clone());
+        }
+        let mut base = (!self.settings.remote_tmp.is_empty())
+            .then(|| self.path(python::expand_path(self, &self.settings.remote_tmp)));
+        if let Some(wanted) = &base
+            && !wanted.exists()
+        {
+            use std::os::unix::fs::DirBuilderExt as _;
+            match std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(wanted)
+            {
+                Ok(()) => {
+                    let warning = format!(
+                        "Module remote_tmp {} did not exist and was created with a mode of 0700, this may cause issues when \
+                         running as another user. To avoid this, create the remote_tmp dir with the correct permissions \
+                         manually",
+                        wanted.display()
+                    );
+                    self.warn(warning);
+                }
+                Err(error) => {
+                    let warning = format!(
+                        "Unable to use {} as temporary directory, falling back to system default: {}",
+                        python::repr(&wanted.to_string_lossy()),
+                        python::os_error_at_text(&error, &wanted.to_string_lossy())
+                    );
+                    self.warn(warning);
+                    base = None;
+                }
+            }
+        }
+        let base = base.unwrap_or_else(std::env::temp_dir);
+        let made = base.join(format!("ansible-moduletmp-{}", uuid::Uuid::new_v4()));
+        let made = private_directory(&made).map_err(|error| {
+            Failure::unhandled(format!(
+                "Failed to create remote module tmp path at dir {}: {}",
+                python::repr(&base.to_string_lossy()),
+                python::os_error(&error)
+            ))
+        })?;
+        self.temporary = Some(made.clone());
+        Ok(made)
+    }
+}
+
+impl Drop for Context<'_> {
+    fn drop(&mut self) {
+        if let Some(directory) = self.temporary.take()
+            && !self.settings.keep_remote_files
+        {
+            // What is left behind here is private and harmless.
+            let _ = std::fs::remove_dir_all(directory);
+        }
+    }
+}
+
+fn private_directory(path: &Path) -> std::io::Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().mode(0o700).create(path)?;
+    Ok(path.to_owned())
+}
+
+/// The umask of this process. Asking the system for it by `umask` would change it for a moment for all threads.
+fn process_umask() -> u32 {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find(|line| line.starts_with("Umask:"))?;
+            u32::from_str_radix(line["Umask:".len()..].trim(), 8).ok()
+        })
+        .unwrap_or(0o022)
 }

@@ -47,6 +47,12 @@ pub struct Settings {
     pub target_log_info: Option<String>,
     /// The permission bits that new files do not get, if they are not those of the process.
     pub umask: Option<u32>,
+    /// Tell the checked arguments as `invocation` of the result.
+    pub inject_invocation: bool,
+    /// Arguments nobody knows are no error.
+    pub ignore_unknown_opts: bool,
+    /// Temporary files stay.
+    pub keep_remote_files: bool,
 }
 
 impl Default for Settings {
@@ -66,33 +72,105 @@ impl Default for Settings {
             syslog_facility: "LOG_USER".to_owned(),
             target_log_info: None,
             umask: None,
+            inject_invocation: false,
+            ignore_unknown_opts: false,
+            keep_remote_files: false,
         }
     }
 }
 
 /// A module that could not do what it was asked.
+///
+/// As a result it has `failed`, `msg`, and what else it tells. What caused it (the error of the system behind it) is under
+/// [`CAUSES`], a list of texts; whoever shows the failure joins `msg` and the causes with `: ` (without the full stop at the
+/// end of what precedes it). A failure nobody foresaw ([`Failure::unhandled`]) has no `msg`, only causes.
 #[derive(Clone, Debug, Default)]
 pub struct Failure {
     /// What is said as `msg`.
     pub message: String,
     /// What else the result tells (`rc`, `stderr`, `path`).
     pub more: Report,
+    /// What caused it, the outermost first.
+    pub causes: Vec<String>,
+    /// How it ends the module.
+    pub kind: FailureKind,
 }
+
+/// How a failure ends a module.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailureKind {
+    /// `fail_json`: with a message of the module's own.
+    #[default]
+    Told,
+    /// An exception nobody caught.
+    Unhandled,
+    /// No failure at all: an early end with `skipped`.
+    Skipped,
+}
+
+/// The key of a failed result that holds what caused it.
+pub const CAUSES: &str = "_ansible_causes";
 
 impl Failure {
     /// A failure that is only a message.
     pub fn new(message: impl Into<String>) -> Self {
         Failure {
             message: message.into(),
-            more: Report::new(),
+            ..Failure::default()
         }
+    }
+
+    /// A failure nobody foresaw, as an exception in a Python module that is not caught.
+    pub fn unhandled(message: impl Into<String>) -> Self {
+        Failure {
+            kind: FailureKind::Unhandled,
+            ..Failure::new(message)
+        }
+    }
+
+    /// No failure: an early end with `skipped`.
+    pub fn skipped(message: impl Into<String>) -> Self {
+        Failure {
+            kind: FailureKind::Skipped,
+            ..Failure::new(message)
+        }
+    }
+
+    /// With something more in the result.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// With what caused it (`exception=ex` of `fail_json`).
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
+        self
     }
 
     /// The failure as a result: with `failed` and `msg`.
     pub fn into_report(self) -> Report {
         let mut report = self.more;
-        report.insert("failed".to_owned(), true.into());
-        report.insert("msg".to_owned(), self.message.into());
+        let mut causes = self.causes;
+        match self.kind {
+            FailureKind::Told => {
+                report.insert("failed".to_owned(), true.into());
+                report.insert("msg".to_owned(), self.message.into());
+            }
+            FailureKind::Unhandled => {
+                report.insert("failed".to_owned(), true.into());
+                causes.insert(0, self.message);
+            }
+            FailureKind::Skipped => {
+                report.insert("skipped".to_owned(), true.into());
+                report.insert("msg".to_owned(), self.message.into());
+            }
+        }
+        if !causes.is_empty() {
+            report.insert(CAUSES.to_owned(), causes.into());
+        }
         report
     }
 }

@@ -6,13 +6,41 @@
 //!
 //! Modules run in the process of who calls them ([`Module::run`]), or in the program `consort-play-helper` on another
 //! machine, or as another user, which speaks frames over its standard input and output.
+//!
+//! # Writing a module
+//!
+//! One file in `src/module/` with `pub(crate) const MODULE: Module`, a line in `registry.rs` and one in `module/mod.rs`.
+//! What they share:
+//!
+//! - [`arguments`]: what the module takes; `context.arguments(&SPEC, invocation)?`.
+//! - [`process`]: other programs (`run_command`, `get_bin_path`).
+//! - [`attributes`]: mode, owner, group and the like of files (`set_fs_attributes_if_different`).
+//! - [`atomic`]: files replaced as a whole (`atomic_move`, `backup_local`).
+//! - [`digest`]: checksums.
+//! - [`python_re`]: Python's regular expressions.
+//! - [`python`]: Python's `repr`, errors of the system, paths, `shlex`.
+//!
+//! A failure is `Err(Failure::new("msg").with("rc", 1).because(python::os_error_at(&error, &path)))`: `fail_json` with
+//! `exception=`; an exception nobody would catch is [`Failure::unhandled`]. What `exit_json` adds by itself (owner, mode and
+//! size of the file at `path` or `dest`, `warnings`, `deprecations`, `invocation`, secrets taken out) [`Module::run`] adds.
 
+pub mod arguments;
+pub mod atomic;
+pub mod attributes;
 mod context;
+pub mod digest;
 mod invocation;
+mod journal;
 mod module;
+pub mod process;
 pub mod protocol;
+pub mod python;
+pub mod python_re;
 mod registry;
+mod secrets;
+pub mod selinux;
 
 pub use context::Context;
-pub use invocation::{Failure, Invocation, Outcome, Report, Settings};
+pub use invocation::{CAUSES, Failure, FailureKind, Invocation, Outcome, Report, Settings};
+pub use process::Cancel;
 pub use registry::{Module, find};

@@ -1,8 +1,11 @@
 //! The modules there are.
 
+use serde_json::json;
+
 use crate::context::Context;
 use crate::invocation::{Invocation, Outcome, Report};
-use crate::module;
+use crate::process::Cancel;
+use crate::{attributes, module, secrets};
 
 /// A native module.
 pub struct Module {
@@ -26,12 +29,35 @@ pub fn find(name: &str) -> Option<&'static Module> {
 impl Module {
     /// Runs it here, in this process. Blocks until it is done. A failure is a report with `failed`.
     pub fn run(&self, invocation: &Invocation) -> Report {
+        self.run_until(invocation, None)
+    }
+
+    /// Runs it here, unless it is ended from outside before.
+    pub fn run_until(&self, invocation: &Invocation, cancel: Option<Cancel>) -> Report {
         let mut context = Context::new(&invocation.settings);
+        context.cancel = cancel;
         let mut report =
             (self.act)(&mut context, invocation).unwrap_or_else(crate::Failure::into_report);
-        if !context.warnings.is_empty() {
-            report.insert("warnings".to_owned(), context.warnings.into());
+        attributes::add_path_information(&context, &mut report);
+        if invocation.settings.inject_invocation {
+            if let Some(checked) = context.checked.take() {
+                report
+                    .entry("invocation")
+                    .or_insert_with(|| json!({ "module_args": checked }));
+            }
+        } else {
+            report.remove("invocation");
         }
+        if !context.warnings.is_empty() {
+            report.insert("warnings".to_owned(), context.warnings.clone().into());
+        }
+        if !context.deprecations.is_empty() {
+            report.insert(
+                "deprecations".to_owned(),
+                context.deprecations.clone().into(),
+            );
+        }
+        secrets::remove(&mut report, &context.secrets);
         report
     }
 }

@@ -1,0 +1,754 @@
+//! Translation of Python's syntax of expressions into that of fancy-regex.
+
+use std::fmt::Write as _;
+
+use super::template::is_identifier;
+use super::{Error, Flags};
+
+/// An expression, translated.
+pub(super) struct Translated {
+    pub(super) pattern: String,
+    /// The flags, with those set at the start of the expression.
+    pub(super) flags: Flags,
+    pub(super) groups: usize,
+    pub(super) names: Vec<(String, usize)>,
+}
+
+/// Groups inside of groups more than this are refused.
+const DEEPEST: usize = 100;
+
+pub(super) fn translate(expression: &str, flags: Flags, bytes: bool) -> Result<Translated, Error> {
+    let mut translator = Translator {
+        characters: expression.chars().collect(),
+        at: 0,
+        flags,
+        bytes,
+        out: String::with_capacity(expression.len() + 16),
+        groups: 0,
+        names: Vec::new(),
+        open: Vec::new(),
+        depth: 0,
+    };
+    translator.leading_flags()?;
+    let whole = translator.flags;
+    translator.alternatives()?;
+    if translator.at < translator.characters.len() {
+        return Err(Error(format!(
+            "unbalanced parenthesis at position {}",
+            translator.at
+        )));
+    }
+    Ok(Translated {
+        pattern: translator.out,
+        flags: whole,
+        groups: translator.groups,
+        names: translator.names,
+    })
+}
+
+struct Translator {
+    characters: Vec<char>,
+    at: usize,
+    flags: Flags,
+    bytes: bool,
+    out: String,
+    groups: usize,
+    names: Vec<(String, usize)>,
+    /// Groups not yet closed, which cannot be referred to.
+    open: Vec<usize>,
+    depth: usize,
+}
+
+impl Translator {
+    fn peek(&self) -> Option<char> {
+        self.characters.get(self.at).copied()
+    }
+
+    fn follows(&self, text: &str) -> bool {
+        text.chars()
+            .enumerate()
+            .all(|(offset, c)| self.characters.get(self.at + offset) == Some(&c))
+    }
+
+    fn fail<T>(&self, message: &str, at: usize) -> Result<T, Error> {
+        // With several lines Python tells the line and the column too.
+        if self.characters.contains(&'\n') {
+            let before = &self.characters[..at.min(self.characters.len())];
+            let line = before.iter().filter(|c| **c == '\n').count() + 1;
+            let column = before
+                .iter()
+                .rposition(|c| *c == '\n')
+                .map_or(at + 1, |newline| at - newline);
+            return Err(Error(format!(
+                "{message} at position {at} (line {line}, column {column})"
+            )));
+        }
+        Err(Error(format!("{message} at position {at}")))
+    }
+
+    /// `(?i)` and the like at the very start, which hold for the whole expression.
+    fn leading_flags(&mut self) -> Result<(), Error> {
+        loop {
+            if self.flags.verbose {
+                self.skip_blank();
+            }
+            if !self.follows("(?") {
+                return Ok(());
+            }
+            let letters: String = self.characters[self.at + 2..]
+                .iter()
+                .take_while(|c| c.is_ascii_alphabetic())
+                .collect();
+            let end = self.at + 2 + letters.len();
+            if letters.is_empty()
+                || letters.starts_with('P')
+                || self.characters.get(end) != Some(&')')
+            {
+                return Ok(());
+            }
+            for letter in letters.chars() {
+                self.set_flag(letter, true)?;
+            }
+            self.at = end + 1;
+        }
+    }
+
+    fn set_flag(&mut self, letter: char, on: bool) -> Result<(), Error> {
+        match letter {
+            'i' => self.flags.ignore_case = on,
+            'm' => self.flags.multi_line = on,
+            's' => self.flags.dot_all = on,
+            'x' => self.flags.verbose = on,
+            'a' => self.flags.ascii = on,
+            'u' => self.flags.ascii = false,
+            'L' => {}
+            _ => return self.fail("unknown extension ?", self.at + 1),
+        }
+        Ok(())
+    }
+
+    fn skip_blank(&mut self) {
+        while let Some(character) = self.peek() {
+            if character.is_ascii_whitespace() || character == '\u{b}' {
+                self.at += 1;
+            } else if character == '#' {
+                while self.peek().is_some_and(|c| c != '\n') {
+                    self.at += 1;
+                }
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn alternatives(&mut self) -> Result<(), Error> {
+        loop {
+            self.sequence()?;
+            if self.peek() == Some('|') {
+                self.out.push('|');
+                self.at += 1;
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    fn sequence(&mut self) -> Result<(), Error> {
+        // Where in the output the last item begins, if it can be repeated.
+        let mut item: Option<usize> = None;
+        let mut repeated = false;
+        loop {
+            if self.flags.verbose {
+                self.skip_blank();
+            }
+            let Some(character) = self.peek() else {
+                return Ok(());
+            };
+            let begin = self.out.len();
+            let place = self.at;
+            match character {
+                '|' | ')' => return Ok(()),
+                '*' | '+' | '?' | '{' => {
+                    let Some(repeat) = self.repeat()? else {
+                        // A brace that repeats nothing stands for itself.
+                        self.out.push_str("\\{");
+                        self.at += 1;
+                        item = Some(begin);
+                        repeated = false;
+                        continue;
+                    };
+                    let Some(start) = item else {
+                        return self.fail(
+                            if repeated {
+                                "multiple repeat"
+                            } else {
+                                "nothing to repeat"
+                            },
+                            place,
+                        );
+                    };
+                    let mut possessive = false;
+                    self.out.push_str(&repeat);
+                    match self.peek() {
+                        Some('?') => {
+                            self.out.push('?');
+                            self.at += 1;
+                        }
+                        Some('+') => {
+                            possessive = true;
+                            self.at += 1;
+                        }
+                        _ => {}
+                    }
+                    if possessive {
+                        self.out.insert_str(start, "(?>");
+                        self.out.push(')');
+                    } else if self.out[start..].starts_with("(?=")
+                        || self.out[start..].starts_with("(?!")
+                    {
+                        // Repeated assertions are wrapped, which the engine wants.
+                        self.out.insert_str(start, "(?:");
+                        let at = self.out.len() - repeat.len();
+                        if self.out.ends_with(repeat.as_str()) {
+                            self.out.insert(at, ')');
+                        } else {
+                            self.out.insert(at - 1, ')');
+                        }
+                    }
+                    item = None;
+                    repeated = true;
+                    continue;
+                }
+                '(' => {
+                    if self.group()? {
+                        item = Some(begin);
+                        repeated = false;
+                    }
+                    continue;
+                }
+                '[' => self.class()?,
+                '\\' => self.escape()?,
+                '^' => {
+                    self.at += 1;
+                    self.out.push_str(if self.flags.multi_line {
+                        "(?m:^)"
+                    } else {
+                        "\\A"
+                    });
+                    item = None;
+                    repeated = false;
+                    continue;
+                }
+                '$' => {
+                    self.at += 1;
+                    self.out.push_str(if self.flags.multi_line {
+                        "(?m:$)"
+                    } else {
+                        "(?=\\n?\\z)"
+                    });
+                    item = None;
+                    repeated = false;
+                    continue;
+                }
+                '.' => {
+                    self.at += 1;
+                    self.out.push('.');
+                }
+                other => {
+                    self.at += 1;
+                    push_literal(&mut self.out, other);
+                }
+            }
+            item = Some(begin);
+            repeated = false;
+        }
+    }
+
+    /// A repeat, translated; `None` for a brace that is none.
+    fn repeat(&mut self) -> Result<Option<String>, Error> {
+        match self.peek() {
+            Some(sign @ ('*' | '+' | '?')) => {
+                self.at += 1;
+                Ok(Some(sign.to_string()))
+            }
+            _ => {
+                let place = self.at;
+                let mut at = self.at + 1;
+                let number = |at: &mut usize| {
+                    let begin = *at;
+                    while self.characters.get(*at).is_some_and(char::is_ascii_digit) {
+                        *at += 1;
+                    }
+                    self.characters[begin..*at].iter().collect::<String>()
+                };
+                let least = number(&mut at);
+                let (most, comma) = if self.characters.get(at) == Some(&',') {
+                    at += 1;
+                    (number(&mut at), true)
+                } else {
+                    (least.clone(), false)
+                };
+                if self.characters.get(at) != Some(&'}') || (least.is_empty() && !comma) {
+                    return Ok(None);
+                }
+                self.at = at + 1;
+                let low: u64 = least.parse().unwrap_or(0);
+                if !most.is_empty() && most.parse::<u64>().unwrap_or(u64::MAX) < low {
+                    return self.fail("min repeat greater than max repeat", place + 1);
+                }
+                let least = if least.is_empty() { "0" } else { &least };
+                Ok(Some(if comma {
+                    format!("{{{least},{most}}}")
+                } else {
+                    format!("{{{least}}}")
+                }))
+            }
+        }
+    }
+
+    /// A group. False if it was a comment or flags, which are no items.
+    fn group(&mut self) -> Result<bool, Error> {
+        let place = self.at;
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return self.fail("groups are nested too deeply", place);
+        }
+        let flags = self.flags;
+        self.at += 1;
+        let mut number = None;
+        if self.peek() == Some('?') {
+            self.at += 1;
+            let Some(kind) = self.peek() else {
+                return self.fail("unexpected end of pattern", self.at);
+            };
+            match kind {
+                ':' | '=' | '!' | '>' => {
+                    self.at += 1;
+                    self.out.push_str("(?");
+                    self.out.push(kind);
+                }
+                '#' => {
+                    while let Some(character) = self.peek() {
+                        self.at += 1;
+                        if character == ')' {
+                            self.depth -= 1;
+                            return Ok(false);
+                        }
+                    }
+                    return self.fail("missing ), unterminated comment", place);
+                }
+                '<' => {
+                    self.at += 1;
+                    match self.peek() {
+                        Some(direction @ ('=' | '!')) => {
+                            self.at += 1;
+                            self.out.push_str("(?<");
+                            self.out.push(direction);
+                        }
+                        Some(other) => {
+                            return self.fail(&format!("unknown extension ?<{other}"), place + 1);
+                        }
+                        None => return self.fail("unexpected end of pattern", self.at),
+                    }
+                }
+                'P' => {
+                    self.at += 1;
+                    match self.peek() {
+                        Some('<') => {
+                            self.at += 1;
+                            let begin = self.at;
+                            let name = self.name('>')?;
+                            if self.names.iter().any(|(known, _)| *known == name) {
+                                let known = self
+                                    .names
+                                    .iter()
+                                    .find(|(known, _)| *known == name)
+                                    .map_or(0, |(_, number)| *number);
+                                return self.fail(
+                                    &format!(
+                                        "redefinition of group name {} as group {}; was group {known}",
+                                        crate::python::repr(&name),
+                                        self.groups + 1
+                                    ),
+                                    begin,
+                                );
+                            }
+                            self.groups += 1;
+                            number = Some(self.groups);
+                            self.names.push((name, self.groups));
+                            self.out.push('(');
+                        }
+                        Some('=') => {
+                            self.at += 1;
+                            let begin = self.at;
+                            let name = self.name(')')?;
+                            let Some(&(_, known)) =
+                                self.names.iter().find(|(known, _)| *known == name)
+                            else {
+                                return self.fail(
+                                    &format!("unknown group name {}", crate::python::repr(&name)),
+                                    begin,
+                                );
+                            };
+                            let _ = write!(self.out, "(?:\\{known})");
+                            self.depth -= 1;
+                            return Ok(true);
+                        }
+                        Some(other) => {
+                            return self.fail(&format!("unknown extension ?P{other}"), place + 1);
+                        }
+                        None => return self.fail("unexpected end of pattern", self.at),
+                    }
+                }
+                '(' => {
+                    self.at += 1;
+                    let begin = self.at;
+                    let name = self.name_or_number(')')?;
+                    let known = if name.bytes().all(|byte| byte.is_ascii_digit()) {
+                        name.parse().unwrap_or(usize::MAX)
+                    } else {
+                        match self.names.iter().find(|(known, _)| *known == name) {
+                            Some((_, known)) => *known,
+                            None => {
+                                return self.fail(
+                                    &format!("unknown group name {}", crate::python::repr(&name)),
+                                    begin,
+                                );
+                            }
+                        }
+                    };
+                    let _ = write!(self.out, "(?({known})");
+                }
+                letter if letter.is_ascii_alphabetic() || letter == '-' => {
+                    let mut on = true;
+                    let mut written = String::new();
+                    let mut cleared = String::new();
+                    loop {
+                        match self.peek() {
+                            Some('-') if on => on = false,
+                            Some(':') => break,
+                            Some(')') => {
+                                return self.fail(
+                                    "global flags not at the start of the expression",
+                                    place,
+                                );
+                            }
+                            Some(letter) if letter.is_ascii_alphabetic() => {
+                                if !"imsxauL".contains(letter) {
+                                    return self.fail("unknown flag", self.at);
+                                }
+                                self.set_flag(letter, on)?;
+                                if matches!(letter, 'i' | 's') {
+                                    if on {
+                                        written.push(letter);
+                                    } else {
+                                        cleared.push(letter);
+                                    }
+                                }
+                            }
+                            Some(_) => return self.fail("missing -, : or )", self.at),
+                            None => return self.fail("missing -, : or )", self.at),
+                        }
+                        self.at += 1;
+                    }
+                    self.at += 1;
+                    self.out.push_str("(?");
+                    self.out.push_str(&written);
+                    if !cleared.is_empty() {
+                        self.out.push('-');
+                        self.out.push_str(&cleared);
+                    }
+                    self.out.push(':');
+                }
+                other => return self.fail(&format!("unknown extension ?{other}"), place + 1),
+            }
+        } else {
+            self.groups += 1;
+            number = Some(self.groups);
+            self.out.push('(');
+        }
+        if let Some(number) = number {
+            self.open.push(number);
+        }
+        self.alternatives()?;
+        if self.peek() != Some(')') {
+            return self.fail("missing ), unterminated subpattern", place);
+        }
+        self.at += 1;
+        self.out.push(')');
+        if number.is_some() {
+            self.open.pop();
+        }
+        self.flags = flags;
+        self.depth -= 1;
+        Ok(true)
+    }
+
+    fn name_or_number(&mut self, end: char) -> Result<String, Error> {
+        let begin = self.at;
+        let Some(length) = self.characters[begin..].iter().position(|c| *c == end) else {
+            return self.fail("missing ), unterminated name", begin);
+        };
+        if length == 0 {
+            return self.fail("missing group name", begin);
+        }
+        self.at += length + 1;
+        Ok(self.characters[begin..begin + length].iter().collect())
+    }
+
+    fn name(&mut self, end: char) -> Result<String, Error> {
+        let begin = self.at;
+        let Some(length) = self.characters[begin..].iter().position(|c| *c == end) else {
+            return self.fail(
+                if begin >= self.characters.len() {
+                    "missing group name"
+                } else if end == '>' {
+                    "missing >, unterminated name"
+                } else {
+                    "missing ), unterminated name"
+                },
+                begin,
+            );
+        };
+        let name: String = self.characters[begin..begin + length].iter().collect();
+        if name.is_empty() {
+            return self.fail("missing group name", begin);
+        }
+        if !is_identifier(&name) {
+            return self.fail(
+                &format!("bad character in group name {}", crate::python::repr(&name)),
+                begin,
+            );
+        }
+        self.at += length + 1;
+        Ok(name)
+    }
+
+    /// What follows a backslash outside of classes.
+    fn escape(&mut self) -> Result<(), Error> {
+        let place = self.at;
+        self.at += 1;
+        let Some(escaped) = self.peek() else {
+            return self.fail("bad escape (end of pattern)", place);
+        };
+        self.at += 1;
+        match escaped {
+            'A' => self.out.push_str("\\A"),
+            'Z' => self.out.push_str("\\z"),
+            'b' | 'B' if self.flags.ascii && !self.bytes => {
+                self.out.push_str(if escaped == 'b' {
+                    "(?:(?<=[0-9A-Za-z_])(?![0-9A-Za-z_])|(?<![0-9A-Za-z_])(?=[0-9A-Za-z_]))"
+                } else {
+                    "(?:(?<=[0-9A-Za-z_])(?=[0-9A-Za-z_])|(?<![0-9A-Za-z_])(?![0-9A-Za-z_]))"
+                });
+            }
+            'b' | 'B' => {
+                self.out.push('\\');
+                self.out.push(escaped);
+            }
+            'd' | 'D' | 's' | 'S' | 'w' | 'W' => self.out.push_str(self.category(escaped)),
+            '0' => {
+                let code = self.octal(0, 2);
+                self.push_code(code);
+            }
+            '1'..='9' => self.reference(place, escaped)?,
+            _ => {
+                let code = self.escaped_code(escaped, place)?;
+                self.push_code(code);
+            }
+        }
+        Ok(())
+    }
+
+    fn reference(&mut self, place: usize, first: char) -> Result<(), Error> {
+        let first = first.to_digit(10).unwrap_or(0);
+        let second = self.peek().and_then(|c| c.to_digit(10));
+        let third = self.characters.get(self.at + 1).and_then(|c| c.to_digit(8));
+        if let (true, Some(second @ 0..=7), Some(third)) = (first <= 3, second, third) {
+            self.at += 2;
+            self.push_code(first * 64 + second * 8 + third);
+            return Ok(());
+        }
+        let mut number = first as usize;
+        if let Some(second) = second {
+            number = number * 10 + second as usize;
+            self.at += 1;
+        }
+        if number > self.groups {
+            return self.fail(&format!("invalid group reference {number}"), place + 1);
+        }
+        if self.open.contains(&number) {
+            return self.fail("cannot refer to an open group", place);
+        }
+        let _ = write!(self.out, "(?:\\{number})");
+        Ok(())
+    }
+
+    fn category(&self, letter: char) -> &'static str {
+        if self.flags.ascii && !self.bytes {
+            match letter {
+                'd' => "[0-9]",
+                'D' => "[^0-9]",
+                's' => "[ \\t\\n\\r\\x0b\\x0c]",
+                'S' => "[^ \\t\\n\\r\\x0b\\x0c]",
+                'w' => "[0-9A-Za-z_]",
+                _ => "[^0-9A-Za-z_]",
+            }
+        } else {
+            match letter {
+                'd' => "\\d",
+                'D' => "\\D",
+                's' => "\\s",
+                'S' => "\\S",
+                'w' => "\\w",
+                _ => "\\W",
+            }
+        }
+    }
+
+    /// More octal digits after a value.
+    fn octal(&mut self, value: u32, most: usize) -> u32 {
+        let mut value = value;
+        for _ in 0..most {
+            let Some(digit) = self.peek().and_then(|c| c.to_digit(8)) else {
+                break;
+            };
+            value = value * 8 + digit;
+            self.at += 1;
+        }
+        value
+    }
+
+    /// The character an escape stands for, in classes and outside of them.
+    fn escaped_code(&mut self, escaped: char, place: usize) -> Result<u32, Error> {
+        let hexadecimal = |this: &mut Self, digits: usize| {
+            let text: String = this.characters[this.at..]
+                .iter()
+                .take(digits)
+                .take_while(|c| c.is_ascii_hexdigit())
+                .collect();
+            if text.len() < digits {
+                return this.fail(&format!("incomplete escape \\{escaped}{text}"), place);
+            }
+            this.at += digits;
+            Ok(u32::from_str_radix(&text, 16).unwrap_or(0))
+        };
+        Ok(match escaped {
+            'n' => 10,
+            't' => 9,
+            'r' => 13,
+            'a' => 7,
+            'f' => 12,
+            'v' => 11,
+            'x' => hexadecimal(self, 2)?,
+            'u' if !self.bytes => hexadecimal(self, 4)?,
+            'U' if !self.bytes => hexadecimal(self, 8)?,
+            other if other.is_ascii_alphabetic() => {
+                return self.fail(&format!("bad escape \\{other}"), place);
+            }
+            other => other as u32,
+        })
+    }
+
+    fn push_code(&mut self, code: u32) {
+        push_code(&mut self.out, code, self.bytes);
+    }
+
+    fn class(&mut self) -> Result<(), Error> {
+        let place = self.at;
+        self.at += 1;
+        self.out.push('[');
+        if self.peek() == Some('^') {
+            self.out.push('^');
+            self.at += 1;
+        }
+        let first = self.at;
+        loop {
+            let Some(character) = self.peek() else {
+                return self.fail("unterminated character set", place);
+            };
+            if character == ']' && self.at > first {
+                self.at += 1;
+                break;
+            }
+            let begin = self.at;
+            let low = self.member()?;
+            if self.peek() == Some('-')
+                && self.characters.get(self.at + 1).is_some_and(|c| *c != ']')
+            {
+                self.at += 1;
+                let high = self.member()?;
+                let written: String = self.characters[begin..self.at].iter().collect();
+                let (Some(low), Some(high)) = (low, high) else {
+                    return self.fail(&format!("bad character range {written}"), begin);
+                };
+                if high < low {
+                    return self.fail(&format!("bad character range {written}"), begin);
+                }
+                push_code(&mut self.out, low, self.bytes);
+                self.out.push('-');
+                push_code(&mut self.out, high, self.bytes);
+            } else if let Some(low) = low {
+                push_code(&mut self.out, low, self.bytes);
+            }
+        }
+        self.out.push(']');
+        Ok(())
+    }
+
+    /// A member of a class: its code, or `None` for a category, which is already written.
+    fn member(&mut self) -> Result<Option<u32>, Error> {
+        let place = self.at;
+        let Some(character) = self.peek() else {
+            return self.fail("unterminated character set", place);
+        };
+        self.at += 1;
+        if character != '\\' {
+            return Ok(Some(character as u32));
+        }
+        let Some(escaped) = self.peek() else {
+            return self.fail("bad escape (end of pattern)", place);
+        };
+        self.at += 1;
+        Ok(Some(match escaped {
+            'd' | 'D' | 's' | 'S' | 'w' | 'W' => {
+                self.out.push_str(self.category(escaped));
+                return Ok(None);
+            }
+            'b' => 8,
+            '0'..='7' => {
+                let value = escaped.to_digit(8).unwrap_or(0);
+                self.octal(value, 2)
+            }
+            _ => self.escaped_code(escaped, place)?,
+        }))
+    }
+}
+
+fn push_literal(out: &mut String, character: char) {
+    if character.is_ascii() {
+        push_code(out, character as u32, false);
+    } else {
+        out.push(character);
+    }
+}
+
+fn push_code(out: &mut String, code: u32, bytes: bool) {
+    match char::from_u32(code) {
+        Some(character)
+            if character.is_ascii_alphanumeric()
+                || matches!(
+                    character,
+                    '_' | ' ' | '/' | ',' | ':' | '"' | '\'' | '=' | '<' | '>' | '%' | '@' | ';'
+                ) =>
+        {
+            out.push(character);
+        }
+        _ if bytes && code < 0x100 => {
+            let _ = write!(out, "\\x{code:02x}");
+        }
+        _ => {
+            let _ = write!(out, "\\x{{{code:x}}}");
+        }
+    }
+}
