@@ -32,3 +32,4 @@ pub mod source;
 pub mod template;
 pub mod values;
 pub mod variables;
+pub mod vault;

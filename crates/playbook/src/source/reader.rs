@@ -94,7 +94,7 @@ impl Reader {
     }
 
     /// What an encrypted value holds. One that cannot be opened becomes a value that fails when it is used.
-    pub(super) fn open(&self, encrypted: Encrypted) -> Value {
+    pub(crate) fn open(&self, encrypted: Encrypted) -> Value {
         if self.keeps_encrypted {
             return Value::Object(Arc::new(encrypted));
         }

@@ -1,0 +1,41 @@
+//! Inventories that are a list of hosts on the command line: `web1,web2,`.
+
+use super::read::Reading;
+use super::{address, parse_address};
+use crate::source::Located;
+
+/// Reads one; with `ranges` the hosts may have them (`advanced_host_list`).
+pub(super) fn parse(reading: &mut Reading<'_>, list: &str, ranges: bool) -> Result<(), Located> {
+    for written in list.split(',').map(str::trim).filter(|host| !host.is_empty()) {
+        let (names, port) = if ranges {
+            address::expand(written).unwrap_or_else(|_| (vec![written.to_owned()], None))
+        } else {
+            match parse_address(written, false) {
+                Ok(address) => (vec![address.host], address.port),
+                Err(error) => {
+                    reading.detail(
+                        3,
+                        format!(
+                            "Unable to parse address from hostname, leaving unchanged: {}",
+                            error.message()
+                        ),
+                    );
+                    (vec![written.to_owned()], None)
+                }
+            }
+        };
+        for name in names {
+            if !reading.inventory.hosts.contains_key(name.as_str()) {
+                reading
+                    .add_hosts(&[name], Some("ungrouped"), port, &[])
+                    .map_err(|error| {
+                        Located::parser(format!(
+                            "Invalid data from string, could not parse: {}",
+                            error.message()
+                        ))
+                    })?;
+            }
+        }
+    }
+    Ok(())
+}
