@@ -66,7 +66,9 @@ pub fn parse_address(written: &str, ranges: bool) -> Result<Address, Located> {
         }
     }
     if !is_plain(host) && !HOST.is_match(host) || host.is_empty() {
-        return Err(Located::new(format!("Not a valid network hostname: {host}")));
+        return Err(Located::new(format!(
+            "Not a valid network hostname: {host}"
+        )));
     }
     if !ranges && host.contains('[') {
         return Err(Located::new(
@@ -117,7 +119,9 @@ fn expand_ranges(name: &str, names: &mut Vec<String>) -> Result<(), Located> {
         return Ok(());
     };
     let Some((range, tail)) = rest.split_once(']') else {
-        return Err(Located::new("not enough values to unpack (expected 3, got 2)"));
+        return Err(Located::new(
+            "not enough values to unpack (expected 3, got 2)",
+        ));
     };
     let bounds: Vec<&str> = range.split(':').collect();
     let (first, last, step) = match *bounds.as_slice() {

@@ -21,17 +21,17 @@ struct Options {
 
 /// Reads one.
 pub(super) fn parse(reading: &mut Reading<'_>, path: &str) -> Result<(), Located> {
-    let config = config(reading, path, &["constructed", "ansible.builtin.constructed"])?;
+    let config = config(
+        reading,
+        path,
+        &["constructed", "ansible.builtin.constructed"],
+    )?;
     construct(reading, &config)
         .map_err(|cause| Located::parser(format!("Failed to parse '{path}'.")).because(cause))
 }
 
 /// A file that configures a plugin.
-pub(super) fn config(
-    reading: &Reading<'_>,
-    path: &str,
-    names: &[&str],
-) -> Result<Dict, Located> {
+pub(super) fn config(reading: &Reading<'_>, path: &str, names: &[&str]) -> Result<Dict, Located> {
     match reading.load(path)? {
         Value::Dict(entries) if !entries.is_empty() => {
             let plugin = entries.get("plugin");
@@ -289,9 +289,8 @@ fn keyed_group(
             "parameters are mutually exclusive for keyed groups: default_value|trailing_separator",
         ));
     }
-    let is_empty = |value: &Value| {
-        matches!(value, Value::None) || value.as_str().is_some_and(str::is_empty)
-    };
+    let is_empty =
+        |value: &Value| matches!(value, Value::None) || value.as_str().is_some_and(str::is_empty);
     let use_default = is_empty(&key) && default.is_some();
     if !key.truth().unwrap_or(false) && !use_default {
         let nothing = matches!(key, Value::List(_) | Value::Dict(_));
@@ -302,7 +301,9 @@ fn keyed_group(
         }
         return Ok(());
     }
-    let prefix = entry.get("prefix").map_or_else(String::new, |prefix| text(&prefix));
+    let prefix = entry
+        .get("prefix")
+        .map_or_else(String::new, |prefix| text(&prefix));
     let separator = entry
         .get("separator")
         .map_or_else(|| "_".to_owned(), |separator| text(&separator));

@@ -134,11 +134,7 @@ impl Inventory {
     }
 
     /// Adds a group, and gives the name it has then.
-    pub(super) fn add_group(
-        &mut self,
-        name: &str,
-        notices: &Notices,
-    ) -> Result<Arc<str>, Located> {
+    pub(super) fn add_group(&mut self, name: &str, notices: &Notices) -> Result<Arc<str>, Located> {
         if name.is_empty() {
             return Err(Located::new("Invalid empty/false group name provided: "));
         }
@@ -178,13 +174,19 @@ impl Inventory {
         match handling {
             GroupNames::Always => {
                 detail(notices, 4, format!("Replacing {message}"));
-                warn(notices, "Invalid characters were found in group names and automatically replaced, use -vvvv to see details");
+                warn(
+                    notices,
+                    "Invalid characters were found in group names and automatically replaced, use -vvvv to see details",
+                );
                 forced_name(name)
             }
             GroupNames::Silently => forced_name(name),
             GroupNames::Never => {
                 detail(notices, 4, format!("Not replacing {message}"));
-                warn(notices, "Invalid characters were found in group names but not replaced, use -vvvv to see details");
+                warn(
+                    notices,
+                    "Invalid characters were found in group names but not replaced, use -vvvv to see details",
+                );
                 name.to_owned()
             }
             GroupNames::Ignore => name.to_owned(),
@@ -230,9 +232,12 @@ impl Inventory {
                             detail(notices, 4, format!("Set default localhost to {name}"));
                             self.localhost = Some(Arc::clone(&name));
                         }
-                        Some(first) => warn(notices, format!(
-                            "A duplicate localhost-like entry was found ({name}). First found localhost was {first}"
-                        )),
+                        Some(first) => warn(
+                            notices,
+                            format!(
+                                "A duplicate localhost-like entry was found ({name}). First found localhost was {first}"
+                            ),
+                        ),
                     }
                 }
                 self.hosts.insert(
@@ -275,7 +280,9 @@ impl Inventory {
         if self.hosts.contains_key(child) {
             return Ok(self.link_host(group, child));
         }
-        Err(Located::new(format!("{child} is not a known host nor group")))
+        Err(Located::new(format!(
+            "{child} is not a known host nor group"
+        )))
     }
 
     /// Whether a group is an ancestor of another.
@@ -339,10 +346,13 @@ impl Inventory {
             if name.as_str() == Some("ansible_group_priority") {
                 match priority(&value) {
                     Some(priority) => group.priority = priority,
-                    None => warn(notices, format!(
-                        "Invalid priority value '{}' for group '{of}'.Setting priority to default value.",
-                        consort_jinja::repr::text(&value)
-                    )),
+                    None => warn(
+                        notices,
+                        format!(
+                            "Invalid priority value '{}' for group '{of}'.Setting priority to default value.",
+                            consort_jinja::repr::text(&value)
+                        ),
+                    ),
                 }
                 return Ok(());
             }
@@ -399,7 +409,10 @@ impl Inventory {
         self.set_depths();
         for name in self.groups.keys() {
             if self.hosts.contains_key(name) {
-                warn(notices, format!("Found both group and host with same name: {name}"));
+                warn(
+                    notices,
+                    format!("Found both group and host with same name: {name}"),
+                );
             }
         }
     }
@@ -514,7 +527,8 @@ pub(super) fn merged(one: &Dict, two: &Dict) -> Dict {
 fn untemplated(key: &Key) -> Key {
     match key.value() {
         Value::Str(text) if text.is_template() => {
-            Key::new(Value::Str(Str::new(Arc::clone(text.shared())))).unwrap_or_else(|_| key.clone())
+            Key::new(Value::Str(Str::new(Arc::clone(text.shared()))))
+                .unwrap_or_else(|_| key.clone())
         }
         _ => key.clone(),
     }

@@ -157,7 +157,12 @@ impl Inventory {
     ///
     /// # Errors
     /// There is no such host.
-    pub fn set_host_variable(&mut self, host: &str, name: &str, value: Value) -> Result<(), Located> {
+    pub fn set_host_variable(
+        &mut self,
+        host: &str,
+        name: &str,
+        value: Value,
+    ) -> Result<(), Located> {
         self.set_variable(host, &Key::from(name), value, &unheard())
     }
 }

@@ -113,7 +113,9 @@ impl VariableFiles {
         }
         let mut files = Vec::new();
         let first = name.split('/').next().unwrap_or(name);
-        for extension in std::iter::once("").chain(self.settings.yaml_extensions.iter().map(String::as_str)) {
+        for extension in
+            std::iter::once("").chain(self.settings.yaml_extensions.iter().map(String::as_str))
+        {
             let extension = match extension {
                 "" => String::new(),
                 dotted if dotted.contains('.') => dotted.to_owned(),
@@ -148,10 +150,7 @@ impl VariableFiles {
                 }
             });
         }
-        self.known
-            .lock()
-            .variables
-            .insert(path, variables.clone());
+        self.known.lock().variables.insert(path, variables.clone());
         Ok(variables)
     }
 
@@ -162,7 +161,9 @@ impl VariableFiles {
         let names = match std::fs::read_dir(directory) {
             Ok(entries) => Some(Arc::new(
                 entries
-                    .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+                    .filter_map(|entry| {
+                        Some(entry.ok()?.file_name().to_string_lossy().into_owned())
+                    })
                     .collect(),
             )),
             Err(_) => {

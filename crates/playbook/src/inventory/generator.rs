@@ -20,7 +20,10 @@ pub(super) fn parse(reading: &mut Reading<'_>, path: &str) -> Result<(), Located
         } else {
             "layers"
         };
-        return Err(Located::parser(format!("{}", consort_jinja::repr::string(missing))));
+        return Err(Located::parser(format!(
+            "{}",
+            consort_jinja::repr::string(missing)
+        )));
     };
     let extra = if yes(
         config.get("use_extra_vars").as_ref(),
@@ -36,9 +39,11 @@ pub(super) fn parse(reading: &mut Reading<'_>, path: &str) -> Result<(), Located
         .map(|(name, items)| {
             let items = match items {
                 Value::List(items) => items.read().clone(),
-                Value::Dict(entries) => {
-                    entries.read().keys().map(|key| key.value().clone()).collect()
-                }
+                Value::Dict(entries) => entries
+                    .read()
+                    .keys()
+                    .map(|key| key.value().clone())
+                    .collect(),
                 other => vec![other.clone()],
             };
             (name.clone(), items)

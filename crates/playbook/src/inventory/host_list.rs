@@ -6,7 +6,11 @@ use crate::source::Located;
 
 /// Reads one; with `ranges` the hosts may have them (`advanced_host_list`).
 pub(super) fn parse(reading: &mut Reading<'_>, list: &str, ranges: bool) -> Result<(), Located> {
-    for written in list.split(',').map(str::trim).filter(|host| !host.is_empty()) {
+    for written in list
+        .split(',')
+        .map(str::trim)
+        .filter(|host| !host.is_empty())
+    {
         let (names, port) = if ranges {
             address::expand(written).unwrap_or_else(|_| (vec![written.to_owned()], None))
         } else {

@@ -10,9 +10,8 @@ use super::read::Reading;
 use super::{address, literal, shlex};
 use crate::source::Located;
 
-static SECTION: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?$").expect("it is one")
-});
+static SECTION: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?$").expect("it is one"));
 static GROUP: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^([^:\]\s]+)\s*(?:#.*)?$").expect("it is one"));
 
@@ -120,9 +119,9 @@ impl Parser<'_, '_> {
         match self.kind {
             Kind::Hosts => self.host(line, place),
             Kind::Variables => {
-                let (name, value) = line.split_once('=').ok_or_else(|| {
-                    Located::new(format!("Expected key=value, got: {line}"))
-                })?;
+                let (name, value) = line
+                    .split_once('=')
+                    .ok_or_else(|| Located::new(format!("Expected key=value, got: {line}")))?;
                 let group = Arc::clone(&self.group);
                 self.reading.set_variable(
                     &group,
@@ -134,9 +133,7 @@ impl Parser<'_, '_> {
                 let name = GROUP
                     .captures(line)
                     .and_then(|parts| parts.get(1))
-                    .ok_or_else(|| {
-                        Located::new(format!("Expected group name, got: {line}"))
-                    })?
+                    .ok_or_else(|| Located::new(format!("Expected group name, got: {line}")))?
                     .as_str();
                 if self.reading.inventory.groups.contains_key(name) {
                     let group = Arc::clone(&self.group);
@@ -238,7 +235,8 @@ impl Parser<'_, '_> {
             variables.push((key(name, place), value_of(value, place)));
         }
         let group = Arc::clone(&self.group);
-        self.reading.add_hosts(&names, Some(&group), port, &variables)
+        self.reading
+            .add_hosts(&names, Some(&group), port, &variables)
     }
 
     fn end(&mut self, line: &mut u32) -> Result<(), Located> {
@@ -257,10 +255,8 @@ impl Parser<'_, '_> {
 }
 
 fn key(name: &str, place: &Arc<Origin>) -> Key {
-    Key::new(Value::Str(
-        Str::new(name).written_at(Arc::clone(place)),
-    ))
-    .unwrap_or_else(|_| Key::from(name))
+    Key::new(Value::Str(Str::new(name).written_at(Arc::clone(place))))
+        .unwrap_or_else(|_| Key::from(name))
 }
 
 /// What is written as a literal is one; all else is a text.

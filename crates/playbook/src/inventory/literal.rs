@@ -181,9 +181,9 @@ impl<'t> Parser<'t> {
 
     fn key(&self, value: Value) -> Option<Key> {
         Key::new(match value {
-            Value::Str(text) => Value::Str(
-                Str::new(Arc::clone(text.shared())).written_at(Arc::clone(self.origin)),
-            ),
+            Value::Str(text) => {
+                Value::Str(Str::new(Arc::clone(text.shared())).written_at(Arc::clone(self.origin)))
+            }
             value => value,
         })
         .ok()
@@ -358,7 +358,11 @@ fn number(written: &str) -> Option<Value> {
         return None;
     }
     // Underscores stand between digits.
-    if written.ends_with('_') || written.contains("__") || written.contains("_.") || written.contains("._") {
+    if written.ends_with('_')
+        || written.contains("__")
+        || written.contains("_.")
+        || written.contains("._")
+    {
         return None;
     }
     let digits = written.replace('_', "");

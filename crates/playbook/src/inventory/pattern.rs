@@ -90,10 +90,7 @@ pub fn split(pattern: &str) -> Vec<String> {
     } else if parse_address(pattern, true).is_ok() {
         vec![pattern]
     } else {
-        PARTS
-            .find_iter(pattern)
-            .map(|part| part.as_str())
-            .collect()
+        PARTS.find_iter(pattern).map(|part| part.as_str()).collect()
     };
     parts
         .into_iter()
@@ -217,13 +214,17 @@ impl Inventory {
             }
         }
         for pattern in of_kind(Some('&')) {
-            let those: HashSet<Arc<str>> =
-                self.match_one(&pattern[1..], notices)?.into_iter().collect();
+            let those: HashSet<Arc<str>> = self
+                .match_one(&pattern[1..], notices)?
+                .into_iter()
+                .collect();
             hosts.retain(|host| those.contains(host));
         }
         for pattern in of_kind(Some('!')) {
-            let those: HashSet<Arc<str>> =
-                self.match_one(&pattern[1..], notices)?.into_iter().collect();
+            let those: HashSet<Arc<str>> = self
+                .match_one(&pattern[1..], notices)?
+                .into_iter()
+                .collect();
             hosts.retain(|host| !those.contains(host));
         }
         Ok(hosts)
@@ -235,8 +236,11 @@ impl Inventory {
         if hosts.is_empty() {
             return Ok(hosts);
         }
-        let none =
-            || Located::new(format!("No hosts matched the subscripted pattern '{pattern}'"));
+        let none = || {
+            Located::new(format!(
+                "No hosts matched the subscripted pattern '{pattern}'"
+            ))
+        };
         Ok(match subscript {
             None => hosts,
             Some(Subscript::One(at)) => {
@@ -255,11 +259,7 @@ impl Inventory {
         })
     }
 
-    fn enumerate(
-        &self,
-        pattern: &str,
-        notices: &Notices,
-    ) -> Result<IndexSet<Arc<str>>, Located> {
+    fn enumerate(&self, pattern: &str, notices: &Notices) -> Result<IndexSet<Arc<str>>, Located> {
         let matcher = Matcher::new(pattern)?;
         let mut found: IndexSet<Arc<str>> = IndexSet::new();
         let mut any_group = false;
@@ -299,7 +299,9 @@ fn subscript<'p>(
     let Some(parts) = SUBSCRIPT.captures(pattern) else {
         return Ok((pattern, None));
     };
-    let expression = parts.get(1).map_or(pattern, |expression| expression.as_str());
+    let expression = parts
+        .get(1)
+        .map_or(pattern, |expression| expression.as_str());
     let number = |text: &str| {
         text.parse::<i64>()
             .map_err(|_| Located::new(format!("{text} is no subscript in '{pattern}'")))
@@ -308,7 +310,10 @@ fn subscript<'p>(
         return Ok((expression, Some(Subscript::One(number(index.as_str())?))));
     }
     if parts.get(4).is_some_and(|sign| sign.as_str() == "-") {
-        warn(notices, "Use [x:y] inclusive subscripts instead of [x-y] which has been removed");
+        warn(
+            notices,
+            "Use [x:y] inclusive subscripts instead of [x-y] which has been removed",
+        );
     }
     let start = number(parts.get(3).map_or("0", |start| start.as_str()))?;
     let end = match parts.get(5).map_or("", |end| end.as_str()) {

@@ -7,7 +7,8 @@ use consort_jinja::{Key, Origin, Value};
 
 use super::notice::{deprecate, detail, warn};
 use super::{
-    Inventory, ReadSettings, VariableFiles, constructed, generator, host_list, ini, script, structured,
+    Inventory, ReadSettings, VariableFiles, constructed, generator, host_list, ini, script,
+    structured,
 };
 use crate::source::{Located, Notice, Notices};
 
@@ -187,9 +188,8 @@ impl Reading<'_> {
                     .iter()
                     .any(|pattern| pattern.is_match(name).unwrap_or(false))
         };
-        let listing = std::fs::read_dir(directory).map_err(|error| {
-            Located::new(script::os_error(&error, directory))
-        })?;
+        let listing = std::fs::read_dir(directory)
+            .map_err(|error| Located::new(script::os_error(&error, directory)))?;
         let mut names: Vec<String> = listing
             .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
             .filter(|name| !ignored(name))
@@ -254,13 +254,9 @@ impl Reading<'_> {
         variables: &[(Key, Value)],
     ) -> Result<(), Located> {
         for name in names {
-            let name = self.inventory.add_host(
-                name,
-                group,
-                port,
-                Some(&self.source),
-                self.notices,
-            )?;
+            let name =
+                self.inventory
+                    .add_host(name, group, port, Some(&self.source), self.notices)?;
             for (key, value) in variables {
                 self.set_variable(&name, key, value.clone())?;
             }
@@ -356,7 +352,11 @@ fn auto(reading: &mut Reading<'_>, source: &str) -> Result<(), Located> {
         Value::Dict(entries) => entries.get("plugin"),
         _ => None,
     };
-    let Some(name) = plugin.as_ref().and_then(Value::as_str).filter(|name| !name.is_empty()) else {
+    let Some(name) = plugin
+        .as_ref()
+        .and_then(Value::as_str)
+        .filter(|name| !name.is_empty())
+    else {
         return Err(Located::parser(format!(
             "no root 'plugin' key found, '{source}' is not a valid YAML inventory plugin config file"
         )));

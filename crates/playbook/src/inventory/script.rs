@@ -24,7 +24,8 @@ pub(super) fn parse(reading: &mut Reading<'_>, path: &str) -> Result<(), Located
             "Unable to get JSON decoder for inventory script result.",
         ))
         .because(
-            Located::new("Value could not be parsed as JSON.").because(Located::new(error.to_string())),
+            Located::new("Value could not be parsed as JSON.")
+                .because(Located::new(error.to_string())),
         )
     })?;
     let serde_json::Value::Object(json) = json else {
@@ -119,9 +120,9 @@ fn check_profile(json: &serde_json::Map<String, serde_json::Value>) -> Result<()
     match meta.get("profile") {
         None => Ok(()),
         Some(serde_json::Value::String(profile)) if profile == "inventory_legacy" => Ok(()),
-        Some(serde_json::Value::String(profile)) if profile.starts_with("inventory_") => Err(
-            Located::new(format!("Unknown profile name '{profile}'.")),
-        ),
+        Some(serde_json::Value::String(profile)) if profile.starts_with("inventory_") => {
+            Err(Located::new(format!("Unknown profile name '{profile}'.")))
+        }
         Some(serde_json::Value::String(profile)) => Err(Located::new(format!(
             "Non-inventory profile '{profile}' is not allowed."
         ))),
@@ -188,7 +189,10 @@ fn parse_group(
         ))
     };
     if let Some(hosts) = hosts {
-        for host in hosts.as_array().ok_or_else(|| wrong("hosts", hosts, "list"))? {
+        for host in hosts
+            .as_array()
+            .ok_or_else(|| wrong("hosts", hosts, "list"))?
+        {
             let Json::String(host) = host else {
                 return Err(Located::new(format!(
                     "Invalid host name supplied, expected a string but got <class '{}'> for {host}",

@@ -48,7 +48,10 @@ pub(super) fn class(value: &Value) -> String {
         Value::Float(_) => "ansible.module_utils._internal._datatag._AnsibleTaggedFloat",
         other => other.type_name(),
     };
-    let name = name.replace("ansible._internal._datatag._tags.", "ansible.module_utils._internal._datatag.");
+    let name = name.replace(
+        "ansible._internal._datatag._tags.",
+        "ansible.module_utils._internal._datatag.",
+    );
     format!("<class '{name}'>")
 }
 
@@ -109,7 +112,10 @@ fn yaml_group(
         let entries = match value {
             Value::Dict(entries) => entries.read().clone(),
             Value::None => {
-                reading.detail(3, format!("Skipping empty key ({section}) in group ({group})"));
+                reading.detail(
+                    3,
+                    format!("Skipping empty key ({section}) in group ({group})"),
+                );
                 continue;
             }
             other => {
@@ -172,8 +178,10 @@ fn host_variables(value: &Value) -> Result<Vec<(Key, Value)>, Located> {
 pub(super) fn parse_toml(reading: &mut Reading<'_>, path: &str) -> Result<(), Located> {
     let content = reading.content(path)?;
     let text = String::from_utf8(content).map_err(|error| {
-        Located::parser(format!("An error occurred while parsing the file '{path}'."))
-            .because(Located::new(error.to_string()))
+        Located::parser(format!(
+            "An error occurred while parsing the file '{path}'."
+        ))
+        .because(Located::new(error.to_string()))
     })?;
     let document = text.parse::<toml_edit::DocumentMut>().map_err(|error| {
         Located::parser(format!("TOML file '{path}' is invalid."))

@@ -78,7 +78,9 @@ pub(super) fn seal(content: &[u8], password: &[u8], salt: Option<&[u8]>) -> Vec<
     sealed.resize(content.len() + padding, padding as u8);
     keys.cipher.apply_keystream(&mut sealed);
     let digest = hmac::sign(&keys.digest, &sealed);
-    hex(&[&hex(salt), &hex(digest.as_ref()), &hex(&sealed)].map(Vec::as_slice).join(&b'\n'))
+    hex(&[&hex(salt), &hex(digest.as_ref()), &hex(&sealed)]
+        .map(Vec::as_slice)
+        .join(&b'\n'))
 }
 
 fn hex(bytes: &[u8]) -> Vec<u8> {

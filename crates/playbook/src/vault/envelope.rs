@@ -45,7 +45,10 @@ impl Envelope {
 
     /// The text of the vault.
     pub fn write(&self) -> String {
-        let named = self.id.as_deref().filter(|id| !id.is_empty() && *id != super::DEFAULT_ID);
+        let named = self
+            .id
+            .as_deref()
+            .filter(|id| !id.is_empty() && *id != super::DEFAULT_ID);
         let mut out = match named {
             Some(id) => format!("{HEADER};1.2;{};{id}\n", self.cipher),
             None => format!("{HEADER};1.1;{}\n", self.cipher),

@@ -114,8 +114,14 @@ pub fn read(path: &Path, id: Option<&str>, known: &Vault) -> Result<Vec<u8>, Sec
 
 fn ends_trimmed(bytes: &[u8]) -> &[u8] {
     let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    let start = bytes.iter().position(|byte| !is_end(byte)).unwrap_or(bytes.len());
-    let end = bytes.iter().rposition(|byte| !is_end(byte)).map_or(start, |last| last + 1);
+    let start = bytes
+        .iter()
+        .position(|byte| !is_end(byte))
+        .unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .rposition(|byte| !is_end(byte))
+        .map_or(start, |last| last + 1);
     &bytes[start..end]
 }
 
@@ -154,7 +160,9 @@ fn run_client(path: &Path, id: Option<&str>) -> Result<Vec<u8>, SecretError> {
         ))
     })?;
     let id = id.unwrap_or("None");
-    let complaint = consort_jinja::repr::repr(&consort_jinja::Value::Bytes(output.stderr.as_slice().into()));
+    let complaint = consort_jinja::repr::repr(&consort_jinja::Value::Bytes(
+        output.stderr.as_slice().into(),
+    ));
     match output.status.code().unwrap_or(-1) {
         0 => printed(path, &output.stdout),
         2 => Err(SecretError::Program(format!(
@@ -192,7 +200,9 @@ pub fn ask(id: &str, prompts: &[String]) -> Result<Secret, SecretError> {
             .map_err(SecretError::Terminal)?
             .ok_or_else(|| SecretError::EndOfInput(id.to_owned()))?;
         if answer.is_empty() {
-            return Err(SecretError::Empty("Invalid vault password was provided".to_owned()));
+            return Err(SecretError::Empty(
+                "Invalid vault password was provided".to_owned(),
+            ));
         }
         answers.push(answer.trim().as_bytes().to_vec());
     }
