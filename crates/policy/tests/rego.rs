@@ -321,3 +321,91 @@ fn functions_are_what_opa_makes_of_them_at_the_edges() {
     );
     assert_eq!(value(module, "data.p.merged"), json!(["192.0.128.0/23"]));
 }
+
+#[test]
+fn a_variable_may_have_the_name_of_a_rule() {
+    let module = r#"package p
+
+port := 80
+
+name := "rule"
+
+over contains port if some port in [443, 8080]
+
+places contains port if {
+	some port
+	["a", "b"][port]
+}
+
+pairs := [[name, port] | some name, port in {"x": 1}]
+
+named[name] := port if some name, port in {"x": 2}
+
+all if {
+	every name in ["a"] {
+		name != "rule"
+		not startswith(name, "b")
+	}
+}
+
+nested[port] := names if {
+	some port in [1, 2]
+	names := [name | some name in ["a"]; port > 1]
+}
+
+both := [name, port]
+
+paths contains port if {
+	some port
+	walk({"a": 1}, [port, 1])
+}
+
+other := port if { some name in ["x"]; name == "y" } else := [port, name] if { some name in ["z"] }
+"#;
+    let paths = [
+        "over", "places", "pairs", "named", "all", "nested", "both", "paths", "other",
+    ];
+    let said = paths.map(|rule| value(module, &format!("data.p.{rule}")));
+    // What OPA says of the same module.
+    let expected = [
+        json!([443, 8080]),
+        json!([0, 1]),
+        json!([["x", 1]]),
+        json!({"x": 2}),
+        json!(true),
+        json!({"1": [], "2": ["a"]}),
+        json!(["rule", 80]),
+        json!([["a"]]),
+        json!([80, "z"]),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn functions_are_replaced_wherever_they_are_called_from() {
+    let lib = "package lib\n\nclaims := io.jwt.decode(input.token)[1]\n\nsize(x) := count(x)\n\nlarge if size([1]) > 3\n\nkey := crypto.sha256(\"a\")\n";
+    let tests = r#"package lib_test
+
+import data.lib
+import data.lib.size
+
+decoded(_) := [{}, {"sub": "ada"}, ""]
+
+test_claims if lib.claims.sub == "ada" with io.jwt.decode as decoded with input.token as "x"
+
+test_value if lib.key == "k" with crypto.sha256 as "k"
+
+test_function if lib.large with data.lib.size as 7
+
+test_alias if { lib.large with lib.size as 7; size("four") == 4; lib.size([1]) == 9 with size as 9 }
+"#;
+    let mut engine = Engine::new(Options::default());
+    engine.add("lib.rego", lib).expect("it is Rego");
+    engine.add("lib_test.rego", tests).expect("it is Rego");
+    for name in ["test_claims", "test_value", "test_function", "test_alias"] {
+        let said = engine
+            .rule(&format!("data.lib_test.{name}"), &Document::from(json!({})))
+            .expect("it can be evaluated");
+        assert!(said.is_some_and(|said| said.is_true()), "{name}");
+    }
+}

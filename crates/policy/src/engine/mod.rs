@@ -190,21 +190,32 @@ impl Engine {
                         .filter_map(|rule| syntax::metadata::rule_path(rule).into_iter().next()),
                 );
         }
+        let rules_beside = |source: &Source| {
+            let package = syntax::metadata::package_path(&source.tree);
+            names.get(&package).unwrap_or(&none)
+        };
+        let trees: Vec<_> = self
+            .sources
+            .iter()
+            .map(|source| (&source.tree, rules_beside(source)))
+            .collect();
+        let replaced = syntax::lower::Replaced::of(&trees);
         let mut constants = Vec::new();
         let mut modules = Vec::new();
-        for source in &self.sources {
-            let package = syntax::metadata::package_path(&source.tree);
+        for (number, source) in self.sources.iter().enumerate() {
             let around = syntax::lower::Surroundings {
                 annotations: &all,
                 own: &source.annotations,
-                rules: names.get(&package).unwrap_or(&none),
+                rules: rules_beside(source),
+                replaced: &replaced,
+                number,
             };
             let texts = syntax::lower::module(
                 &source.file,
                 &source.text,
                 &source.tree,
                 source.version,
-                &around,
+                around,
                 self.options.trace.then_some(&mut *points),
                 &mut constants,
             );

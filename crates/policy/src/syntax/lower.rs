@@ -9,6 +9,8 @@
 //! | deep constants | `internal.constant(7)`: the evaluator reads nested brackets in a time that doubles with each |
 //! | `crypto.md5(x, y)` for a function of one operand | `y = crypto.md5(x)` |
 //! | `x with f as count` | a rule of its own that calls `count` |
+//! | `x with io.jwt.decode as f`, and calls of it | `data["p"]["__io_jwt_decode"]` (see `replaced`) |
+//! | `some port in ports` beside a rule `port` | `some __some_port in ports` |
 //! | `not f(input.x)` | `__operand1 := input.x; not f(__operand1)`: where an operand is undefined, so is the body (see `negation`) |
 //! | `p[x] { .. } { .. }` | `p[x] { .. } p[x] { .. }` |
 //! | `if.x := 1`, a rule whose name begins with a keyword | `x := 1` in a module of the package `...["if"]` |
@@ -17,6 +19,8 @@
 //! Each stays on its line, so that the places in errors and in the coverage are those of the file.
 
 mod negation;
+mod replaced;
+mod scopes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -31,6 +35,7 @@ use crate::builtins;
 use crate::engine::Version;
 
 pub(crate) use self::negation::OPERAND;
+pub(crate) use self::replaced::Replaced;
 
 /// Changes of a text: each replaces a stretch of it. One that lies within another is dropped.
 #[derive(Default)]
@@ -78,6 +83,7 @@ pub(crate) struct Point {
 }
 
 /// What one module needs to know of the others.
+#[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     /// The annotations of all modules.
     pub annotations: &'a [Annotation],
@@ -85,10 +91,16 @@ pub(crate) struct Surroundings<'a> {
     pub own: &'a [Annotation],
     /// What the rules of the package are called, in all its modules.
     pub rules: &'a BTreeSet<String>,
+    /// The functions that are replaced in any module.
+    pub replaced: &'a Replaced,
+    /// Which of the modules this is.
+    pub number: usize,
 }
 
 struct Lowering<'a> {
     text: &'a str,
+    /// Where it stands, if it is no query.
+    place: Option<(&'a Module, Surroundings<'a>)>,
     edits: Edits,
     /// For names of variables that nobody else has.
     made: usize,
@@ -116,6 +128,8 @@ struct Lowering<'a> {
     bare: BTreeSet<usize>,
     /// Terms that have been moved to a statement of their own.
     moved: BTreeSet<(usize, usize)>,
+    /// Variables of the present rule that have another name here.
+    renamed: BTreeSet<String>,
 }
 
 /// A module as the evaluator reads it: the module, and one more for each keyword that its rules' names begin with.
@@ -127,7 +141,7 @@ pub(crate) fn module(
     text: &str,
     module: &Module,
     version: Version,
-    around: &Surroundings<'_>,
+    around: Surroundings<'_>,
     points: Option<&mut Vec<Point>>,
     constants: &mut Vec<regorus::Value>,
 ) -> Vec<String> {
@@ -142,11 +156,15 @@ pub(crate) fn module(
             .iter()
             .filter_map(|rule| metadata::rule_path(rule).into_iter().next()),
     );
+    let wrapped = around.replaced.rules(around.number);
     let mut lowering = Lowering {
         text,
+        place: Some((module, around)),
         edits: Edits::default(),
         made: 0,
-        wrapped: BTreeMap::new(),
+        wrapped: wrapped
+            .map(|function| (function.clone(), replaced::rule_for(function)))
+            .collect(),
         shadowed,
         points,
         package: bracketed(&metadata::package_path(module)),
@@ -158,6 +176,7 @@ pub(crate) fn module(
         documents: BTreeSet::new(),
         bare: BTreeSet::new(),
         moved: BTreeSet::new(),
+        renamed: BTreeSet::new(),
     };
     lowering.documents = negation::documents(&lowering.shadowed, around.rules);
     lowering.term(&module.package);
@@ -181,7 +200,8 @@ pub(crate) fn module(
     let package = metadata::package_path(module);
     let mut moved: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, rule) in module.rules.iter().enumerate() {
-        lowering.metadata(rule, &package, around);
+        lowering.metadata(rule, &package, &around);
+        lowering.scopes(rule);
         lowering.trace(file, rule, &package);
         lowering.unbraced(rule);
         lowering.head = rule.head.name.span.start;
@@ -300,6 +320,7 @@ fn qualify(rule: &Rule, rules: &BTreeSet<String>, package: &str, edits: &mut Edi
 pub(crate) fn query(text: &str, literals: &[Literal]) -> String {
     let mut lowering = Lowering {
         text,
+        place: None,
         edits: Edits::default(),
         made: 0,
         wrapped: BTreeMap::new(),
@@ -315,6 +336,7 @@ pub(crate) fn query(text: &str, literals: &[Literal]) -> String {
         documents: negation::documents(&[], &BTreeSet::new()),
         bare: BTreeSet::new(),
         moved: BTreeSet::new(),
+        renamed: BTreeSet::new(),
     };
     for literal in literals {
         walk_literal(literal, &mut |node| lowering.node(node));
@@ -380,6 +402,11 @@ impl Lowering<'_> {
                     self.edits.replace(right.span.end, right.span.end, ")");
                 }
                 TermKind::Template(parts) => self.template(term.span, parts),
+                TermKind::Call { function, .. } => {
+                    if let Some(name) = function.dotted() {
+                        self.call(function.span, &name);
+                    }
+                }
                 TermKind::Ref { head, path } => {
                     if let Some(name) = head.var()
                         && is_keyword(name)
@@ -421,11 +448,14 @@ impl Lowering<'_> {
                 self.negation(literal);
             }
             Node::With(with) => {
+                if let Some(function) = with.target.dotted() {
+                    self.call(with.target.span, &function);
+                }
                 if let Some(function) = with.value.dotted()
                     && builtins::arity(&function).is_some()
                     && self.is_builtin(&function)
                 {
-                    let name = format!("__{}", function.replace('.', "_"));
+                    let name = replaced::rule_for(&function);
                     self.edits
                         .replace(with.value.span.start, with.value.span.end, name.clone());
                     self.wrapped.insert(function, name);
@@ -515,7 +545,8 @@ impl Lowering<'_> {
         if function.var() != Some("walk") || args.len() != 1 || !self.is_builtin("walk") {
             return;
         }
-        let given = self.text[left.span.start..left.span.end]
+        let given = self
+            .apart(left.span.start, left.span.end, |_| {})
             .split_whitespace()
             .collect::<Vec<_>>()
             .join(" ");
@@ -640,7 +671,13 @@ impl Lowering<'_> {
                 mentioned(literal, &names, &mut seen);
                 let values: Vec<String> = seen
                     .iter()
-                    .map(|name| format!("\"{name}\": {name}"))
+                    .map(|name| {
+                        if self.renamed.contains(name) {
+                            format!("\"{name}\": {}", scopes::renamed(name))
+                        } else {
+                            format!("\"{name}\": {name}")
+                        }
+                    })
                     .collect();
                 let (open, close) = if body.braces {
                     ("", "")

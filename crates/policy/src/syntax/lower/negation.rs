@@ -82,7 +82,12 @@ impl Lowering<'_> {
     }
 
     /// A stretch of the text as `lower` changes it, without changing it at its place.
-    fn apart(&mut self, start: usize, end: usize, lower: impl FnOnce(&mut Self)) -> String {
+    pub(super) fn apart(
+        &mut self,
+        start: usize,
+        end: usize,
+        lower: impl FnOnce(&mut Self),
+    ) -> String {
         let known = self.edits.0.len();
         lower(self);
         let mut edits = self.edits.0.split_off(known);
