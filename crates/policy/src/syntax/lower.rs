@@ -18,9 +18,11 @@
 //!
 //! Each stays on its line, so that the places in errors and in the coverage are those of the file.
 
+mod constants;
 mod negation;
 mod replaced;
 mod scopes;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -34,8 +36,10 @@ use super::tree::{
 use crate::builtins;
 use crate::engine::Version;
 
+use self::constants::{constant, depth};
 pub(crate) use self::negation::OPERAND;
 pub(crate) use self::replaced::Replaced;
+pub(crate) use self::trace::Point;
 
 /// Changes of a text: each replaces a stretch of it. One that lies within another is dropped.
 #[derive(Default)]
@@ -68,18 +72,6 @@ impl Edits {
         out.push_str(&text[at..end]);
         out
     }
-}
-
-/// A statement whose evaluation is noted.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Point {
-    /// The file, as it was named when it was added.
-    pub file: String,
-    pub line: u32,
-    /// The rule it is in: `data.shop.deny`.
-    pub rule: String,
-    /// The statement on one line.
-    pub text: String,
 }
 
 /// What one module needs to know of the others.
@@ -633,134 +625,6 @@ impl Lowering<'_> {
     }
 }
 
-impl Lowering<'_> {
-    fn trace(&mut self, file: &str, rule: &Rule, package: &[String]) {
-        let Some(points) = self.points.as_deref_mut() else {
-            return;
-        };
-        let path = format!(
-            "data.{}.{}",
-            package.join("."),
-            metadata::rule_path(rule).join(".")
-        );
-        let mut names: Vec<String> = Vec::new();
-        for arg in rule.head.args.iter().flat_map(|(args, _)| args) {
-            variables(arg, &mut names);
-        }
-        let bodies = rule
-            .body
-            .iter()
-            .chain(&rule.more)
-            .chain(rule.elses.iter().filter_map(|branch| branch.body.as_ref()));
-        for body in bodies {
-            let mut names = names.clone();
-            for (at, literal) in body.literals.iter().enumerate() {
-                declared(literal, &mut names);
-                let number = points.len();
-                let text = self.text[literal.span.start..literal.span.end]
-                    .split_whitespace()
-                    .collect::<Vec<_>>()
-                    .join(" ");
-                points.push(Point {
-                    file: file.to_owned(),
-                    line: literal.span.line,
-                    rule: path.clone(),
-                    text,
-                });
-                let mut seen = Vec::new();
-                mentioned(literal, &names, &mut seen);
-                let values: Vec<String> = seen
-                    .iter()
-                    .map(|name| {
-                        if self.renamed.contains(name) {
-                            format!("\"{name}\": {}", scopes::renamed(name))
-                        } else {
-                            format!("\"{name}\": {name}")
-                        }
-                    })
-                    .collect();
-                let (open, close) = if body.braces {
-                    ("", "")
-                } else {
-                    (
-                        if at == 0 { "{ " } else { "" },
-                        if at + 1 == body.literals.len() {
-                            " }"
-                        } else {
-                            ""
-                        },
-                    )
-                };
-                self.edits.replace(
-                    literal.span.start,
-                    literal.span.start,
-                    format!("{open}internal.trace_point({number}, false, {{}}); "),
-                );
-                let end = literal.span.end;
-                self.edits.replace(
-                    end,
-                    end,
-                    format!(
-                        "; internal.trace_point({number}, true, {{{}}}){close}",
-                        values.join(", ")
-                    ),
-                );
-            }
-        }
-    }
-}
-
-/// How deep collections are nested in a term.
-fn depth(term: &Term) -> usize {
-    match &term.kind {
-        TermKind::Array(items) | TermKind::Set(items) => {
-            1 + items.iter().map(depth).max().unwrap_or(0)
-        }
-        TermKind::Object(fields) => {
-            1 + fields
-                .iter()
-                .map(|(key, value)| depth(key).max(depth(value)))
-                .max()
-                .unwrap_or(0)
-        }
-        TermKind::Paren(inner) => depth(inner),
-        _ => 0,
-    }
-}
-
-/// The value of a term that has no variables.
-fn constant(text: &str, term: &Term) -> Option<regorus::Value> {
-    use regorus::Value;
-    Some(match &term.kind {
-        TermKind::Null => Value::Null,
-        TermKind::Bool(value) => Value::Bool(*value),
-        TermKind::Number => {
-            Value::from_numeric_string(&text[term.span.start..term.span.end]).ok()?
-        }
-        TermKind::String | TermKind::RawString => Value::String(term.text.as_deref()?.into()),
-        TermKind::Array(items) => Value::from(
-            items
-                .iter()
-                .map(|item| constant(text, item))
-                .collect::<Option<Vec<_>>>()?,
-        ),
-        TermKind::Set(items) => Value::from(
-            items
-                .iter()
-                .map(|item| constant(text, item))
-                .collect::<Option<BTreeSet<_>>>()?,
-        ),
-        TermKind::Object(fields) => Value::from(
-            fields
-                .iter()
-                .map(|(key, value)| Some((constant(text, key)?, constant(text, value)?)))
-                .collect::<Option<BTreeMap<_, _>>>()?,
-        ),
-        TermKind::Paren(inner) => constant(text, inner)?,
-        _ => return None,
-    })
-}
-
 /// The variables of a pattern.
 fn variables(term: &Term, names: &mut Vec<String>) {
     match &term.kind {
@@ -783,26 +647,6 @@ fn declared(literal: &Literal, names: &mut Vec<String>) {
         }) => variables(left, names),
         _ => {}
     }
-}
-
-/// Those of the names that are in a statement, outside of what has a scope of its own.
-fn mentioned(literal: &Literal, names: &[String], seen: &mut Vec<String>) {
-    if literal.negated {
-        return;
-    }
-    walk_literal(literal, &mut |node| match node {
-        Node::Term(term) => {
-            if let Some(name) = term.var()
-                && names.iter().any(|known| known == name)
-                && !seen.iter().any(|known| known == name)
-            {
-                seen.push(name.to_owned());
-            }
-            true
-        }
-        Node::Block => false,
-        _ => true,
-    });
 }
 
 /// What the text of a template says.
