@@ -21,6 +21,7 @@
 //! The behaviour is that of ansible-core 2.21: its documentation, and what it was seen to do.
 
 pub mod action;
+pub mod command;
 pub mod connection;
 pub mod executor;
 pub mod inventory;

@@ -512,7 +512,7 @@ fn set(variables: &Dict, name: &Key, value: Value, merge: bool) {
 }
 
 /// Two dicts in one: where both have a dict under a key, these are merged too; else the second's value counts.
-pub(super) fn merged(one: &Dict, two: &Dict) -> Dict {
+pub(crate) fn merged(one: &Dict, two: &Dict) -> Dict {
     let mut entries = one.read().clone();
     for (key, value) in two.read().iter() {
         let value = match (entries.get(key), value) {

@@ -76,6 +76,20 @@ impl VariableFiles {
         Ok(found)
     }
 
+    /// What another directory, such as that of a playbook, says of a group (`group_vars`) or host (`host_vars`).
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn beside(
+        &self,
+        directory: &Path,
+        kind: &str,
+        name: &str,
+        notices: &Notices,
+    ) -> Result<Option<Dict>, Located> {
+        self.in_directory(&self.canonical(directory), kind, name, notices)
+    }
+
     /// What a directory says of a group or host.
     fn in_directory(
         &self,

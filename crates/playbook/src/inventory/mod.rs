@@ -28,6 +28,9 @@ use std::sync::Arc;
 use consort_jinja::Dict;
 use indexmap::{IndexMap, IndexSet};
 
+pub(crate) use data::merged;
+pub(crate) use script::os_error;
+
 pub use address::{Address, expand, parse_address};
 pub use data::LOCAL_NAMES;
 pub use dynamic::Dynamic;

@@ -293,7 +293,7 @@ fn run(path: &str, options: &[&str]) -> Result<(String, String), Located> {
 }
 
 /// An error of the system as Python shows it.
-pub(super) fn os_error(error: &std::io::Error, path: &str) -> String {
+pub(crate) fn os_error(error: &std::io::Error, path: &str) -> String {
     match error.raw_os_error() {
         Some(number) => format!(
             "[Errno {number}] {}: {}",

@@ -11,6 +11,7 @@ use consort_jinja::Value;
 use crate::source::Secrets;
 
 pub use envelope::{Envelope, is_encrypted};
+pub(crate) use secrets::hidden;
 pub use secrets::{Place, SecretError, ask, read};
 
 /// The name of the secret that has none of its own.

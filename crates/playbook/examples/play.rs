@@ -1,0 +1,24 @@
+//! The commands of playbooks without the rest of `consort`: `play play site.yml`, or under the name of one of Ansible's
+//! programs.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use consort_playbook::command::Command;
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let program = arguments.remove(0);
+    let command = Command::of_program(&program.to_string_lossy()).or_else(|| {
+        let command = Command::of_word(arguments.first()?.to_str()?)?;
+        arguments.remove(0);
+        Some(command)
+    });
+    match command {
+        Some(command) => ExitCode::from(u8::try_from(command.run(&arguments)).unwrap_or(250)),
+        None => {
+            eprintln!("usage: play play|ad-hoc|inventory|vault ...");
+            ExitCode::from(2)
+        }
+    }
+}
