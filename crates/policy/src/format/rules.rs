@@ -339,10 +339,9 @@ impl<'a> Writer<'a> {
             None => {
                 // What has neither a value nor a body that says something is `true`: `p { true }` is `p = true`.
                 let valued = match definition.head {
-                    None => definition.body.is_some(),
                     Some(head) if head.key.is_some() || makes_set(head, definition.body) => false,
                     Some(head) if self.v1 && head.args.is_none() => true,
-                    Some(_) => definition.body.is_some(),
+                    _ => definition.body.is_some(),
                 };
                 if constant && valued {
                     self.write(if self.v1 { " := true" } else { " = true" });

@@ -154,19 +154,11 @@ impl Lowering<'_> {
     fn of_operand<'t>(&self, term: &'t Term, found: &mut Vec<&'t Term>) {
         match &term.kind {
             TermKind::Call { .. } | TermKind::Infix { .. } | TermKind::In { .. } => {
-                found.push(term)
+                found.push(term);
             }
-            TermKind::Ref { .. } => {
-                // What OPA refuses as unsafe is left to the evaluator.
-                if !wild(term) {
-                    found.push(term);
-                }
-            }
-            TermKind::Var(name) => {
-                if self.documents.contains(name) {
-                    found.push(term);
-                }
-            }
+            // What OPA refuses as unsafe is left to the evaluator.
+            TermKind::Ref { .. } if !wild(term) => found.push(term),
+            TermKind::Var(name) if self.documents.contains(name) => found.push(term),
             TermKind::Array(items) | TermKind::Set(items) => {
                 for item in items {
                     self.of_operand(item, found);

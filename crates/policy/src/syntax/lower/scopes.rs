@@ -28,9 +28,9 @@ impl Scope {
             for literal in &body.literals {
                 if let LiteralKind::Some(names) | LiteralKind::SomeIn { names, .. } = &literal.kind
                 {
-                    names
-                        .iter()
-                        .for_each(|name| variables(name, &mut scope.names));
+                    for name in names {
+                        variables(name, &mut scope.names);
+                    }
                 }
             }
         }
