@@ -1,6 +1,10 @@
 //! What keywords there are: where each may stand, of what kind its value is, and how it is handed down.
 
-use consort_jinja::Value;
+use std::sync::Arc;
+
+use consort_jinja::{Origin, Value, repr};
+
+use crate::source::Located;
 
 /// The directives of one play, role, block or task, as written.
 #[derive(Clone, Debug, Default)]
@@ -253,5 +257,142 @@ impl Directive {
     /// Whether what is further out adds to it, and does not only stand in for it.
     pub fn extends(self) -> bool {
         matches!(self.handed(), Handed::After | Handed::Before)
+    }
+}
+
+impl Directive {
+    /// A rendered value as what it must be: `Keyword 'serial' ...` if it is none of that. `origin` is where it was
+    /// written, for the error.
+    ///
+    /// # Errors
+    /// It cannot be made that.
+    pub fn convert(self, value: &Value, origin: Option<&Arc<Origin>>) -> Result<Value, Located> {
+        let failed = || {
+            let error = Located::new(format!(
+                "The value {} could not be converted to '{}'.",
+                repr::repr(value),
+                self.kind().word()
+            ));
+            match origin {
+                Some(origin) => error.at(origin),
+                None => error.about(value),
+            }
+        };
+        Ok(match self.kind() {
+            Kind::Any => value.clone(),
+            Kind::Text => match value {
+                Value::Str(_) => value.clone(),
+                value => Value::Str(value.text().map_err(|_| failed())?),
+            },
+            Kind::Bool => Value::Bool(truth(value).ok_or_else(failed)?),
+            Kind::Int => match value {
+                Value::Int(_) | Value::Big(_) => value.clone(),
+                Value::Bool(value) => Value::Int(i64::from(*value)),
+                _ => {
+                    let number = number(value).ok_or_else(failed)?;
+                    if number.fract() != 0.0 || !number.is_finite() {
+                        return Err(failed());
+                    }
+                    Value::Int(number as i64)
+                }
+            },
+            Kind::Float => Value::Float(number(value).ok_or_else(failed)?),
+            Kind::Percent => match value {
+                Value::Str(text) => {
+                    Value::Float(text.replace('%', "").trim().parse().map_err(|_| failed())?)
+                }
+                value => Value::Float(number(value).ok_or_else(failed)?),
+            },
+            Kind::List | Kind::Texts | Kind::Tags => {
+                let items = match value {
+                    Value::None => Vec::new(),
+                    Value::List(items) => items.read().clone(),
+                    value => vec![value.clone()],
+                };
+                for item in &items {
+                    let (fits, types) = match self.kind() {
+                        Kind::Texts => (matches!(item, Value::Str(_)), "'str'"),
+                        Kind::Tags => (
+                            matches!(item, Value::Str(_) | Value::Int(_) | Value::Bool(_)),
+                            "'str' or 'int'",
+                        ),
+                        _ => (true, ""),
+                    };
+                    let place = |error: Located| match (item, origin) {
+                        (Value::Str(text), _) if text.origin().is_some() => error.about(item),
+                        (_, Some(origin)) => error.at(origin),
+                        (item, None) => error.about(item),
+                    };
+                    if !fits {
+                        return Err(place(Located::parser(format!(
+                            "Keyword '{}' items must be of type {types}, not '{}'.",
+                            self.name(),
+                            item.type_name()
+                        ))));
+                    }
+                    if self == Directive::Hosts
+                        && item.as_str().is_some_and(|text| text.trim().is_empty())
+                    {
+                        return Err(place(Located::parser(format!(
+                            "Keyword '{}' is required, and cannot have empty values.",
+                            self.name()
+                        ))));
+                    }
+                }
+                Value::list(items)
+            }
+            Kind::Dict => match value {
+                Value::None => Value::Dict(consort_jinja::Dict::default()),
+                Value::Dict(_) => value.clone(),
+                value => {
+                    return Err(Located::new(format!(
+                        "{} is not a dictionary",
+                        repr::repr(value)
+                    )));
+                }
+            },
+        })
+    }
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Text => "string",
+            Kind::Int => "int",
+            Kind::Float => "float",
+            Kind::Bool => "bool",
+            Kind::Percent => "percent",
+            Kind::List | Kind::Texts | Kind::Tags => "list",
+            Kind::Dict => "dict",
+            Kind::Any => "any",
+        }
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(value) => Some(*value as f64),
+        Value::Bool(value) => Some(f64::from(u8::from(*value))),
+        Value::Float(value) => Some(*value),
+        Value::Str(text) => text.trim().replace('_', "").parse().ok(),
+        _ => None,
+    }
+}
+
+/// The truth value that a value is, or is the text of; none if it is none.
+pub(crate) fn truth(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(value) => Some(*value),
+        Value::Int(1) => Some(true),
+        Value::Int(0) => Some(false),
+        Value::Float(value) if *value == 1.0 => Some(true),
+        Value::Float(value) if *value == 0.0 => Some(false),
+        Value::Str(text) => match text.trim().to_lowercase().as_str() {
+            "y" | "yes" | "on" | "1" | "true" | "t" | "1.0" => Some(true),
+            "n" | "no" | "off" | "0" | "false" | "f" | "0.0" => Some(false),
+            _ => None,
+        },
+        _ => None,
     }
 }

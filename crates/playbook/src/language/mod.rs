@@ -3,17 +3,30 @@
 //! Nothing is rendered here but what static imports need. A directive is kept as the value that was written; who needs it
 //! asks [`Scope::inherited`] and friends, which know how directives are handed down.
 
+mod actions;
+mod arguments;
+mod collections;
 mod directives;
-
+mod draft;
+mod files;
+mod loader;
+mod plays;
+mod python;
+mod roles;
 mod scope;
+mod tasks;
+mod variables;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use consort_jinja::{Dict, Origin, Value};
 
+pub use actions::{ActionKind, Resolved};
+pub use arguments::{join_words, split_pairs, split_words};
 pub use directives::{Bearer, Directive, Directives, Kind};
-
+pub use loader::{LoaderOptions, PlaybookLoader};
+pub use roles::{LoadedRole, RoleUse};
 pub use scope::{DependencyChain, next_task_id};
 
 /// A playbook, with the playbooks it imports in their places.
@@ -46,7 +59,7 @@ pub struct Play {
     pub vars_files: Vec<Value>,
     /// What is asked of the user.
     pub vars_prompt: Vec<Value>,
-    /// The roles of `roles:`, in order, without their dependencies (those stand in [`Play::role_blocks`]).
+    /// The roles of `roles:` and those that were imported, in order, without their dependencies.
     pub roles: Vec<Arc<Role>>,
     /// `pre_tasks`.
     pub pre_tasks: Vec<Item>,
@@ -56,8 +69,10 @@ pub struct Play {
     pub tasks: Vec<Item>,
     /// `post_tasks`.
     pub post_tasks: Vec<Item>,
-    /// The handlers: of the roles, then of the play. Static includes among them are resolved.
+    /// The handlers: of the roles, then of the play, then of roles that were imported. Imports among them are in their
+    /// places.
     pub handlers: Vec<Item>,
+    pub(crate) draft: Arc<draft::Draft>,
 }
 
 /// A task, or a block of them.
@@ -108,8 +123,13 @@ pub struct Task {
 pub struct Action {
     /// As written: `copy`, `ansible.builtin.copy`, `community.general.ufw`.
     pub written: Arc<str>,
-    /// The full name it stands for, after the keyword `collections` and redirections: `ansible.builtin.copy`.
+    /// The full name it stands for, after the keyword `collections` and redirections: `ansible.builtin.copy`. That of a
+    /// module in a directory `library` has no collection. As written, if it is a template.
     pub name: Arc<str>,
+    /// What carries it out.
+    pub kind: ActionKind,
+    /// The collections its name is looked for in.
+    pub collections: Arc<[String]>,
     /// Its arguments, unrendered. What was written as `key=value` or free text is here under its key (`_raw_params` for
     /// free text).
     pub arguments: Dict,
@@ -184,8 +204,6 @@ pub struct Role {
     pub parameters: Dict,
     /// The roles it depends on, which run before it.
     pub dependencies: Vec<Arc<Role>>,
-    /// The roles that brought it here: outermost first. Their variables are seen by its tasks.
-    pub parents: Vec<Arc<Role>>,
     /// Whether it may run again although it has run with the same parameters.
     pub allow_duplicates: bool,
     /// The directives of its use: `vars`, `tags`, `when`, `become`, ...
@@ -204,4 +222,5 @@ pub struct Role {
     pub fixed: bool,
     /// Whether what goes wrong with it can be rescued.
     pub rescuable: bool,
+    pub(crate) files: roles::Files,
 }

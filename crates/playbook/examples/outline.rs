@@ -1,0 +1,126 @@
+//! Prints what a playbook says, as it was understood: `outline PLAYBOOK...`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use consort_jinja::{Dict, repr};
+use consort_playbook::language::{
+    Block, Directive, Item, LoaderOptions, PlaybookLoader, Scope, Task,
+};
+use consort_playbook::paths::Surroundings;
+use consort_playbook::settings::{Settings, Sources};
+use consort_playbook::source::{Located, Notice, Reader};
+use consort_playbook::template::{Templar, TemplarOptions};
+
+fn main() -> ExitCode {
+    let mut worst = 0;
+    for path in std::env::args().skip(1) {
+        if let Err(error) = outline(Path::new(&path)) {
+            println!("[ERROR]: {error}");
+            worst = worst.max(error.exit());
+        }
+    }
+    ExitCode::from(worst as u8)
+}
+
+fn outline(path: &Path) -> Result<(), Located> {
+    let mut notices = Vec::new();
+    let sources = Sources::find(Surroundings::of_process(), &mut notices)?;
+    let settings = Settings::load(&sources)?;
+    for notice in notices {
+        tell(notice);
+    }
+    let loader = PlaybookLoader::new(LoaderOptions {
+        reader: Reader::new().telling(Arc::new(tell)),
+        settings: Arc::new(settings),
+        sources,
+        templar: Templar::new(TemplarOptions::default()),
+        extra: Dict::default(),
+        magic: Dict::default(),
+    });
+    let playbook = loader.playbook(path)?;
+    for play in &playbook.plays {
+        println!("play {}", directives(&play.scope));
+        for (part, items) in [
+            ("pre_tasks", &play.pre_tasks),
+            ("tasks", &play.tasks),
+            ("post_tasks", &play.post_tasks),
+            ("handlers", &play.handlers),
+        ] {
+            if !items.is_empty() {
+                println!("  {part}");
+                items.iter().for_each(|item| show(item, 2));
+            }
+            if part == "pre_tasks" {
+                for block in &play.role_blocks {
+                    println!("  role");
+                    block.tasks.iter().for_each(|item| show(item, 2));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn tell(notice: Notice) {
+    match notice {
+        Notice::Warning(warning) => println!("[WARNING]: {warning}"),
+        Notice::Deprecated { what, version } => {
+            println!("[DEPRECATION WARNING]: {what} ({version})");
+        }
+        Notice::Detail { level, text } => println!("{level}: {text}"),
+    }
+}
+
+fn directives(scope: &Scope) -> String {
+    scope
+        .directives
+        .iter()
+        .map(|(directive, value)| format!("{}={} ", directive.name(), repr::repr(value)))
+        .collect()
+}
+
+fn show(item: &Item, depth: usize) {
+    let indent = "  ".repeat(depth);
+    match item {
+        Item::Task(task) => println!("{indent}{}", describe(task)),
+        Item::Block(block) => {
+            let Block {
+                scope,
+                tasks,
+                rescue,
+                always,
+            } = &**block;
+            println!("{indent}block {}", directives(scope));
+            for (name, items) in [("", tasks), ("rescue", rescue), ("always", always)] {
+                if !items.is_empty() && !name.is_empty() {
+                    println!("{indent}{name}");
+                }
+                items.iter().for_each(|item| show(item, depth + 1));
+            }
+        }
+    }
+}
+
+fn describe(task: &Task) -> String {
+    let mut text = format!(
+        "{} {} {}",
+        task.action.name,
+        repr::repr(&consort_jinja::Value::Dict(task.action.arguments.clone())),
+        task.place()
+    );
+    for directive in Directive::ALL {
+        if let Some(value) = task.directive(*directive) {
+            text.push_str(&format!(" {}={}", directive.name(), repr::repr(&value)));
+        }
+    }
+    if let Some(looped) = &task.looped {
+        text.push_str(&format!(
+            " loop {:?} {}",
+            looped.lookup,
+            repr::repr(&looped.over)
+        ));
+    }
+    text
+}

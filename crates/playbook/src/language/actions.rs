@@ -1,0 +1,688 @@
+//! What the names of actions, modules and lookups stand for.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use parking_lot::Mutex;
+
+use super::collections::{Collections, Route};
+use crate::source::Located;
+
+/// Where the plugins that `ansible.builtin` no longer has have gone, and its groups of actions.
+const ROUTING: &str = include_str!("../../data/routing.txt");
+
+/// Modules and actions of `ansible.builtin`.
+const BUILTIN: &[&str] = &[
+    "add_host",
+    "apt",
+    "apt_key",
+    "apt_repository",
+    "assemble",
+    "assert",
+    "async_status",
+    "async_wrapper",
+    "blockinfile",
+    "command",
+    "copy",
+    "cron",
+    "deb822_repository",
+    "debconf",
+    "debug",
+    "dnf",
+    "dnf5",
+    "dpkg_selections",
+    "expect",
+    "fail",
+    "fetch",
+    "file",
+    "find",
+    "gather_facts",
+    "get_url",
+    "getent",
+    "git",
+    "group",
+    "group_by",
+    "hostname",
+    "import_playbook",
+    "import_role",
+    "import_tasks",
+    "include_role",
+    "include_tasks",
+    "include_vars",
+    "iptables",
+    "known_hosts",
+    "lineinfile",
+    "meta",
+    "mount_facts",
+    "normal",
+    "package",
+    "package_facts",
+    "pause",
+    "ping",
+    "pip",
+    "raw",
+    "reboot",
+    "replace",
+    "rpm_key",
+    "script",
+    "service",
+    "service_facts",
+    "set_fact",
+    "set_stats",
+    "setup",
+    "shell",
+    "slurp",
+    "stat",
+    "subversion",
+    "systemd",
+    "systemd_service",
+    "sysvinit",
+    "tempfile",
+    "template",
+    "unarchive",
+    "uri",
+    "user",
+    "validate_argument_spec",
+    "wait_for",
+    "wait_for_connection",
+    "yum_repository",
+];
+
+const LOOKUPS: &[&str] = &[
+    "config",
+    "csvfile",
+    "dict",
+    "env",
+    "file",
+    "fileglob",
+    "first_found",
+    "indexed_items",
+    "ini",
+    "inventory_hostnames",
+    "items",
+    "lines",
+    "list",
+    "nested",
+    "password",
+    "pipe",
+    "random_choice",
+    "sequence",
+    "subelements",
+    "template",
+    "together",
+    "unvault",
+    "url",
+    "varnames",
+    "vars",
+];
+
+/// Names that are looked for only among modules that have these endings.
+const IGNORED: &[&str] = &[
+    ".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".yaml", ".yml", ".ini",
+];
+
+struct Routing {
+    /// By kind and name, the full new name.
+    redirects: HashMap<(&'static str, &'static str), String>,
+    gone: HashMap<(&'static str, &'static str), (&'static str, &'static str)>,
+    deprecated: HashMap<(&'static str, &'static str), (&'static str, &'static str)>,
+    groups: HashMap<&'static str, Vec<&'static str>>,
+}
+
+static TABLE: LazyLock<Routing> = LazyLock::new(|| {
+    let mut table = Routing {
+        redirects: HashMap::new(),
+        gone: HashMap::new(),
+        deprecated: HashMap::new(),
+        groups: HashMap::new(),
+    };
+    for line in ROUTING.lines() {
+        let Some((kind, rest)) = line.split_once(' ') else {
+            continue;
+        };
+        let (subject, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        if kind == "group" {
+            table
+                .groups
+                .insert(subject, rest.split_whitespace().collect());
+        } else if let Some(kind) = kind.strip_prefix("tombstone-") {
+            let split = rest.split_once(' ').unwrap_or((rest, ""));
+            table.gone.insert((kind, subject), split);
+        } else if let Some(kind) = kind.strip_prefix("deprecation-") {
+            let split = rest.split_once(' ').unwrap_or((rest, ""));
+            table.deprecated.insert((kind, subject), split);
+        } else {
+            for name in rest.split_whitespace() {
+                let (name, leaf) = name.split_once('=').unwrap_or((name, name));
+                table
+                    .redirects
+                    .insert((kind, name), format!("{subject}.{leaf}"));
+            }
+        }
+    }
+    table
+});
+
+/// What carries an action out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ActionKind {
+    /// `ansible.builtin` has it.
+    Builtin,
+    /// A module in a file: of a collection, or of a directory `library`.
+    Module(PathBuf),
+    /// A plugin in Python that runs on the controller, with the module of the same name if there is one.
+    Plugin {
+        /// The plugin's file.
+        plugin: PathBuf,
+        /// The module's file.
+        module: Option<PathBuf>,
+    },
+    /// Its name is a template: what it is, is known when it is rendered ([`super::PlaybookLoader::resolve_action`]).
+    Template,
+}
+
+/// What the name of an action stands for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resolved {
+    /// Its full name. That of a file in a directory `library` has no collection.
+    pub name: Arc<str>,
+    /// What carries it out.
+    pub kind: ActionKind,
+    /// It will go away: with which version, and what to use instead.
+    pub deprecated: Option<(String, String)>,
+}
+
+/// Whether a name is one of a collection: `namespace.collection.name`.
+pub(crate) fn is_full(name: &str) -> bool {
+    let mut parts = 0;
+    for part in name.split('.') {
+        parts += 1;
+        let mut bytes = part.bytes();
+        if !bytes
+            .next()
+            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+            || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        {
+            return false;
+        }
+    }
+    parts >= 3
+}
+
+/// Names of `ansible.builtin`, whichever way they are written.
+pub(crate) fn builtin_leaf(name: &str) -> &str {
+    name.strip_prefix("ansible.builtin.")
+        .or_else(|| name.strip_prefix("ansible.legacy."))
+        .unwrap_or(name)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Sort {
+    Module,
+    Action,
+    Lookup,
+}
+
+impl Sort {
+    /// The word of the routing table.
+    fn word(self) -> &'static str {
+        match self {
+            Sort::Module => "module",
+            Sort::Action => "action",
+            Sort::Lookup => "lookup",
+        }
+    }
+
+    /// The directory in collections, and the word of `meta/runtime.yml`.
+    fn directory(self) -> &'static str {
+        match self {
+            Sort::Module => "modules",
+            Sort::Action => "action",
+            Sort::Lookup => "lookup",
+        }
+    }
+}
+
+enum Found {
+    Builtin(String),
+    File(String, PathBuf),
+}
+
+/// Finds what names stand for.
+pub(crate) struct Actions {
+    pub(crate) collections: Collections,
+    /// Directories of modules, actions and lookups, the first first.
+    paths: Mutex<HashMap<Sort, Vec<PathBuf>>>,
+    added: Mutex<HashSet<PathBuf>>,
+    known: Mutex<HashMap<(String, Vec<String>), Result<Option<Resolved>, Located>>>,
+    /// What a directory holds: names without endings.
+    listed: Mutex<HashMap<PathBuf, Arc<HashMap<String, PathBuf>>>>,
+}
+
+impl Actions {
+    pub(crate) fn new(
+        collections: Collections,
+        modules: &[String],
+        actions: &[String],
+        lookups: &[String],
+    ) -> Self {
+        let of = |paths: &[String]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+        Actions {
+            collections,
+            paths: Mutex::new(HashMap::from([
+                (Sort::Module, of(modules)),
+                (Sort::Action, of(actions)),
+                (Sort::Lookup, of(lookups)),
+            ])),
+            added: Mutex::default(),
+            known: Mutex::default(),
+            listed: Mutex::default(),
+        }
+    }
+
+    /// Looks for plugins in a playbook's or role's directory too.
+    pub(crate) fn add_directory(&self, directory: &Path) {
+        if !self.added.lock().insert(directory.to_path_buf()) {
+            return;
+        }
+        let mut changed = false;
+        for (sort, name) in [
+            (Sort::Module, "library"),
+            (Sort::Action, "action_plugins"),
+            (Sort::Lookup, "lookup_plugins"),
+        ] {
+            let path = directory.join(name);
+            if path.is_dir() {
+                self.paths.lock().entry(sort).or_default().insert(0, path);
+                changed = true;
+            }
+        }
+        if changed {
+            self.known.lock().clear();
+        }
+    }
+
+    /// What the name of an action or module stands for; none if there is no such.
+    ///
+    /// # Errors
+    /// It was removed, or its redirections go in a circle.
+    pub(crate) fn resolve(
+        &self,
+        name: &str,
+        collections: &[String],
+    ) -> Result<Option<Resolved>, Located> {
+        let key = (name.to_owned(), collections.to_vec());
+        if let Some(known) = self.known.lock().get(&key) {
+            return known.clone();
+        }
+        let resolved = self.resolve_anew(name, collections);
+        self.known.lock().insert(key, resolved.clone());
+        resolved
+    }
+
+    fn resolve_anew(
+        &self,
+        name: &str,
+        collections: &[String],
+    ) -> Result<Option<Resolved>, Located> {
+        let module = self.find(Sort::Module, name, collections)?;
+        let mut action_name = name.to_owned();
+        if let Some(Found::File(full, _)) = &module
+            && let Some((collection, leaf)) = split_collection(full)
+            && let Some(collection) = self.collections.get(collection)
+            && let Some(action) = collection.action_of(leaf)
+        {
+            action_name = action;
+        }
+        let action = self.find(Sort::Action, &action_name, collections)?;
+        let table = &*TABLE;
+        let (name, kind) = match (action, module) {
+            (Some(Found::File(name, plugin)), module) => {
+                let module = match module {
+                    Some(Found::File(_, path)) => Some(path),
+                    _ => None,
+                };
+                (name, ActionKind::Plugin { plugin, module })
+            }
+            (Some(Found::Builtin(name)), _) | (None, Some(Found::Builtin(name))) => {
+                (name, ActionKind::Builtin)
+            }
+            (None, Some(Found::File(name, path))) => (name, ActionKind::Module(path)),
+            (None, None) => return Ok(None),
+        };
+        let deprecated = table
+            .deprecated
+            .get(&("module", builtin_leaf(&name)))
+            .filter(|_| kind == ActionKind::Builtin)
+            .map(|(version, text)| ((*version).to_owned(), (*text).to_owned()));
+        Ok(Some(Resolved {
+            name: name.into(),
+            kind,
+            deprecated,
+        }))
+    }
+
+    /// Whether there is a lookup of a name.
+    pub(crate) fn has_lookup(&self, name: &str, collections: &[String]) -> bool {
+        matches!(self.find(Sort::Lookup, name, collections), Ok(Some(_)))
+    }
+
+    fn find(
+        &self,
+        sort: Sort,
+        name: &str,
+        collections: &[String],
+    ) -> Result<Option<Found>, Located> {
+        let mut name = name.to_owned();
+        let mut seen: Vec<String> = Vec::new();
+        let mut collections = collections;
+        loop {
+            if seen.contains(&name) {
+                return Err(Located::new(format!(
+                    "plugin redirect loop resolving {} (path: {})",
+                    seen[0],
+                    super::python::repr(&consort_jinja::Value::list(
+                        seen.iter()
+                            .map(|name| name.as_str().into())
+                            .collect::<Vec<_>>()
+                    ))
+                )));
+            }
+            seen.push(name.clone());
+            match self.step(sort, &name, collections)? {
+                Step::Found(found) => return Ok(Some(found)),
+                Step::None => return Ok(None),
+                Step::Redirect(next) => {
+                    name = next;
+                    collections = &[];
+                }
+            }
+        }
+    }
+
+    fn step(&self, sort: Sort, name: &str, collections: &[String]) -> Result<Step, Located> {
+        let candidates: Vec<String> =
+            if is_full(name) || (name.contains('.') && !collections.is_empty()) {
+                vec![name.to_owned()]
+            } else if collections.is_empty() {
+                return self.legacy(sort, name);
+            } else {
+                collections
+                    .iter()
+                    .map(|collection| format!("{collection}.{name}"))
+                    .collect()
+            };
+        for candidate in candidates {
+            let step = match candidate.strip_prefix("ansible.legacy.") {
+                Some(leaf) => self.legacy(sort, leaf)?,
+                None => self.of_collection(sort, &candidate)?,
+            };
+            if !matches!(step, Step::None) {
+                return Ok(step);
+            }
+        }
+        Ok(Step::None)
+    }
+
+    /// `library` and its like, then `ansible.builtin`.
+    fn legacy(&self, sort: Sort, name: &str) -> Result<Step, Located> {
+        let paths = self.paths.lock().get(&sort).cloned().unwrap_or_default();
+        for name in [name.to_owned(), format!("_{name}")] {
+            for path in &paths {
+                if let Some(file) = self.list(path, sort).get(&name) {
+                    return Ok(Step::Found(Found::File(name, file.clone())));
+                }
+            }
+        }
+        if name.contains('.') {
+            return Ok(Step::None);
+        }
+        self.of_collection(sort, &format!("ansible.builtin.{name}"))
+    }
+
+    fn of_collection(&self, sort: Sort, name: &str) -> Result<Step, Located> {
+        if let Some(leaf) = name.strip_prefix("ansible.builtin.") {
+            return builtin(sort, leaf);
+        }
+        let Some((collection_name, leaf)) = split_collection(name) else {
+            return Ok(Step::None);
+        };
+        let Some(collection) = self.collections.get(collection_name) else {
+            return Ok(Step::None);
+        };
+        match collection.route(sort.directory(), leaf) {
+            Some(Route::Redirect(to)) => return Ok(Step::Redirect(to)),
+            Some(Route::Gone { warning, removal }) => {
+                return Err(removed(name, &warning, removal, collection_name));
+            }
+            None => {}
+        }
+        let mut directory = collection.path.join("plugins").join(sort.directory());
+        let mut leaf = leaf;
+        while let Some((subdirectory, rest)) = leaf.split_once('.') {
+            directory.push(subdirectory);
+            leaf = rest;
+        }
+        Ok(match self.list(&directory, sort).get(leaf) {
+            Some(file) => Step::Found(Found::File(name.to_owned(), file.clone())),
+            None => Step::None,
+        })
+    }
+
+    fn list(&self, directory: &Path, sort: Sort) -> Arc<HashMap<String, PathBuf>> {
+        if let Some(listed) = self.listed.lock().get(directory) {
+            return Arc::clone(listed);
+        }
+        let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.is_file())
+            .collect();
+        files.sort();
+        let mut listed = HashMap::new();
+        for path in files {
+            let Some(file) = path.file_name().and_then(|name| name.to_str()) else {
+                continue;
+            };
+            if file == "__init__.py" || IGNORED.iter().any(|end| file.ends_with(end)) {
+                continue;
+            }
+            let (stem, extension) = crate::source::splits_extension(file);
+            if sort != Sort::Module && extension != ".py" {
+                continue;
+            }
+            // A Python module stands before one for PowerShell.
+            if extension == ".py" || !listed.contains_key(stem) {
+                listed.insert(stem.to_owned(), path.clone());
+            }
+            if sort == Sort::Module {
+                listed
+                    .entry(file.to_owned())
+                    .or_insert_with(|| path.clone());
+            }
+        }
+        let listed = Arc::new(listed);
+        self.listed
+            .lock()
+            .insert(directory.to_path_buf(), Arc::clone(&listed));
+        listed
+    }
+
+    /// The members of a group of actions by full name; none if there is no such group.
+    pub(crate) fn group(&self, name: &str) -> Option<Vec<String>> {
+        let mut members = Vec::new();
+        let mut seen = HashSet::new();
+        self.group_into(name, &mut members, &mut seen)
+            .then_some(members)
+    }
+
+    fn group_into(
+        &self,
+        name: &str,
+        members: &mut Vec<String>,
+        seen: &mut HashSet<String>,
+    ) -> bool {
+        if !seen.insert(name.to_owned()) {
+            return true;
+        }
+        let Some((collection_name, leaf)) = split_collection(name) else {
+            return false;
+        };
+        let mut names: Vec<String> = Vec::new();
+        let mut extends: Vec<String> = Vec::new();
+        if collection_name == "ansible.builtin" {
+            let Some(group) = TABLE.groups.get(leaf) else {
+                return false;
+            };
+            for member in group {
+                match member.strip_prefix('@') {
+                    Some(other) => extends.push(other.to_owned()),
+                    None => names.push((*member).to_owned()),
+                }
+            }
+        } else {
+            let Some(group) = self
+                .collections
+                .get(collection_name)
+                .and_then(|collection| collection.group(leaf))
+            else {
+                return false;
+            };
+            for member in group.sequence().unwrap_or_default() {
+                if let Some(member) = member.as_str() {
+                    names.push(member.to_owned());
+                } else if let Some(more) =
+                    member.get("metadata").and_then(|m| m.get("extend_group"))
+                {
+                    extends.extend(more.as_str().map(str::to_owned));
+                    extends.extend(
+                        more.sequence()
+                            .unwrap_or_default()
+                            .iter()
+                            .filter_map(|name| name.as_str().map(str::to_owned)),
+                    );
+                }
+            }
+        }
+        let full = |member: String| {
+            if is_full(&member) {
+                member
+            } else {
+                format!("{collection_name}.{member}")
+            }
+        };
+        for member in names {
+            if let Ok(Some(resolved)) = self.resolve(&full(member), &[]) {
+                members.push(resolved.name.to_string());
+            }
+        }
+        for other in extends {
+            self.group_into(&full(other), members, seen);
+        }
+        true
+    }
+}
+
+enum Step {
+    Found(Found),
+    Redirect(String),
+    None,
+}
+
+fn builtin(sort: Sort, leaf: &str) -> Result<Step, Located> {
+    let table = &*TABLE;
+    let name = format!("ansible.builtin.{leaf}");
+    if let Some(to) = table.redirects.get(&(sort.word(), leaf)) {
+        return Ok(Step::Redirect(to.clone()));
+    }
+    if let Some((removal, warning)) = table.gone.get(&(sort.word(), leaf)) {
+        let date = removal.contains('-');
+        return Err(removed(
+            &name,
+            warning,
+            Some((date, (*removal).to_owned())),
+            "ansible.builtin",
+        ));
+    }
+    let known = match sort {
+        Sort::Module => BUILTIN.contains(&leaf) && leaf != "normal",
+        Sort::Action => has_own_action(leaf),
+        Sort::Lookup => LOOKUPS.contains(&leaf),
+    };
+    Ok(if known {
+        Step::Found(Found::Builtin(name))
+    } else {
+        Step::None
+    })
+}
+
+/// Whether something of an action happens on the controller.
+fn has_own_action(leaf: &str) -> bool {
+    matches!(
+        leaf,
+        "add_host"
+            | "assemble"
+            | "assert"
+            | "async_status"
+            | "command"
+            | "copy"
+            | "debug"
+            | "dnf"
+            | "fail"
+            | "fetch"
+            | "gather_facts"
+            | "group_by"
+            | "include_vars"
+            | "normal"
+            | "package"
+            | "pause"
+            | "raw"
+            | "reboot"
+            | "script"
+            | "service"
+            | "set_fact"
+            | "set_stats"
+            | "shell"
+            | "template"
+            | "unarchive"
+            | "uri"
+            | "validate_argument_spec"
+            | "wait_for_connection"
+    )
+}
+
+fn split_collection(name: &str) -> Option<(&str, &str)> {
+    let dot = name.find('.')?;
+    let second = dot + 1 + name[dot + 1..].find('.')?;
+    Some((&name[..second], &name[second + 1..]))
+}
+
+fn removed(
+    name: &str,
+    warning: &str,
+    removal: Option<(bool, String)>,
+    collection: &str,
+) -> Located {
+    let what = if warning.is_empty() {
+        format!("{name} has been removed.")
+    } else {
+        format!("{name} has been removed. {warning}")
+    };
+    let core = matches!(collection, "ansible.builtin" | "ansible.legacy");
+    let of = if core {
+        "ansible-core".to_owned()
+    } else {
+        collection.to_owned()
+    };
+    let when = match removal {
+        Some((true, date)) => {
+            format!(" This feature was removed from {of} in a release after {date}.")
+        }
+        Some((false, version)) => format!(" This feature was removed from {of} version {version}."),
+        None => format!(" This feature was removed from {of}."),
+    };
+    Located::new(format!("{what}{when}"))
+}
