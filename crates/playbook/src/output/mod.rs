@@ -1,5 +1,9 @@
 //! What is told of a run: events, and the callbacks that print them.
 
+pub mod default;
+pub mod difference;
+pub mod display;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +30,8 @@ pub enum Event<'a> {
         name: &'a str,
         /// Whether it is run in check mode.
         check: bool,
+        /// Whether hosts do not wait for each other (strategies `free` and `host_pinned`).
+        free: bool,
     },
     /// The pattern of the play matches no hosts.
     NoHostsMatched,
@@ -151,6 +157,8 @@ pub struct TaskResult {
     pub diff: bool,
     /// The whole result, as it is registered; with what callbacks alone see (`_ansible_verbose_always`, `diff`, `exception`).
     pub result: Dict,
+    /// The error as it is shown, with its places and causes.
+    pub error: Option<Arc<str>>,
     /// The label of the item, for an item of a loop.
     pub item: Option<Value>,
     /// How many attempts it took.
