@@ -270,6 +270,19 @@ impl<'e, 'v> State<'e, 'v> {
                 }
                 Ok(Value::Dict(Dict::new(finished)))
             }
+            Value::Object(object) if object.refusal().is_some() => {
+                Err(object.refusal().unwrap_or(Error::Recursion))
+            }
+            Value::Object(object) if object.is_mapping() => {
+                let mut finished = indexmap::IndexMap::new();
+                for (key, value) in value.entries().unwrap_or_default() {
+                    let value = self.access(value);
+                    if !is_omit(&value) {
+                        finished.insert(key, self.finish_inner(&value, depth + 1)?);
+                    }
+                }
+                Ok(Value::Dict(Dict::new(finished)))
+            }
             Value::Object(object) if !object.may_be_stored() => Err(Error::failed(format!(
                 "Type {} is unsupported for variable storage.",
                 crate::repr::string(value.type_name())
@@ -388,7 +401,12 @@ fn needs_finish(items: &[Value]) -> bool {
                     .values()
                     .any(|value| needs_finish(std::slice::from_ref(value)))
         }
-        Value::Object(object) => is_omit(item) || !object.may_be_stored(),
+        Value::Object(object) => {
+            is_omit(item)
+                || !object.may_be_stored()
+                || object.is_mapping()
+                || object.refusal().is_some()
+        }
         _ => false,
     })
 }

@@ -9,8 +9,8 @@ use crate::value::Value;
 /// How JSON is written.
 #[derive(Clone, Debug)]
 pub struct Style {
-    /// So many blanks for each level, each item on a line of its own; all on one line if there is none.
-    pub indent: Option<usize>,
+    /// This before each item, once for each level, each item on a line of its own; all on one line if there is none.
+    pub indent: Option<String>,
     /// Whether keys come in their order.
     pub sort_keys: bool,
     /// Whether characters beyond ASCII are escaped.
@@ -50,9 +50,9 @@ fn inner(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result
         None => (", ", ": "),
     };
     let line = |out: &mut String, depth: usize| {
-        if let Some(indent) = style.indent {
+        if let Some(indent) = &style.indent {
             out.push('\n');
-            out.extend(std::iter::repeat_n(' ', indent * depth));
+            out.extend(std::iter::repeat_n(indent.as_str(), depth));
         }
     };
     match value {
@@ -70,9 +70,13 @@ fn inner(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result
         Value::Object(object) if !object.is_mapping() && object.items().is_some() => {
             items(&value.iterate()?, style, depth, out)?;
         }
-        Value::Dict(dict) => {
-            let mut entries: Vec<(String, Value)> = Vec::with_capacity(dict.len());
-            for (key, value) in dict.read().iter() {
+        Value::Object(object) if !object.is_mapping() && object.may_be_stored() => {
+            string(&object.stored(), style.ascii, out);
+        }
+        Value::Bytes(bytes) => string(&String::from_utf8_lossy(bytes), style.ascii, out),
+        Value::Dict(_) | Value::Object(_) if value.entries().is_some() => {
+            let mut entries: Vec<(String, Value)> = Vec::new();
+            for (key, value) in value.entries().unwrap_or_default() {
                 let name = match key.value() {
                     Value::Str(text) => text.to_string(),
                     Value::None => "null".into(),
@@ -136,15 +140,15 @@ fn items(items: &[Value], style: &Style, depth: usize, out: &mut String) -> Resu
         if at > 0 {
             out.push_str(between);
         }
-        if let Some(indent) = style.indent {
+        if let Some(indent) = &style.indent {
             out.push('\n');
-            out.extend(std::iter::repeat_n(' ', indent * (depth + 1)));
+            out.extend(std::iter::repeat_n(indent.as_str(), depth + 1));
         }
         inner(item, style, depth + 1, out)?;
     }
-    if let Some(indent) = style.indent {
+    if let Some(indent) = &style.indent {
         out.push('\n');
-        out.extend(std::iter::repeat_n(' ', indent * depth));
+        out.extend(std::iter::repeat_n(indent.as_str(), depth));
     }
     out.push(']');
     Ok(())

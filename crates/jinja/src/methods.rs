@@ -91,6 +91,11 @@ pub(crate) fn has(value: &Value, name: &str) -> bool {
     names.contains(&name)
 }
 
+/// Whether dicts have a method of this name.
+pub(crate) fn is_of_dict(name: &str) -> bool {
+    DICT.contains(&name)
+}
+
 /// A method as a value.
 pub(crate) fn bound(value: &Value, name: &str) -> Value {
     Value::Object(Arc::new(Bound {

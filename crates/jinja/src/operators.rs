@@ -129,7 +129,7 @@ fn repeated(items: &[Value], times: usize) -> Vec<Value> {
         .collect()
 }
 
-fn sign(operator: Binary) -> &'static str {
+pub(crate) fn sign(operator: Binary) -> &'static str {
     match operator {
         Binary::Add => "+",
         Binary::Subtract => "-",

@@ -195,6 +195,11 @@ impl List {
         self.0.templates.load(Atomic::Relaxed)
     }
 
+    /// A number that is the same for the very same list only, as long as it is held.
+    pub fn place(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
+
     /// Whether it is the very same list.
     pub fn is(&self, other: &List) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -253,6 +258,11 @@ impl Dict {
     /// Whether some text in it may be a template.
     pub fn may_hold_templates(&self) -> bool {
         self.0.templates.load(Atomic::Relaxed)
+    }
+
+    /// A number that is the same for the very same dict only, as long as it is held.
+    pub fn place(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
     }
 
     /// Whether it is the very same dict.
@@ -494,6 +504,17 @@ pub trait Object: Send + Sync {
         false
     }
 
+    /// What an operator (`+`, `-`, ...) makes of it and another value, which stands before it if `reflected`; none if it
+    /// does not know that operator.
+    fn operate(&self, _operator: &str, _other: &Value, _reflected: bool) -> Option<Result<Value>> {
+        None
+    }
+
+    /// Its order beside another object, if there is one.
+    fn order(&self, _other: &dyn Object) -> Option<Ordering> {
+        None
+    }
+
     /// Whether it is equal to another object.
     fn equals(&self, _other: &dyn Object) -> bool {
         false
@@ -507,6 +528,16 @@ pub trait Object: Send + Sync {
     /// How it is put out as text.
     fn text(&self) -> String {
         self.repr()
+    }
+
+    /// Why it cannot be used, if it cannot: a secret that nobody could open.
+    fn refusal(&self) -> Option<Error> {
+        None
+    }
+
+    /// How it is written as JSON: a text.
+    fn stored(&self) -> String {
+        self.text()
     }
 
     /// The object itself, for those who know its type.
@@ -736,7 +767,34 @@ impl Value {
             (Value::Bytes(one), Value::Bytes(two)) => Ok(one.cmp(two)),
             (Value::List(one), Value::List(two)) => sequences(&one.read(), &two.read()),
             (Value::Tuple(one), Value::Tuple(two)) => sequences(one, two),
+            (Value::Object(one), Value::Object(two)) => one.order(two.as_ref()).ok_or_else(none),
             _ => Err(none()),
+        }
+    }
+
+    /// The entries of a mapping: of a dict, or of an object that is one. None of anything else.
+    pub fn entries(&self) -> Option<Vec<(Key, Value)>> {
+        match self {
+            Value::Dict(dict) => Some(
+                dict.read()
+                    .iter()
+                    .map(|(key, value)| (key.clone(), value.clone()))
+                    .collect(),
+            ),
+            Value::Object(object) if object.is_mapping() => Some(
+                object
+                    .items()?
+                    .into_iter()
+                    .filter_map(|key| {
+                        let value = match &key {
+                            Value::Str(name) => object.get(name),
+                            key => object.item(key),
+                        }?;
+                        Some((Key::new(key).ok()?, value))
+                    })
+                    .collect(),
+            ),
+            _ => None,
         }
     }
 

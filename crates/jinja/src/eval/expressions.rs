@@ -176,6 +176,16 @@ impl State<'_, '_> {
     pub(super) fn binary(&mut self, operator: Binary, left: Value, right: Value) -> Result<Value> {
         let left = left.defined()?;
         let right = right.defined()?;
+        if let Value::Object(object) = &left
+            && let Some(done) = object.operate(operators::sign(operator), &right, false)
+        {
+            return done;
+        }
+        if let Value::Object(object) = &right
+            && let Some(done) = object.operate(operators::sign(operator), &left, true)
+        {
+            return done;
+        }
         if operator == Binary::Modulo && matches!(left, Value::Str(_) | Value::Bytes(_)) {
             let right = self.ready(right)?;
             return operators::binary(operator, &left, &right);
@@ -393,6 +403,14 @@ impl State<'_, '_> {
         }
     }
 
+    /// Calls a method of a value.
+    ///
+    /// # Errors
+    /// It has none of this name, or that refuses.
+    pub fn method(&mut self, value: &Value, name: &str, arguments: Arguments) -> Result<Value> {
+        self.call_method(value, name, arguments)?.defined()
+    }
+
     pub(super) fn call_method(
         &mut self,
         value: &Value,
@@ -410,6 +428,27 @@ impl State<'_, '_> {
                 Err(error) => Ok(Value::failed(error)),
                 done => done,
             };
+        }
+        // A mapping of another kind has the methods of a dict.
+        if let Value::Object(object) = value
+            && object.is_mapping()
+            && methods::is_of_dict(name)
+        {
+            if let Some(undefined) = self.ready_arguments(&mut arguments)? {
+                return Ok(undefined);
+            }
+            if name == "get"
+                && let Some(key) = arguments.positional.first()
+            {
+                let found = operators::item(value, key)
+                    .or_else(|| arguments.positional.get(1).cloned())
+                    .unwrap_or_default();
+                return Ok(self.access(found));
+            }
+            let dict = Dict::new(value.entries().unwrap_or_default().into_iter().collect());
+            return Ok(
+                methods::call(&Value::Dict(dict), name, &arguments).unwrap_or_else(Value::failed)
+            );
         }
         if methods::has(value, name) {
             if let Some(undefined) = self.ready_arguments(&mut arguments)? {
@@ -494,8 +533,19 @@ impl State<'_, '_> {
         if value.is_undefined() {
             return Ok(Err(value));
         }
+        if takes == Takes::Lazily {
+            return Ok(match arguments.first_undefined() {
+                Some(undefined) => Err(undefined.clone()),
+                None => Ok((value, arguments)),
+            });
+        }
         if let Some(undefined) = self.ready_arguments(&mut arguments)? {
             return Ok(Err(undefined));
+        }
+        if let Value::Object(object) = &value
+            && let Some(error) = object.refusal()
+        {
+            return Ok(Err(Value::failed(error)));
         }
         if !value.may_hold_templates() {
             return Ok(Ok((value, arguments)));

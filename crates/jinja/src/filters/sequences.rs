@@ -34,6 +34,20 @@ pub(crate) fn add(environment: &mut Environment) {
             })
         });
     }
+    let mut lazy = |name: &str, run: Run| environment.add_filter(name, Takes::Lazily, run);
+    lazy("map", map);
+    lazy("select", |state, value, arguments| {
+        select(state, &value, arguments, true, false)
+    });
+    lazy("reject", |state, value, arguments| {
+        select(state, &value, arguments, false, false)
+    });
+    lazy("selectattr", |state, value, arguments| {
+        select(state, &value, arguments, true, true)
+    });
+    lazy("rejectattr", |state, value, arguments| {
+        select(state, &value, arguments, false, true)
+    });
     let mut filter = |name: &str, run: Run| environment.add_filter(name, Takes::Defined, run);
     filter("attr", |state, value, arguments| {
         let [name] = arguments.bind("attr", ["name"])?;
@@ -288,47 +302,11 @@ pub(crate) fn add(environment: &mut Environment) {
                 .collect(),
         ))
     });
-    filter("map", |state, value, arguments| {
-        let mut arguments = arguments.clone();
-        let items = value.iterate()?;
-        let mut mapped = Vec::with_capacity(items.len());
-        if arguments.positional.is_empty() {
-            let Some(attribute) = arguments.take("attribute") else {
-                return Err(Error::failed("map requires a filter argument"));
-            };
-            let default = arguments.take("default");
-            for item in items {
-                let found = follow(state, &item, &attribute)?;
-                mapped.push(match (&default, found.is_undefined()) {
-                    (Some(default), true) => default.clone(),
-                    _ => found,
-                });
-            }
-        } else {
-            let name = text("map", "filter", &arguments.positional.remove(0))?;
-            for item in items {
-                mapped.push(state.filter(&name, item, &arguments)?);
-            }
-        }
-        Ok(Value::list(mapped))
-    });
-    filter("select", |state, value, arguments| {
-        select(state, &value, arguments, true, false)
-    });
-    filter("reject", |state, value, arguments| {
-        select(state, &value, arguments, false, false)
-    });
-    filter("selectattr", |state, value, arguments| {
-        select(state, &value, arguments, true, true)
-    });
-    filter("rejectattr", |state, value, arguments| {
-        select(state, &value, arguments, false, true)
-    });
     filter("tojson", |_, value, arguments| {
         let [indent] = arguments.bind("tojson", ["indent"])?;
         let indent = match indent {
             None | Some(Value::None) => None,
-            Some(indent) => Some(integer(&indent)?.clamp(0, 100) as usize),
+            Some(indent) => Some(" ".repeat(integer(&indent)?.clamp(0, 100) as usize)),
         };
         let text = json::write(
             &value,
@@ -346,6 +324,42 @@ pub(crate) fn add(environment: &mut Environment) {
                 .replace('\'', "\\u0027"),
         ))
     });
+}
+
+fn map(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<Value> {
+    let mut arguments = arguments.clone();
+    let items = value.iterate()?;
+    let mut mapped = Vec::with_capacity(items.len());
+    if arguments.positional.is_empty() {
+        let Some(attribute) = arguments.take("attribute") else {
+            return Err(Error::failed("map requires a filter argument"));
+        };
+        let default = arguments.take("default");
+        if let Some((name, _)) = arguments.named.first() {
+            return Err(Error::failed(format!(
+                "Unexpected keyword argument {}",
+                crate::repr::string(name)
+            )));
+        }
+        for item in items {
+            let item = state.access(item);
+            let found = follow(state, &item, &attribute)?;
+            mapped.push(match (&default, found.is_undefined()) {
+                (Some(default), true) => default.clone(),
+                _ => found,
+            });
+        }
+    } else {
+        let name = text("map", "filter", &arguments.positional.remove(0))?;
+        if !state.environment().has_filter(&name) {
+            return Err(Error::failed(format!("No filter named '{}'.", &*name)));
+        }
+        for item in items {
+            let item = state.access(item);
+            mapped.push(state.filter(&name, item, &arguments)?);
+        }
+    }
+    Ok(Value::list(mapped))
 }
 
 fn flag(value: Option<Value>) -> Result<bool> {
@@ -422,7 +436,13 @@ fn select(
         Some(Arc::clone(name.shared()))
     };
     let mut kept = Vec::new();
+    if let Some(test) = &test
+        && !state.environment().has_test(test)
+    {
+        return Err(Error::failed(format!("No test named '{test}'.")));
+    }
     for item in value.iterate()? {
+        let item = state.access(item);
         let subject = match &attribute {
             Some(path) => follow(state, &item, path)?,
             None => item.clone(),

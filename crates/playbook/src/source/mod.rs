@@ -11,4 +11,5 @@ pub mod yaml;
 
 pub use located::{Located, Notice, Notices, excerpt};
 pub use node::{Content, Encrypted, Node, Timestamp};
+pub(crate) use reader::python_error;
 pub use reader::{Duplicates, Reader, Secrets, splits_extension};

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use consort_jinja::{Dict, Key, Object, Origin, Value};
+use consort_jinja::{Dict, Key, Object, Origin, Str, Value};
 use indexmap::IndexMap;
 use jiff::civil;
+
+use crate::template::time;
 
 /// A value as it was written, with its place. Sharing one is cheap.
 #[derive(Clone, Debug)]
@@ -213,6 +215,23 @@ impl Object for Encrypted {
             .is_some_and(|other| other.ciphertext == self.ciphertext)
     }
 
+    fn refusal(&self) -> Option<consort_jinja::Error> {
+        let mut text = Str::new(Arc::clone(&self.ciphertext));
+        if let Some(origin) = &self.origin {
+            text = text.written_at(Arc::clone(origin));
+        }
+        Some(consort_jinja::Error::Explained(Arc::new(
+            consort_jinja::Explained {
+                message: "Attempt to use undecryptable variable.".to_owned(),
+                template: Some(text),
+                cause: Some(consort_jinja::Error::failed(
+                    "Decryption failed (no vault secrets were found that could decrypt).",
+                )),
+                ..consort_jinja::Explained::default()
+            },
+        )))
+    }
+
     fn repr(&self) -> String {
         "EncryptedString(<redacted>)".to_owned()
     }
@@ -346,6 +365,36 @@ impl Object for Timestamp {
 
     fn may_be_stored(&self) -> bool {
         true
+    }
+
+    fn get(&self, name: &str) -> Option<Value> {
+        time::attribute(self, name)
+    }
+
+    fn call_method(
+        &self,
+        _: &mut consort_jinja::State<'_, '_>,
+        name: &str,
+        arguments: &consort_jinja::Arguments,
+    ) -> Option<consort_jinja::Result<Value>> {
+        time::method(self, name, arguments)
+    }
+
+    fn operate(
+        &self,
+        operator: &str,
+        other: &Value,
+        reflected: bool,
+    ) -> Option<consort_jinja::Result<Value>> {
+        time::operate(self, operator, other, reflected)
+    }
+
+    fn order(&self, other: &dyn Object) -> Option<std::cmp::Ordering> {
+        time::order(self, other)
+    }
+
+    fn stored(&self) -> String {
+        self.iso('T')
     }
 
     fn equals(&self, other: &dyn Object) -> bool {

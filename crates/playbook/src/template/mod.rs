@@ -3,8 +3,17 @@
 //! One [`Templar`] serves a whole run: it holds what templates know and every template it has parsed; the variables are
 //! given with each call. What it gives is final: no text in it is a template any more.
 
+mod context;
+mod crypt;
 mod error;
+mod filters;
+mod mersenne;
+mod pattern;
 mod templar;
+mod tests;
+pub(crate) mod time;
+mod versions;
+mod yaml;
 
 pub use error::Error;
 pub use templar::{Templar, TemplarOptions, Warned};

@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use consort_jinja::{Environment, Error as JinjaError, Str, Syntax, Value, Variables, Writing};
 
+use super::context::Context;
 use super::error::Error;
+use super::{filters, tests};
+use crate::paths::Surroundings;
+use crate::source::Reader;
 
 /// Something to be told to the user.
 #[derive(Clone, Debug)]
@@ -43,6 +47,10 @@ pub struct TemplarOptions {
     pub allow_broken_conditionals: bool,
     /// Whether texts within conditions and lookups are taken for templates (`ALLOW_EMBEDDED_TEMPLATES`).
     pub allow_embedded_templates: bool,
+    /// Reads YAML, and files that may be encrypted.
+    pub reader: Reader,
+    /// The environment, and the directory commands begin in.
+    pub surroundings: Surroundings,
     /// Who is told of warnings.
     pub warn: Arc<dyn Fn(Warned) + Send + Sync>,
 }
@@ -54,6 +62,8 @@ impl Default for TemplarOptions {
             extensions: false,
             allow_broken_conditionals: false,
             allow_embedded_templates: true,
+            reader: Reader::new(),
+            surroundings: Surroundings::of_process(),
             warn: Arc::new(|_| {}),
         }
     }
@@ -67,7 +77,7 @@ pub struct Templar {
 
 struct Inner {
     environment: Environment,
-    options: TemplarOptions,
+    context: Arc<Context>,
 }
 
 const BROKEN_HELP: &str = "Broken conditionals can be temporarily allowed with the `ALLOW_BROKEN_CONDITIONALS` configuration option.";
@@ -83,6 +93,11 @@ impl Templar {
             ..Syntax::default()
         });
         environment.set_namespace("ansible.builtin");
+        let context = Arc::new(Context {
+            options: options.clone(),
+        });
+        filters::add(&mut environment, &context);
+        tests::add(&mut environment, &context);
         if options.allow_embedded_templates {
             let warn = Arc::clone(&options.warn);
             environment.on_constant(Arc::new(move |text, template| {
@@ -106,14 +121,14 @@ impl Templar {
         Templar {
             inner: Arc::new(Inner {
                 environment,
-                options,
+                context,
             }),
         }
     }
 
     /// How it was made.
     pub fn options(&self) -> &TemplarOptions {
-        &self.inner.options
+        &self.inner.context.options
     }
 
     /// What templates know.
@@ -235,7 +250,7 @@ impl Templar {
                     .map_or_else(|| "<unknown>".to_owned(), |origin| super::place(origin))
             ),
         );
-        if self.inner.options.allow_broken_conditionals {
+        if self.inner.context.options.allow_broken_conditionals {
             self.deprecated(message, about, Some(BROKEN_ALLOWED));
             return Ok(truth);
         }
@@ -264,7 +279,7 @@ impl Templar {
             }
         };
         let Value::Str(text) = &condition else {
-            if self.inner.options.allow_broken_conditionals {
+            if self.inner.context.options.allow_broken_conditionals {
                 return self.render(&condition, variables).map_err(within);
             }
             return Err(
@@ -291,7 +306,7 @@ impl Templar {
         self.evaluate_inner(
             &expression,
             variables,
-            self.inner.options.allow_embedded_templates,
+            self.inner.context.options.allow_embedded_templates,
         )
         .map_err(within)
     }
@@ -318,7 +333,7 @@ impl Templar {
             other => other.clone(),
         };
         if matches!(condition, Value::None) || condition.as_str() == Some("") {
-            if self.inner.options.allow_broken_conditionals {
+            if self.inner.context.options.allow_broken_conditionals {
                 self.deprecated(
                     "Empty conditional expression was evaluated as True.".to_owned(),
                     text_of(&condition).cloned(),
@@ -336,7 +351,7 @@ impl Templar {
     }
 
     fn deprecated(&self, message: String, about: Option<Str>, help: Option<&str>) {
-        (self.inner.options.warn)(Warned::Deprecation {
+        (self.inner.context.options.warn)(Warned::Deprecation {
             message,
             version: "2.23",
             about,

@@ -1,0 +1,59 @@
+//! What filters, tests and lookups know of the run they are in.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use consort_jinja::{Error, Result, State, Str, Value};
+
+use super::templar::{TemplarOptions, Warned};
+
+/// What filters, tests and lookups know of the run they are in.
+pub(super) struct Context {
+    pub(super) options: TemplarOptions,
+}
+
+impl Context {
+    /// Tells of something that will go away.
+    pub(super) fn deprecated(&self, message: String, about: Option<&Str>) {
+        (self.options.warn)(Warned::Deprecation {
+            message,
+            version: "2.23",
+            about: about.cloned(),
+            help: None,
+        });
+    }
+
+    /// Tells of something that may be wrong.
+    pub(super) fn warn(&self, message: String) {
+        (self.options.warn)(Warned::Warning {
+            message,
+            about: None,
+            help: None,
+        });
+    }
+
+    /// The directories files are looked for in: `ansible_search_path`, else that of the role or playbook.
+    pub(super) fn search_path(&self, state: &mut State<'_, '_>) -> Result<Vec<PathBuf>> {
+        let path = state.name("ansible_search_path");
+        if let Value::List(_) | Value::Tuple(_) = path {
+            return path
+                .iterate()?
+                .iter()
+                .map(|item| Ok(PathBuf::from(&*item.text()?)))
+                .collect();
+        }
+        let role = state.name("role_path");
+        Ok(vec![match role.as_str() {
+            Some(role) => PathBuf::from(role),
+            None => self.options.basedir.clone(),
+        }])
+    }
+}
+
+/// A filter that is used in the wrong way.
+pub(super) fn refused<T>(message: impl AsRef<str>) -> Result<T> {
+    Err(Error::failed(message))
+}
+
+/// A context that is shared by all that need it.
+pub(super) type Shared = Arc<Context>;

@@ -1,0 +1,229 @@
+//! Nodes of values.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use consort_jinja::{Error, Key, Result, Value, repr};
+
+use super::{Kind, Node, Style, emitter};
+use crate::source::Encrypted;
+use crate::source::yaml::{Resolved, resolve};
+
+/// Deeper values are refused: they may hold themselves.
+const DEPTH: usize = 200;
+
+/// A value as YAML.
+pub(in crate::template) fn dump(value: &Value, style: &Style) -> Result<String> {
+    let mut seen = HashMap::new();
+    count(value, &mut seen, 0)?;
+    let mut representer = Representer {
+        style,
+        seen,
+        anchors: HashMap::new(),
+    };
+    let node = representer.node(value)?;
+    Ok(emitter::emit(&node, style))
+}
+
+/// How often each list and dict is met.
+fn count(value: &Value, seen: &mut HashMap<usize, usize>, depth: usize) -> Result<()> {
+    if depth > DEPTH {
+        return Err(Error::Recursion);
+    }
+    let Some(place) = place(value) else {
+        if let Value::Tuple(items) = value {
+            for item in items.iter() {
+                count(item, seen, depth + 1)?;
+            }
+        }
+        return Ok(());
+    };
+    let times = seen.entry(place).or_insert(0);
+    *times += 1;
+    if *times > 1 {
+        return Ok(());
+    }
+    match value {
+        Value::List(list) => {
+            for item in list.read().iter() {
+                count(item, seen, depth + 1)?;
+            }
+        }
+        Value::Dict(dict) => {
+            for value in dict.read().values() {
+                count(value, seen, depth + 1)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn place(value: &Value) -> Option<usize> {
+    match value {
+        Value::List(list) => Some(list.place()),
+        Value::Dict(dict) => Some(dict.place()),
+        _ => None,
+    }
+}
+
+struct Representer<'s> {
+    style: &'s Style,
+    seen: HashMap<usize, usize>,
+    /// The anchors of what was written already.
+    anchors: HashMap<usize, String>,
+}
+
+impl Representer<'_> {
+    fn node(&mut self, value: &Value) -> Result<Node> {
+        let mut anchor = None;
+        if let Some(place) = place(value)
+            && self.seen.get(&place).is_some_and(|times| *times > 1)
+        {
+            if let Some(anchor) = self.anchors.get(&place) {
+                return Ok(Node {
+                    anchor: None,
+                    kind: Kind::Alias(anchor.clone()),
+                });
+            }
+            let name = format!("id{:03}", self.anchors.len() + 1);
+            self.anchors.insert(place, name.clone());
+            anchor = Some(name);
+        }
+        let kind = match value {
+            Value::Undefined(undefined) => return Err(undefined.as_error()),
+            Value::None => self.scalar("null".to_owned(), None),
+            Value::Bool(value) => self.scalar(value.to_string(), None),
+            Value::Int(_) | Value::Big(_) => self.scalar(repr::repr(value), None),
+            Value::Float(number) => self.scalar(float(*number), None),
+            Value::Str(text) => {
+                let style = self.style.scalars;
+                Kind::Scalar {
+                    plain: is_text(text),
+                    text: text.to_string(),
+                    tag: None,
+                    style,
+                }
+            }
+            Value::Bytes(bytes) => Kind::Scalar {
+                text: lines(&base64::engine::general_purpose::STANDARD.encode(bytes)),
+                tag: Some("!!binary"),
+                plain: false,
+                style: Some('|'),
+            },
+            Value::List(_) | Value::Tuple(_) => self.sequence(&value.iterate()?)?,
+            Value::Dict(_) => self.mapping(value.entries().unwrap_or_default())?,
+            Value::Object(object) => {
+                if let Some(secret) = object.any().downcast_ref::<Encrypted>() {
+                    Kind::Scalar {
+                        text: secret.ciphertext.to_string(),
+                        tag: Some("!vault"),
+                        plain: false,
+                        style: Some('|'),
+                    }
+                } else if let Some(entries) = value.entries() {
+                    self.mapping(entries)?
+                } else if let Some(items) = object.items() {
+                    self.sequence(&items)?
+                } else if object.may_be_stored() {
+                    self.scalar(object.text(), None)
+                } else {
+                    return Err(Error::failed(format!(
+                        "('cannot represent an object', {})",
+                        object.repr()
+                    )));
+                }
+            }
+        };
+        Ok(Node { anchor, kind })
+    }
+
+    fn scalar(&self, text: String, style: Option<char>) -> Kind {
+        Kind::Scalar {
+            text,
+            tag: None,
+            plain: true,
+            style: style.or(self.style.scalars),
+        }
+    }
+
+    fn flow(&self, plain: bool) -> bool {
+        self.style.flow.unwrap_or(plain)
+    }
+
+    fn sequence(&mut self, items: &[Value]) -> Result<Kind> {
+        let mut nodes = Vec::with_capacity(items.len());
+        for item in items {
+            nodes.push(self.node(item)?);
+        }
+        let plain = nodes.iter().all(is_plain);
+        Ok(Kind::Sequence {
+            items: nodes,
+            flow: self.flow(plain),
+        })
+    }
+
+    fn mapping(&mut self, mut entries: Vec<(Key, Value)>) -> Result<Kind> {
+        if self.style.sort_keys {
+            let texts = entries.iter().all(|(key, _)| key.as_str().is_some());
+            let numbers = entries.iter().all(|(key, _)| {
+                matches!(
+                    key.value(),
+                    Value::Int(_) | Value::Bool(_) | Value::Float(_) | Value::Big(_)
+                )
+            });
+            // Keys of several kinds have no order: they stay as they are.
+            if texts || numbers {
+                entries.sort_by(|(one, _), (two, _)| {
+                    one.value()
+                        .order(two.value(), "<")
+                        .unwrap_or(std::cmp::Ordering::Equal)
+                });
+            }
+        }
+        let mut nodes = Vec::with_capacity(entries.len());
+        for (key, value) in &entries {
+            nodes.push((self.node(key.value())?, self.node(value)?));
+        }
+        let plain = nodes
+            .iter()
+            .all(|(key, value)| is_plain(key) && is_plain(value));
+        Ok(Kind::Mapping {
+            entries: nodes,
+            flow: self.flow(plain),
+        })
+    }
+}
+
+/// Whether a plain scalar is read as a text.
+fn is_text(text: &str) -> bool {
+    !matches!(text, "!" | "&" | "*") && matches!(resolve(text), Resolved::Text)
+}
+
+fn is_plain(node: &Node) -> bool {
+    matches!(&node.kind, Kind::Scalar { style: None, .. })
+}
+
+fn float(number: f64) -> String {
+    if number.is_nan() {
+        return ".nan".to_owned();
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { ".inf" } else { "-.inf" }.to_owned();
+    }
+    let text = repr::float(number);
+    if !text.contains('.') && text.contains('e') {
+        return text.replacen('e', ".0e", 1);
+    }
+    text
+}
+
+/// Lines of 76 characters, as `base64.encodebytes` makes them.
+fn lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + text.len() / 76 + 1);
+    for chunk in text.as_bytes().chunks(76) {
+        out.extend(chunk.iter().map(|byte| char::from(*byte)));
+        out.push('\n');
+    }
+    out
+}
