@@ -1,19 +1,17 @@
 //! The program that runs native modules on another machine or as another user.
 
-fn main() -> std::process::ExitCode {
-    // One invocation as JSON on the standard input, its report on the standard output.
-    let invocation: consort_modules::Invocation = match serde_json::from_reader(std::io::stdin()) {
-        Ok(invocation) => invocation,
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use consort_modules::protocol::{self, Program};
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match Program::this(false) {
+        Ok(program) => protocol::main(&arguments, &program),
         Err(error) => {
-            eprintln!("consort-play-helper: no invocation: {error}");
-            return std::process::ExitCode::from(2);
+            eprintln!("consort-play-helper: which program is it? {error}");
+            ExitCode::FAILURE
         }
-    };
-    let Some(module) = consort_modules::find(&invocation.module) else {
-        eprintln!("consort-play-helper: no module `{}`", invocation.module);
-        return std::process::ExitCode::from(3);
-    };
-    let report = module.run(&invocation);
-    println!("{}", serde_json::Value::Object(report));
-    std::process::ExitCode::SUCCESS
+    }
 }
