@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use consort_modules::protocol::{self, Program};
 
 fn main() -> ExitCode {
+    if let Some(told) = protocol::asked() {
+        return told;
+    }
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     match Program::this(false) {
         Ok(program) => protocol::main(&arguments, &program),

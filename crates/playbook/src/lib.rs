@@ -28,6 +28,7 @@ pub mod inventory;
 pub mod language;
 pub mod output;
 pub mod paths;
+pub mod python;
 pub mod settings;
 pub mod source;
 pub mod template;

@@ -8,6 +8,7 @@
 //!                             '-- frames --> helper (another user), started through sudo, su, ...
 //! ```
 
+mod askpass;
 pub mod becoming;
 mod cache;
 pub mod files;
@@ -23,6 +24,8 @@ mod python;
 mod serve;
 mod switch;
 
+pub use askpass::asked;
 pub use main::main;
 pub use program::{Program, WORD, called};
+pub use python::SCRIPT as PYTHON;
 pub use serve::serve;

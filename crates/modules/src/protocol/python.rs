@@ -20,8 +20,8 @@ use serde::Deserialize;
 
 use super::processes::{self, Cancel};
 
-/// What the interpreters run.
-pub(super) const SCRIPT: &str = include_str!("server.py");
+/// What interpreters run: `serve PACKAGE` forks for each order, `once ORDER` runs a single module.
+pub const SCRIPT: &str = include_str!("server.py");
 
 /// How long a server may take to load.
 const LOADING: Duration = Duration::from_secs(60);

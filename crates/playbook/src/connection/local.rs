@@ -11,19 +11,26 @@ use consort_modules::protocol::files;
 use consort_modules::{Invocation, Report};
 
 use super::process::{self, Ended};
+use super::reached::{Reached, Way};
 use super::{
-    Become, Call, Command, Connection, ConnectionSettings, Content, Error, Output, Packed,
+    Become, Call, Command, Connection, ConnectionSettings, Content, Error, Job, Output, Packed,
+    Work,
 };
 
 /// The machine the controller runs on.
 pub(super) struct Local {
     settings: ConnectionSettings,
+    /// A helper, for what cannot be done in this process.
+    apart: Reached,
 }
 
 impl Local {
     /// For some settings: the directory is where commands begin.
     pub(super) fn new(settings: ConnectionSettings) -> Self {
-        Local { settings }
+        Local {
+            apart: Reached::new(settings.clone(), Way::Here),
+            settings,
+        }
     }
 
     /// A path as it is for this process.
@@ -63,19 +70,21 @@ impl Connection for Local {
         timeout: Option<Duration>,
     ) -> Call<'a, Result<Report, Error>> {
         Box::pin(async move {
-            let _ = (user, timeout);
-            let Some(module) = consort_modules::find(&invocation.module) else {
-                return Err(Error::failed(format!(
-                    "There is no native module `{}`.",
-                    invocation.module
-                )));
-            };
             if invocation.settings.directory.is_empty() {
                 invocation
                     .settings
                     .directory
                     .clone_from(&self.settings.directory);
             }
+            if user.is_some() || timeout.is_some() {
+                return self.apart.module(invocation, user, timeout).await;
+            }
+            let Some(module) = consort_modules::find(&invocation.module) else {
+                return Err(Error::failed(format!(
+                    "There is no native module `{}`.",
+                    invocation.module
+                )));
+            };
             blocking(move || Ok(module.run(&invocation))).await
         })
     }
@@ -83,19 +92,37 @@ impl Connection for Local {
     fn packed<'a>(
         &'a self,
         module: &'a Packed,
-        _invocation: Invocation,
-        _user: Option<&'a Become>,
-        _timeout: Option<Duration>,
+        mut invocation: Invocation,
+        user: Option<&'a Become>,
+        timeout: Option<Duration>,
     ) -> Call<'a, Result<Report, Error>> {
-        Box::pin(async move { Err(Error::failed(format!("{} is not native.", module.name))) })
+        if invocation.settings.directory.is_empty() {
+            invocation
+                .settings
+                .directory
+                .clone_from(&self.settings.directory);
+        }
+        self.apart.packed(module, invocation, user, timeout)
+    }
+
+    fn start<'a>(
+        &'a self,
+        work: Work<'a>,
+        job: Job,
+        user: Option<&'a Become>,
+    ) -> Call<'a, Result<Report, Error>> {
+        self.apart.start(work, job, user)
     }
 
     fn command<'a>(
         &'a self,
         command: Command,
-        _user: Option<&'a Become>,
+        user: Option<&'a Become>,
         timeout: Option<Duration>,
     ) -> Call<'a, Result<Output, Error>> {
+        if user.is_some() {
+            return self.apart.command(command, user, timeout);
+        }
         Box::pin(async move {
             let mut process = tokio::process::Command::new(&self.settings.shell);
             process.arg("-c").arg(&command.line);
@@ -127,8 +154,11 @@ impl Connection for Local {
         content: Content<'a>,
         path: &'a str,
         mode: u32,
-        _user: Option<&'a Become>,
+        user: Option<&'a Become>,
     ) -> Call<'a, Result<(), Error>> {
+        if user.is_some() {
+            return self.apart.put(content, path, mode, user);
+        }
         Box::pin(async move {
             let to = self.path(path);
             match content {
@@ -159,8 +189,11 @@ impl Connection for Local {
         &'a self,
         path: &'a str,
         to: &'a Path,
-        _user: Option<&'a Become>,
+        user: Option<&'a Become>,
     ) -> Call<'a, Result<(), Error>> {
+        if user.is_some() {
+            return self.apart.fetch(path, to, user);
+        }
         Box::pin(async move {
             let from = self.path(path);
             let to = to.to_owned();
@@ -175,7 +208,10 @@ impl Connection for Local {
         })
     }
 
-    fn temporary<'a>(&'a self, _user: Option<&'a Become>) -> Call<'a, Result<String, Error>> {
+    fn temporary<'a>(&'a self, user: Option<&'a Become>) -> Call<'a, Result<String, Error>> {
+        if user.is_some() {
+            return self.apart.temporary(user);
+        }
         Box::pin(async move {
             let base = self.settings.remote_tmp.clone();
             blocking(move || {
@@ -190,8 +226,11 @@ impl Connection for Local {
     fn remove<'a>(
         &'a self,
         path: &'a str,
-        _user: Option<&'a Become>,
+        user: Option<&'a Become>,
     ) -> Call<'a, Result<(), Error>> {
+        if user.is_some() {
+            return self.apart.remove(path, user);
+        }
         Box::pin(async move {
             let path = self.path(path);
             blocking(move || {
@@ -204,6 +243,6 @@ impl Connection for Local {
     }
 
     fn reset(&self) -> Call<'_, ()> {
-        Box::pin(async {})
+        self.apart.reset()
     }
 }

@@ -1,14 +1,21 @@
 //! Ways to a machine: how modules and commands get there, and how files do.
 
+mod container;
+mod helper;
 mod local;
 mod pool;
 mod process;
+mod reached;
+mod session;
+mod shell;
+mod ssh;
 
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use consort_modules::protocol::message::Job;
 use consort_modules::{Invocation, Report};
 
 pub use pool::Pool;
@@ -103,6 +110,17 @@ pub struct ConnectionSettings {
     pub shell: String,
 }
 
+impl ConnectionSettings {
+    /// The value of an option, if it is set.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options
+            .iter()
+            .rev()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
 /// A command on the machine.
 #[derive(Clone, Debug, Default)]
 pub struct Command {
@@ -147,8 +165,12 @@ pub enum PackedKind {
     Python {
         /// The module's name inside the archive: `ansible.modules.expect`.
         module: String,
-        /// The interpreter: `/usr/bin/python3`, or `auto` to look for one.
+        /// The interpreter, with its arguments: `/usr/bin/python3`.
         interpreter: String,
+        /// Whether it overrides parts of ansible-core's `module_utils`, and so shares nothing with other modules.
+        alone: bool,
+        /// How many files it may have open, if that is to be set (`python_module_rlimit_nofile`).
+        open_files: Option<u64>,
     },
     /// A program that reads a file of JSON named by its argument (`WANT_JSON`).
     WantsJson {
@@ -162,6 +184,20 @@ pub enum PackedKind {
     },
     /// A compiled program that reads a file of JSON named by its argument.
     Binary,
+    /// A program that has its arguments in itself.
+    Complete {
+        /// The interpreter, if it is a script.
+        interpreter: Option<String>,
+    },
+}
+
+/// A module that is to be run in the background.
+#[derive(Debug)]
+pub enum Work<'a> {
+    /// A native one.
+    Native(Invocation),
+    /// Any other, with its arguments.
+    Packed(&'a Packed, Invocation),
 }
 
 /// A machine that can be worked on.
@@ -187,6 +223,15 @@ pub trait Connection: Send + Sync {
         invocation: Invocation,
         user: Option<&'a Become>,
         timeout: Option<Duration>,
+    ) -> Call<'a, Result<Report, Error>>;
+
+    /// Begins a module in the background. It goes on when the controller has left, for as long as the job may run, and the
+    /// file that is named in the report (`results_file`) tells of it, as `async_status` reads it.
+    fn start<'a>(
+        &'a self,
+        work: Work<'a>,
+        job: Job,
+        user: Option<&'a Become>,
     ) -> Call<'a, Result<Report, Error>>;
 
     /// Runs a command line in the machine's shell.

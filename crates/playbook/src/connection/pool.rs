@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::container::{self, Container};
 use super::local::Local;
+use super::reached::{Reached, Way};
+use super::ssh::Ssh;
 use super::{Connection, ConnectionSettings, Connections};
 
 /// The connections of a run.
@@ -40,6 +43,13 @@ impl Connections for Pool {
             .unwrap_or(&settings.plugin);
         let connection: Arc<dyn Connection> = match name {
             "local" => Arc::new(Local::new(settings.clone())),
+            "ssh" | "smart" | "paramiko_ssh" => {
+                Arc::new(Reached::new(settings.clone(), Way::Ssh(Ssh::new(settings)?)))
+            }
+            name if container::known(name) => {
+                let way = Way::Container(Container::new(settings)?);
+                Arc::new(Reached::new(settings.clone(), way))
+            }
             _ => {
                 return Err(format!(
                     "the connection plugin '{}' was not found",

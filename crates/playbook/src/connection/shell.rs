@@ -1,0 +1,265 @@
+//! A machine of which only the shell is to be had: each thing is a login and a command of its own.
+
+use std::path::Path;
+use std::time::Duration;
+
+use consort_modules::protocol::PYTHON;
+use consort_modules::protocol::becoming::{Becoming, quoted};
+use consort_modules::protocol::files::Beside;
+use consort_modules::protocol::message::{PackedCall, PackedProgram};
+use serde_json::json;
+
+use super::helper::shell_path;
+use super::process::{self, Ended};
+use super::reached::Way;
+use super::{Become, Command, ConnectionSettings, Content, Error, Output, Packed};
+
+/// Runs a line of the shell, as a user.
+async fn line(
+    way: &Way,
+    settings: &ConnectionSettings,
+    line: &str,
+    input: &[u8],
+    user: Option<&Become>,
+    timeout: Option<Duration>,
+) -> Result<Output, Error> {
+    let (line, word) = match user {
+        None => (line.to_owned(), None),
+        Some(user) => {
+            if user.password.is_some() {
+                return Err(Error::failed(format!(
+                    "No helper can run on {}, and without one no password can be given to {}.",
+                    settings.host, user.method
+                )));
+            }
+            let becoming = Becoming {
+                method: user.method.clone(),
+                user: user.user.clone(),
+                exe: user.exe.clone(),
+                flags: user.flags.clone(),
+                password: None,
+                shell: settings.shell.clone(),
+                directory: settings.option("sudo_chdir").map(str::to_owned),
+                prompts: Vec::new(),
+                timeout: 10,
+            };
+            let key = uuid::Uuid::new_v4().simple().to_string();
+            let made = becoming.line(line, &key).map_err(Error::failed)?;
+            (made.line, Some(made.success))
+        }
+    };
+    let command = way.command(settings, &line)?;
+    let mut output = match process::run(command, input, timeout).await {
+        Ended::Well(output) => output,
+        Ended::TimedOut(limit) => return Err(Error::TimedOut(limit)),
+        Ended::NotStarted(error) => return Err(Error::Unreachable(error.to_string())),
+    };
+    if let Some(word) = word {
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let Some(at) = stdout.find(&word) else {
+            return Err(Error::failed(format!(
+                "Premature end of stream waiting for become success.\n>>> Standard Error\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            )));
+        };
+        let after = stdout[at..].find('\n').map_or(stdout.len(), |end| at + end + 1);
+        output.stdout = output.stdout.split_off(after.min(output.stdout.len()));
+    }
+    if matches!(way, Way::Ssh(_)) && output.status == 255 {
+        return Err(Error::Unreachable(format!(
+            "Failed to connect to the host via ssh: {}",
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        )));
+    }
+    Ok(output)
+}
+
+/// The same, where a status that is not zero is a failure.
+async fn done(
+    way: &Way,
+    settings: &ConnectionSettings,
+    text: &str,
+    input: &[u8],
+    user: Option<&Become>,
+) -> Result<Output, Error> {
+    let output = line(way, settings, text, input, user, None).await?;
+    if output.status == 0 {
+        return Ok(output);
+    }
+    Err(Error::failed(format!(
+        "{} (status {})",
+        String::from_utf8_lossy(&output.stderr).trim(),
+        output.status
+    )))
+}
+
+/// Runs a command.
+pub(super) async fn command(
+    way: &Way,
+    settings: &ConnectionSettings,
+    command: &Command,
+    user: Option<&Become>,
+    timeout: Option<Duration>,
+) -> Result<Output, Error> {
+    let mut text = String::new();
+    if let Some(directory) = &command.directory {
+        text.push_str(&format!("cd {} && ", shell_path(directory)));
+    }
+    for (name, value) in &command.environment {
+        text.push_str(&format!("export {name}={}; ", quoted(value)));
+    }
+    text.push_str(&command.line);
+    line(way, settings, &text, &command.input, user, timeout).await
+}
+
+/// Writes a file, whole or not at all.
+pub(super) async fn put(
+    way: &Way,
+    settings: &ConnectionSettings,
+    content: Content<'_>,
+    path: &str,
+    mode: u32,
+    user: Option<&Become>,
+) -> Result<(), Error> {
+    let read;
+    let bytes = match content {
+        Content::Bytes(bytes) => bytes,
+        Content::File(from) => {
+            read = tokio::fs::read(from)
+                .await
+                .map_err(|error| Error::failed(format!("cannot read {}: {error}", from.display())))?;
+            &read
+        }
+    };
+    let to = shell_path(path);
+    let text = format!(
+        "umask 077; F={to}; T=\"$F.ansible-$$\"; cat >\"$T\" && [ $(wc -c <\"$T\") = {} ] && chmod {mode:o} \"$T\" && mv -f \"$T\" \"$F\" || {{ R=$?; rm -f \"$T\"; exit $R; }}",
+        bytes.len()
+    );
+    match done(way, settings, &text, bytes, user).await {
+        Ok(_) => Ok(()),
+        Err(Error::Failed { message, more }) => Err(Error::Failed {
+            message: format!("Failed to transfer file to {path}: {message}"),
+            more,
+        }),
+        Err(other) => Err(other),
+    }
+}
+
+/// Reads a file.
+pub(super) async fn fetch(
+    way: &Way,
+    settings: &ConnectionSettings,
+    path: &str,
+    to: &Path,
+    user: Option<&Become>,
+) -> Result<(), Error> {
+    let output = done(way, settings, &format!("cat <{}", shell_path(path)), b"", user).await?;
+    let target = to.to_owned();
+    let written = tokio::task::spawn_blocking(move || {
+        use std::io::Write;
+        let mut beside = Beside::begin(&target)?;
+        beside.write_all(&output.stdout)?;
+        beside.keep(process::usual_mode())
+    })
+    .await
+    .map_err(|error| Error::failed(error.to_string()))?;
+    written.map_err(|error| Error::not_transferred(to, &error))
+}
+
+/// Makes a directory for a task's files.
+pub(super) async fn temporary(
+    way: &Way,
+    settings: &ConnectionSettings,
+    user: Option<&Become>,
+) -> Result<String, Error> {
+    let name = format!("ansible-tmp-{}", uuid::Uuid::new_v4().simple());
+    let text = format!(
+        "umask 077; for D in {} /var/tmp /tmp; do mkdir -p \"$D\" 2>/dev/null && mkdir \"$D/{name}\" && cd \"$D/{name}\" && pwd && exit 0; done; exit 1",
+        shell_path(&settings.remote_tmp)
+    );
+    let output = done(way, settings, &text, b"", user).await?;
+    let path = String::from_utf8_lossy(&output.stdout);
+    match path.lines().last().map(str::trim) {
+        Some(path) if path.ends_with(&name) => Ok(path.to_owned()),
+        _ => Err(Error::no_temporary(
+            &settings.remote_tmp,
+            &std::io::Error::other("it was not told"),
+        )),
+    }
+}
+
+/// Removes a file or a directory.
+pub(super) async fn remove(
+    way: &Way,
+    settings: &ConnectionSettings,
+    path: &str,
+    user: Option<&Become>,
+) -> Result<(), Error> {
+    let text = format!("rm -rf {}", shell_path(path));
+    done(way, settings, &text, b"", user).await.map(drop)
+}
+
+/// Runs a packed module.
+pub(super) async fn packed(
+    way: &Way,
+    settings: &ConnectionSettings,
+    module: &Packed,
+    call: &PackedCall,
+    user: Option<&Become>,
+    timeout: Option<Duration>,
+) -> Result<Output, Error> {
+    let task = temporary(way, settings, user).await?;
+    let run = async {
+        let package = format!("{task}/{}", module.digest);
+        put(way, settings, Content::Bytes(&module.content), &package, 0o700, user).await?;
+        let mut text = String::new();
+        for (name, value) in &call.environment {
+            text.push_str(&format!("export {name}={}; ", quoted(value)));
+        }
+        let mut input: &[u8] = b"";
+        match &call.kind {
+            PackedProgram::Python {
+                module,
+                interpreter,
+                open_files,
+                ..
+            } => {
+                let order = json!({
+                    "name": call.name,
+                    "module": module,
+                    "package": package,
+                    "directory": (!call.directory.is_empty()).then_some(&call.directory),
+                    "open_files": open_files,
+                });
+                let words: Vec<String> = interpreter.iter().map(|word| quoted(word)).collect();
+                text.push_str(&format!(
+                    "{} -c {} once {}",
+                    words.join(" "),
+                    quoted(PYTHON),
+                    quoted(&order.to_string())
+                ));
+                input = call.arguments.as_bytes();
+            }
+            PackedProgram::Program { interpreter, file } => {
+                let mut words: Vec<String> = interpreter.iter().map(|word| quoted(word)).collect();
+                words.push(quoted(&package));
+                if *file {
+                    let arguments = format!("{task}/args");
+                    let content = Content::Bytes(call.arguments.as_bytes());
+                    put(way, settings, content, &arguments, 0o600, user).await?;
+                    words.push(quoted(&arguments));
+                }
+                if !call.directory.is_empty() {
+                    text.push_str(&format!("cd {} && ", shell_path(&call.directory)));
+                }
+                text.push_str(&words.join(" "));
+            }
+        }
+        line(way, settings, &text, input, user, timeout).await
+    };
+    let output = run.await;
+    // what is left behind there is only a package
+    let _ = remove(way, settings, &task, user).await;
+    output
+}
