@@ -98,7 +98,12 @@ impl Container {
                 arguments.extend([program.to_owned(), address]);
             }
             "lxc" => {
-                arguments.extend(["lxc-attach".to_owned(), "-n".to_owned(), address, "--".to_owned()]);
+                arguments.extend([
+                    "lxc-attach".to_owned(),
+                    "-n".to_owned(),
+                    address,
+                    "--".to_owned(),
+                ]);
             }
             "lxd" | "incus" => {
                 let program = if plugin == "lxd" { "lxc" } else { "incus" };
@@ -113,12 +118,25 @@ impl Container {
             "nsenter" => {
                 let process = option("nsenter_pid").unwrap_or("1");
                 arguments.extend(
-                    ["nsenter", "--ipc", "--mount", "--net", "--pid", "--uts", "--preserve-credentials"]
-                        .map(str::to_owned),
+                    [
+                        "nsenter",
+                        "--ipc",
+                        "--mount",
+                        "--net",
+                        "--pid",
+                        "--uts",
+                        "--preserve-credentials",
+                    ]
+                    .map(str::to_owned),
                 );
                 arguments.extend([format!("--target={process}"), "--".to_owned()]);
             }
-            _ => return Err(format!("the connection plugin '{}' was not found", settings.plugin)),
+            _ => {
+                return Err(format!(
+                    "the connection plugin '{}' was not found",
+                    settings.plugin
+                ));
+            }
         }
         Ok(Container {
             arguments,

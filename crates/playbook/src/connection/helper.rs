@@ -52,9 +52,14 @@ fn find() -> Result<Program, String> {
     if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         return Ok(apart(path.into()));
     }
-    let this = std::env::current_exe().map_err(|error| format!("which program is this? {error}"))?;
+    let this =
+        std::env::current_exe().map_err(|error| format!("which program is this? {error}"))?;
     // beside it, or one above it, where examples and tests lie below the programs
-    let beside = this.ancestors().skip(1).take(2).map(|directory| directory.join(NAME));
+    let beside = this
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join(NAME));
     if let Some(path) = beside.into_iter().find(|path| path.is_file()) {
         return Ok(apart(path));
     }
@@ -71,7 +76,11 @@ impl Here {
             .get_or_init(|| {
                 let content = read(&self.program.path)?;
                 let digest = Sha256::digest(&content);
-                Ok(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+                Ok(digest
+                    .iter()
+                    .take(16)
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect())
             })
             .as_deref()
             .map_err(Clone::clone)
@@ -105,18 +114,28 @@ pub(super) fn shell_path(path: &str) -> String {
         Some(rest) if rest.starts_with('/') => format!("\"$HOME\"{}", quoted(rest)),
         Some(rest) => {
             let (name, tail) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+            let plain = name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
             if !plain {
                 return quoted(path);
             }
-            let tail = if tail.is_empty() { String::new() } else { quoted(tail) };
+            let tail = if tail.is_empty() {
+                String::new()
+            } else {
+                quoted(tail)
+            };
             format!("~{name}{tail}")
         }
         None if path.starts_with('$') => {
             let end = path[1..]
                 .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
                 .map_or(path.len(), |end| end + 1);
-            let rest = if end < path.len() { quoted(&path[end..]) } else { String::new() };
+            let rest = if end < path.len() {
+                quoted(&path[end..])
+            } else {
+                String::new()
+            };
             format!("\"{}\"{rest}", &path[..end])
         }
         None => quoted(path),
@@ -193,7 +212,9 @@ pub(super) async fn arrive(mut pipes: Pipes, mark: &str) -> Result<Arrived, NoAn
                     )));
                 }
                 let Ok(here) = here() else {
-                    return Err(NoAnswer::Wrong("there is no helper program here".to_owned()));
+                    return Err(NoAnswer::Wrong(
+                        "there is no helper program here".to_owned(),
+                    ));
                 };
                 let gzip = unpacks == Some("gzip");
                 content = tokio::task::spawn_blocking(move || {

@@ -43,9 +43,10 @@ impl Connections for Pool {
             .unwrap_or(&settings.plugin);
         let connection: Arc<dyn Connection> = match name {
             "local" => Arc::new(Local::new(settings.clone())),
-            "ssh" | "smart" | "paramiko_ssh" => {
-                Arc::new(Reached::new(settings.clone(), Way::Ssh(Ssh::new(settings)?)))
-            }
+            "ssh" | "smart" | "paramiko_ssh" => Arc::new(Reached::new(
+                settings.clone(),
+                Way::Ssh(Ssh::new(settings)?),
+            )),
             name if container::known(name) => {
                 let way = Way::Container(Container::new(settings)?);
                 Arc::new(Reached::new(settings.clone(), way))

@@ -38,7 +38,11 @@ pub(super) enum Way {
 
 impl Way {
     /// The command that runs a line in the machine's shell.
-    pub(super) fn command(&self, settings: &ConnectionSettings, line: &str) -> Result<tokio::process::Command, Error> {
+    pub(super) fn command(
+        &self,
+        settings: &ConnectionSettings,
+        line: &str,
+    ) -> Result<tokio::process::Command, Error> {
         match self {
             Way::Here => {
                 let mut command = tokio::process::Command::new(&settings.shell);
@@ -62,8 +66,8 @@ pub(super) struct Reached {
 enum Opened {
     /// A helper runs there.
     Helper(Helper),
-    /// None can: only the shell is to be had.
-    Shell,
+    /// None can, for this reason: only the shell is to be had.
+    Shell(String),
 }
 
 /// A helper, and those behind it that are other users.
@@ -147,15 +151,20 @@ impl Reached {
                 .map_err(|error| Error::failed(error.to_string()))?
                 .map_err(Error::failed)?
         };
-        let line = format!("/bin/sh -c {}", consort_modules::protocol::becoming::quoted(&line));
+        let line = format!(
+            "/bin/sh -c {}",
+            consort_modules::protocol::becoming::quoted(&line)
+        );
         let command = self.way.command(&self.settings, &line)?;
         let pipes = Pipes::start(command).map_err(|error| self.not_started(&error))?;
         match helper::arrive(pipes, &mark).await {
             Ok(helper::Arrived::Session(session)) => Ok(helped(session)),
-            Ok(helper::Arrived::Cannot(_)) => Ok(Opened::Shell),
+            Ok(helper::Arrived::Cannot(why)) => Ok(Opened::Shell(why)),
             Err(NoAnswer::Lost(lost)) => match (&self.way, lost.status) {
                 // no shell of the kind that is asked there: each command is left to what there is
-                (Way::Ssh(_), Some(status)) if (1..=254).contains(&status) => Ok(Opened::Shell),
+                (Way::Ssh(_), Some(status)) if (1..=254).contains(&status) => {
+                    Ok(Opened::Shell(lost.complaints.trim().to_owned()))
+                }
                 _ => Err(self.unreachable(&lost)),
             },
             Err(refused) => Err(self.no_answer(refused)),
@@ -178,7 +187,9 @@ impl Reached {
         Error::Unreachable(match &self.way {
             Way::Ssh(_) => format!("Failed to connect to the host via ssh: {said}"),
             Way::Here => match lost.status {
-                Some(status) if said.is_empty() => format!("The helper ended with status {status}."),
+                Some(status) if said.is_empty() => {
+                    format!("The helper ended with status {status}.")
+                }
                 _ => format!("The helper ended: {said}"),
             },
             Way::Container(_) => format!(
@@ -214,9 +225,18 @@ impl Reached {
             shell: self.settings.shell.clone(),
             directory: option("sudo_chdir"),
             prompts: option("prompt_l10n")
-                .map(|words| words.split(',').map(|word| word.trim().to_owned()).collect())
+                .map(|words| {
+                    words
+                        .split(',')
+                        .map(|word| word.trim().to_owned())
+                        .collect()
+                })
                 .unwrap_or_default(),
-            timeout: if matches!(self.way, Way::Here) { timeout } else { timeout + 2 },
+            timeout: if matches!(self.way, Way::Here) {
+                timeout
+            } else {
+                timeout + 2
+            },
         }
     }
 
@@ -263,7 +283,10 @@ impl Reached {
                     lane,
                     becoming: self.becoming(user),
                 };
-                let reply = helper.session.ask(0, &request, Input::None, None, None).await;
+                let reply = helper
+                    .session
+                    .ask(0, &request, Input::None, None, None)
+                    .await;
                 match reply.map_err(|refused| self.no_answer(refused))?.answer {
                     Answer::Done => Ok(lane),
                     Answer::NotBecome(refused) => Err(self.not_become(user, &refused)),
@@ -286,7 +309,10 @@ impl Reached {
         timeout: Option<Duration>,
     ) -> Result<Reply, Error> {
         let lane = self.lane(helper, user).await?;
-        let reply = helper.session.ask(lane, request, input, data, timeout).await;
+        let reply = helper
+            .session
+            .ask(lane, request, input, data, timeout)
+            .await;
         if let Err(NoAnswer::Lost(_)) = &reply
             && let Some(user) = user
             && !helper.session.is_lost()
@@ -299,6 +325,14 @@ impl Reached {
             )));
         }
         reply.map_err(|refused| self.no_answer(refused))
+    }
+}
+
+/// Why there is no helper.
+fn reason(opened: Option<&Opened>) -> &str {
+    match opened {
+        Some(Opened::Shell(why)) => why,
+        _ => "it was lost",
     }
 }
 
@@ -327,17 +361,24 @@ impl Connection for Reached {
     ) -> Call<'a, Result<Report, Error>> {
         Box::pin(async move {
             let opened = self.open().await?;
-            let Some(Opened::Helper(helper)) = opened.get() else {
-                return Err(Error::failed(format!(
-                    "The native module {} cannot run on {}.",
-                    invocation.module, self.settings.host
-                )));
+            let helper = match opened.get() {
+                Some(Opened::Helper(helper)) => helper,
+                other => {
+                    return Err(Error::failed(format!(
+                        "The native module {} cannot run on {}, because no helper can: {}",
+                        invocation.module,
+                        self.settings.host,
+                        reason(other)
+                    )));
+                }
             };
             let request = Request::Module {
                 invocation,
                 apart: timeout.is_some(),
             };
-            let reply = self.ask(helper, user, &request, Input::None, None, timeout).await?;
+            let reply = self
+                .ask(helper, user, &request, Input::None, None, timeout)
+                .await?;
             match reply.answer {
                 Answer::Report(report) => Ok(report),
                 other => Err(unexpected(other)),
@@ -356,12 +397,15 @@ impl Connection for Reached {
             let opened = self.open().await?;
             let asked = call::call(module, &invocation, &self.settings);
             let Some(Opened::Helper(helper)) = opened.get() else {
-                let output = shell::packed(&self.way, &self.settings, module, &asked, user, timeout).await?;
+                let output =
+                    shell::packed(&self.way, &self.settings, module, &asked, user, timeout).await?;
                 return result::result(&asked, output.status, &output.stdout, &output.stderr);
             };
             let request = Request::Packed(asked.clone());
             loop {
-                let reply = self.ask(helper, user, &request, Input::None, None, timeout).await?;
+                let reply = self
+                    .ask(helper, user, &request, Input::None, None, timeout)
+                    .await?;
                 match reply.answer {
                     Answer::Ended { status } => {
                         return result::result(&asked, status, &reply.stdout, &reply.stderr);
@@ -381,14 +425,20 @@ impl Connection for Reached {
     ) -> Call<'a, Result<Report, Error>> {
         Box::pin(async move {
             let opened = self.open().await?;
-            let Some(Opened::Helper(helper)) = opened.get() else {
-                return Err(Error::failed(format!(
-                    "Nothing can be run in the background on {}: only its shell is to be had.",
-                    self.settings.host
-                )));
+            let helper = match opened.get() {
+                Some(Opened::Helper(helper)) => helper,
+                other => {
+                    return Err(Error::failed(format!(
+                        "Nothing can be run in the background on {}, because no helper can run there: {}",
+                        self.settings.host,
+                        reason(other)
+                    )));
+                }
             };
             let work = match work {
-                Work::Native(invocation) => consort_modules::protocol::message::Work::Module(invocation),
+                Work::Native(invocation) => {
+                    consort_modules::protocol::message::Work::Module(invocation)
+                }
                 Work::Packed(module, invocation) => {
                     let asked = call::call(module, &invocation, &self.settings);
                     self.keep(helper, module, user).await?;
@@ -396,7 +446,9 @@ impl Connection for Reached {
                 }
             };
             let request = Request::Start { job, work };
-            let reply = self.ask(helper, user, &request, Input::None, None, None).await?;
+            let reply = self
+                .ask(helper, user, &request, Input::None, None, None)
+                .await?;
             match reply.answer {
                 Answer::Report(report) => Ok(report),
                 other => Err(unexpected(other)),
@@ -421,7 +473,9 @@ impl Connection for Reached {
                 directory: command.directory,
             };
             let input = Input::Bytes(&command.input);
-            let reply = self.ask(helper, user, &request, input, None, timeout).await?;
+            let reply = self
+                .ask(helper, user, &request, input, None, timeout)
+                .await?;
             match reply.answer {
                 Answer::Ended { status } => Ok(Output {
                     status,
@@ -451,11 +505,11 @@ impl Connection for Reached {
             };
             let input = match content {
                 Content::Bytes(bytes) => Input::Bytes(bytes),
-                Content::File(from) => Input::File(
-                    tokio::fs::File::open(from)
-                        .await
-                        .map_err(|error| Error::failed(format!("cannot read {}: {error}", from.display())))?,
-                ),
+                Content::File(from) => {
+                    Input::File(tokio::fs::File::open(from).await.map_err(|error| {
+                        Error::failed(format!("cannot read {}: {error}", from.display()))
+                    })?)
+                }
             };
             let reply = self.ask(helper, user, &request, input, None, None).await?;
             match reply.answer {
@@ -492,7 +546,9 @@ impl Connection for Reached {
                 }
                 Ok::<_, std::io::Error>(beside)
             });
-            let reply = self.ask(helper, user, &request, Input::None, Some(pieces), None).await;
+            let reply = self
+                .ask(helper, user, &request, Input::None, Some(pieces), None)
+                .await;
             let written = writer
                 .await
                 .map_err(|error| Error::failed(error.to_string()))?;
@@ -501,9 +557,9 @@ impl Connection for Reached {
                     let keep = written.and_then(|beside| beside.keep(super::process::usual_mode()));
                     keep.map_err(|error| Error::not_transferred(to, &error))
                 }
-                Answer::Failed(message) => {
-                    Err(Error::failed(format!("Failed to transfer file from {path}: {message}")))
-                }
+                Answer::Failed(message) => Err(Error::failed(format!(
+                    "Failed to transfer file from {path}: {message}"
+                ))),
                 other => Err(unexpected(other)),
             }
         })
@@ -517,7 +573,11 @@ impl Connection for Reached {
             };
             let base = self.settings.remote_tmp.clone();
             let request = Request::Temporary { base: base.clone() };
-            match self.ask(helper, user, &request, Input::None, None, None).await?.answer {
+            match self
+                .ask(helper, user, &request, Input::None, None, None)
+                .await?
+                .answer
+            {
                 Answer::Path(path) => Ok(path),
                 Answer::Failed(message) => {
                     Err(Error::no_temporary(&base, &std::io::Error::other(message)))
@@ -540,7 +600,11 @@ impl Connection for Reached {
             let request = Request::Remove {
                 path: path.to_owned(),
             };
-            match self.ask(helper, user, &request, Input::None, None, None).await?.answer {
+            match self
+                .ask(helper, user, &request, Input::None, None, None)
+                .await?
+                .answer
+            {
                 Answer::Done => Ok(()),
                 other => Err(unexpected(other)),
             }
@@ -571,7 +635,11 @@ impl Reached {
             digest: digest.clone(),
             remote_tmp: remote_tmp.clone(),
         };
-        if let Answer::Path(_) = self.ask(helper, user, &asked, Input::None, None, None).await?.answer {
+        if let Answer::Path(_) = self
+            .ask(helper, user, &asked, Input::None, None, None)
+            .await?
+            .answer
+        {
             return Ok(());
         }
         let request = Request::Keep {
@@ -580,7 +648,11 @@ impl Reached {
             program: call::is_program(module),
         };
         let input = Input::Bytes(&module.content);
-        match self.ask(helper, user, &request, input, None, None).await?.answer {
+        match self
+            .ask(helper, user, &request, input, None, None)
+            .await?
+            .answer
+        {
             Answer::Path(_) => Ok(()),
             Answer::Failed(message) => Err(Error::failed(format!(
                 "Failed to transfer the module {}: {message}",
@@ -590,4 +662,3 @@ impl Reached {
         }
     }
 }
-

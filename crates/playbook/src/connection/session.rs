@@ -258,10 +258,12 @@ impl Session {
             number,
             answered: false,
         };
-        let body = serde_json::to_vec(request).map_err(|error| NoAnswer::Wrong(error.to_string()))?;
+        let body =
+            serde_json::to_vec(request).map_err(|error| NoAnswer::Wrong(error.to_string()))?;
         let work = async {
             let send = async {
-                self.send(lane, number, (Kind::AskPart, Kind::Ask), &body).await?;
+                self.send(lane, number, (Kind::AskPart, Kind::Ask), &body)
+                    .await?;
                 self.send_input(lane, number, input).await
             };
             let receive = receive(&mut from, data);
@@ -331,7 +333,8 @@ impl Session {
             Input::None => return Ok(()),
             Input::Bytes(bytes) => {
                 if !bytes.is_empty() {
-                    self.send(lane, number, (Kind::Data, Kind::Data), bytes).await?;
+                    self.send(lane, number, (Kind::Data, Kind::Data), bytes)
+                        .await?;
                 }
             }
             Input::File(mut file) => {
@@ -346,7 +349,8 @@ impl Session {
                 }
             }
         }
-        self.send(lane, number, (Kind::DataEnd, Kind::DataEnd), &[]).await
+        self.send(lane, number, (Kind::DataEnd, Kind::DataEnd), &[])
+            .await
     }
 
     /// Tells the helper to end a request.
@@ -436,11 +440,7 @@ async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Frame>> 
 }
 
 /// Hands on what the helper says until it says nothing more, and then sees its process end.
-async fn read_frames(
-    output: impl AsyncRead + Unpin,
-    mut child: Child,
-    shared: Arc<Shared>,
-) {
+async fn read_frames(output: impl AsyncRead + Unpin, mut child: Child, shared: Arc<Shared>) {
     let mut group = Group::of(&child);
     let mut output = tokio::io::BufReader::with_capacity(64 * 1024, output);
     let mut parts: HashMap<(u32, u32), Vec<u8>> = HashMap::new();

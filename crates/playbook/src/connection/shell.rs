@@ -62,7 +62,9 @@ async fn line(
                 String::from_utf8_lossy(&output.stderr)
             )));
         };
-        let after = stdout[at..].find('\n').map_or(stdout.len(), |end| at + end + 1);
+        let after = stdout[at..]
+            .find('\n')
+            .map_or(stdout.len(), |end| at + end + 1);
         output.stdout = output.stdout.split_off(after.min(output.stdout.len()));
     }
     if matches!(way, Way::Ssh(_)) && output.status == 255 {
@@ -125,9 +127,9 @@ pub(super) async fn put(
     let bytes = match content {
         Content::Bytes(bytes) => bytes,
         Content::File(from) => {
-            read = tokio::fs::read(from)
-                .await
-                .map_err(|error| Error::failed(format!("cannot read {}: {error}", from.display())))?;
+            read = tokio::fs::read(from).await.map_err(|error| {
+                Error::failed(format!("cannot read {}: {error}", from.display()))
+            })?;
             &read
         }
     };
@@ -154,7 +156,14 @@ pub(super) async fn fetch(
     to: &Path,
     user: Option<&Become>,
 ) -> Result<(), Error> {
-    let output = done(way, settings, &format!("cat <{}", shell_path(path)), b"", user).await?;
+    let output = done(
+        way,
+        settings,
+        &format!("cat <{}", shell_path(path)),
+        b"",
+        user,
+    )
+    .await?;
     let target = to.to_owned();
     let written = tokio::task::spawn_blocking(move || {
         use std::io::Write;
@@ -212,7 +221,15 @@ pub(super) async fn packed(
     let task = temporary(way, settings, user).await?;
     let run = async {
         let package = format!("{task}/{}", module.digest);
-        put(way, settings, Content::Bytes(&module.content), &package, 0o700, user).await?;
+        put(
+            way,
+            settings,
+            Content::Bytes(&module.content),
+            &package,
+            0o700,
+            user,
+        )
+        .await?;
         let mut text = String::new();
         for (name, value) in &call.environment {
             text.push_str(&format!("export {name}={}; ", quoted(value)));

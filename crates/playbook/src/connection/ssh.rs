@@ -63,7 +63,9 @@ impl Ssh {
             ]),
             _ => {}
         }
-        let verbosity = option("verbosity").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let verbosity = option("verbosity")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
         if verbosity > 0 {
             add(&[&format!("-{}", "v".repeat(verbosity))]);
         }
@@ -118,7 +120,11 @@ impl Ssh {
             arguments.extend(["-o".to_owned(), "NumberOfPasswordPrompts=1".to_owned()]);
         }
         arguments.push(settings.address.clone());
-        let usual_prompt = if provider.is_some() { "Enter PIN for " } else { "assword" };
+        let usual_prompt = if provider.is_some() {
+            "Enter PIN for "
+        } else {
+            "assword"
+        };
         let retries = option("reconnection_retries").or(option("retries"));
         Ok(Ssh {
             arguments,
@@ -156,15 +162,6 @@ impl Ssh {
         }
         Ok(command)
     }
-
-    /// The command line, as `-vvv` shows it.
-    pub(super) fn shown(&self) -> String {
-        let words = self.arguments.iter();
-        words
-            .map(|word| consort_modules::protocol::becoming::quoted(word))
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
 }
 
 /// Whether a setting is no.
@@ -185,7 +182,11 @@ fn control_name(settings: &ConnectionSettings) -> String {
         or_none(settings.user.clone())
     );
     let digest = Sha1::digest(text.as_bytes());
-    digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .iter()
+        .take(5)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Keeps a password in memory, where only processes of this user find it.

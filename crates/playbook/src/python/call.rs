@@ -19,8 +19,8 @@ pub(crate) fn call(
     let words = |interpreter: &Option<String>| -> Vec<String> {
         interpreter.as_deref().map(split).unwrap_or_default()
     };
-    let mut arguments = invocation.arguments.clone();
-    settings(&mut arguments, module, invocation, connection);
+    let socket = connection.option("socket_path");
+    let arguments = arguments(module, invocation, socket);
     let (kind, arguments) = match &module.kind {
         PackedKind::Python {
             module,
@@ -91,15 +91,14 @@ pub(crate) fn is_program(module: &Packed) -> bool {
     !matches!(module.kind, PackedKind::Python { .. })
 }
 
-/// Adds what modules are told beside their arguments.
-fn settings(
-    arguments: &mut Map<String, Value>,
+/// The arguments of a module, with what modules are told beside them.
+pub(super) fn arguments(
     module: &Packed,
     invocation: &Invocation,
-    connection: &ConnectionSettings,
-) {
+    socket: Option<&str>,
+) -> Map<String, Value> {
     let settings = &invocation.settings;
-    let socket = connection.option("socket_path").map(str::to_owned);
+    let mut arguments = invocation.arguments.clone();
     let told: [(&str, Value); 18] = [
         ("_ansible_check_mode", settings.check.into()),
         ("_ansible_no_log", settings.no_log.into()),
@@ -108,22 +107,41 @@ fn settings(
         ("_ansible_verbosity", settings.verbosity.into()),
         ("_ansible_version", VERSION.into()),
         ("_ansible_module_name", module.name.clone().into()),
-        ("_ansible_syslog_facility", settings.syslog_facility.clone().into()),
-        ("_ansible_selinux_special_fs", settings.selinux_special_fs.clone().into()),
-        ("_ansible_socket", socket.into()),
+        (
+            "_ansible_syslog_facility",
+            settings.syslog_facility.clone().into(),
+        ),
+        (
+            "_ansible_selinux_special_fs",
+            settings.selinux_special_fs.clone().into(),
+        ),
+        ("_ansible_socket", socket.map(str::to_owned).into()),
         ("_ansible_shell_executable", settings.shell.clone().into()),
-        ("_ansible_keep_remote_files", false.into()),
+        (
+            "_ansible_keep_remote_files",
+            settings.keep_remote_files.into(),
+        ),
         ("_ansible_tmpdir", Value::Null),
         ("_ansible_remote_tmp", settings.remote_tmp.clone().into()),
-        ("_ansible_ignore_unknown_opts", false.into()),
-        ("_ansible_target_log_info", settings.target_log_info.clone().into()),
+        (
+            "_ansible_ignore_unknown_opts",
+            settings.ignore_unknown_opts.into(),
+        ),
+        (
+            "_ansible_target_log_info",
+            settings.target_log_info.clone().into(),
+        ),
         ("_ansible_tracebacks_for", Value::Array(Vec::new())),
-        ("_ansible_inject_invocation", false.into()),
+        (
+            "_ansible_inject_invocation",
+            settings.inject_invocation.into(),
+        ),
     ];
     for (name, value) in told {
         // what the caller says of it goes before
         arguments.entry(name).or_insert(value);
     }
+    arguments
 }
 
 /// A value as `str` of Python writes it.
@@ -142,7 +160,11 @@ fn python_repr(value: &Value) -> String {
         Value::Bool(false) => "False".to_owned(),
         Value::Number(number) => number.to_string(),
         Value::String(text) => {
-            let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+            let quote = if text.contains('\'') && !text.contains('"') {
+                '"'
+            } else {
+                '\''
+            };
             let mut written = String::from(quote);
             for letter in text.chars() {
                 match letter {
@@ -171,7 +193,11 @@ fn python_repr(value: &Value) -> String {
             let entries: Vec<String> = entries
                 .iter()
                 .map(|(name, value)| {
-                    format!("{}: {}", python_repr(&Value::String(name.clone())), python_repr(value))
+                    format!(
+                        "{}: {}",
+                        python_repr(&Value::String(name.clone())),
+                        python_repr(value)
+                    )
                 })
                 .collect();
             format!("{{{}}}", entries.join(", "))

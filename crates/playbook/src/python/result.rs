@@ -21,12 +21,11 @@ pub(crate) fn result(
     stderr: &[u8],
 ) -> Result<Report, Error> {
     let text = String::from_utf8_lossy(stdout);
-    let found = output::object(&text).and_then(|(object, junk)| {
-        match serde_json::from_str(object) {
+    let found =
+        output::object(&text).and_then(|(object, junk)| match serde_json::from_str(object) {
             Ok(Value::Object(report)) => Some((report, junk)),
             _ => None,
-        }
-    });
+        });
     let Some((report, junk)) = found else {
         return Err(none(call, status, &text, &String::from_utf8_lossy(stderr)));
     };
@@ -36,8 +35,14 @@ pub(crate) fn result(
         .collect();
     told(&mut report);
     if !junk.is_empty() {
-        let warning = format!("Module invocation had junk after the JSON data: {}", junk.join("\n"));
-        match report.entry("warnings").or_insert_with(|| Value::Array(Vec::new())) {
+        let warning = format!(
+            "Module invocation had junk after the JSON data: {}",
+            junk.join("\n")
+        );
+        match report
+            .entry("warnings")
+            .or_insert_with(|| Value::Array(Vec::new()))
+        {
             Value::Array(warnings) => warnings.push(warning.into()),
             other => *other = Value::Array(vec![warning.into()]),
         }
@@ -53,16 +58,23 @@ fn none(call: &PackedCall, status: i32, stdout: &str, stderr: &str) -> Error {
         }
     };
     let missing = !interpreter.is_empty()
-        && ["No such file or directory", "not found", "command not found"]
-            .iter()
-            .any(|said| {
-                let said = format!("{interpreter}: {said}");
-                stderr.contains(&said) || stdout.contains(&said)
-            });
+        && [
+            "No such file or directory",
+            "not found",
+            "command not found",
+        ]
+        .iter()
+        .any(|said| {
+            let said = format!("{interpreter}: {said}");
+            stderr.contains(&said) || stdout.contains(&said)
+        });
     let message = if missing {
         format!("The module interpreter '{interpreter}' was not found.")
     } else {
-        let why = if stdout.lines().any(|line| line.trim_start().starts_with('{')) {
+        let why = if stdout
+            .lines()
+            .any(|line| line.trim_start().starts_with('{'))
+        {
             if output::object(stdout).is_some() {
                 "Failed to decode the JSON of the result"
             } else {
@@ -98,9 +110,12 @@ fn untyped(value: Value, depth: usize) -> Value {
                     .collect(),
             )
         }
-        Value::Array(items) if depth > 0 => {
-            Value::Array(items.into_iter().map(|item| untyped(item, depth - 1)).collect())
-        }
+        Value::Array(items) if depth > 0 => Value::Array(
+            items
+                .into_iter()
+                .map(|item| untyped(item, depth - 1))
+                .collect(),
+        ),
         other => other,
     }
 }
@@ -116,47 +131,62 @@ fn told(report: &mut Report) {
     }
     if let Some(Value::Array(deprecations)) = report.get_mut("deprecations") {
         for deprecation in deprecations {
-            let Value::Object(entries) = deprecation else { continue };
+            let Value::Object(entries) = deprecation else {
+                continue;
+            };
             if let Some(event) = entries.remove("event") {
                 entries.insert("msg".to_owned(), brief(&event).into());
                 entries.shift_remove("__ansible_type");
                 if let Some(Value::Object(deprecator)) = entries.remove("deprecator") {
-                    let name = deprecator.get("resolved_name").cloned().unwrap_or(Value::Null);
+                    let name = deprecator
+                        .get("resolved_name")
+                        .cloned()
+                        .unwrap_or(Value::Null);
                     entries.insert("collection_name".to_owned(), name);
                 }
             }
         }
     }
-    if let Some(exception) = report.get("exception").filter(|exception| exception.is_object()) {
-        let event = exception.get("event").cloned().unwrap_or(Value::Null);
-        let traceback = event
-            .get("formatted_traceback")
-            .and_then(Value::as_str)
-            .unwrap_or("(traceback unavailable)")
-            .to_owned();
-        let message = brief(&event);
-        report.entry("msg").or_insert_with(|| message.into());
-        report.insert("exception".to_owned(), traceback.into());
+    let event = report
+        .get("exception")
+        .and_then(|exception| exception.get("event"))
+        .cloned();
+    if let Some(event) = event {
+        let mut causes = chain(&event);
+        report.shift_remove("exception");
+        if causes.first().map(String::as_str) == report.get("msg").and_then(Value::as_str) {
+            causes.remove(0);
+        }
+        if !causes.is_empty() {
+            report.insert(consort_modules::CAUSES.to_owned(), causes.into());
+        }
     }
+}
+
+/// What an event says, and what led to it.
+fn chain(event: &Value) -> Vec<String> {
+    let mut said = Vec::new();
+    let mut at = Some(event);
+    for _ in 0..20 {
+        let Some(event) = at else { break };
+        let message = event.get("msg").and_then(Value::as_str).unwrap_or_default();
+        if !message.is_empty() {
+            said.push(message.to_owned());
+        }
+        at = event
+            .get("chain")
+            .filter(|chain| {
+                chain
+                    .get("follow")
+                    .and_then(Value::as_bool)
+                    .unwrap_or(false)
+            })
+            .and_then(|chain| chain.get("event"));
+    }
+    said
 }
 
 /// An event and what led to it as one line.
 fn brief(event: &Value) -> String {
-    let mut message = String::new();
-    let mut at = Some(event);
-    for _ in 0..20 {
-        let Some(event) = at else { break };
-        let said = event.get("msg").and_then(Value::as_str).unwrap_or_default();
-        if !said.is_empty() && !message.ends_with(said) {
-            if !message.is_empty() {
-                message.push_str(": ");
-            }
-            message.push_str(said);
-        }
-        at = event
-            .get("chain")
-            .filter(|chain| chain.get("follow").and_then(Value::as_bool).unwrap_or(false))
-            .and_then(|chain| chain.get("event"));
-    }
-    message
+    chain(event).join(": ")
 }

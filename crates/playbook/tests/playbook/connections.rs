@@ -126,3 +126,313 @@ fn processes_of_group(group: &str) -> usize {
         .filter_map(running)
         .count()
 }
+
+/// An SSH server of this machine for one test, which lets one key in.
+struct Sshd {
+    directory: tempfile::TempDir,
+    process: std::process::Child,
+    port: u16,
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Sshd {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path();
+        for key in ["host", "user"] {
+            let made = std::process::Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(here.join(key))
+                .status()
+                .unwrap();
+            assert!(made.success());
+        }
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let config = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/user.pub\nStrictModes no\nPidFile none\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n",
+            here.display()
+        );
+        std::fs::write(here.join("config"), config).unwrap();
+        std::fs::create_dir_all("/run/sshd").unwrap();
+        let process = std::process::Command::new("/usr/sbin/sshd")
+            .args(["-D", "-e", "-f"])
+            .arg(here.join("config"))
+            .stderr(std::fs::File::create(here.join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        wait_until(|| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Sshd {
+            directory,
+            process,
+            port,
+        }
+    }
+
+    fn settings(&self) -> ConnectionSettings {
+        let here = self.directory.path().display();
+        let mut settings = local(&here.to_string());
+        settings.plugin = "ssh".to_owned();
+        settings.address = "127.0.0.1".to_owned();
+        settings.port = Some(self.port);
+        settings.options = [
+            ("ssh_args", "-o ControlMaster=no -F none".to_owned()),
+            ("private_key_file", format!("{here}/user")),
+            (
+                "ssh_common_args",
+                format!("-o UserKnownHostsFile={here}/known"),
+            ),
+            ("host_key_checking", "false".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec();
+        settings
+    }
+}
+
+#[tokio::test]
+async fn a_machine_over_ssh_does_all_that_this_one_does_by_a_helper_that_is_sent_once() {
+    let server = Sshd::start();
+    let here = server.directory.path();
+    let pool = Pool::new();
+    let connection = pool.connection(&server.settings()).unwrap();
+    assert!(connection.runs_native(None).await.unwrap());
+    let report = connection
+        .module(call("ping", json!({"data": "x"})), None, None)
+        .await
+        .unwrap();
+    assert_eq!(report["ping"], "x");
+    let output = connection
+        .command(
+            Command {
+                line: "cat; echo $THING >&2; exit 3".to_owned(),
+                input: vec![b'x'; 3_000_000],
+                environment: vec![("THING".to_owned(), "out".to_owned())],
+                directory: None,
+            },
+            None,
+            None,
+        )
+        .await
+        .unwrap();
+    assert_eq!((output.status, output.stdout.len()), (3, 3_000_000));
+    assert_eq!(output.stderr, b"out\n");
+
+    let content: Vec<u8> = (0..2_000_000_u32).map(|number| number as u8).collect();
+    let file = here.join("file");
+    let path = file.to_str().unwrap();
+    connection
+        .put(Content::Bytes(&content), path, 0o640, None)
+        .await
+        .unwrap();
+    assert_eq!(std::fs::read(&file).unwrap(), content);
+    let back = here.join("back");
+    connection.fetch(path, &back, None).await.unwrap();
+    assert_eq!(std::fs::read(&back).unwrap(), content);
+    let missing = connection.fetch("/no/such", &back, None).await;
+    assert!(matches!(missing, Err(Error::Failed { .. })), "{missing:?}");
+    let task = connection.temporary(None).await.unwrap();
+    connection.remove(&task, None).await.unwrap();
+    assert!(!std::path::Path::new(&task).exists());
+
+    let kept = || {
+        std::fs::read_dir(here.join("remote/consort"))
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect::<Vec<_>>()
+    };
+    let first = kept();
+    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&first[0]).unwrap());
+    assert_eq!(first.len(), 1);
+    connection.reset().await;
+    connection
+        .module(call("ping", json!({})), None, None)
+        .await
+        .unwrap();
+    assert_eq!(kept(), first);
+    assert_eq!(
+        std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&first[0]).unwrap()),
+        inode
+    );
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_machine_that_is_lost_is_unreachable_and_nothing_is_left_running_or_half_written_there() {
+    let server = Sshd::start();
+    let here = server.directory.path();
+    let pool = Pool::new();
+    let connection = pool.connection(&server.settings()).unwrap();
+    connection
+        .module(call("ping", json!({})), None, None)
+        .await
+        .unwrap();
+    // the file never ends, and the command neither, when the login is lost
+    let endless = here.join("endless");
+    nix::unistd::mkfifo(&endless, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let writer = {
+        let endless = endless.clone();
+        std::thread::spawn(move || {
+            use std::io::Write;
+            let mut to = std::fs::OpenOptions::new()
+                .write(true)
+                .open(endless)
+                .unwrap();
+            while to.write_all(&[b'x'; 65536]).is_ok() {}
+        })
+    };
+    let target = here.join("target");
+    let put = connection.put(
+        Content::File(&endless),
+        target.to_str().unwrap(),
+        0o600,
+        None,
+    );
+    let command = connection.command(
+        Command {
+            line: format!("echo $$ > {}/leader; sleep 100 & sleep 100", here.display()),
+            ..Command::default()
+        },
+        None,
+        None,
+    );
+    let lose = async {
+        let leader = here.join("leader");
+        let beside = || {
+            std::fs::read_dir(here).unwrap().flatten().any(|entry| {
+                entry
+                    .file_name()
+                    .to_string_lossy()
+                    .starts_with(".ansible_tmp")
+            })
+        };
+        while !std::fs::read_to_string(&leader).is_ok_and(|text| text.ends_with('\n')) || !beside()
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // the login's own process, as a machine that vanishes: children of the server
+        let children =
+            std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.process.id()))
+                .unwrap();
+        for child in children.split_whitespace() {
+            let child = nix::unistd::Pid::from_raw(child.parse().unwrap());
+            let _ = nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL);
+        }
+    };
+    let (put, command, ()) = tokio::join!(put, command, lose);
+    assert!(matches!(put, Err(Error::Unreachable(_))), "{put:?}");
+    assert!(matches!(command, Err(Error::Unreachable(_))), "{command:?}");
+    let leader = std::fs::read_to_string(here.join("leader")).unwrap();
+    wait_until(|| processes_of_group(leader.trim()) == 0);
+    wait_until(|| {
+        std::fs::read_dir(here).unwrap().flatten().all(|entry| {
+            !entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(".ansible_tmp")
+        })
+    });
+    assert!(!target.exists());
+    // the next use logs in anew
+    connection
+        .module(call("ping", json!({})), None, None)
+        .await
+        .unwrap();
+    pool.close().await;
+    writer.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_machine_that_refuses_is_told_as_ansible_tells_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = local(directory.path().to_str().unwrap());
+    settings.plugin = "ssh".to_owned();
+    settings.address = "127.0.0.1".to_owned();
+    settings.port = Some(1);
+    settings.options = vec![("ssh_args".to_owned(), "-F none".to_owned())];
+    let connection = Pool::new().connection(&settings).unwrap();
+    let refused = connection.module(call("ping", json!({})), None, None).await;
+    let Err(Error::Unreachable(message)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(
+        message,
+        "Failed to connect to the host via ssh: ssh: connect to host 127.0.0.1 port 1: Connection refused"
+    );
+}
+
+#[tokio::test]
+async fn a_module_whose_time_is_over_ends_and_others_go_on_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let pool = Pool::new();
+    let connection = pool.connection(&local(here.to_str().unwrap())).unwrap();
+    let slow = connection.module(
+        call("command", json!({"_raw_params": format!("echo $$ > {}/leader; sleep 100", here.display()), "_uses_shell": true})),
+        None,
+        Some(Duration::from_secs(1)),
+    );
+    let quick = connection.module(call("ping", json!({})), None, Some(Duration::from_secs(30)));
+    let (slow, quick) = tokio::join!(slow, quick);
+    assert!(matches!(slow, Err(Error::TimedOut(_))), "{slow:?}");
+    assert_eq!(quick.unwrap()["ping"], "pong");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn another_user_has_a_helper_of_its_own_wherever_the_program_lies() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path().to_str().unwrap();
+    let pool = Pool::new();
+    let connection = pool.connection(&local(here)).unwrap();
+    let nobody = consort_playbook::connection::Become {
+        method: "su".to_owned(),
+        user: "nobody".to_owned(),
+        exe: None,
+        flags: Some("-s /bin/sh".to_owned()),
+        password: None,
+    };
+    let output = connection
+        .command(
+            Command {
+                line: "id -un; echo ~".to_owned(),
+                ..Command::default()
+            },
+            Some(&nobody),
+            None,
+        )
+        .await
+        .unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("nobody\n"));
+    let task = connection.temporary(Some(&nobody)).await.unwrap();
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&task).unwrap());
+    assert_ne!(owner, 0);
+    connection.remove(&task, Some(&nobody)).await.unwrap();
+    let wrong = consort_playbook::connection::Become {
+        user: "no-such-user".to_owned(),
+        ..nobody.clone()
+    };
+    let refused = connection
+        .module(call("ping", json!({})), Some(&wrong), None)
+        .await;
+    let Err(Error::Failed { message, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(
+        message.starts_with(
+            "Premature end of stream waiting for become success.\n>>> Standard Error\n"
+        ),
+        "{message}"
+    );
+    pool.close().await;
+}
