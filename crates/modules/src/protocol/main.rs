@@ -61,6 +61,9 @@ fn served(program: &Program) -> io::Result<()> {
 /// Runs one native module: its invocation on the standard input, its report on the standard output.
 fn one() -> io::Result<()> {
     let invocation: Invocation = serde_json::from_reader(BufReader::new(io::stdin()))?;
-    println!("{}", serde_json::Value::Object(serve::module(&invocation)));
+    println!(
+        "{}",
+        serde_json::Value::Object(serve::module(&invocation, None))
+    );
     Ok(())
 }

@@ -13,6 +13,8 @@ use nix::unistd::Pid;
 #[derive(Debug, Default)]
 pub(crate) struct Cancel {
     state: Mutex<State>,
+    /// Ends the programs of a module that runs in this process.
+    pub(crate) module: crate::Cancel,
 }
 
 #[derive(Debug, Default)]
@@ -24,6 +26,7 @@ struct State {
 impl Cancel {
     /// Ends what was started, and whatever will be.
     pub(crate) fn cancel(&self) {
+        self.module.cancel();
         if let Ok(mut state) = self.state.lock() {
             state.cancelled = true;
             for group in &state.groups {

@@ -273,7 +273,7 @@ fn work(
         Request::Module {
             invocation,
             apart: false,
-        } => Ok(Answer::Report(module(&invocation))),
+        } => Ok(Answer::Report(module(&invocation, Some(&cancel.module)))),
         Request::Module {
             invocation,
             apart: true,
@@ -321,9 +321,9 @@ fn work(
 }
 
 /// Runs a native module in this process.
-pub(super) fn module(invocation: &Invocation) -> Report {
+pub(super) fn module(invocation: &Invocation, cancel: Option<&crate::Cancel>) -> Report {
     match crate::registry::find(&invocation.module) {
-        Some(module) => module.run(invocation),
+        Some(module) => module.run_until(invocation, cancel.cloned()),
         None => Failure::new(format!(
             "There is no native module `{}`.",
             invocation.module
@@ -520,9 +520,11 @@ fn open(shared: &Arc<Shared>, number: u32, becoming: &Becoming) -> Result<Answer
 
 /// Ends all that is under way.
 fn end(shared: &Shared) {
-    if let Ok(works) = shared.works.lock() {
-        for work in works.values() {
+    if let Ok(mut works) = shared.works.lock() {
+        for work in works.values_mut() {
             work.cancel.cancel();
+            // who writes a file sees that no more of it comes
+            work.pieces = None;
         }
     }
     // helpers of other users see their input end, and end what they do; this one may not be allowed to
@@ -536,11 +538,14 @@ fn end(shared: &Shared) {
         .map(|lane| (lane.child, lane.copied))
         .unzip();
     let deadline = Instant::now() + GRACE;
-    while !children.is_empty() && Instant::now() < deadline {
+    loop {
         children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
-        if !children.is_empty() {
-            thread::sleep(Duration::from_millis(5));
+        // what is being done here takes away what it has begun, or is done
+        let idle = shared.works.lock().map_or(true, |works| works.is_empty());
+        if children.is_empty() && idle || Instant::now() >= deadline {
+            break;
         }
+        thread::sleep(Duration::from_millis(5));
     }
     shared.servers.end();
     processes::end_descendants();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use consort_modules::protocol::files;
-use consort_modules::{Invocation, Report};
+use consort_modules::{Cancel, Invocation, Report};
 
 use super::process::{self, Ended};
 use super::reached::{Reached, Way};
@@ -36,6 +36,20 @@ impl Local {
     /// A path as it is for this process.
     fn path(&self, path: &str) -> PathBuf {
         Path::new(&self.settings.directory).join(files::expand(path))
+    }
+}
+
+/// Ends the programs of a module that is given up before it is done.
+struct GivenUp {
+    cancel: Cancel,
+    done: bool,
+}
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        if !self.done {
+            self.cancel.cancel();
+        }
     }
 }
 
@@ -85,7 +99,14 @@ impl Connection for Local {
                     invocation.module
                 )));
             };
-            blocking(move || Ok(module.run(&invocation))).await
+            let mut given_up = GivenUp {
+                cancel: Cancel::new(),
+                done: false,
+            };
+            let cancel = given_up.cancel.clone();
+            let report = blocking(move || Ok(module.run_until(&invocation, Some(cancel)))).await;
+            given_up.done = true;
+            report
         })
     }
 

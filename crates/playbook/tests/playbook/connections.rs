@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use consort_modules::{Invocation, Settings};
 use consort_playbook::connection::{
-    Command, ConnectionSettings, Connections, Content, Error, Pool,
+    Command, ConnectionSettings, Connections, Content, Error, Job, Packed, PackedKind, Pool, Work,
 };
 use serde_json::json;
 
@@ -371,22 +371,121 @@ async fn a_machine_that_refuses_is_told_as_ansible_tells_it() {
     );
 }
 
+/// A module that is a script.
+fn script(name: &str, text: &str, kind: PackedKind) -> Packed {
+    Packed {
+        name: name.to_owned(),
+        digest: format!("{name}-{}", text.len()),
+        content: text.as_bytes().into(),
+        kind,
+    }
+}
+
+#[tokio::test]
+async fn modules_that_are_programs_are_given_their_arguments_in_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path().to_str().unwrap();
+    let pool = Pool::new();
+    let connection = pool.connection(&local(here)).unwrap();
+    let arguments = json!({"text": "it's", "yes": true, "none": null, "list": [1, "a"]});
+    let interpreter = Some("/bin/sh".to_owned());
+    let old = script(
+        "old",
+        "echo greetings; . \"$1\"; echo \"{\\\"text\\\": \\\"$text $yes $none $list $THING\\\"}\"",
+        PackedKind::OldStyle {
+            interpreter: interpreter.clone(),
+        },
+    );
+    let mut invocation = call("old", arguments.clone());
+    invocation.settings.environment = vec![("THING".to_owned(), "out".to_owned())];
+    let report = connection.packed(&old, invocation, None, None).await.unwrap();
+    assert_eq!(report["text"], "it's True None [1, 'a'] out");
+    let json = script(
+        "json",
+        "printf '{\"given\": '; cat \"$1\"; echo '}'",
+        PackedKind::WantsJson { interpreter },
+    );
+    let report = connection
+        .packed(&json, call("json", arguments), None, None)
+        .await
+        .unwrap();
+    assert_eq!(report["given"]["list"], json!([1, "a"]));
+    assert_eq!(report["given"]["_ansible_check_mode"], false);
+    let silent = script(
+        "silent",
+        "echo nothing; exit 4",
+        PackedKind::OldStyle {
+            interpreter: Some("/no/such".to_owned()),
+        },
+    );
+    let refused = connection.packed(&silent, call("silent", json!({})), None, None).await;
+    let Err(Error::Failed { message, more }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(message, "The module interpreter '/no/such' was not found.");
+    assert_eq!(more["rc"], 127);
+    pool.close().await;
+}
+
 #[tokio::test]
 async fn a_module_whose_time_is_over_ends_and_others_go_on_beside_it() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
     let pool = Pool::new();
     let connection = pool.connection(&local(here.to_str().unwrap())).unwrap();
-    let slow = connection.module(
-        call("command", json!({"_raw_params": format!("echo $$ > {}/leader; sleep 100", here.display()), "_uses_shell": true})),
-        None,
-        Some(Duration::from_secs(1)),
+    let long = script(
+        "long",
+        &format!("echo $$ > {}/leader; sleep 100 & sleep 100", here.display()),
+        PackedKind::OldStyle {
+            interpreter: Some("/bin/sh".to_owned()),
+        },
     );
+    let slow = connection.packed(&long, call("long", json!({})), None, Some(Duration::from_secs(1)));
     let quick = connection.module(call("ping", json!({})), None, Some(Duration::from_secs(30)));
     let (slow, quick) = tokio::join!(slow, quick);
     assert!(matches!(slow, Err(Error::TimedOut(_))), "{slow:?}");
     assert_eq!(quick.unwrap()["ping"], "pong");
+    let leader = std::fs::read_to_string(here.join("leader")).unwrap();
+    wait_until(|| processes_of_group(leader.trim()) == 0);
     pool.close().await;
+}
+
+#[tokio::test]
+async fn a_module_in_the_background_goes_on_when_the_controller_has_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let pool = Pool::new();
+    let connection = pool.connection(&local(here.to_str().unwrap())).unwrap();
+    let gate = here.join("gate");
+    let waits = script(
+        "waits",
+        &format!("while ! [ -e {} ]; do sleep 0.05; done; echo '{{\"changed\": true}}'", gate.display()),
+        PackedKind::OldStyle {
+            interpreter: Some("/bin/sh".to_owned()),
+        },
+    );
+    let job = |id: &str, limit| Job {
+        id: id.to_owned(),
+        limit,
+        directory: here.join("jobs").to_str().unwrap().to_owned(),
+    };
+    let begin = |id: &'static str, limit| {
+        connection.start(Work::Packed(&waits, call("waits", json!({}))), job(id, limit), None)
+    };
+    let report = begin("j1.1", 100).await.unwrap();
+    assert_eq!(report["ansible_job_id"], "j1.1");
+    begin("j2.2", 1).await.unwrap();
+    pool.close().await;
+    let state = |id: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(here.join("jobs").join(id)).unwrap()).unwrap()
+    };
+    assert_eq!(state("j1.1")["finished"], false);
+    wait_until(|| state("j2.2")["finished"] == true);
+    assert_eq!(state("j2.2")["failed"], true);
+    assert_eq!(state("j1.1")["finished"], false);
+    std::fs::write(&gate, "").unwrap();
+    wait_until(|| state("j1.1")["finished"] == true);
+    assert_eq!(state("j1.1")["changed"], true);
 }
 
 #[tokio::test]
