@@ -398,7 +398,10 @@ async fn modules_that_are_programs_are_given_their_arguments_in_a_file() {
     );
     let mut invocation = call("old", arguments.clone());
     invocation.settings.environment = vec![("THING".to_owned(), "out".to_owned())];
-    let report = connection.packed(&old, invocation, None, None).await.unwrap();
+    let report = connection
+        .packed(&old, invocation, None, None)
+        .await
+        .unwrap();
     assert_eq!(report["text"], "it's True None [1, 'a'] out");
     let json = script(
         "json",
@@ -418,7 +421,9 @@ async fn modules_that_are_programs_are_given_their_arguments_in_a_file() {
             interpreter: Some("/no/such".to_owned()),
         },
     );
-    let refused = connection.packed(&silent, call("silent", json!({})), None, None).await;
+    let refused = connection
+        .packed(&silent, call("silent", json!({})), None, None)
+        .await;
     let Err(Error::Failed { message, more }) = refused else {
         panic!("{refused:?}")
     };
@@ -440,7 +445,12 @@ async fn a_module_whose_time_is_over_ends_and_others_go_on_beside_it() {
             interpreter: Some("/bin/sh".to_owned()),
         },
     );
-    let slow = connection.packed(&long, call("long", json!({})), None, Some(Duration::from_secs(1)));
+    let slow = connection.packed(
+        &long,
+        call("long", json!({})),
+        None,
+        Some(Duration::from_secs(1)),
+    );
     let quick = connection.module(call("ping", json!({})), None, Some(Duration::from_secs(30)));
     let (slow, quick) = tokio::join!(slow, quick);
     assert!(matches!(slow, Err(Error::TimedOut(_))), "{slow:?}");
@@ -459,7 +469,10 @@ async fn a_module_in_the_background_goes_on_when_the_controller_has_left() {
     let gate = here.join("gate");
     let waits = script(
         "waits",
-        &format!("while ! [ -e {} ]; do sleep 0.05; done; echo '{{\"changed\": true}}'", gate.display()),
+        &format!(
+            "while ! [ -e {} ]; do sleep 0.05; done; echo '{{\"changed\": true}}'",
+            gate.display()
+        ),
         PackedKind::OldStyle {
             interpreter: Some("/bin/sh".to_owned()),
         },
@@ -470,7 +483,11 @@ async fn a_module_in_the_background_goes_on_when_the_controller_has_left() {
         directory: here.join("jobs").to_str().unwrap().to_owned(),
     };
     let begin = |id: &'static str, limit| {
-        connection.start(Work::Packed(&waits, call("waits", json!({}))), job(id, limit), None)
+        connection.start(
+            Work::Packed(&waits, call("waits", json!({}))),
+            job(id, limit),
+            None,
+        )
     };
     let report = begin("j1.1", 100).await.unwrap();
     assert_eq!(report["ansible_job_id"], "j1.1");
