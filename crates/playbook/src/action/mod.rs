@@ -1,12 +1,12 @@
 //! Actions: what a task does on the controller, be it all of it (`debug`, `set_fact`) or the controller's half of a module
 //! (`copy`, `template`, `fetch`).
 
-use std::sync::Arc;
-
-use consort_jinja::{Dict, Origin, Value};
+use consort_jinja::{Dict, Value};
 
 use crate::connection::Call;
 use crate::executor::Attempt;
+use crate::source::Located;
+use crate::template;
 
 mod normal;
 
@@ -82,48 +82,40 @@ pub enum Failure {
 }
 
 /// A failure and what led to it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Failed {
-    /// What is said, and becomes `msg` of the result if that has none.
-    pub message: String,
-    /// Where in the playbook the reason stands.
-    pub origin: Option<Arc<Origin>>,
-    /// What could be done about it.
-    pub hint: Option<String>,
-    /// What led to it.
-    pub cause: Option<Box<Failed>>,
+    /// What went wrong, where, why, and what could be done about it.
+    pub error: Located,
     /// What the result tells beside the message (`rc`, `stdout`, ...).
     pub result: Dict,
+    /// Whether the message is the result's `msg` as it is. That is made of the messages of all causes otherwise, beginning
+    /// with `Task failed`.
+    pub is_message: bool,
 }
 
 impl Failure {
-    /// A failure that is only a message.
+    /// An action that refuses: what it says becomes `msg`.
     pub fn new(message: impl Into<String>) -> Self {
-        Failure::Failed(Box::new(Failed {
-            message: message.into(),
-            ..Failed::default()
-        }))
+        Failure::with(message, Dict::default())
     }
 
-    /// A failure with a result.
+    /// An action that refuses, with a result.
     pub fn with(message: impl Into<String>, result: Dict) -> Self {
         Failure::Failed(Box::new(Failed {
-            message: message.into(),
+            error: Located::new(message),
             result,
-            ..Failed::default()
+            is_message: true,
         }))
     }
 
-    /// A failure at the place a value was written at.
+    /// Something that went wrong: `msg` tells all of it (`Task failed: ...`).
+    pub fn error(message: impl Into<String>) -> Self {
+        Located::new(message).into()
+    }
+
+    /// Something that went wrong with a value: told with the place it was written at.
     pub fn at(message: impl Into<String>, value: &Value) -> Self {
-        Failure::Failed(Box::new(Failed {
-            message: message.into(),
-            origin: match value {
-                Value::Str(text) => text.origin().cloned(),
-                _ => None,
-            },
-            ..Failed::default()
-        }))
+        Located::new(message).about(value).into()
     }
 
     /// Why a task is skipped.
@@ -132,6 +124,22 @@ impl Failure {
             message: message.into(),
             result: Dict::default(),
         }
+    }
+}
+
+impl From<Located> for Failure {
+    fn from(error: Located) -> Self {
+        Failure::Failed(Box::new(Failed {
+            error,
+            result: Dict::default(),
+            is_message: false,
+        }))
+    }
+}
+
+impl From<template::Error> for Failure {
+    fn from(error: template::Error) -> Self {
+        Failure::from(Located::from(error))
     }
 }
 

@@ -4,15 +4,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use consort_jinja::{Dict, Environment, Value, Variables};
+use consort_jinja::{Dict, Str, Value, Variables as _};
 use consort_modules::{Invocation, Settings};
 use parking_lot::Mutex;
 
 use super::effects::{Effects, Layer};
+use super::reach::{Reach, Way};
+use super::result::OF_MODULE;
+use super::run::Run;
 use crate::action::{self, Failure, Outcome};
 use crate::connection::{self, Become, Connection};
-use crate::language::Task;
+use crate::inventory::Inventory;
+use crate::language::{PlaybookLoader, Task};
+use crate::output::Event;
+use crate::settings::Settings as RunSettings;
+use crate::source::Located;
+use crate::template::Templar;
 use crate::values;
+use crate::variables::TaskVariables;
 
 /// One attempt at a task (or an item of its loop) on one host.
 pub struct Attempt<'a> {
@@ -40,16 +49,11 @@ pub struct Attempt<'a> {
     pub search_path: &'a [PathBuf],
     /// The directory of the playbook: where files are looked for at last.
     pub directory: &'a Path,
-    /// The way to the machine.
-    pub connection: &'a Arc<dyn Connection>,
-    /// The name of the plugin of that: `ssh`, `local`.
-    pub transport: &'a str,
-    /// Whom to become there.
-    pub user: Option<&'a Become>,
     /// What modules are set to: check, diff, environment, temporary directory, shell, ...
     pub module_settings: &'a Settings,
-    pub(super) templar: &'a Environment,
-    pub(super) variables: &'a (dyn Variables + Sync),
+    pub(super) run: &'a Arc<Run>,
+    pub(super) reach: &'a Reach,
+    pub(super) variables: &'a TaskVariables,
     pub(super) effects: &'a Mutex<Effects>,
 }
 
@@ -73,8 +77,13 @@ pub struct ModuleCall {
 
 impl Attempt<'_> {
     /// The variables, as they were written: what is a template is rendered by [`Attempt::render`].
-    pub fn variables(&self) -> &dyn Variables {
+    pub fn variables(&self) -> &TaskVariables {
         self.variables
+    }
+
+    /// The variables of the machine the task is done on: of the host it is delegated to, or of the host.
+    pub fn machine_variables(&self) -> &TaskVariables {
+        self.reach.variables()
     }
 
     /// The value of a variable, rendered; none if there is no such variable.
@@ -88,15 +97,80 @@ impl Attempt<'_> {
             .transpose()
     }
 
+    /// What renders and evaluates, for what is not among the methods here.
+    pub fn templar(&self) -> &Templar {
+        &self.run.templar
+    }
+
     /// Renders every template in a value.
     ///
     /// # Errors
     /// A template fails, or something in it is undefined.
     pub fn render(&self, value: &Value) -> Result<Value, Failure> {
-        self.templar
-            .render_value(value, self.variables)
-            .and_then(Value::defined)
-            .map_err(|error| Failure::at(error.to_string(), value))
+        Ok(self.run.templar.render(value, self.variables)?)
+    }
+
+    /// Evaluates an expression, as in `{{ }}` but without the braces.
+    ///
+    /// # Errors
+    /// It fails, or gives something undefined.
+    pub fn evaluate(&self, expression: &Str) -> Result<Value, Failure> {
+        Ok(self.run.templar.evaluate(expression, self.variables)?)
+    }
+
+    /// Whether a condition holds.
+    ///
+    /// # Errors
+    /// It fails, or is neither true nor false.
+    pub fn conditional(&self, condition: &Value) -> Result<bool, Failure> {
+        Ok(self.run.templar.conditional(condition, self.variables)?)
+    }
+
+    /// The settings of the run.
+    pub fn settings(&self) -> &RunSettings {
+        &self.run.settings
+    }
+
+    /// Reads files of playbooks: YAML, and what is encrypted.
+    pub fn loader(&self) -> &PlaybookLoader {
+        &self.run.loader
+    }
+
+    fn way(&self) -> Result<&Way, Failure> {
+        self.reach.way()
+    }
+
+    /// The way to the machine. Nothing is opened before it is used.
+    ///
+    /// # Errors
+    /// There is no such plugin, or a variable it is made from fails.
+    pub fn connection(&self) -> Result<&Arc<dyn Connection>, Failure> {
+        Ok(&self.way()?.connection)
+    }
+
+    /// The name of the connection's plugin: `ssh`, `local`.
+    ///
+    /// # Errors
+    /// As of [`Attempt::connection`].
+    pub fn transport(&self) -> Result<&str, Failure> {
+        Ok(&self.way()?.settings.plugin)
+    }
+
+    /// Whom to become on the machine.
+    ///
+    /// # Errors
+    /// As of [`Attempt::connection`].
+    pub fn user(&self) -> Result<Option<&Become>, Failure> {
+        Ok(self.way()?.user.as_ref())
+    }
+
+    /// Where files of a kind (`files`, `templates`, `vars`) are: the first that exists in the directories of the role, of
+    /// the file the task stands in, and of the playbook, each with that kind below it first.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find_file(&self, kind: &str, name: &str) -> Result<PathBuf, Failure> {
+        super::search::find(self.search_path, self.directory, kind, name)
     }
 
     /// Runs a module on the machine: a native one where there is one and it can run there, else the real one.
@@ -114,20 +188,28 @@ impl Attempt<'_> {
     /// As for [`Attempt::module`].
     pub async fn module_with(&self, name: &str, arguments: Dict, call: ModuleCall) -> Outcome {
         let leaf = name.rsplit('.').next().unwrap_or(name);
-        let user = self.user.filter(|_| !call.without_become);
+        let way = self.way()?;
+        let user = way.user.as_ref().filter(|_| !call.without_become);
         if consort_modules::find(leaf).is_none() {
-            return Err(Failure::new(format!("there is no module {name}")));
+            return Err(Failure::error(format!("there is no native module {name}")));
+        }
+        let mut settings = self.module_settings.clone();
+        settings.remote_tmp.clone_from(&way.settings.remote_tmp);
+        settings.shell.clone_from(&way.settings.shell);
+        if way.settings.plugin == "local" {
+            settings.directory.clone_from(&way.settings.directory);
         }
         let invocation = Invocation {
             module: leaf.to_owned(),
             arguments: values::to_arguments(&arguments),
-            settings: self.module_settings.clone(),
+            settings,
         };
-        let report = self
+        let mut report = way
             .connection
             .module(invocation, user, self.timeout)
             .await
             .map_err(refused)?;
+        report.insert(OF_MODULE.to_owned(), true.into());
         Ok(values::from_report(report))
     }
 
@@ -148,6 +230,55 @@ impl Attempt<'_> {
         self.effects.lock().variables.insert(layer, variables);
     }
 
+    /// Adds a host to the inventory, or variables and groups to one; whether anything changed.
+    ///
+    /// # Errors
+    /// A name is empty.
+    pub fn add_host(
+        &self,
+        name: &str,
+        variables: &Dict,
+        groups: &[String],
+    ) -> Result<bool, Failure> {
+        let changed = self.change_inventory(|inventory| {
+            inventory.add_dynamic_host(name, variables, groups, &self.run.notices)
+        })?;
+        if changed && let Some(play) = self.variables.play() {
+            play.change_roster(|roster| {
+                if !roster.all.iter().any(|known| **known == *name) {
+                    roster.all.push(Arc::from(name));
+                }
+            });
+        }
+        Ok(changed)
+    }
+
+    /// Makes the host a member of a group, and the group one of its parents; whether anything changed.
+    ///
+    /// # Errors
+    /// A name is empty.
+    pub fn add_group(&self, name: &str, parents: &[String]) -> Result<bool, Failure> {
+        self.change_inventory(|inventory| {
+            inventory.add_dynamic_group(self.host, name, parents, &self.run.notices)
+        })
+    }
+
+    fn change_inventory(
+        &self,
+        change: impl FnOnce(&mut Inventory) -> Result<bool, Located>,
+    ) -> Result<bool, Failure> {
+        Ok(self.run.store.change_inventory(change)?)
+    }
+
+    /// Tells something at a level of detail (the number of `-v`).
+    pub fn detail(&self, level: u8, text: &str) {
+        self.run.tell.event(&Event::Detail {
+            level,
+            host: Some(self.host),
+            text,
+        });
+    }
+
     /// Warns of something, with the result.
     pub fn warn(&self, message: impl Into<String>) {
         self.effects.lock().warnings.push(message.into());
@@ -163,6 +294,6 @@ fn refused(error: connection::Error) -> Failure {
         connection::Error::Failed { message, more } => {
             Failure::with(message, values::from_report(more))
         }
-        error @ connection::Error::TimedOut(_) => Failure::new(error.to_string()),
+        error @ connection::Error::TimedOut(_) => Failure::error(error.to_string()),
     }
 }

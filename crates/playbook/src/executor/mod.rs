@@ -1,7 +1,28 @@
 //! Playbooks carried out: strategies, hosts in parallel, loops, retries, blocks, handlers.
 
+mod arguments;
 mod attempt;
 mod effects;
+mod free;
+mod includes;
+mod iterator;
+mod keyword;
+mod linear;
+mod meta;
+mod old;
+mod plan;
+mod play;
+mod playbooks;
+mod prompt;
+mod reach;
+mod result;
+mod run;
+mod search;
+mod step;
+mod tags;
+mod work;
 
 pub use attempt::{Attempt, Background, ModuleCall};
 pub use effects::{Effects, Layer};
+pub use playbooks::{Parts, What, run};
+pub use run::Options;

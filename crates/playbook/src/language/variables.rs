@@ -177,6 +177,12 @@ pub(crate) fn located(error: &crate::template::Error) -> Located {
     }
 }
 
+impl From<&crate::template::Error> for Located {
+    fn from(error: &crate::template::Error) -> Self {
+        located(error)
+    }
+}
+
 impl From<crate::template::Error> for Located {
     fn from(error: crate::template::Error) -> Self {
         located(&error)

@@ -2,3 +2,25 @@
 //!
 //! Variables are looked up through the layers they may stand in, and never put together: what a task costs does not depend
 //! on how many variables or facts there are.
+//!
+//! ```text
+//! Store             of the run: inventory, facts, what set_fact, register and include_vars gave, extra variables
+//!    |
+//! PlayVariables     of a play: its variables, files, roles; what its hosts have in common
+//!    |
+//! TaskVariables     of a task on a host: the whole chain; what a template sees
+//! ```
+
+mod chain;
+mod facts;
+mod hostvars;
+mod magic;
+mod play;
+mod store;
+mod task;
+
+pub use chain::{Old, TaskVariables};
+pub(crate) use facts::may_be_variable;
+pub use facts::{FactCache, JsonFiles, Memory};
+pub use play::{PlayOptions, PlayVariables, Roster};
+pub use store::{HostStore, Store, StoreOptions};

@@ -1,0 +1,680 @@
+//! Where each host stands in a play: which task is next, through blocks, their rescues and what is always done, and through
+//! handlers.
+//!
+//! A host's place is a stack of sections: each knows how far it is and whether it failed. Looking at the next task gives a
+//! new place and leaves the old one as it is until the step is taken ([`Iteration::peek`], [`Iteration::set`]), for hosts
+//! that are not at the task all others do next wait.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use indexmap::{IndexMap, IndexSet};
+
+use crate::language::Task;
+
+/// A block as it is carried out: tasks that are chosen by tags.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Section {
+    pub tasks: Vec<Step>,
+    pub rescue: Vec<Step>,
+    pub always: Vec<Step>,
+}
+
+/// What stands in a section.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Task(Arc<Task>),
+    Section(Arc<Section>),
+}
+
+impl Section {
+    /// A section of one task.
+    pub fn of(task: Arc<Task>) -> Self {
+        Section {
+            tasks: vec![Step::Task(task)],
+            ..Section::default()
+        }
+    }
+
+    /// Whether there is anything in it.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.rescue.is_empty() && self.always.is_empty()
+    }
+
+    /// All tasks in it, however deep, in the order they stand.
+    pub fn flatten(&self, into: &mut Vec<Arc<Task>>) {
+        for step in self.tasks.iter().chain(&self.rescue).chain(&self.always) {
+            match step {
+                Step::Task(task) => into.push(Arc::clone(task)),
+                Step::Section(section) => section.flatten(into),
+            }
+        }
+    }
+}
+
+/// What a host is doing in a section.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    Setup,
+    Validate,
+    Tasks,
+    Rescue,
+    Always,
+    Handlers,
+    Complete,
+}
+
+/// What failed in a section: flags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Failed(u8);
+
+impl Failed {
+    pub const SETUP: Failed = Failed(1);
+    pub const TASKS: Failed = Failed(2);
+    pub const RESCUE: Failed = Failed(4);
+    pub const ALWAYS: Failed = Failed(8);
+
+    fn add(&mut self, other: Failed) {
+        self.0 |= other.0;
+    }
+
+    fn has(self, other: Failed) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    fn any(self) -> bool {
+        self.0 != 0
+    }
+}
+
+/// Where a host stands.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    sections: Arc<Vec<Arc<Section>>>,
+    section: usize,
+    task: usize,
+    rescue: usize,
+    always: usize,
+    handler: usize,
+    pub phase: Phase,
+    failed: Failed,
+    /// What it did before handlers were flushed.
+    before_handlers: Phase,
+    /// The handlers of this flush, with those that were included meanwhile; none when it has not begun.
+    handlers: Option<Arc<Vec<Arc<Task>>>>,
+    in_tasks: Option<Box<Place>>,
+    in_rescue: Option<Box<Place>>,
+    in_always: Option<Box<Place>>,
+    rescued: bool,
+    /// It begins at the task of `--start-at-task`.
+    started_late: bool,
+}
+
+impl Place {
+    fn new(sections: Arc<Vec<Arc<Section>>>, phase: Phase) -> Self {
+        Place {
+            sections,
+            section: 0,
+            task: 0,
+            rescue: 0,
+            always: 0,
+            handler: 0,
+            phase,
+            failed: Failed::default(),
+            before_handlers: Phase::Tasks,
+            handlers: None,
+            in_tasks: None,
+            in_rescue: None,
+            in_always: None,
+            rescued: false,
+            started_late: false,
+        }
+    }
+
+    fn within(section: &Arc<Section>) -> Box<Self> {
+        Box::new(Place::new(
+            Arc::new(vec![Arc::clone(section)]),
+            Phase::Tasks,
+        ))
+    }
+
+    fn current(&self) -> Option<&Arc<Section>> {
+        self.sections.get(self.section)
+    }
+
+    fn next_section(&mut self) {
+        self.section += 1;
+        (self.task, self.rescue, self.always) = (0, 0, 0);
+        (self.in_tasks, self.in_rescue, self.in_always) = (None, None, None);
+    }
+
+    /// Whether the host counts as failed where it stands.
+    fn is_failed(&self) -> bool {
+        let child =
+            |child: &Option<Box<Place>>| child.as_ref().is_some_and(|place| place.is_failed());
+        if (self.phase == Phase::Rescue && child(&self.in_rescue))
+            || (self.phase == Phase::Always && child(&self.in_always))
+        {
+            return true;
+        }
+        if self.failed.any() {
+            return match self.phase {
+                Phase::Rescue if !self.failed.has(Failed::RESCUE) => false,
+                Phase::Always if !self.failed.has(Failed::ALWAYS) => false,
+                _ => !(self.rescued && !self.failed.has(Failed::ALWAYS)),
+            };
+        }
+        if self.phase == Phase::Tasks && child(&self.in_tasks) {
+            let rescues = self
+                .current()
+                .is_some_and(|section| !section.rescue.is_empty());
+            return !(rescues && !self.failed.has(Failed::RESCUE));
+        }
+        false
+    }
+
+    fn fail(&mut self) {
+        let (rescues, always) = self.current().map_or((false, false), |section| {
+            (!section.rescue.is_empty(), !section.always.is_empty())
+        });
+        let after = |always: bool| {
+            if always {
+                Phase::Always
+            } else {
+                Phase::Complete
+            }
+        };
+        match self.phase {
+            Phase::Setup | Phase::Validate => {
+                self.failed.add(Failed::SETUP);
+                self.phase = Phase::Complete;
+            }
+            Phase::Tasks => match &mut self.in_tasks {
+                Some(child) => child.fail(),
+                None => {
+                    self.failed.add(Failed::TASKS);
+                    self.phase = if rescues {
+                        Phase::Rescue
+                    } else {
+                        after(always)
+                    };
+                }
+            },
+            Phase::Rescue => match &mut self.in_rescue {
+                Some(child) => child.fail(),
+                None => {
+                    self.failed.add(Failed::RESCUE);
+                    self.phase = after(always);
+                }
+            },
+            Phase::Always => match &mut self.in_always {
+                Some(child) => child.fail(),
+                None => {
+                    self.failed.add(Failed::ALWAYS);
+                    self.phase = Phase::Complete;
+                }
+            },
+            Phase::Handlers | Phase::Complete => {}
+        }
+    }
+
+    fn clear_errors(&mut self) {
+        self.failed = Failed::default();
+        if let Some(child) = self
+            .in_tasks
+            .as_mut()
+            .or(self.in_rescue.as_mut())
+            .or(self.in_always.as_mut())
+        {
+            child.clear_errors();
+        }
+    }
+
+    fn active_mut(&mut self) -> &mut Place {
+        // The borrow checker wants the question asked before the way is taken.
+        let goes_on = match self.phase {
+            Phase::Tasks => self.in_tasks.is_some(),
+            Phase::Rescue => self.in_rescue.is_some(),
+            Phase::Always => self.in_always.is_some(),
+            _ => false,
+        };
+        if !goes_on {
+            return self;
+        }
+        let child = match self.phase {
+            Phase::Tasks => &mut self.in_tasks,
+            Phase::Rescue => &mut self.in_rescue,
+            _ => &mut self.in_always,
+        };
+        match child {
+            Some(child) => child.active_mut(),
+            None => unreachable!("asked before"),
+        }
+    }
+
+    /// Whether a failure here is being, or will be, rescued by some block around.
+    pub fn is_rescuing(&self) -> bool {
+        if matches!(self.phase, Phase::Tasks | Phase::Handlers)
+            && self
+                .current()
+                .is_some_and(|section| !section.rescue.is_empty())
+        {
+            return true;
+        }
+        [&self.in_tasks, &self.in_rescue, &self.in_always]
+            .into_iter()
+            .flatten()
+            .next()
+            .is_some_and(|child| child.is_rescuing())
+    }
+
+    fn insert(&mut self, sections: &[Arc<Section>]) {
+        if (self.failed.any() && self.phase == Phase::Tasks) || sections.is_empty() {
+            return;
+        }
+        let child = match self.phase {
+            Phase::Tasks => &mut self.in_tasks,
+            Phase::Rescue => &mut self.in_rescue,
+            Phase::Always => &mut self.in_always,
+            Phase::Handlers => {
+                if let Some(handlers) = &mut self.handlers {
+                    let mut included = Vec::new();
+                    for section in sections {
+                        section.flatten(&mut included);
+                    }
+                    let at = self.handler.min(handlers.len());
+                    Arc::make_mut(handlers).splice(at..at, included);
+                }
+                return;
+            }
+            _ => return,
+        };
+        if let Some(child) = child {
+            return child.insert(sections);
+        }
+        let Some(current) = self.sections.get(self.section) else {
+            return;
+        };
+        let mut section = Section::clone(current);
+        let steps = sections.iter().map(|new| Step::Section(Arc::clone(new)));
+        let (list, at) = match self.phase {
+            Phase::Tasks => (&mut section.tasks, self.task),
+            Phase::Rescue => (&mut section.rescue, self.rescue),
+            _ => (&mut section.always, self.always),
+        };
+        let at = at.min(list.len());
+        list.splice(at..at, steps);
+        Arc::make_mut(&mut self.sections)[self.section] = Arc::new(section);
+    }
+}
+
+/// What decides whether a task that is next is really done: it is left out silently otherwise.
+pub(super) trait Choice {
+    /// Whether facts are gathered on the host at the beginning.
+    fn gathers(&self, host: &str) -> bool;
+    /// Whether the task has nothing to do for the host: handlers without a notification, a role that has run.
+    fn passes_over(&self, host: &str, task: &Task, iteration: &Iteration) -> bool;
+}
+
+/// The way of all hosts of a batch through a play.
+pub(super) struct Iteration {
+    sections: Arc<Vec<Arc<Section>>>,
+    setup: Option<Arc<Task>>,
+    validation: Option<Arc<Task>>,
+    /// All tasks in the order they stand: what hosts that go in step do next is the first of these that one of them is at.
+    pub order: Vec<Arc<Task>>,
+    pub at: usize,
+    /// The handlers of the play, in the order they are run.
+    pub handlers: Arc<Vec<Arc<Task>>>,
+    /// By the number of a handler: the hosts that notified it.
+    notified: HashMap<u64, IndexSet<Arc<str>>>,
+    /// What hosts have notified and not flushed.
+    notifications: HashMap<Arc<str>, IndexSet<Arc<str>>>,
+    places: IndexMap<Arc<str>, Place>,
+    pub batch: usize,
+    pub end_play: bool,
+}
+
+impl Iteration {
+    /// All hosts at the beginning.
+    pub fn new(
+        sections: Vec<Arc<Section>>,
+        setup: Option<Arc<Task>>,
+        validation: Option<Arc<Task>>,
+        handlers: Vec<Arc<Task>>,
+        hosts: &[Arc<str>],
+    ) -> Self {
+        let mut order: Vec<Arc<Task>> = setup.iter().chain(&validation).cloned().collect();
+        for section in &sections {
+            section.flatten(&mut order);
+        }
+        let sections = Arc::new(sections);
+        let places = hosts
+            .iter()
+            .map(|host| {
+                (
+                    Arc::clone(host),
+                    Place::new(Arc::clone(&sections), Phase::Setup),
+                )
+            })
+            .collect();
+        Iteration {
+            sections,
+            setup,
+            validation,
+            order,
+            at: 0,
+            handlers: Arc::new(handlers),
+            notified: HashMap::new(),
+            notifications: HashMap::new(),
+            places,
+            batch: hosts.len(),
+            end_play: false,
+        }
+    }
+
+    /// Where a host stands; a host that is not of the batch has nothing to do.
+    pub fn place(&mut self, host: &Arc<str>) -> &mut Place {
+        self.places
+            .entry(Arc::clone(host))
+            .or_insert_with(|| Place::new(Arc::default(), Phase::Complete))
+    }
+
+    /// The next task of a host, and where it stands then. It stays where it is.
+    pub fn peek(&mut self, host: &Arc<str>, choice: &dyn Choice) -> (Place, Option<Arc<Task>>) {
+        let mut place = self.place(host).clone();
+        if place.phase == Phase::Complete {
+            return (place, None);
+        }
+        let task = self.next(&mut place, host, choice);
+        (place, task)
+    }
+
+    /// Takes the step that was looked at.
+    pub fn set(&mut self, host: &Arc<str>, place: Place) {
+        self.places.insert(Arc::clone(host), place);
+    }
+
+    /// Moves all hosts to a task that is chosen by its name: `--start-at-task`. Tells whether there is one.
+    pub fn start_at(&mut self, choice: &dyn Choice, is_it: &dyn Fn(&Task) -> bool) -> bool {
+        let hosts: Vec<Arc<str>> = self.places.keys().cloned().collect();
+        let mut found = false;
+        for host in hosts {
+            loop {
+                let (place, task) = self.peek(&host, choice);
+                if place.phase == Phase::Complete {
+                    break;
+                }
+                if task.is_some_and(|task| is_it(&task)) {
+                    found = true;
+                    break;
+                }
+                self.set(&host, place);
+            }
+            if found {
+                let place = self.place(&host);
+                place.started_late = true;
+                place.phase = Phase::Setup;
+            }
+        }
+        found
+    }
+
+    fn next(&self, place: &mut Place, host: &Arc<str>, choice: &dyn Choice) -> Option<Arc<Task>> {
+        loop {
+            let mut found: Option<Arc<Task>> = None;
+            let current = place.current().cloned();
+            match place.phase {
+                Phase::Complete => return None,
+                Phase::Setup => {
+                    if let Some(setup) = &self.setup
+                        && choice.gathers(host)
+                    {
+                        found = Some(Arc::clone(setup));
+                    }
+                    place.phase = Phase::Validate;
+                }
+                Phase::Validate => {
+                    found.clone_from(&self.validation);
+                    place.phase = Phase::Tasks;
+                }
+                Phase::Handlers => {
+                    if place.handlers.is_none() {
+                        place.handlers = Some(Arc::clone(&self.handlers));
+                    }
+                    let handlers = place.handlers.clone().unwrap_or_default();
+                    while let Some(handler) = handlers.get(place.handler) {
+                        place.handler += 1;
+                        if self.is_notified(handler, host) {
+                            return Some(Arc::clone(handler));
+                        }
+                    }
+                    place.handler = 0;
+                    place.phase = place.before_handlers;
+                    place.handlers = None;
+                }
+                Phase::Tasks | Phase::Rescue | Phase::Always => {
+                    let Some(section) = current else {
+                        place.phase = Phase::Complete;
+                        return None;
+                    };
+                    match self.step(place, &section, host, choice) {
+                        Moved::Again => continue,
+                        Moved::To(task) => found = task,
+                    }
+                }
+            }
+            if let Some(task) = found
+                && !choice.passes_over(host, &task, self)
+            {
+                return Some(task);
+            }
+        }
+    }
+
+    fn step(
+        &self,
+        place: &mut Place,
+        section: &Arc<Section>,
+        host: &Arc<str>,
+        choice: &dyn Choice,
+    ) -> Moved {
+        let phase = place.phase;
+        let slot = match phase {
+            Phase::Tasks => &mut place.in_tasks,
+            Phase::Rescue => &mut place.in_rescue,
+            _ => &mut place.in_always,
+        };
+        if let Some(mut child) = slot.take() {
+            let task = self.next(&mut child, host, choice);
+            if child.is_failed() {
+                place.fail();
+                return Moved::Again;
+            }
+            if task.is_none() || child.phase == Phase::Complete {
+                return Moved::Again;
+            }
+            let slot = match phase {
+                Phase::Tasks => &mut place.in_tasks,
+                Phase::Rescue => &mut place.in_rescue,
+                _ => &mut place.in_always,
+            };
+            *slot = Some(child);
+            return Moved::To(task);
+        }
+        match phase {
+            Phase::Tasks => {
+                if place.is_failed() {
+                    place.phase = Phase::Rescue;
+                    return Moved::Again;
+                }
+                let Some(step) = section.tasks.get(place.task) else {
+                    place.phase = Phase::Always;
+                    return Moved::Again;
+                };
+                place.task += 1;
+                enter(step, &mut place.in_tasks)
+            }
+            Phase::Rescue => {
+                if place.failed.has(Failed::RESCUE) {
+                    place.phase = Phase::Always;
+                    return Moved::Again;
+                }
+                let Some(step) = section.rescue.get(place.rescue) else {
+                    if !section.rescue.is_empty() {
+                        place.failed = Failed::default();
+                    }
+                    place.phase = Phase::Always;
+                    place.rescued = true;
+                    return Moved::Again;
+                };
+                place.rescue += 1;
+                enter(step, &mut place.in_rescue)
+            }
+            _ => {
+                let Some(step) = section.always.get(place.always) else {
+                    if place.failed.any() {
+                        place.phase = Phase::Complete;
+                    } else {
+                        place.next_section();
+                        place.phase = Phase::Tasks;
+                        place.rescued = false;
+                    }
+                    return Moved::Again;
+                };
+                place.always += 1;
+                enter(step, &mut place.in_always)
+            }
+        }
+    }
+
+    /// Marks a host as failed where it stands: it goes on with what rescues, with what is always done, or not at all.
+    pub fn fail(&mut self, host: &Arc<str>) {
+        let place = self.place(host);
+        if place.phase == Phase::Handlers {
+            place.phase = place.before_handlers;
+            place.handlers = None;
+        }
+        place.fail();
+    }
+
+    /// Whether a host counts as failed.
+    pub fn is_failed(&mut self, host: &Arc<str>) -> bool {
+        self.place(host).is_failed()
+    }
+
+    /// The hosts that count as failed.
+    pub fn failed_hosts(&self) -> Vec<Arc<str>> {
+        self.places
+            .iter()
+            .filter(|(_, place)| place.is_failed())
+            .map(|(host, _)| Arc::clone(host))
+            .collect()
+    }
+
+    /// Forgets that a host failed (`clear_host_errors`).
+    pub fn clear_errors(&mut self, host: &Arc<str>) {
+        self.place(host).clear_errors();
+    }
+
+    /// Ends the play for a host.
+    pub fn end_host(&mut self, host: &Arc<str>) {
+        let place = self.place(host);
+        if place.active_mut().phase == Phase::Rescue {
+            // Who ends in a rescue has been rescued.
+            place.failed = Failed::default();
+        }
+        place.phase = Phase::Complete;
+    }
+
+    /// Puts included tasks next for a host.
+    pub fn insert(&mut self, host: &Arc<str>, sections: &[Arc<Section>]) {
+        self.place(host).insert(sections);
+    }
+
+    /// Puts included tasks next in the order of those that go in step.
+    pub fn insert_order(&mut self, tasks: Vec<Arc<Task>>) {
+        let at = self.at.min(self.order.len());
+        self.order.splice(at..at, tasks);
+    }
+
+    /// Begins to run handlers on a host.
+    pub fn flush(&mut self, host: &Arc<str>) {
+        let place = self.place(host);
+        place.before_handlers = place.phase;
+        place.phase = Phase::Handlers;
+    }
+
+    /// Whether a host is running handlers.
+    pub fn is_flushing(&mut self, host: &Arc<str>) -> bool {
+        self.place(host).phase == Phase::Handlers
+    }
+
+    /// Keeps a notification until handlers are flushed.
+    pub fn keep_notification(&mut self, host: &Arc<str>, name: &Arc<str>) {
+        self.notifications
+            .entry(Arc::clone(host))
+            .or_default()
+            .insert(Arc::clone(name));
+    }
+
+    /// The notifications kept for a host, which are kept no longer.
+    pub fn take_notifications(&mut self, host: &str) -> IndexSet<Arc<str>> {
+        self.notifications.remove(host).unwrap_or_default()
+    }
+
+    /// Whether anything is notified: kept for the host, or any handler by anybody.
+    pub fn has_notifications(&self, host: &str) -> bool {
+        self.notifications
+            .get(host)
+            .is_some_and(|kept| !kept.is_empty())
+            || self.notified.values().any(|hosts| !hosts.is_empty())
+    }
+
+    /// Notes that a handler is to run on a host. Tells whether it was not to before.
+    pub fn notify(&mut self, handler: &Task, host: &Arc<str>) -> bool {
+        self.notified
+            .entry(handler.id)
+            .or_default()
+            .insert(Arc::clone(host))
+    }
+
+    /// Whether a handler is to run on a host.
+    pub fn is_notified(&self, handler: &Task, host: &str) -> bool {
+        self.notified
+            .get(&handler.id)
+            .is_some_and(|hosts| hosts.contains(host))
+    }
+
+    /// Takes back that a handler is to run on a host.
+    pub fn unnotify(&mut self, handler: &Task, host: &str) {
+        if let Some(hosts) = self.notified.get_mut(&handler.id) {
+            hosts.shift_remove(host);
+        }
+    }
+
+    /// Takes back that a handler is to run on any host.
+    pub fn unnotify_all(&mut self, handler: &Task) {
+        self.notified.remove(&handler.id);
+    }
+
+    /// The blocks of the play, as those who look at all of them want them.
+    pub fn sections(&self) -> &[Arc<Section>] {
+        &self.sections
+    }
+}
+
+enum Moved {
+    Again,
+    To(Option<Arc<Task>>),
+}
+
+fn enter(step: &Step, child: &mut Option<Box<Place>>) -> Moved {
+    match step {
+        Step::Task(task) => Moved::To(Some(Arc::clone(task))),
+        Step::Section(section) => {
+            *child = Some(Place::within(section));
+            Moved::Again
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Keywords rendered and converted to their types, with the messages of ansible-core where they cannot be.
+
+use std::sync::Arc;
+
+use consort_jinja::{Str, Value, is_omit, repr};
+
+use crate::source::Located;
+use crate::template::Templar;
+use crate::variables::TaskVariables;
+
+/// Renders keywords.
+#[derive(Clone, Copy)]
+pub(super) struct Keywords<'a> {
+    pub templar: &'a Templar,
+    pub variables: &'a TaskVariables,
+}
+
+type Result<T> = std::result::Result<T, Located>;
+
+impl Keywords<'_> {
+    /// The value of a keyword, rendered; none where it is omitted, or not there.
+    pub fn value(self, name: &str, written: Option<&Value>) -> Result<Option<Value>> {
+        let Some(written) = written else {
+            return Ok(None);
+        };
+        match self.templar.render(written, self.variables) {
+            Ok(value) if is_omit(&value) => Ok(None),
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(in_keyword(name, written, Located::from(&error))),
+        }
+    }
+
+    /// A boolean.
+    pub fn bool(self, name: &str, written: Option<&Value>) -> Result<Option<bool>> {
+        self.converted(name, written, "bool", boolean)
+    }
+
+    /// An integer.
+    pub fn int(self, name: &str, written: Option<&Value>) -> Result<Option<i64>> {
+        self.converted(name, written, "int", integer)
+    }
+
+    /// A float.
+    pub fn float(self, name: &str, written: Option<&Value>) -> Result<Option<f64>> {
+        self.converted(name, written, "float", float)
+    }
+
+    /// A text.
+    pub fn text(self, name: &str, written: Option<&Value>) -> Result<Option<String>> {
+        self.converted(name, written, "string", |value| {
+            value.text().ok().map(|text| text.to_string())
+        })
+    }
+
+    /// A list of texts; one text is a list of it.
+    pub fn texts(self, name: &str, written: Option<&Value>) -> Result<Vec<Arc<str>>> {
+        let Some(value) = self.value(name, written)? else {
+            return Ok(Vec::new());
+        };
+        let items = match value {
+            Value::None => Vec::new(),
+            Value::List(list) => list.read().clone(),
+            one => vec![one],
+        };
+        Ok(flat(&items)
+            .iter()
+            .filter_map(|item| item.text().ok())
+            .map(|text| Arc::clone(text.shared()))
+            .collect())
+    }
+
+    fn converted<T>(
+        self,
+        name: &str,
+        written: Option<&Value>,
+        kind: &str,
+        convert: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(value) = self.value(name, written)? else {
+            return Ok(None);
+        };
+        if matches!(value, Value::None) {
+            return Ok(None);
+        }
+        match convert(&value) {
+            Some(converted) => Ok(Some(converted)),
+            None => Err(in_keyword(
+                name,
+                written.unwrap_or(&value),
+                Located::new(format!(
+                    "The value {} could not be converted to '{kind}'.",
+                    repr::repr(&value)
+                ))
+                .about(&value),
+            )),
+        }
+    }
+}
+
+fn flat(items: &[Value]) -> Vec<Value> {
+    items
+        .iter()
+        .flat_map(|item| match item {
+            Value::List(list) => flat(&list.read()),
+            other => vec![other.clone()],
+        })
+        .collect()
+}
+
+fn in_keyword(name: &str, written: &Value, cause: Located) -> Located {
+    Located::new(format!("Error processing keyword '{name}'."))
+        .about(written)
+        .because(cause)
+}
+
+/// What Ansible takes for a boolean.
+pub(super) fn boolean(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(value) => Some(*value),
+        Value::Int(1) => Some(true),
+        Value::Int(0) => Some(false),
+        #[allow(clippy::float_cmp)]
+        Value::Float(number) if *number == 1.0 => Some(true),
+        #[allow(clippy::float_cmp)]
+        Value::Float(number) if *number == 0.0 => Some(false),
+        Value::Str(text) => match text.trim().to_lowercase().as_str() {
+            "y" | "yes" | "on" | "1" | "true" | "t" | "1.0" => Some(true),
+            "n" | "no" | "off" | "0" | "false" | "f" | "0.0" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What Ansible takes for an integer.
+pub(super) fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Int(value) => Some(*value),
+        Value::Bool(value) => Some(i64::from(*value)),
+        #[allow(clippy::float_cmp)]
+        Value::Float(number) if number.trunc() == *number => Some(*number as i64),
+        Value::Str(text) => {
+            let text = text.trim();
+            text.parse().ok().or_else(|| {
+                let number: f64 = text.parse().ok()?;
+                integer(&Value::Float(number))
+            })
+        }
+        _ => None,
+    }
+}
+
+/// What Ansible takes for a float.
+pub(super) fn float(value: &Value) -> Option<f64> {
+    match value {
+        Value::Float(number) => Some(*number),
+        Value::Str(text) => text.trim().parse().ok(),
+        value => value.as_int().map(|number| number as f64),
+    }
+}
+
+/// The items of a value that may stand alone.
+pub(super) fn listed(value: Option<Value>) -> Vec<Value> {
+    match value {
+        None | Some(Value::None) => Vec::new(),
+        Some(Value::List(list)) => list.read().clone(),
+        Some(one) => vec![one],
+    }
+}
+
+/// A text that is a trusted template, as the tool itself writes it.
+pub(super) fn template(text: &str) -> Value {
+    Value::Str(Str::template(text))
+}

@@ -1,0 +1,158 @@
+//! What a task says, found once for all hosts: every keyword as it is handed down to it.
+
+use std::sync::Arc;
+
+use consort_jinja::{Dict, Str, Value};
+
+use super::keyword::listed;
+use crate::action::{self, Action, Traits};
+use crate::language::{Directive, Loop, Task};
+
+/// What a task says, found once for all hosts.
+pub(super) struct Plan {
+    pub task: Arc<Task>,
+    pub looped: Option<Loop>,
+    pub when: Vec<Value>,
+    pub changed_when: Vec<Value>,
+    pub failed_when: Vec<Value>,
+    pub until: Vec<Value>,
+    /// The variables `register` sets, with the expressions for those that are not the whole result.
+    pub register: Vec<(Arc<str>, Option<Str>)>,
+    pub control: Control,
+    keywords: Vec<(Directive, Value)>,
+}
+
+/// `loop_control`, as it is written.
+#[derive(Default)]
+pub(super) struct Control {
+    pub variable: Option<Value>,
+    pub index: Option<Value>,
+    pub label: Option<Value>,
+    pub pause: Option<Value>,
+    pub extended: Option<Value>,
+    pub all_items: Option<Value>,
+    pub break_when: Vec<Value>,
+}
+
+/// The keywords that are handed down and asked for.
+const INHERITED: &[Directive] = &[
+    Directive::AnyErrorsFatal,
+    Directive::Become,
+    Directive::BecomeExe,
+    Directive::BecomeFlags,
+    Directive::BecomeMethod,
+    Directive::BecomeUser,
+    Directive::CheckMode,
+    Directive::Collections,
+    Directive::Connection,
+    Directive::Debugger,
+    Directive::DelegateFacts,
+    Directive::DelegateTo,
+    Directive::Diff,
+    Directive::Environment,
+    Directive::IgnoreErrors,
+    Directive::IgnoreUnreachable,
+    Directive::ModuleDefaults,
+    Directive::NoLog,
+    Directive::Notify,
+    Directive::Port,
+    Directive::RemoteUser,
+    Directive::RunOnce,
+    Directive::Throttle,
+    Directive::Timeout,
+    // of tasks alone
+    Directive::Async,
+    Directive::Delay,
+    Directive::Poll,
+    Directive::Retries,
+];
+
+impl Plan {
+    /// Of a task.
+    pub fn of(task: &Arc<Task>) -> Self {
+        let own = |directive| listed(task.directives.get(directive).cloned());
+        Plan {
+            looped: task.looped.clone(),
+            when: listed(task.directive(Directive::When)),
+            changed_when: own(Directive::ChangedWhen),
+            failed_when: own(Directive::FailedWhen),
+            until: own(Directive::Until),
+            register: register(task.directives.get(Directive::Register)),
+            control: Control::of(task.directives.get(Directive::LoopControl)),
+            keywords: INHERITED
+                .iter()
+                .filter_map(|directive| Some((*directive, task.directive(*directive)?)))
+                .collect(),
+            task: Arc::clone(task),
+        }
+    }
+
+    /// A keyword as it is handed down to the task.
+    pub fn keyword(&self, directive: Directive) -> Option<&Value> {
+        self.keywords
+            .iter()
+            .find(|(known, _)| *known == directive)
+            .map(|(_, value)| value)
+    }
+
+    /// Whether it includes a file of tasks.
+    pub fn includes_tasks(&self) -> bool {
+        self.task.action.builtin() == Some("include_tasks")
+    }
+
+    /// Whether it includes a role.
+    pub fn includes_role(&self) -> bool {
+        self.task.action.builtin() == Some("include_role")
+    }
+}
+
+impl Control {
+    fn of(written: Option<&Value>) -> Self {
+        let Some(Value::Dict(written)) = written else {
+            return Control::default();
+        };
+        let get = |name: &str| written.get(name);
+        Control {
+            variable: get("loop_var"),
+            index: get("index_var"),
+            label: get("label"),
+            pause: get("pause"),
+            extended: get("extended"),
+            all_items: get("extended_allitems"),
+            break_when: listed(get("break_when")),
+        }
+    }
+}
+
+fn register(written: Option<&Value>) -> Vec<(Arc<str>, Option<Str>)> {
+    match written {
+        Some(Value::Str(name)) => vec![(Arc::clone(name.shared()), None)],
+        Some(Value::Dict(expressions)) => expressions
+            .read()
+            .iter()
+            .filter_map(|(name, expression)| {
+                let expression = match expression {
+                    Value::Str(text) => text.clone(),
+                    other => Str::template(consort_jinja::repr::repr(other)),
+                };
+                Some((Arc::from(name.as_str()?), Some(expression)))
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The action of a full name, and what it is like.
+pub(super) fn action(name: &str) -> (&'static dyn Action, Traits) {
+    static NORMAL: action::Normal = action::Normal;
+    let builtin = name
+        .strip_prefix("ansible.builtin.")
+        .or_else(|| name.strip_prefix("ansible.legacy."));
+    let action = builtin.and_then(action::find).unwrap_or(&NORMAL);
+    (action, action.traits())
+}
+
+/// The arguments of a task without those that others stand for.
+pub(super) fn is_free_text(arguments: &Dict) -> bool {
+    arguments.get("_raw_params").is_some()
+}

@@ -1,0 +1,658 @@
+//! Playbooks from the first play to the recap.
+
+use std::sync::Arc;
+
+use consort_jinja::{Dict, Key, Str, Value};
+use indexmap::IndexSet;
+
+use super::includes::tasks_of;
+use super::iterator::Iteration;
+use super::keyword::{Keywords, integer, listed};
+use super::linear::Ended;
+use super::play::{Beginning, Gathering, PlayRun, full_name};
+use super::run::{Options, Run, Tell};
+use super::tags::Chooser;
+use crate::connection::Connections;
+use crate::inventory::{Inventory, Limits, Order};
+use crate::language::{
+    Action, ActionKind, Directive, Directives, Play, Playbook, PlaybookLoader, Task, next_task_id,
+};
+use crate::output::{Callback, Event, Stats};
+use crate::settings::{Settings, Sources};
+use crate::source::{Located, Notices};
+use crate::template::Templar;
+use crate::variables::{
+    FactCache, PlayOptions, PlayVariables, Roster, Store, StoreOptions, TaskVariables,
+};
+
+/// What a run is made of.
+pub struct Parts {
+    /// Settings.
+    pub settings: Arc<Settings>,
+    /// Where they came from: options of plugins have settings of their own.
+    pub sources: Arc<Sources>,
+    /// Hosts and groups, limited as `--limit` says.
+    pub inventory: Inventory,
+    /// `-e`.
+    pub extra: Dict,
+    /// What the options of the run are as variables: `ansible_version`, `ansible_check_mode`, ...
+    pub option_variables: Dict,
+    /// Where facts are kept.
+    pub cache: Box<dyn FactCache>,
+    /// Renders.
+    pub templar: Templar,
+    /// Gives connections.
+    pub connections: Arc<dyn Connections>,
+    /// Reads playbooks.
+    pub loader: PlaybookLoader,
+    /// Are told what happens, the first first.
+    pub callbacks: Vec<Box<dyn Callback>>,
+    /// What there is to tell beside results, by whoever works for the run.
+    pub notices: Notices,
+}
+
+/// What is run.
+pub enum What {
+    /// Playbooks, by the names or paths they were given.
+    Playbooks(Vec<String>),
+    /// A single play that no file has (`ansible HOST -m MODULE`).
+    Play(Arc<Play>),
+}
+
+/// Carries playbooks out. Gives the status the program ends with: 0, 2 where hosts failed, 4 where some were lost, 1 and others
+/// for errors of the run as a whole.
+///
+/// # Errors
+/// What is wrong with a playbook, or stopped the run. The recap was told as far as it came.
+pub async fn run(what: What, options: Options, parts: Parts) -> Result<i32, Located> {
+    let inject = parts.settings.inject_facts_as_vars;
+    let inject_facts = if parts
+        .sources
+        .raw(
+            &["ANSIBLE_INJECT_FACT_VARS"],
+            &[("defaults", "inject_facts_as_vars")],
+        )
+        .is_some()
+    {
+        Some(inject)
+    } else {
+        None
+    };
+    let store = Store::new(StoreOptions {
+        inventory: parts.inventory,
+        cache: parts.cache,
+        extra: parts.extra,
+        options: parts.option_variables,
+        templar: parts.templar.clone(),
+        inject_facts,
+        merge: parts.settings.hash_behaviour == "merge",
+        notices: Arc::clone(&parts.notices),
+    });
+    let tell = Tell::new(parts.callbacks);
+    let run = Arc::new(Run {
+        options,
+        settings: parts.settings,
+        sources: parts.sources,
+        store,
+        templar: parts.templar,
+        loader: parts.loader,
+        notices: parts.notices,
+        connections: parts.connections,
+        tell,
+        stats: parking_lot::Mutex::new(Stats::default()),
+    });
+    if run.options.flush_cache {
+        let hosts: Vec<Arc<str>> = run
+            .store
+            .inventory(|inventory| inventory.hosts.keys().cloned().collect());
+        for host in hosts {
+            run.store.clear_facts(&host);
+        }
+    }
+    let mut state = State {
+        run,
+        failed: IndexSet::new(),
+        unreachable: IndexSet::new(),
+        start_at_done: false,
+    };
+    match what {
+        What::Playbooks(names) => state.playbooks(&names).await,
+        What::Play(play) => state.only(&play).await,
+    }
+}
+
+/// What is known from play to play.
+struct State {
+    run: Arc<Run>,
+    failed: IndexSet<Arc<str>>,
+    unreachable: IndexSet<Arc<str>>,
+    start_at_done: bool,
+}
+
+impl State {
+    async fn only(&mut self, play: &Arc<Play>) -> Result<i32, Located> {
+        let (ended, _) = self.play(play).await?;
+        self.run
+            .tell
+            .event(&Event::Stats(&self.run.stats.lock().clone()));
+        Ok(i32::from(ended.0))
+    }
+
+    async fn playbooks(&mut self, names: &[String]) -> Result<i32, Located> {
+        let mut ended = Ended::OK;
+        for name in names {
+            let playbook = self.run.loader.playbook(std::path::Path::new(name))?;
+            self.run.tell.event(&Event::Playbook(&playbook));
+            ended = self.playbook(&playbook).await?;
+            self.retry_file(&playbook);
+            self.run
+                .tell
+                .event(&Event::Stats(&self.run.stats.lock().clone()));
+            if ended != Ended::OK {
+                break;
+            }
+        }
+        if let Some(task) = &self.run.options.start_at_task
+            && !self.start_at_done
+        {
+            self.run.tell.event(&Event::Error(&format!(
+                "No matching task \"{task}\" found. Note: --start-at-task can only follow static includes."
+            )));
+        }
+        Ok(i32::from(ended.0))
+    }
+
+    async fn playbook(&mut self, playbook: &Playbook) -> Result<Ended, Located> {
+        let mut ended = Ended::OK;
+        for play in &playbook.plays {
+            let (this, breaks) = self.play(play).await?;
+            ended = this;
+            if breaks {
+                break;
+            }
+        }
+        Ok(ended)
+    }
+
+    fn retry_file(&self, playbook: &Playbook) {
+        let settings = &self.run.settings;
+        if !settings.retry_files_enabled {
+            return;
+        }
+        let mut hosts: Vec<&str> = self
+            .failed
+            .iter()
+            .chain(&self.unreachable)
+            .map(|host| &**host)
+            .collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        if hosts.is_empty() {
+            return;
+        }
+        let stem = playbook.path.file_stem().unwrap_or_default();
+        let directory = settings.retry_files_save_path.as_ref().map_or_else(
+            || {
+                playbook
+                    .path
+                    .parent()
+                    .unwrap_or(std::path::Path::new("."))
+                    .to_owned()
+            },
+            std::path::PathBuf::from,
+        );
+        let path = directory.join(stem).with_extension("retry");
+        let text: String = hosts.iter().map(|host| format!("{host}\n")).collect();
+        match std::fs::create_dir_all(&directory).and_then(|()| std::fs::write(&path, text)) {
+            Ok(()) => self.run.tell.detail(
+                0,
+                None,
+                &format!("\tto retry, use: --limit @{}\n", path.display()),
+            ),
+            Err(error) => self.run.tell.warn(&format!(
+                "Could not create retry file '{}'. {error}",
+                path.display()
+            )),
+        }
+    }
+
+    /// Carries a play out. Tells how it ended, and whether those after it are not begun.
+    async fn play(&mut self, play: &Arc<Play>) -> Result<(Ended, bool), Located> {
+        let run = Arc::clone(&self.run);
+        let mut own = match play.scope.directives.get(Directive::Vars) {
+            Some(Value::Dict(own)) => own.read().clone(),
+            _ => indexmap::IndexMap::new(),
+        };
+        let make = |name: &str, own: &indexmap::IndexMap<Key, Value>| {
+            let (loader, directory) = (run.loader.clone(), play.directory.clone());
+            let beside = play.playbook.parent().map(std::path::Path::to_owned);
+            PlayVariables::new(PlayOptions {
+                store: Arc::clone(&run.store),
+                name: Arc::from(name),
+                variables: Dict::new(own.clone()),
+                files: play.vars_files.clone(),
+                directory: play.directory.clone(),
+                read: Arc::new(move |path| {
+                    variables_file(&loader, beside.as_deref(), &directory, path)
+                }),
+                roles: play.roles.clone(),
+            })
+        };
+        let first = make("", &own);
+        self.ask(play, &first, &mut own).await?;
+        let first = make("", &own);
+        let seen = TaskVariables::of_play(&first);
+        let said = Said::of(&run, play, &seen)?;
+        let variables = make(&said.name, &own);
+        let hosts = self.hosts(&said)?;
+        let batches = batches(&hosts, &said.serial);
+        if batches.is_empty() {
+            self.tell_play(play, &said);
+            run.tell.event(&Event::NoHostsMatched);
+            return Ok((Ended::OK, false));
+        }
+        let mut failed_before = self.failed.len();
+        let mut lost_before = self.unreachable.len();
+        let mut ended = Ended::OK;
+        for batch in batches {
+            let count = batch.len();
+            let (this, ends_play) = self
+                .batch(play, &said, &variables, hosts.clone(), batch)
+                .await?;
+            ended = this;
+            if ends_play {
+                return Ok((ended, false));
+            }
+            let mut breaks = false;
+            if ended.has(Ended::BREAK) {
+                ended = Ended::FAILED;
+                breaks = true;
+            }
+            let lost = (self.failed.len() + self.unreachable.len())
+                .saturating_sub(failed_before + lost_before);
+            if count == lost {
+                return Ok((ended, true));
+            }
+            if breaks {
+                return Ok((ended, true));
+            }
+            failed_before = self.failed.len();
+            lost_before = self.unreachable.len();
+        }
+        Ok((ended, false))
+    }
+
+    fn tell_play(&self, play: &Arc<Play>, said: &Said) {
+        self.run.tell.event(&Event::Play {
+            play,
+            name: &said.name,
+            check: said.check,
+            free: said.strategy.ends_with("free") || said.strategy.ends_with("host_pinned"),
+        });
+    }
+
+    fn hosts(&self, said: &Said) -> Result<Vec<Arc<str>>, Located> {
+        let mut hosts = self.run.store.inventory(|inventory| {
+            inventory.matching_all(&said.patterns, Limits::Respected, &self.run.notices)
+        })?;
+        if let Some(order) = &said.order {
+            Order::parse(order)?.apply(&mut hosts);
+        }
+        Ok(hosts)
+    }
+
+    /// Asks the user what `vars_prompt` says.
+    async fn ask(
+        &self,
+        play: &Arc<Play>,
+        variables: &Arc<PlayVariables>,
+        own: &mut indexmap::IndexMap<Key, Value>,
+    ) -> Result<(), Located> {
+        let seen = TaskVariables::of_play(variables);
+        for written in &play.vars_prompt {
+            let Value::Dict(prompt) = self
+                .run
+                .templar
+                .render(written, &seen)
+                .map_err(|error| Located::from(&error))?
+            else {
+                continue;
+            };
+            let Some(name) = prompt
+                .get("name")
+                .and_then(|name| name.text().ok())
+                .map(|name| name.to_string())
+            else {
+                continue;
+            };
+            if variables.is_extra(&name) {
+                continue;
+            }
+            let answer = super::prompt::ask(&self.run, &name, &prompt).await?;
+            own.insert(Key::from(name.as_str()), answer);
+        }
+        Ok(())
+    }
+
+    async fn batch(
+        &mut self,
+        play: &Arc<Play>,
+        said: &Said,
+        variables: &Arc<PlayVariables>,
+        all: Vec<Arc<str>>,
+        batch: Vec<Arc<str>>,
+    ) -> Result<(Ended, bool), Located> {
+        let run = Arc::clone(&self.run);
+        self.tell_play(play, said);
+        variables.change_roster(|roster| {
+            *roster = Roster {
+                all,
+                batch: batch.clone(),
+                removed: self
+                    .failed
+                    .iter()
+                    .chain(&self.unreachable)
+                    .cloned()
+                    .collect(),
+                unreachable: self.unreachable.iter().cloned().collect(),
+                ..Roster::default()
+            };
+        });
+        let seen = TaskVariables::of_play(variables);
+        let chooser = Chooser {
+            run: &run,
+            variables: &seen,
+        };
+        let setup = setup(play, said);
+        let setup = if chooser.runs(&setup)? {
+            Some(setup)
+        } else {
+            None
+        };
+        let sections = chooser.sections(&play.compile(said.force_handlers))?;
+        let gathering = Gathering {
+            is_there: setup.is_some(),
+            policy: run.settings.gathering.clone(),
+            asked: said.gather_facts,
+            variables: Arc::clone(variables),
+        };
+        let iteration = Iteration::new(sections, setup, None, tasks_of(&play.handlers), &batch);
+        let mut this = PlayRun::new(Beginning {
+            run: Arc::clone(&run),
+            play: Arc::clone(play),
+            variables: Arc::clone(variables),
+            iteration,
+            hosts: batch,
+            unreachable: self.unreachable.clone(),
+            gathering,
+            max_fail_percentage: said.max_fail_percentage,
+        });
+        if let Some(wanted) = run.options.start_at_task.as_deref()
+            && !self.start_at_done
+        {
+            let pattern = glob(wanted);
+            let templar = &run.templar;
+            self.start_at_done = this.start_at(&|task| {
+                let name = task
+                    .name()
+                    .and_then(|name| {
+                        templar
+                            .render(name, &seen)
+                            .ok()
+                            .or_else(|| Some(name.clone()))
+                    })
+                    .and_then(|name| name.text().ok())
+                    .map(|name| name.to_string());
+                let full = full_name(task, name.as_deref(), true);
+                [name.unwrap_or_default(), full]
+                    .iter()
+                    .any(|name| !name.is_empty() && (name == wanted || pattern.is_match(name)))
+            });
+        }
+        for host in &self.failed {
+            this.fail(host);
+        }
+        self.failed.clear();
+        let ended = match said.strategy.rsplit('.').next().unwrap_or_default() {
+            "linear" | "debug" => this.linear().await,
+            "free" => this.free(false).await,
+            "host_pinned" => this.free(true).await,
+            other => {
+                return Err(
+                    Located::new(format!("Invalid play strategy specified: {other}"))
+                        .at(&play.origin),
+                );
+            }
+        };
+        self.failed.clone_from(&this.failed);
+        self.unreachable.clone_from(&this.unreachable);
+        self.failed.extend(this.iteration.failed_hosts());
+        Ok((ended?, this.iteration.end_play))
+    }
+}
+
+/// What a play says, rendered without a host.
+struct Said {
+    name: String,
+    patterns: Vec<String>,
+    check: bool,
+    gather_facts: Option<bool>,
+    gather_subset: Option<Value>,
+    gather_timeout: Option<Value>,
+    fact_path: Option<Value>,
+    force_handlers: bool,
+    max_fail_percentage: Option<f64>,
+    serial: Vec<Value>,
+    strategy: String,
+    order: Option<String>,
+}
+
+impl Said {
+    fn of(run: &Run, play: &Play, seen: &TaskVariables) -> Result<Self, Located> {
+        let keywords = Keywords {
+            templar: &run.templar,
+            variables: seen,
+        };
+        let written = |directive: Directive| play.scope.directives.get(directive);
+        let value = |directive: Directive| keywords.value(directive.name(), written(directive));
+        let text = |directive: Directive| keywords.text(directive.name(), written(directive));
+        let patterns: Vec<String> = keywords
+            .texts("hosts", written(Directive::Hosts))?
+            .iter()
+            .map(|pattern| pattern.to_string())
+            .collect();
+        if patterns.iter().all(|pattern| pattern.trim().is_empty()) {
+            return Err(
+                Located::parser("Hosts list cannot be empty. Please check your playbook")
+                    .at(&play.origin),
+            );
+        }
+        let name = keywords
+            .text("name", play.name.as_ref())?
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| patterns.join(","));
+        Ok(Said {
+            name,
+            check: keywords
+                .bool("check_mode", written(Directive::CheckMode))?
+                .unwrap_or(run.options.check),
+            gather_facts: keywords.bool("gather_facts", written(Directive::GatherFacts))?,
+            gather_subset: value(Directive::GatherSubset)?,
+            gather_timeout: value(Directive::GatherTimeout)?,
+            fact_path: value(Directive::FactPath)?,
+            force_handlers: keywords
+                .bool("force_handlers", written(Directive::ForceHandlers))?
+                .unwrap_or(run.options.force_handlers),
+            max_fail_percentage: match value(Directive::MaxFailPercentage)? {
+                None | Some(Value::None) => None,
+                Some(given) => Some(percentage(&given).ok_or_else(|| {
+                    Located::new(format!(
+                        "The value {} could not be converted to 'percent'.",
+                        consort_jinja::repr::repr(&given)
+                    ))
+                })?),
+            },
+            serial: listed(value(Directive::Serial)?),
+            strategy: text(Directive::Strategy)?.unwrap_or_else(|| run.settings.strategy.clone()),
+            order: text(Directive::Order)?,
+            patterns,
+        })
+    }
+}
+
+fn percentage(value: &Value) -> Option<f64> {
+    match value {
+        Value::Str(text) => text.replace('%', "").trim().parse().ok(),
+        value => super::keyword::float(value),
+    }
+}
+
+/// The batches of the hosts of a play: sizes one after the other, the last again and again.
+fn batches(hosts: &[Arc<str>], serial: &[Value]) -> Vec<Vec<Arc<str>>> {
+    let mut batches = Vec::new();
+    let mut rest = hosts;
+    let mut at = 0;
+    while !rest.is_empty() {
+        let size = serial
+            .get(at.min(serial.len().saturating_sub(1)))
+            .map_or(0, |size| batch_size(size, hosts.len()));
+        if size == 0 || size >= rest.len() {
+            batches.push(rest.to_vec());
+            break;
+        }
+        let (batch, left) = rest.split_at(size);
+        batches.push(batch.to_vec());
+        rest = left;
+        at += 1;
+    }
+    batches
+}
+
+fn batch_size(size: &Value, count: usize) -> usize {
+    if let Value::Str(text) = size
+        && let Some(percent) = text.trim().strip_suffix('%')
+    {
+        let percent: f64 = percent.trim().parse().unwrap_or(0.0);
+        return ((percent / 100.0 * count as f64) as usize).max(1);
+    }
+    integer(size)
+        .and_then(|size| usize::try_from(size).ok())
+        .unwrap_or(0)
+}
+
+fn glob(pattern: &str) -> regex::Regex {
+    let mut expression = String::from("(?s)^");
+    for character in pattern.chars() {
+        match character {
+            '*' => expression.push_str(".*"),
+            '?' => expression.push('.'),
+            other => expression.push_str(&regex::escape(other.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    expression.push('$');
+    regex::Regex::new(&expression).unwrap_or_else(|_| {
+        // Every character is escaped or an expression of its own.
+        regex::Regex::new("$^").unwrap_or_else(|_| unreachable!("a fixed expression"))
+    })
+}
+
+/// The variables of a file of `vars_files`; none if there is no such file.
+fn variables_file(
+    loader: &PlaybookLoader,
+    beside: Option<&std::path::Path>,
+    directory: &std::path::Path,
+    name: &std::path::Path,
+) -> Result<Option<Vec<Dict>>, Located> {
+    let mut candidates = Vec::new();
+    if name.is_absolute() || name.starts_with("~") {
+        candidates.push(std::path::PathBuf::from(crate::paths::unfrack(
+            &name.to_string_lossy(),
+            &crate::paths::Surroundings::of_process(),
+            None,
+        )));
+    } else {
+        let in_vars = name.starts_with("vars");
+        for directory in beside.into_iter().chain([directory]) {
+            if !in_vars {
+                candidates.push(directory.join("vars").join(name));
+            }
+            candidates.push(directory.join(name));
+        }
+    }
+    let Some(path) = candidates.into_iter().find(|path| path.exists()) else {
+        return Ok(None);
+    };
+    let Some(node) = loader.reader().file(&path)? else {
+        return Ok(Some(Vec::new()));
+    };
+    let invalid = |value: &Value| {
+        Located::parser("Invalid variable file contents.").about(value).hint(
+            "Variable files must contain either a dictionary of variables, or a list of dictionaries.",
+        )
+    };
+    let mut dicts = Vec::new();
+    for item in listed(Some(node.value())) {
+        match item {
+            Value::Dict(dict) => dicts.push(dict),
+            other => return Err(invalid(&other)),
+        }
+    }
+    Ok(Some(dicts))
+}
+
+/// A task nobody wrote.
+fn implicit(play: &Play, name: Option<&str>, action: &str, arguments: Dict) -> Task {
+    let mut directives = Directives::default();
+    if let Some(name) = name {
+        directives.set(Directive::Name, Value::Str(Str::new(name)));
+    }
+    Task {
+        id: next_task_id(),
+        origin: Arc::clone(&play.origin),
+        parent: Arc::clone(&play.scope),
+        directives,
+        action: Action {
+            written: Arc::from(action),
+            name: Arc::from(format!("ansible.builtin.{action}")),
+            arguments,
+            variable_arguments: None,
+            origin: Arc::clone(&play.origin),
+            kind: ActionKind::Builtin,
+            collections: Arc::new([]),
+        },
+        looped: None,
+        handler: false,
+        implicit: false,
+    }
+}
+
+/// The task that gathers facts.
+fn setup(play: &Arc<Play>, said: &Said) -> Arc<Task> {
+    let mut arguments = Vec::new();
+    for (name, value) in [
+        ("gather_subset", &said.gather_subset),
+        ("gather_timeout", &said.gather_timeout),
+        ("fact_path", &said.fact_path),
+    ] {
+        match value {
+            None | Some(Value::None) => {}
+            Some(value) => arguments.push((name, value.clone())),
+        }
+    }
+    let mut task = implicit(
+        play,
+        Some("Gathering Facts"),
+        "gather_facts",
+        arguments.into_iter().collect(),
+    );
+    task.directives.set(Directive::RunOnce, Value::Bool(false));
+    if listed(play.scope.inherited(Directive::Tags)).is_empty() {
+        task.directives
+            .set(Directive::Tags, Value::list(vec!["always".into()]));
+    }
+    if !play.imported_when.is_empty() {
+        task.directives
+            .set(Directive::When, Value::list(play.imported_when.clone()));
+    }
+    Arc::new(task)
+}

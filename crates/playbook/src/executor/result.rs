@@ -1,0 +1,597 @@
+//! What comes of a task on a host, or of an item of its loop, while it is being carried out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use consort_jinja::{Dict, Key, Origin, Value};
+use indexmap::IndexMap;
+
+use super::effects::Layer;
+use crate::action::Failure;
+use crate::source::Located;
+
+/// What comes of a task on a host, or of an item of its loop.
+#[derive(Clone, Default)]
+pub(super) struct Outcome {
+    changed: Option<bool>,
+    failed: Option<bool>,
+    unreachable: Option<bool>,
+    skipped: Option<bool>,
+    pub ignore_errors: bool,
+    pub ignore_unreachable: bool,
+    pub warnings: Vec<Value>,
+    pub deprecations: Vec<Value>,
+    pub facts: Option<Dict>,
+    /// What failed, with its causes.
+    pub error: Option<Located>,
+    pub finished: Option<bool>,
+    pub msg: Option<Value>,
+    pub no_log: bool,
+    pub verbose_always: Option<bool>,
+    pub verbose_override: Option<bool>,
+    pub rc: Option<i64>,
+    pub diff: Option<Value>,
+    pub stats: Option<Dict>,
+    pub job: Option<String>,
+    pub attempts: Option<u64>,
+    pub retries: Option<u64>,
+    pub notify: Vec<Arc<str>>,
+    pub delegated: Option<Arc<str>>,
+    pub delegated_variables: Option<Dict>,
+    pub skip_reason: Option<String>,
+    /// The reason is also told under its old name.
+    pub skipped_reason: bool,
+    pub false_condition: Option<Value>,
+    pub changed_when: Option<Value>,
+    pub failed_when: Option<Value>,
+    pub break_when: Option<Value>,
+    /// Errors that `changed_when`, `failed_when` and `break_when` took the place of.
+    pub suppressed: Vec<&'static str>,
+    pub item: Option<LoopItem>,
+    /// The outcomes of the items, for a loop.
+    pub items: Option<Vec<Outcome>>,
+    /// What variables the action sets.
+    pub variables: BTreeMap<Layer, Dict>,
+    /// For an include that is to be carried out: what it was given.
+    pub include: Option<Dict>,
+    /// What else the result tells.
+    pub data: IndexMap<Key, Value>,
+    /// What `register` keeps.
+    pub registered: Vec<(Arc<str>, Value)>,
+    /// A module said so, and not an action.
+    pub is_module: bool,
+    /// The causes a module gives for its failure.
+    causes: Vec<String>,
+    /// It tells of an exception.
+    broke: bool,
+}
+
+/// An item of a loop.
+#[derive(Clone, Debug)]
+pub(super) struct LoopItem {
+    pub variable: Arc<str>,
+    pub value: Value,
+    pub label: Value,
+    pub index_variable: Option<Arc<str>>,
+    pub index: i64,
+    pub extended: Option<Dict>,
+}
+
+/// The key by which a module's result is told from an action's; no result keeps it.
+pub(super) const OF_MODULE: &str = "_ansible_of_module";
+
+impl Outcome {
+    /// Of the dict an action gave.
+    pub fn of_result(result: &Dict) -> Self {
+        let mut outcome = Outcome::default();
+        for (key, value) in result.read().iter() {
+            if !outcome.take(key.as_str().unwrap_or_default(), value) {
+                outcome.data.insert(key.clone(), value.clone());
+            }
+        }
+        outcome.settle();
+        outcome
+    }
+
+    /// Takes what has a meaning of its own. Tells whether it had.
+    fn take(&mut self, key: &str, value: &Value) -> bool {
+        let truth = || Some(is_true(value));
+        match key {
+            "changed" => self.changed = truth(),
+            "failed" => self.failed = truth(),
+            "unreachable" => self.unreachable = truth(),
+            "skipped" => self.skipped = truth(),
+            "warnings" => self.warnings = value.iterate().unwrap_or_default(),
+            "deprecations" => self.deprecations = value.iterate().unwrap_or_default(),
+            "ansible_facts" => match value {
+                Value::Dict(facts) => self.facts = Some(facts.clone()),
+                Value::None => {}
+                _ => return false,
+            },
+            "exception" => {
+                // A traceback is not shown; that there was one says that it failed.
+                self.broke = is_true(value);
+            }
+            "finished" => self.finished = truth(),
+            "msg" => match value {
+                Value::None => {}
+                value => self.msg = Some(value.clone()),
+            },
+            "_ansible_no_log" => {
+                self.no_log = !matches!(value, Value::Bool(false) | Value::None);
+            }
+            "_ansible_verbose_always" => self.verbose_always = truth(),
+            "_ansible_verbose_override" => self.verbose_override = truth(),
+            "rc" => match value {
+                Value::None => {}
+                value => match integer(value) {
+                    Some(number) => self.rc = Some(number),
+                    None => return false,
+                },
+            },
+            "diff" => match value {
+                Value::None => {}
+                value => self.diff = Some(value.clone()),
+            },
+            "ansible_stats" => match value {
+                Value::Dict(stats) => self.stats = Some(stats.clone()),
+                _ => return false,
+            },
+            "ansible_job_id" => self.job = value.text().ok().map(|text| text.to_string()),
+            OF_MODULE => self.is_module = true,
+            consort_modules::CAUSES => {
+                self.causes = value
+                    .iterate()
+                    .unwrap_or_default()
+                    .iter()
+                    .filter_map(|cause| Some(cause.text().ok()?.to_string()))
+                    .collect();
+            }
+            "_ansible_suppress_tmpdir_delete" | "_ansible_parsed" => {}
+            _ => return false,
+        }
+        true
+    }
+
+    /// Gives a result that says it failed an error that says so.
+    fn settle(&mut self) {
+        if !self.broke && !self.failed() {
+            return;
+        }
+        let mut messages: Vec<String> = match &self.msg {
+            Some(value) => value
+                .text()
+                .map(|text| text.to_string())
+                .into_iter()
+                .collect(),
+            None => Vec::new(),
+        };
+        messages.append(&mut self.causes);
+        messages.retain(|message| !message.is_empty());
+        if messages.is_empty() {
+            messages.push("Unknown error.".to_owned());
+        }
+        let mut error: Option<Located> = None;
+        for message in messages.into_iter().rev() {
+            let this = Located::new(message);
+            error = Some(match error {
+                Some(cause) => this.because(cause),
+                None => this,
+            });
+        }
+        let whole = Located::new(self.kind_of_failure());
+        self.error = Some(match error {
+            Some(cause) => whole.because(cause),
+            None => whole,
+        });
+    }
+
+    fn kind_of_failure(&self) -> &'static str {
+        if self.is_module {
+            "Module failed."
+        } else {
+            "Action failed."
+        }
+    }
+
+    /// Of an action that gave no result.
+    pub fn of_failure(failure: Failure) -> Self {
+        match failure {
+            Failure::Failed(failed) => {
+                let mut outcome = Outcome::of_result(&failed.result);
+                outcome.failed = Some(true);
+                if failed.is_message {
+                    outcome.msg = Some(Value::from(failed.error.message()));
+                }
+                outcome.error = Some(failed.error);
+                outcome
+            }
+            Failure::Skipped { message, result } => {
+                let mut outcome = Outcome::of_result(&result);
+                outcome.skipped = Some(true);
+                outcome.changed = outcome.changed.or(Some(false));
+                outcome.msg = Some(Value::from(message));
+                outcome
+            }
+            Failure::Unreachable { message, result } => {
+                let mut outcome = Outcome::of_result(&result);
+                outcome.unreachable = Some(true);
+                outcome.failed = None;
+                outcome.changed = Some(false);
+                outcome.msg = None;
+                outcome.error = Some(Located::new(message));
+                outcome
+            }
+        }
+    }
+
+    /// Of a task whose condition does not hold.
+    pub fn condition_false(condition: Value) -> Self {
+        let mut outcome = Outcome {
+            false_condition: Some(condition),
+            ..Outcome::default()
+        };
+        outcome.skip(Some("Conditional result was False"));
+        outcome
+    }
+
+    /// Of a loop.
+    pub fn of_items(items: Vec<Outcome>) -> Self {
+        let mut outcome = Outcome {
+            no_log: items.iter().any(|item| item.no_log),
+            ..Outcome::default()
+        };
+        for item in &items {
+            outcome.warnings.extend(item.warnings.iter().cloned());
+            outcome
+                .deprecations
+                .extend(item.deprecations.iter().cloned());
+        }
+        let all_skipped = items.iter().all(Outcome::skipped);
+        outcome.items = Some(items);
+        if all_skipped {
+            outcome.skip(None);
+            outcome.msg = Some("All items skipped".into());
+        } else if outcome.failed() {
+            outcome.msg = Some("One or more items failed".into());
+        } else {
+            outcome.msg = Some("All items completed".into());
+        }
+        outcome
+    }
+
+    /// Of a loop without items.
+    pub fn no_items() -> Self {
+        let mut outcome = Outcome {
+            items: Some(Vec::new()),
+            skipped_reason: true,
+            ..Outcome::default()
+        };
+        outcome.skip(Some("No items in the list"));
+        outcome
+    }
+
+    /// Says that it was left out.
+    pub fn skip(&mut self, reason: Option<&str>) {
+        self.changed = Some(false);
+        self.skipped = Some(true);
+        if let Some(reason) = reason {
+            self.skip_reason = Some(reason.to_owned());
+        }
+    }
+
+    /// Whether something changed.
+    pub fn changed(&self) -> bool {
+        match (self.changed, &self.items) {
+            (None, Some(items)) => items.iter().any(Outcome::changed),
+            (changed, _) => changed.unwrap_or(false),
+        }
+    }
+
+    /// Whether it failed.
+    pub fn failed(&self) -> bool {
+        if self.failed.is_none() && self.rc.is_some_and(|rc| rc != 0) {
+            return true;
+        }
+        if let Some(result) = &self.failed_when {
+            return is_true(result);
+        }
+        if let Some(items) = &self.items
+            && items.iter().any(|item| item.failed_when.is_some())
+        {
+            return items
+                .iter()
+                .any(|item| item.failed_when.as_ref().is_some_and(is_true));
+        }
+        match (self.failed, &self.items) {
+            (None, Some(items)) => items.iter().any(Outcome::failed),
+            (failed, _) => failed.unwrap_or(false),
+        }
+    }
+
+    /// Whether the machine could not be reached.
+    pub fn unreachable(&self) -> bool {
+        match (self.unreachable, &self.items) {
+            (None, Some(items)) => items.iter().any(Outcome::unreachable),
+            (unreachable, _) => unreachable.unwrap_or(false),
+        }
+    }
+
+    /// Whether it was left out; a loop was if all its items were.
+    pub fn skipped(&self) -> bool {
+        match (self.skipped, &self.items) {
+            (None, Some(items)) => items.iter().all(Outcome::skipped),
+            (skipped, _) => skipped.unwrap_or(false),
+        }
+    }
+
+    /// Whether a failure does not count; of a loop, whether it does not for some item.
+    pub fn ignores_errors(&self) -> bool {
+        match &self.items {
+            Some(items) => items.iter().any(|item| item.ignore_errors),
+            None => self.ignore_errors,
+        }
+    }
+
+    /// Whether a lost machine does not count.
+    pub fn ignores_unreachable(&self) -> bool {
+        match &self.items {
+            Some(items) => items.iter().any(|item| item.ignore_unreachable),
+            None => self.ignore_unreachable,
+        }
+    }
+
+    /// Says whether it changed something.
+    pub fn set_changed(&mut self, changed: bool) {
+        self.changed = Some(changed);
+    }
+
+    /// Says whether it failed.
+    pub fn set_failed(&mut self, failed: bool) {
+        self.failed = Some(failed);
+    }
+
+    /// What `changed_when` gave.
+    pub fn changed_when(&mut self, given: Result<bool, Located>) {
+        match given {
+            Ok(changed) => {
+                self.changed = Some(changed);
+                self.changed_when = Some(Value::Bool(changed));
+            }
+            Err(error) => {
+                if self.error.is_some() {
+                    self.suppressed.push("changed_when_suppressed_exception");
+                }
+                self.changed_when = Some(Value::from(error.brief()));
+                self.failed = Some(true);
+                self.error = Some(in_expression("changed_when", error));
+            }
+        }
+    }
+
+    /// What `failed_when` gave: it takes the place of any error there was.
+    pub fn failed_when(&mut self, given: Result<bool, Located>) {
+        if self.error.take().is_some() {
+            self.suppressed.push("failed_when_suppressed_exception");
+        }
+        match given {
+            Ok(failed) => {
+                self.failed = Some(failed);
+                if failed {
+                    self.error = Some(Located::new(
+                        "A 'failed_when' expression evaluated to 'True'.",
+                    ));
+                }
+                self.failed_when = Some(Value::Bool(failed));
+            }
+            Err(error) => {
+                self.failed = Some(true);
+                self.failed_when = Some(Value::from(error.brief()));
+                self.error = Some(in_expression("failed_when", error));
+            }
+        }
+    }
+
+    /// What `break_when` gave. Tells whether the loop ends.
+    pub fn break_when(&mut self, given: Result<bool, Located>) -> bool {
+        match given {
+            Ok(ends) => {
+                self.break_when = Some(Value::Bool(ends));
+                ends
+            }
+            Err(error) => {
+                if self.error.is_some() {
+                    self.suppressed.push("break_when_suppressed_exception");
+                }
+                self.break_when = Some(Value::from(error.brief()));
+                self.failed = Some(true);
+                self.error = Some(in_expression("break_when", error));
+                true
+            }
+        }
+    }
+
+    /// Puts what failed under the task: as it is told, and as `msg` where there is none.
+    pub fn raise(&mut self, origin: &Arc<Origin>) {
+        if !self.failed() && !self.unreachable() {
+            return;
+        }
+        if let Some(error) = self.error.take() {
+            let error = Located::new("Task failed.").at(origin).because(error);
+            if self.msg.is_none() {
+                self.msg = Some(Value::from(error.brief()));
+            }
+            self.error = Some(error);
+        }
+    }
+
+    /// The result as `register` keeps it, or with what callbacks alone see.
+    pub fn as_dict(&self, for_callback: bool) -> Dict {
+        let mut entries: IndexMap<Key, Value> = IndexMap::with_capacity(self.data.len() + 8);
+        let mut set = |name: &str, value: Value| {
+            entries.insert(Key::from(name), value);
+        };
+        set("changed", self.changed().into());
+        set("failed", self.failed().into());
+        if self.unreachable() {
+            set("unreachable", true.into());
+        }
+        if self.skipped() {
+            set("skipped", true.into());
+        }
+        if !self.warnings.is_empty() {
+            set("warnings", self.warnings.clone().into());
+        }
+        if !self.deprecations.is_empty() {
+            set("deprecations", self.deprecations.clone().into());
+        }
+        if let Some(facts) = &self.facts {
+            set("ansible_facts", facts.clone().into());
+        }
+        if self.error.is_some() {
+            set("exception", "(traceback unavailable)".into());
+        }
+        if let Some(finished) = self.finished {
+            set("finished", finished.into());
+        }
+        if let Some(msg) = &self.msg {
+            set("msg", msg.clone());
+        }
+        if for_callback {
+            if self.no_log {
+                set("_ansible_no_log", true.into());
+            }
+            if let Some(always) = self.verbose_always {
+                set("_ansible_verbose_always", always.into());
+            }
+            if let Some(shown) = self.verbose_override {
+                set("_ansible_verbose_override", shown.into());
+            }
+        }
+        if let Some(rc) = self.rc {
+            set("rc", rc.into());
+        }
+        for (name, count) in [("attempts", self.attempts), ("retries", self.retries)] {
+            if let Some(count) = count {
+                set(name, Value::Int(i64::try_from(count).unwrap_or(i64::MAX)));
+            }
+        }
+        if for_callback && let Some(variables) = &self.delegated_variables {
+            set("_ansible_delegated_vars", variables.clone().into());
+        }
+        if let Some(diff) = &self.diff {
+            set("diff", diff.clone());
+        }
+        if let Some(stats) = &self.stats {
+            set("ansible_stats", stats.clone().into());
+        }
+        if let Some(job) = &self.job {
+            set("ansible_job_id", job.as_str().into());
+        }
+        if let Some(reason) = &self.skip_reason {
+            set("skip_reason", reason.as_str().into());
+            if self.skipped_reason {
+                set("skipped_reason", reason.as_str().into());
+            }
+        }
+        for (name, value) in [
+            ("false_condition", &self.false_condition),
+            ("changed_when_result", &self.changed_when),
+            ("failed_when_result", &self.failed_when),
+            ("break_when_result", &self.break_when),
+        ] {
+            if let Some(value) = value {
+                set(name, value.clone());
+            }
+        }
+        for name in &self.suppressed {
+            set(name, "(traceback unavailable)".into());
+        }
+        if let Some(item) = &self.item {
+            set("ansible_loop_var", Value::from(&*item.variable));
+            if let Some(variable) = &item.index_variable {
+                set("ansible_index_var", Value::from(&**variable));
+            }
+            if for_callback {
+                set("_ansible_item_label", item.label.clone());
+            }
+            set(&item.variable, item.value.clone());
+            if let Some(variable) = &item.index_variable {
+                set(variable, item.index.into());
+            }
+            if let Some(extended) = &item.extended {
+                set("ansible_loop", extended.clone().into());
+            }
+        }
+        for (key, value) in &self.data {
+            entries.insert(key.clone(), value.clone());
+        }
+        split_lines(&mut entries, "stdout", "stdout_lines");
+        split_lines(&mut entries, "stderr", "stderr_lines");
+        if let Some(items) = &self.items {
+            let items: Vec<Value> = items
+                .iter()
+                .map(|item| Value::Dict(item.as_dict(for_callback)))
+                .collect();
+            entries.insert(Key::from("results"), items.into());
+        }
+        Dict::new(entries)
+    }
+}
+
+fn split_lines(entries: &mut IndexMap<Key, Value>, text: &str, lines: &str) {
+    if entries.contains_key(&Key::from(lines)) {
+        return;
+    }
+    if let Some(value) = entries.get(&Key::from(text)) {
+        let split = value
+            .as_str()
+            .map(|text| python_lines(text).into_iter().map(Value::from).collect())
+            .unwrap_or_default();
+        entries.insert(Key::from(lines), Value::list(split));
+    }
+}
+
+/// The lines of a text as Python's `splitlines` gives them.
+fn python_lines(text: &str) -> Vec<&str> {
+    const ENDS: [char; 10] = [
+        '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}',
+        '\u{2029}',
+    ];
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let Some(at) = rest.find(ENDS) else {
+            lines.push(rest);
+            break;
+        };
+        lines.push(&rest[..at]);
+        let end = rest[at..].chars().next().map_or(1, char::len_utf8);
+        let end = if rest[at..].starts_with("\r\n") {
+            2
+        } else {
+            end
+        };
+        rest = &rest[at + end..];
+    }
+    lines
+}
+
+fn in_expression(name: &str, error: Located) -> Located {
+    Located::new(format!("A '{name}' expression failed."))
+        .at_maybe(error.origin())
+        .because(error)
+}
+
+/// Whether a value counts as true; what is undefined does not.
+pub(super) fn is_true(value: &Value) -> bool {
+    value.truth().unwrap_or(false)
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Float(number) => Some(*number as i64),
+        Value::Str(text) => text.trim().parse().ok(),
+        value => value.as_int(),
+    }
+}
