@@ -300,15 +300,10 @@ pub fn set_mode(
         return Ok(true);
     }
     let meta = status(&path)?;
-    let mode = resolve_mode(context, &meta, mode).map_err(|wrong| match wrong {
-        WrongMode::Unreadable(details) => Failure::new("mode must be in octal or symbolic form")
+    let mode = resolve_mode(context, meta.mode(), meta.is_dir(), mode).map_err(|details| {
+        Failure::new("mode must be in octal or symbolic form")
             .with("path", shown)
-            .with("details", details),
-        WrongMode::Beyond(mode) => {
-            Failure::new("Invalid mode supplied, only permission info is allowed")
-                .with("path", shown)
-                .with("details", mode)
-        }
+            .with("details", details)
     })?;
     let before = meta.mode() & 0o7777;
     if before == mode {
@@ -331,21 +326,13 @@ pub fn octal(mode: u32) -> String {
     format!("0{mode:03o}")
 }
 
-/// Why a text is no mode.
-#[derive(Debug)]
-pub enum WrongMode {
-    /// It is neither an octal number nor symbols; what is wrong.
-    Unreadable(String),
-    /// It says more than permissions.
-    Beyond(i64),
-}
-
-/// The permission bits a `mode` argument means for a file.
+/// The mode a `mode` argument means for a file that has a mode and is a directory or not: the system takes the permission bits of it. The error says what is wrong.
 pub fn resolve_mode(
     context: &Context<'_>,
-    meta: &std::fs::Metadata,
+    current: u32,
+    is_directory: bool,
     mode: &Value,
-) -> Result<u32, WrongMode> {
+) -> Result<u32, String> {
     let text = match mode {
         Value::Number(number) if number.is_i64() => {
             return Ok(number.as_i64().unwrap_or(0) as u32);
@@ -353,10 +340,10 @@ pub fn resolve_mode(
         Value::Bool(flag) => return Ok(u32::from(*flag)),
         Value::String(text) => text,
         other => {
-            return Err(WrongMode::Unreadable(format!(
+            return Err(format!(
                 "'{}' object has no attribute 'split'",
                 python::type_name(other)
-            )));
+            ));
         }
     };
     let plain = text.trim().replace('_', "");
@@ -365,18 +352,19 @@ pub fn resolve_mode(
         .or_else(|| plain.strip_prefix("0O"))
         .unwrap_or(&plain);
     if let Ok(number) = i64::from_str_radix(digits, 8) {
-        if number & 0o7777 != number {
-            return Err(WrongMode::Beyond(number));
-        }
         return Ok(number as u32);
     }
-    symbolic(context, meta, text).map_err(WrongMode::Unreadable)
+    symbolic(context, current, is_directory, text)
 }
 
 /// A mode written in symbols: `u=rwX,g-w`.
-fn symbolic(context: &Context<'_>, meta: &std::fs::Metadata, symbols: &str) -> Result<u32, String> {
-    let is_directory = meta.is_dir();
-    let mut mode = meta.mode() & 0o7777;
+fn symbolic(
+    context: &Context<'_>,
+    current: u32,
+    is_directory: bool,
+    symbols: &str,
+) -> Result<u32, String> {
+    let mut mode = current & 0o7777;
     let is_operator = |c: char| matches!(c, '+' | '=' | '-');
     for part in symbols.split(',') {
         let bad = || format!("bad symbolic permission for mode: {part}");

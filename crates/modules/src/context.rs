@@ -97,6 +97,14 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Warns of something with its cause (`error_as_warning`).
+    pub fn warn_because(&mut self, warning: &str, cause: &str) {
+        self.warn(format!(
+            "{}: {cause}",
+            warning.strip_suffix('.').unwrap_or(warning)
+        ));
+    }
+
     /// Tells that something goes out of use with a version of ansible-core.
     pub fn deprecate(&mut self, message: &str, version: &str) {
         let entry = json!({
@@ -157,22 +165,16 @@ impl<'a> Context<'a> {
                 .mode(0o700)
                 .create(wanted)
             {
-                Ok(()) => {
-                    let warning = format!(
-                        "Module remote_tmp {} did not exist and was created with a mode of 0700, this may cause issues when \
-                         running as another user. To avoid this, create the remote_tmp dir with the correct permissions \
-                         manually",
-                        wanted.display()
-                    );
-                    self.warn(warning);
-                }
+                Ok(()) => {}
                 Err(error) => {
-                    let warning = format!(
-                        "Unable to use {} as temporary directory, falling back to system default: {}",
-                        python::repr(&wanted.to_string_lossy()),
-                        python::os_error_at_text(&error, &wanted.to_string_lossy())
+                    let wanted = wanted.to_string_lossy().into_owned();
+                    self.warn_because(
+                        &format!(
+                            "Unable to use {} as temporary directory, falling back to system default.",
+                            python::repr(&wanted)
+                        ),
+                        &python::os_error_at_text(&error, &wanted),
                     );
-                    self.warn(warning);
                     base = None;
                 }
             }

@@ -29,6 +29,9 @@ pub mod atomic;
 pub mod attributes;
 mod context;
 pub mod digest;
+mod edit;
+mod encoding;
+mod glob;
 mod invocation;
 mod journal;
 mod module;
@@ -39,6 +42,7 @@ pub mod python_re;
 mod registry;
 mod secrets;
 pub mod selinux;
+mod times;
 
 pub use context::Context;
 pub use invocation::{CAUSES, Failure, FailureKind, Invocation, Outcome, Report, Settings};

@@ -288,28 +288,9 @@ impl Command {
     pub fn run(&self, context: &Context<'_>) -> Result<Finished, Failure> {
         let prepared = self.prepare(context)?;
         let name = prepared.1.clone();
-        let done = self.start(context, prepared).map_err(|error| {
-            let (code, cause) = match error.raw_os_error() {
-                Some(number) => (
-                    number,
-                    format!(
-                        "{}: {}",
-                        python::os_error(&error),
-                        python::repr_bytes(name.as_bytes())
-                    ),
-                ),
-                None if error.kind() == std::io::ErrorKind::InvalidInput => {
-                    (257, "embedded null byte".to_owned())
-                }
-                None => (257, error.to_string()),
-            };
-            Failure::new("Error executing command.")
-                .with("rc", code)
-                .with("stdout", "")
-                .with("stderr", "")
-                .with("cmd", self.shown(context))
-                .because(cause)
-        })?;
+        let done = self
+            .start(context, prepared)
+            .map_err(|error| self.not_started(context, &error, &name))?;
         if self.check && done.code != 0 {
             let stderr = done.err();
             return Err(Failure::new(secrets::remove_from_text(
@@ -330,6 +311,38 @@ impl Command {
             .prepare(context)
             .map_err(|failure| std::io::Error::other(failure.message))?;
         self.start(context, prepared)
+    }
+
+    /// The result of a module whose program could not be started.
+    fn not_started(&self, context: &Context<'_>, error: &std::io::Error, name: &str) -> Failure {
+        let (code, cause) = match error.raw_os_error() {
+            Some(number) => (
+                number,
+                format!(
+                    "{}: {}",
+                    python::os_error(error),
+                    python::repr_bytes(name.as_bytes())
+                ),
+            ),
+            None if error.kind() == std::io::ErrorKind::InvalidInput => {
+                (257, "embedded null byte".to_owned())
+            }
+            None => (257, error.to_string()),
+        };
+        Failure::new("Error executing command.")
+            .with("rc", code)
+            .with("stdout", "")
+            .with("stderr", "")
+            .with("cmd", self.shown(context))
+            .because(cause)
+    }
+
+    /// The directory it is run in.
+    fn base(&self, context: &Context<'_>) -> std::path::PathBuf {
+        self.directory.as_ref().map_or_else(
+            || context.path("."),
+            |directory| context.path(python::expand_user(context, directory)),
+        )
     }
 
     /// The command for the system, and the name its errors are told with.
@@ -357,7 +370,8 @@ impl Command {
             }
         }
         if words.is_empty() {
-            return Err(Failure::unhandled("list index out of range"));
+            let nothing = std::io::Error::other("list index out of range");
+            return Err(self.not_started(context, &nothing, ""));
         }
         let mut environment: Vec<(String, String)> = context.settings.environment.clone();
         environment.extend(self.environment.iter().cloned());
@@ -383,19 +397,8 @@ impl Command {
         let mut command = match self.umask.or(context.settings.umask) {
             Some(umask) => {
                 // The umask of a child can only be set in it; a shell does that without unsafe code here.
-                let found = look_up(context, &program, &environment).ok_or_else(|| {
-                    let missing = std::io::Error::from_raw_os_error(libc::ENOENT);
-                    Failure::new("Error executing command.")
-                        .with("rc", libc::ENOENT)
-                        .with("stdout", "")
-                        .with("stderr", "")
-                        .with("cmd", self.shown(context))
-                        .because(format!(
-                            "{}: {}",
-                            python::os_error(&missing),
-                            python::repr_bytes(program.as_bytes())
-                        ))
-                })?;
+                let found = look_up(&program, &environment, &self.base(context))
+                    .map_err(|error| self.not_started(context, &error, &program))?;
                 let mut command = std::process::Command::new("/bin/sh");
                 command
                     .arg("-c")
@@ -405,11 +408,8 @@ impl Command {
                 command
             }
             None => {
-                let mut command = std::process::Command::new(if program.contains('/') {
-                    context.path(&program).into_os_string()
-                } else {
-                    program.clone().into()
-                });
+                // What is relative is relative to the directory it is run in.
+                let mut command = std::process::Command::new(&program);
                 command.arg0(&words[0]);
                 command
             }
@@ -628,26 +628,36 @@ fn names_password(word: &str) -> bool {
     bare.starts_with("pass")
 }
 
-/// The path of a program: an absolute one, or one found in `PATH` of an environment.
+/// The path of a program: as it is with a slash in it, or found in `PATH` of an environment. The error is what the system
+/// would say.
 fn look_up(
-    context: &Context<'_>,
     program: &str,
     environment: &[(String, String)],
-) -> Option<String> {
+    base: &std::path::Path,
+) -> std::io::Result<String> {
+    let missing = || std::io::Error::from_raw_os_error(libc::ENOENT);
+    let may_run = |path: &std::path::Path| {
+        nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).map_err(std::io::Error::from)
+    };
     if program.contains('/') {
-        let path = context.path(program);
-        return path.exists().then(|| path.to_string_lossy().into_owned());
+        may_run(&base.join(program))?;
+        return Ok(program.to_owned());
     }
     let path = environment
         .iter()
         .rev()
         .find(|(name, _)| name == "PATH")
         .map(|(_, value)| value.clone())
-        .or_else(|| std::env::var("PATH").ok())?;
+        .or_else(|| std::env::var("PATH").ok())
+        .ok_or_else(missing)?;
     path.split(':')
         .filter(|directory| !directory.is_empty())
         .map(|directory| format!("{directory}/{program}"))
-        .find(|path| is_program(context, path))
+        .find(|path| {
+            let path = base.join(path);
+            !path.is_dir() && may_run(&path).is_ok()
+        })
+        .ok_or_else(missing)
 }
 
 fn is_program(context: &Context<'_>, path: &str) -> bool {

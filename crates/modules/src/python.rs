@@ -407,3 +407,59 @@ pub(crate) fn normalize_keeping_dots(path: &str) -> Vec<String> {
         .map(str::to_owned)
         .collect()
 }
+
+/// A text in lines with their ends, as `str.splitlines(True)` splits it.
+pub fn split_lines(text: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let mut begin = 0;
+    let mut characters = text.char_indices().peekable();
+    while let Some((at, character)) = characters.next() {
+        let ends = matches!(
+            character,
+            '\n' | '\r'
+                | '\u{b}'
+                | '\u{c}'
+                | '\u{1c}'
+                | '\u{1d}'
+                | '\u{1e}'
+                | '\u{85}'
+                | '\u{2028}'
+                | '\u{2029}'
+        );
+        if !ends {
+            continue;
+        }
+        let mut end = at + character.len_utf8();
+        if character == '\r' && characters.peek().is_some_and(|(_, next)| *next == '\n') {
+            characters.next();
+            end += 1;
+        }
+        lines.push(&text[begin..end]);
+        begin = end;
+    }
+    if begin < text.len() {
+        lines.push(&text[begin..]);
+    }
+    lines
+}
+
+/// `template % value` for a template with `%s` and `%%`.
+pub fn format_one(template: &str, value: &str) -> String {
+    let mut made = String::with_capacity(template.len() + value.len());
+    let mut rest = template;
+    while let Some(at) = rest.find('%') {
+        made.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('s') {
+            made.push_str(value);
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix('%') {
+            made.push('%');
+            rest = after;
+        } else {
+            made.push('%');
+        }
+    }
+    made.push_str(rest);
+    made
+}

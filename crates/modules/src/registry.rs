@@ -16,7 +16,20 @@ pub struct Module {
 }
 
 /// The modules, in the order of their names.
-static MODULES: &[Module] = &[module::ping::MODULE];
+static MODULES: &[Module] = &[
+    module::assemble::MODULE,
+    module::blockinfile::MODULE,
+    module::command::MODULE,
+    module::copy::MODULE,
+    module::file::MODULE,
+    module::find::MODULE,
+    module::lineinfile::MODULE,
+    module::ping::MODULE,
+    module::replace::MODULE,
+    module::slurp::MODULE,
+    module::stat::MODULE,
+    module::tempfile::MODULE,
+];
 
 /// The module of a name (without its collection), if it is native.
 pub fn find(name: &str) -> Option<&'static Module> {

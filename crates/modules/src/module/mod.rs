@@ -1,3 +1,14 @@
 //! One file for each module.
 
+pub(crate) mod assemble;
+pub(crate) mod blockinfile;
+pub(crate) mod command;
+pub(crate) mod copy;
+pub(crate) mod file;
+pub(crate) mod find;
+pub(crate) mod lineinfile;
 pub(crate) mod ping;
+pub(crate) mod replace;
+pub(crate) mod slurp;
+pub(crate) mod stat;
+pub(crate) mod tempfile;

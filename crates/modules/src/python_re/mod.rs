@@ -87,6 +87,7 @@ struct Compiled {
     regex: Regex,
     /// The same, but only for whole texts.
     full: Option<Regex>,
+    flags: Flags,
     groups: usize,
     names: Vec<(String, usize)>,
 }
@@ -112,6 +113,7 @@ impl Compiled {
         Ok(Compiled {
             regex,
             full,
+            flags: translated.flags,
             groups: translated.groups,
             names: translated.names,
         })
@@ -210,6 +212,11 @@ impl Pattern {
     /// How many groups it has.
     pub fn groups(&self) -> usize {
         self.compiled.groups
+    }
+
+    /// The flags it was compiled with, and those set at its start.
+    pub fn flags(&self) -> Flags {
+        self.compiled.flags
     }
 
     /// Its groups that have names, with their numbers, in their order.

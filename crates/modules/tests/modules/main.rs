@@ -23,3 +23,4 @@ fn ping_answers_what_it_is_told() {
 }
 
 mod python_re;
+mod recorded;

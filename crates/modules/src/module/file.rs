@@ -1,0 +1,828 @@
+//! `file`: files, directories and links, and their attributes.
+
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+
+use crate::arguments::{Arguments, Spec, boolean, path, text};
+use crate::attributes::{Wanted, group_id, group_name, note, real_path, user_id, user_name};
+use crate::context::Context;
+use crate::invocation::{Failure, Invocation, Outcome, Report};
+use crate::python;
+use crate::registry::Module;
+use crate::times;
+
+pub(crate) const MODULE: Module = Module { name: "file", act };
+
+static SPEC: LazyLock<Spec> = LazyLock::new(|| {
+    Spec::new()
+        .with(
+            "state",
+            text().choices(&["absent", "directory", "file", "hard", "link", "touch"]),
+        )
+        .with("path", path().required().aliases(&["dest", "name"]))
+        .with("_original_basename", text())
+        .with("recurse", boolean().default(false))
+        .with("force", boolean().default(false))
+        .with("follow", boolean().default(true))
+        .with("_diff_peek", boolean())
+        .with("src", path())
+        .with("modification_time", text())
+        .with("modification_time_format", text().default("%Y%m%d%H%M.%S"))
+        .with("access_time", text())
+        .with("access_time_format", text().default("%Y%m%d%H%M.%S"))
+        .file_common()
+        .supports_check_mode()
+});
+
+/// Links inside of followed links more than this are a loop.
+const DEEPEST: usize = 200;
+
+fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
+    let mut arguments = context.arguments(&SPEC, invocation)?;
+    settle(context, &mut arguments)?;
+    let state = arguments.required("state").to_owned();
+    if context.settings.check && state != "absent" {
+        warn_of_unknown_owners(context, &arguments);
+    }
+    let path = arguments.required("path").to_owned();
+    if arguments.has("_diff_peek") {
+        return Ok(report(&[
+            ("path", path.as_str().into()),
+            ("changed", false.into()),
+            (
+                "appears_binary",
+                appears_binary(&context.path(&path)).into(),
+            ),
+        ]));
+    }
+    let mut result = match state.as_str() {
+        "file" => attributes_of_file(context, &arguments, &path),
+        "directory" => directory(context, &arguments, &path),
+        "link" => link(context, &arguments, &path),
+        "hard" => hard_link(context, &arguments, &path),
+        "touch" => touch(context, &arguments, &path),
+        _ => absent(context, &path),
+    }?;
+    if !context.settings.diff {
+        result.remove("diff");
+    }
+    Ok(result)
+}
+
+fn report(entries: &[(&str, Value)]) -> Report {
+    entries
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.clone()))
+        .collect()
+}
+
+/// Settles the path and the state where they follow from the rest.
+fn settle(context: &mut Context<'_>, arguments: &mut Arguments) -> Result<(), Failure> {
+    let path = arguments.required("path").to_owned();
+    if !matches!(arguments.text("state"), Some("link" | "absent")) && context.path(&path).is_dir() {
+        let basename = arguments
+            .filled("_original_basename")
+            .map(str::to_owned)
+            .or_else(|| {
+                arguments
+                    .filled("src")
+                    .map(|src| python::basename(src).to_owned())
+            });
+        if let Some(basename) = basename.filter(|name| !name.is_empty()) {
+            arguments.set("path", python::join(&path, &basename));
+        }
+    }
+    let path = arguments.required("path").to_owned();
+    let before = state_of(context, &path);
+    if !arguments.has("state") {
+        let state = if before != "absent" {
+            before
+        } else if arguments.flag("recurse") {
+            "directory"
+        } else {
+            "file"
+        };
+        arguments.set("state", state);
+    }
+    let state = arguments.required("state");
+    if arguments.flag("recurse") && state != "directory" {
+        return Err(
+            Failure::new("recurse option requires state to be 'directory'").with("path", path),
+        );
+    }
+    if arguments.filled("src").is_some() && !matches!(state, "link" | "hard") {
+        return Err(
+            Failure::new("src option requires state to be 'link' or 'hard'").with("path", path),
+        );
+    }
+    Ok(())
+}
+
+/// What is at a path: `absent`, `link`, `directory`, `hard` or `file`.
+fn state_of(context: &mut Context<'_>, path: &str) -> &'static str {
+    match std::fs::symlink_metadata(context.path(path)) {
+        Err(error) => {
+            if error.kind() == std::io::ErrorKind::PermissionDenied {
+                context.warn(format!(
+                    "Insufficient permissions to access {path}. Treating as absent"
+                ));
+            }
+            "absent"
+        }
+        Ok(meta) if meta.file_type().is_symlink() => "link",
+        Ok(meta) if meta.is_dir() => "directory",
+        Ok(meta) if meta.nlink() > 1 => "hard",
+        Ok(_) => "file",
+    }
+}
+
+fn warn_of_unknown_owners(context: &mut Context<'_>, arguments: &Arguments) {
+    if let Some(owner) = arguments.filled("owner") {
+        match owner.trim().parse::<u32>() {
+            Ok(uid) if user_name(uid).is_none() => context.warn(format!(
+                "failed to look up user with uid {uid}. Create user up to this point in real play"
+            )),
+            Err(_) if user_id(owner).is_none() => context.warn(format!(
+                "failed to look up user {owner}. Create user up to this point in real play"
+            )),
+            _ => {}
+        }
+    }
+    if let Some(group) = arguments.filled("group") {
+        match group.trim().parse::<u32>() {
+            Ok(gid) if group_name(gid).is_none() => context.warn(format!(
+                "failed to look up group with gid {gid}. Create group up to this point in real play"
+            )),
+            Err(_) if group_id(group).is_none() => context.warn(format!(
+                "failed to look up group {group}. Create group up to this point in real play"
+            )),
+            _ => {}
+        }
+    }
+}
+
+fn appears_binary(path: &Path) -> bool {
+    use std::io::Read as _;
+    let mut head = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(8192).read_to_end(&mut head))
+        .is_ok_and(|_| head.contains(&0))
+}
+
+fn initial_diff(
+    context: &Context<'_>,
+    path: &str,
+    state: &str,
+    before: &str,
+) -> Map<String, Value> {
+    let mut diff = Map::new();
+    diff.insert("before".to_owned(), json!({ "path": path }));
+    diff.insert("after".to_owned(), json!({ "path": path }));
+    if before != state {
+        note(Some(&mut diff), "state", before.into(), state.into());
+        if state == "absent" && before == "directory" {
+            let mut directories = Vec::new();
+            let mut files = Vec::new();
+            let top = context.path(path);
+            walk(&top, &mut |at, is_directory| {
+                let below = at.strip_prefix(&top).unwrap_or(at);
+                let shown = python::join(path, &below.to_string_lossy());
+                if is_directory {
+                    directories.push(shown);
+                } else {
+                    files.push(shown);
+                }
+            });
+            diff["before"]["path_content"] = json!({"directories": directories, "files": files});
+        }
+    }
+    diff
+}
+
+/// All that is below a directory, from the top down; links to directories count as directories and are not followed.
+fn walk(top: &Path, visit: &mut dyn FnMut(&Path, bool)) {
+    let mut pending = vec![top.to_owned()];
+    while let Some(directory) = pending.pop() {
+        let Ok(entries) = std::fs::read_dir(&directory) else {
+            continue;
+        };
+        let mut below = Vec::new();
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let is_directory = path.is_dir();
+            visit(&path, is_directory);
+            if is_directory && !path.is_symlink() {
+                below.push(path);
+            }
+        }
+        below.reverse();
+        pending.extend(below);
+    }
+}
+
+// Times ---------------------------------------------------------------------------------------------------------------
+
+/// What a time is to be.
+#[derive(Clone, Copy)]
+enum Time {
+    Preserved,
+    Now,
+    At(f64),
+}
+
+fn wanted_times(arguments: &Arguments) -> Result<(Time, Time), Failure> {
+    let usual = if arguments.text("state") == Some("touch") {
+        "now"
+    } else {
+        "preserve"
+    };
+    let of = |name: &str, format: &str| -> Result<Time, Failure> {
+        let wanted = arguments.text(name).unwrap_or(usual);
+        match wanted {
+            "preserve" => Ok(Time::Preserved),
+            "now" => Ok(Time::Now),
+            _ => seconds_of(wanted, arguments.required(format))
+                .map(Time::At)
+                .ok_or_else(|| {
+                    let format = arguments.required(format);
+                    Failure::new(format!(
+                        "Error while obtaining timestamp for time {wanted} using format {format}: time data {} does not match format {}",
+                        python::repr(wanted),
+                        python::repr(format)
+                    ))
+                }),
+        }
+    };
+    Ok((
+        of("modification_time", "modification_time_format")?,
+        of("access_time", "access_time_format")?,
+    ))
+}
+
+/// The time a text means in the local time zone.
+fn seconds_of(text: &str, format: &str) -> Option<f64> {
+    use jiff::civil::{Date, DateTime, Time};
+    let parsed = jiff::fmt::strtime::parse(format, text).ok()?;
+    if let Ok(zoned) = parsed.to_zoned() {
+        return Some(zoned.timestamp().as_second() as f64);
+    }
+    let date = parsed.to_date().ok().or_else(|| {
+        Date::new(
+            parsed.year().unwrap_or(1900),
+            parsed.month().unwrap_or(1),
+            parsed.day().unwrap_or(1),
+        )
+        .ok()
+    })?;
+    let time = Time::new(
+        parsed.hour().unwrap_or(0),
+        parsed.minute().unwrap_or(0),
+        parsed.second().unwrap_or(0),
+        0,
+    )
+    .ok()?;
+    let zoned = DateTime::from_parts(date, time)
+        .to_zoned(jiff::tz::TimeZone::system())
+        .ok()?;
+    Some(zoned.timestamp().as_second() as f64)
+}
+
+/// Brings the times of a file to what they are to be: whether they were not.
+fn update_times(
+    context: &Context<'_>,
+    shown: &str,
+    (modified, accessed): (Time, Time),
+    diff: Option<&mut Map<String, Value>>,
+) -> Result<bool, Failure> {
+    if let (Time::Preserved, Time::Preserved) = (modified, accessed) {
+        return Ok(false);
+    }
+    let path = context.path(shown);
+    let failed = |error: std::io::Error| {
+        Failure::new(format!(
+            "Error while updating modification or access time: {}",
+            python::os_error_at(&error, &path)
+        ))
+        .with("path", shown)
+    };
+    let meta = std::fs::metadata(&path).map_err(failed)?;
+    let before = (times::modified(&meta), times::accessed(&meta));
+    let both_now = matches!((modified, accessed), (Time::Now, Time::Now));
+    let now = times::now();
+    let value = |time: Time, before: f64| match time {
+        Time::Preserved => before,
+        Time::Now => now,
+        Time::At(seconds) => seconds,
+    };
+    let after = (value(modified, before.0), value(accessed, before.1));
+    let differs = |one: f64, other: f64| one.to_bits() != other.to_bits();
+    if !both_now && !differs(after.0, before.0) && !differs(after.1, before.1) {
+        return Ok(false);
+    }
+    if !context.settings.check {
+        times::set(&path, (!both_now).then_some((after.1, after.0))).map_err(failed)?;
+    }
+    if let Some(diff) = diff {
+        if differs(after.0, before.0) {
+            note(Some(diff), "mtime", before.0.into(), after.0.into());
+        }
+        if differs(after.1, before.1) {
+            note(Some(diff), "atime", before.1.into(), after.1.into());
+        }
+    }
+    Ok(true)
+}
+
+// States --------------------------------------------------------------------------------------------------------------
+
+fn absent(context: &mut Context<'_>, path: &str) -> Outcome {
+    let before = state_of(context, path);
+    if before == "absent" {
+        return Ok(report(&[
+            ("path", path.into()),
+            ("changed", false.into()),
+            ("state", "absent".into()),
+        ]));
+    }
+    let diff = initial_diff(context, path, "absent", before);
+    if !context.settings.check {
+        let whole = context.path(path);
+        if before == "directory" {
+            std::fs::remove_dir_all(&whole).map_err(|error| {
+                Failure::new(format!(
+                    "rmtree failed: {}",
+                    python::os_error_at(&error, &whole)
+                ))
+            })?;
+        } else if let Err(error) = std::fs::remove_file(&whole)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(Failure::new("Unlinking failed.")
+                .with("path", path)
+                .because(python::os_error_at(&error, &whole)));
+        }
+    }
+    Ok(report(&[
+        ("path", path.into()),
+        ("changed", true.into()),
+        ("diff", diff.into()),
+        ("state", "absent".into()),
+    ]))
+}
+
+fn touch(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome {
+    let before = state_of(context, path);
+    let times = wanted_times(arguments)?;
+    let whole = context.path(path);
+    let mut changed = false;
+    if before == "absent" {
+        if context.settings.check {
+            return Ok(report(&[("dest", path.into()), ("changed", true.into())]));
+        }
+        create_empty(context, &whole).map_err(|error| {
+            Failure::new("Error, could not touch target.")
+                .with("path", path)
+                .because(python::os_error_at(&error, &whole))
+        })?;
+        changed = true;
+    }
+    let mut diff = initial_diff(context, path, "touch", before);
+    let wanted = Wanted::of(context, arguments, None);
+    let done = wanted
+        .apply(context, changed, Some(&mut diff))
+        .and_then(|changed| {
+            Ok(update_times(context, &wanted.path, times, Some(&mut diff))? || changed)
+        });
+    match done {
+        Ok(changed) => Ok(report(&[
+            ("dest", path.into()),
+            ("changed", changed.into()),
+            ("diff", diff.into()),
+        ])),
+        Err(failure) => {
+            if before == "absent" {
+                // What was only just made can go again.
+                let _ = std::fs::remove_file(&whole);
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn create_empty(context: &Context<'_>, path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o666)
+        .open(path)?;
+    if let Some(umask) = context.settings.umask {
+        file.set_permissions(std::fs::Permissions::from_mode(0o666 & !umask))?;
+    }
+    Ok(())
+}
+
+fn attributes_of_file(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome {
+    let mut path = path.to_owned();
+    let mut before = state_of(context, &path);
+    let mut wanted = Wanted::of(context, arguments, None);
+    let times = wanted_times(arguments)?;
+    if before == "link" && arguments.flag("follow") {
+        path = real_path(context, &path);
+        before = state_of(context, &path);
+        wanted.path.clone_from(&path);
+    }
+    if !matches!(before, "file" | "hard") {
+        return Err(
+            Failure::new(format!("file ({path}) is {before}, cannot continue"))
+                .with("path", path)
+                .with("state", before),
+        );
+    }
+    let mut diff = initial_diff(context, &path, "file", before);
+    let mut changed = wanted.apply(context, false, Some(&mut diff))?;
+    changed |= update_times(context, &wanted.path, times, Some(&mut diff))?;
+    Ok(report(&[
+        ("path", path.into()),
+        ("changed", changed.into()),
+        ("diff", diff.into()),
+    ]))
+}
+
+fn directory(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome {
+    let mut path = path.to_owned();
+    let mut before = state_of(context, &path);
+    let mut wanted = Wanted::of(context, arguments, None);
+    let times = wanted_times(arguments)?;
+    if arguments.flag("follow") && before == "link" {
+        path = real_path(context, &path);
+        wanted.path.clone_from(&path);
+        before = state_of(context, &path);
+    }
+    let mut changed = false;
+    let mut diff = initial_diff(context, &path, "directory", before);
+    if before == "absent" {
+        if context.settings.check {
+            return Ok(report(&[
+                ("path", path.into()),
+                ("changed", true.into()),
+                ("diff", diff.into()),
+            ]));
+        }
+        make_directories(context, &path, &wanted, times, &mut changed, &mut diff)?;
+    } else if before == "directory" {
+        changed = wanted.apply(context, changed, Some(&mut diff))?;
+        changed |= update_times(context, &wanted.path, times, Some(&mut diff))?;
+        if arguments.flag("recurse") {
+            let top = context.path(&path);
+            changed |= recursively(context, &top, arguments.flag("follow"), &wanted, times, 0)?;
+        }
+    } else {
+        return Err(Failure::new(format!("{path} already exists as a {before}")).with("path", path));
+    }
+    Ok(report(&[
+        ("path", path.into()),
+        ("changed", changed.into()),
+        ("diff", diff.into()),
+    ]))
+}
+
+/// Makes a directory and those above it that are missing, each with the wanted attributes.
+fn make_directories(
+    context: &mut Context<'_>,
+    path: &str,
+    wanted: &Wanted,
+    times: (Time, Time),
+    changed: &mut bool,
+    diff: &mut Map<String, Value>,
+) -> Result<(), Failure> {
+    let mut current = String::new();
+    for name in path.trim_matches('/').split('/') {
+        current = format!("{current}/{name}");
+        if !path.starts_with('/') {
+            current = current.trim_start_matches('/').to_owned();
+        }
+        let whole = context.path(&current);
+        if whole.exists() {
+            continue;
+        }
+        let issue = |reason: String| {
+            Failure::new(format!(
+                "There was an issue creating {current} as requested: {reason}"
+            ))
+            .with("path", path)
+        };
+        if let Err(error) = make_directory(context, &whole) {
+            if !(error.kind() == std::io::ErrorKind::AlreadyExists && whole.is_dir()) {
+                return Err(issue(python::os_error_at(&error, &current)));
+            }
+        } else {
+            *changed = true;
+        }
+        *changed = wanted.at(&current).apply(context, *changed, Some(diff))?;
+        *changed |= update_times(context, &wanted.path, times, Some(diff))?;
+    }
+    Ok(())
+}
+
+fn make_directory(context: &Context<'_>, path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::create_dir(path)?;
+    if let Some(umask) = context.settings.umask {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777 & !umask))?;
+    }
+    Ok(())
+}
+
+/// Sets the attributes of all that is below a directory.
+fn recursively(
+    context: &mut Context<'_>,
+    top: &Path,
+    follow: bool,
+    wanted: &Wanted,
+    times: (Time, Time),
+    depth: usize,
+) -> Result<bool, Failure> {
+    if depth > DEEPEST {
+        return Err(Failure::new(format!(
+            "Could not recursively set attributes on {}. Original error was: 'maximum recursion depth exceeded'",
+            top.display()
+        )));
+    }
+    let mut changed = false;
+    let mut found: Vec<PathBuf> = Vec::new();
+    walk(top, &mut |path, _| found.push(path.to_owned()));
+    for path in found {
+        let mut set = |context: &mut Context<'_>, path: &Path| -> Result<(), Failure> {
+            let here = wanted.at(&path.to_string_lossy());
+            changed = here.apply(context, changed, None)?;
+            changed |= update_times(context, &here.path, times, None)?;
+            Ok(())
+        };
+        set(context, &path)?;
+        if follow && path.is_symlink() {
+            let Ok(target) = std::fs::read_link(&path) else {
+                continue;
+            };
+            let target = path.parent().unwrap_or(top).join(target);
+            if target.exists() {
+                let is_directory = target.is_dir();
+                set(context, &target)?;
+                if is_directory {
+                    changed |= recursively(context, &target, follow, wanted, times, depth + 1)?;
+                }
+            }
+        }
+    }
+    Ok(changed)
+}
+
+fn link(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome {
+    let before = state_of(context, path);
+    let times = wanted_times(arguments)?;
+    let follow = arguments.flag("follow");
+    let force = arguments.flag("force");
+    let whole = context.path(path);
+    let mut src = arguments.text("src").map(str::to_owned);
+    if src.is_none() && follow && whole.exists() {
+        let target = std::fs::read_link(&whole)
+            .map_err(|error| Failure::unhandled(python::os_error_at(&error, &whole)))?;
+        src = Some(target.to_string_lossy().into_owned());
+    }
+    let base = if !whole.is_symlink() && whole.is_dir() {
+        path.to_owned()
+    } else {
+        python::dirname(path).to_owned()
+    };
+    if let Some(src) = &src {
+        let target = python::join(&base, src);
+        if !force && !context.path(&target).exists() {
+            return Err(Failure::new(format!(
+                "src file does not exist, use 'force=yes' if you really want to create the link: {target}"
+            ))
+            .with("path", path)
+            .with("src", src.as_str()));
+        }
+    }
+    let refuse = |message: String| Err(Failure::new(message).with("path", path));
+    match before {
+        "directory" if !force => {
+            return refuse(format!(
+                "refusing to convert from {before} to symlink for {path}"
+            ));
+        }
+        "directory" => {
+            if std::fs::read_dir(&whole).is_ok_and(|mut entries| entries.next().is_some()) {
+                return refuse(format!(
+                    "the directory {path} is not empty, refusing to convert it"
+                ));
+            }
+        }
+        "file" | "hard" if !force => {
+            return refuse(format!(
+                "refusing to convert from {before} to symlink for {path}"
+            ));
+        }
+        _ => {}
+    }
+    let mut diff = initial_diff(context, path, "link", before);
+    let mut changed = false;
+    if before == "link" {
+        if let Some(src) = &src {
+            changed = differs_from_link(&whole, src, &mut diff);
+        }
+    } else {
+        if src.is_none() {
+            return Err(Failure::new("src is required for creating new symlinks"));
+        }
+        changed = true;
+    }
+    if let (true, false, Some(src)) = (changed, context.settings.check, &src) {
+        if before == "absent" {
+            symlink(src, &whole).map_err(|error| linking(&error, "linking", src, path))?;
+        } else {
+            replace(&whole, path, src, |temporary| {
+                if before == "directory" {
+                    std::fs::remove_dir(&whole)?;
+                }
+                symlink(src, temporary)
+            })?;
+        }
+    }
+    if context.settings.check && !whole.exists() {
+        return Ok(linked(path, src.as_deref(), changed, diff));
+    }
+    let wanted = Wanted::of(context, arguments, Some(path));
+    if follow && whole.is_symlink() && !context.path(&wanted.path).exists() {
+        context.warn(
+            "Cannot set fs attributes on a non-existent symlink target. follow should be set to False to avoid this.",
+        );
+    } else {
+        changed = wanted.apply(context, changed, Some(&mut diff))?;
+        changed |= update_times(context, &wanted.path, times, Some(&mut diff))?;
+    }
+    Ok(linked(path, src.as_deref(), changed, diff))
+}
+
+fn linked(path: &str, src: Option<&str>, changed: bool, diff: Map<String, Value>) -> Report {
+    report(&[
+        ("dest", path.into()),
+        ("src", src.map_or(Value::Null, Value::from)),
+        ("changed", changed.into()),
+        ("diff", diff.into()),
+    ])
+}
+
+/// Whether a link leads elsewhere; if so, both are written down.
+fn differs_from_link(path: &Path, src: &str, diff: &mut Map<String, Value>) -> bool {
+    let Ok(old) = std::fs::read_link(path) else {
+        return true;
+    };
+    if old.as_os_str() == src {
+        return false;
+    }
+    note(
+        Some(diff),
+        "src",
+        old.to_string_lossy().into_owned().into(),
+        src.into(),
+    );
+    true
+}
+
+fn linking(error: &std::io::Error, doing: &str, src: &str, path: &str) -> Failure {
+    Failure::new(format!(
+        "Error while {doing}: {}: {} -> {}",
+        python::os_error(error),
+        python::repr_bytes(src.as_bytes()),
+        python::repr_bytes(path.as_bytes())
+    ))
+    .with("path", path)
+}
+
+/// Makes something beside a path and lets it take its place.
+fn replace(
+    whole: &Path,
+    path: &str,
+    src: &str,
+    make: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> Result<(), Failure> {
+    let temporary = whole.with_file_name(format!(
+        ".{}.{}.tmp",
+        std::process::id(),
+        uuid::Uuid::new_v4().simple()
+    ));
+    make(&temporary)
+        .and_then(|()| std::fs::rename(&temporary, whole))
+        .map_err(|error| {
+            // Gone already if it was never made.
+            let _ = std::fs::remove_file(&temporary);
+            linking(&error, "replacing", src, path)
+        })
+}
+
+fn hard_link(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome {
+    let before = state_of(context, path);
+    let wanted = Wanted::of(context, arguments, None);
+    let times = wanted_times(arguments)?;
+    let force = arguments.flag("force");
+    let whole = context.path(path);
+    let src = arguments.text("src").map(str::to_owned);
+    if before != "hard" && src.is_none() {
+        return Err(Failure::new("src is required for creating new hardlinks"));
+    }
+    let about = |message: String| {
+        Failure::new(message)
+            .with("dest", path)
+            .with("src", src.as_deref().map_or(Value::Null, Value::from))
+    };
+    let mut source = src.as_deref().map(|src| context.path(src));
+    if let Some(source) = &source
+        && !source.exists()
+    {
+        return Err(about("src does not exist".to_owned()));
+    }
+    let mut diff = initial_diff(context, path, "hard", before);
+    let inode = |path: &Path| std::fs::metadata(path).map(|meta| meta.ino()).ok();
+    let mut changed = false;
+    match before {
+        "absent" => changed = true,
+        "link" => {
+            if let Some(src) = &src {
+                changed = differs_from_link(&whole, src, &mut diff);
+            }
+        }
+        "hard" => {
+            if let Some(source) = &source
+                && inode(&whole) != inode(source)
+            {
+                changed = true;
+                if !force {
+                    return Err(about(
+                        "Cannot link, different hard link exists at destination".to_owned(),
+                    ));
+                }
+            }
+        }
+        "file" => {
+            changed = true;
+            if !force {
+                return Err(about(format!(
+                    "Cannot link, {before} exists at destination"
+                )));
+            }
+        }
+        _ => {
+            changed = true;
+            if let Some(source) = &source
+                && whole.exists()
+            {
+                if inode(&whole) == inode(source) {
+                    return Ok(report(&[("path", path.into()), ("changed", false.into())]));
+                }
+                if !force {
+                    return Err(about(
+                        "Cannot link: different hard link exists at destination".to_owned(),
+                    ));
+                }
+            }
+        }
+    }
+    if let (true, false, Some(src)) = (changed, context.settings.check, &src) {
+        if before == "absent" {
+            if let Some(source) = source.as_mut()
+                && arguments.flag("follow")
+                && source.is_symlink()
+                && let Ok(target) = std::fs::read_link(&*source)
+            {
+                *source = context.path(target);
+            }
+            let source = source.unwrap_or_default();
+            std::fs::hard_link(&source, &whole)
+                .map_err(|error| linking(&error, "linking", &source.to_string_lossy(), path))?;
+        } else {
+            let source = source.unwrap_or_default();
+            replace(&whole, path, src, |temporary| {
+                if before == "directory" && whole.exists() {
+                    match std::fs::remove_file(&whole) {
+                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                            return Err(error);
+                        }
+                        _ => {}
+                    }
+                }
+                std::fs::hard_link(&source, temporary)
+            })?;
+        }
+    }
+    if context.settings.check && !whole.exists() {
+        return Ok(linked(path, src.as_deref(), changed, diff));
+    }
+    changed = wanted.apply(context, changed, Some(&mut diff))?;
+    changed |= update_times(context, &wanted.path, times, Some(&mut diff))?;
+    Ok(linked(path, src.as_deref(), changed, diff))
+}
