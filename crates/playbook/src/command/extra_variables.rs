@@ -6,7 +6,7 @@ use std::sync::Arc;
 use consort_jinja::{Dict, Key, Origin, Str, Value};
 use indexmap::IndexMap;
 
-use crate::inventory::split_words;
+use crate::language::split_pairs;
 use crate::paths::{Surroundings, unfrack};
 use crate::source::{Located, Reader};
 
@@ -38,7 +38,10 @@ pub(super) fn read(
             Some('[' | '{') => reader
                 .parse(text, "<CLI option '-e'>", true)?
                 .map(|node| node.value()),
-            _ => Some(Value::Dict(pairs(text, &origin)?)),
+            _ => Some(Value::Dict(split_pairs(
+                &Str::template(text.as_str()).written_at(origin),
+                false,
+            )?)),
         };
         let Some(Value::Dict(read)) = node else {
             return Err(Located::new(format!(
@@ -55,19 +58,4 @@ pub(super) fn read(
         };
     }
     Ok(variables)
-}
-
-fn pairs(text: &str, origin: &Arc<Origin>) -> Result<Dict, Located> {
-    let words = split_words(text, false)
-        .map_err(|error| Located::new(format!("reading {text}: {error}")))?;
-    let mut entries = IndexMap::new();
-    for word in words {
-        if let Some((name, value)) = word.split_once('=') {
-            entries.insert(
-                Key::from(name),
-                Value::Str(Str::template(value).written_at(Arc::clone(origin))),
-            );
-        }
-    }
-    Ok(Dict::new(entries))
 }

@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use super::options::{ExtraOptions, InventoryOptions, VaultOptions, Verbosity};
 use super::session::Session;
 use crate::inventory::{Group, Inventory, Limits};
-use crate::source::{Encrypted, Located, Notices};
+use crate::source::{Encrypted, Located, Notices, Reader, Timestamp};
 
 /// Shows the hosts, groups and variables of an inventory.
 #[derive(Parser, Debug)]
@@ -76,6 +76,8 @@ struct Shown<'a> {
     playbook: Option<PathBuf>,
     export: bool,
     extra: Dict,
+    /// Opens what the inventory has left encrypted.
+    reader: Reader,
     notices: Notices,
 }
 
@@ -112,7 +114,7 @@ pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, L
         .unwrap_or_else(|| PathBuf::from(&session.surroundings.directory));
     let mut inventory = session.inventory(
         &session.inventory_sources(&arguments.inventory.inventory),
-        reader.keeping_encrypted(),
+        reader.clone().keeping_encrypted(),
         session.templar(&directory),
         extra.clone(),
     )?;
@@ -126,6 +128,7 @@ pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, L
         playbook,
         export: arguments.export || session.settings.inventory_export,
         extra,
+        reader,
         notices,
     };
     let text = if let Some(host) = &arguments.host {
@@ -183,6 +186,7 @@ impl ListArguments {
         let style = Style {
             indent: Some(4),
             sort_keys: true,
+            ascii: false,
             ..Style::default()
         };
         let plain = plain(&value, &mut Vec::new());
@@ -199,7 +203,10 @@ fn plain(value: &Value, path: &mut Vec<String>) -> Value {
                     .into_iter()
                     .collect(),
             ),
-            None => Value::from(consort_jinja::repr::text(value).as_str()),
+            None => match object.any().downcast_ref::<Timestamp>() {
+                Some(moment) => Value::from(moment.iso('T').as_str()),
+                None => Value::from(consort_jinja::repr::text(value).as_str()),
+            },
         },
         Value::Str(text) => {
             let is_variable = (path.len() >= 4 && path[0] == "_meta" && path[1] == "hostvars")
@@ -365,6 +372,20 @@ impl Shown<'_> {
         Ok(variables)
     }
 
+    /// What is encrypted, opened.
+    fn opened(&self, value: &Value) -> Result<Value, Located> {
+        let Value::Object(object) = value else {
+            return Ok(value.clone());
+        };
+        let Some(encrypted) = object.any().downcast_ref::<Encrypted>() else {
+            return Ok(value.clone());
+        };
+        self.reader
+            .open(encrypted.clone())
+            .defined()
+            .map_err(|error| Located::new(error.to_string()).at_maybe(encrypted.origin.as_ref()))
+    }
+
     fn children<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = &'a Group> {
         group
             .children
@@ -387,22 +408,24 @@ impl Shown<'_> {
             }
         };
         let show = |dict: &Dict, depth: usize, lines: &mut Vec<String>| {
-            let mut shown: Vec<(String, String)> = dict
+            let mut shown = dict
                 .read()
                 .iter()
                 .map(|(key, value)| {
-                    (
+                    let value = self.opened(value)?;
+                    Ok((
                         consort_jinja::repr::text(key.value()),
-                        consort_jinja::repr::text(value),
-                    )
+                        consort_jinja::repr::text(&value),
+                    ))
                 })
-                .collect();
+                .collect::<Result<Vec<(String, String)>, Located>>()?;
             shown.sort();
             lines.extend(
                 shown
                     .into_iter()
                     .map(|(name, value)| line(&format!("{{{name} = {value}}}"), depth)),
             );
+            Ok::<(), Located>(())
         };
         lines.push(line(&format!("@{}:", group.name), depth));
         for child in self.children(group) {
@@ -412,12 +435,12 @@ impl Shown<'_> {
             for host in &group.hosts {
                 lines.push(line(host, depth + 1));
                 if variables {
-                    show(&self.host_variables(host)?, depth + 2, lines);
+                    show(&self.host_variables(host)?, depth + 2, lines)?;
                 }
             }
         }
         if variables {
-            show(&self.group_variables(group)?, depth + 1, lines);
+            show(&self.group_variables(group)?, depth + 1, lines)?;
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! What is told beside results: warnings, errors, details.
 
-use std::collections::HashSet;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::output::display::{Display, Palette, Tone};
 use crate::settings::Settings;
 use crate::source::{Located, Notice, Notices};
 use crate::template::Warned;
@@ -16,31 +16,19 @@ pub struct Terminal(Arc<Inner>);
 
 struct Inner {
     verbosity: u8,
-    colours: bool,
     deprecations: bool,
     verbose_to_stderr: bool,
-    warning: String,
-    deprecation: String,
-    error: String,
-    detail: String,
-    told: Mutex<HashSet<String>>,
+    display: Mutex<Display>,
 }
 
 impl Terminal {
     /// With colours as settings have them.
     pub fn new(settings: &Settings, verbosity: u8) -> Self {
-        let colours =
-            !settings.nocolor && (settings.force_color || std::io::stdout().is_terminal());
         Terminal(Arc::new(Inner {
             verbosity,
-            colours,
             deprecations: settings.deprecation_warnings,
             verbose_to_stderr: settings.verbose_to_stderr,
-            warning: settings.color_warn.clone(),
-            deprecation: settings.color_deprecate.clone(),
-            error: settings.color_error.clone(),
-            detail: settings.color_verbose.clone(),
-            told: Mutex::default(),
+            display: Mutex::new(display(settings, verbosity)),
         }))
     }
 
@@ -49,52 +37,35 @@ impl Terminal {
         self.0.verbosity
     }
 
-    /// Whether there are colours.
-    pub fn colours(&self) -> bool {
-        self.0.colours
-    }
-
     /// A line on standard output.
     pub fn line(&self, text: &str) {
-        let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{text}");
+        self.0.display.lock().line(text, None);
     }
 
     /// A line beside the output.
     pub fn aside(&self, text: &str) {
-        eprintln!("{text}");
+        self.0.display.lock().complain(text, None);
     }
 
     /// A warning.
     pub fn warn(&self, message: &str) {
-        self.told_once(&format!("[WARNING]: {message}"), &self.0.warning);
+        self.0.display.lock().warning(&apart(message));
     }
 
     /// An error, with its places.
     pub fn error(&self, error: &Located) {
-        self.told_once(&format!("[ERROR]: {error}"), &self.0.error);
+        self.0.display.lock().error(&apart(&error.text()), true);
     }
 
-    /// Something that will go away.
-    pub fn deprecate(&self, what: &str, version: &str) {
+    /// Something that will go away with a version.
+    pub fn deprecate(&self, what: &Located, version: &str) {
         if !self.0.deprecations {
             return;
         }
-        self.warn(
-            "Deprecation warnings can be disabled by setting `deprecation_warnings=False` in ansible.cfg.",
-        );
-        let (first, rest) = what.split_once('\n').unwrap_or((what, ""));
-        let rest = if rest.is_empty() {
-            String::new()
-        } else {
-            format!("\n{rest}")
-        };
-        self.told_once(
-            &format!(
-                "[DEPRECATION WARNING]: {first} This feature will be removed from ansible-core version {version}.{rest}"
-            ),
-            &self.0.deprecation,
-        );
+        let what = what.clone().worded(|message| {
+            format!("{message} This feature will be removed from ansible-core version {version}.")
+        });
+        self.0.display.lock().deprecation(&apart(&what.text()));
     }
 
     /// Something to tell from a level of detail on.
@@ -102,19 +73,17 @@ impl Terminal {
         if self.0.verbosity < level {
             return;
         }
-        let text = self.coloured(text, &self.0.detail);
-        if self.0.verbose_to_stderr {
-            self.aside(&text);
-        } else {
-            self.line(&text);
-        }
+        self.0
+            .display
+            .lock()
+            .print(text, Some(Tone::Verbose), self.0.verbose_to_stderr);
     }
 
     /// Tells notices.
     pub fn notice(&self, notice: &Notice) {
         match notice {
             Notice::Warning(what) => self.warn(&what.text()),
-            Notice::Deprecated { what, version } => self.deprecate(&what.text(), version),
+            Notice::Deprecated { what, version } => self.deprecate(what, version),
             Notice::Detail { level, text } => self.detail(*level, text),
         }
     }
@@ -158,55 +127,50 @@ impl Terminal {
             });
         })
     }
+}
 
-    fn told_once(&self, text: &str, colour: &str) {
-        if !self.0.told.lock().insert(text.to_owned()) {
-            return;
-        }
-        // What was written before comes before.
-        let _ = std::io::stdout().flush();
-        self.aside(&self.coloured(text, colour));
-    }
-
-    fn coloured(&self, text: &str, colour: &str) -> String {
-        if !self.0.colours {
-            return text.to_owned();
-        }
-        let code = code(colour);
-        text.split('\n')
-            .map(|line| format!("\x1b[{code}m{line}\x1b[0m"))
-            .collect::<Vec<_>>()
-            .join("\n")
+/// A text of several lines, set apart from what follows.
+fn apart(text: &str) -> String {
+    let text = text.trim();
+    if text.contains('\n') {
+        format!("{text}\n")
+    } else {
+        text.to_owned()
     }
 }
 
-/// The code of a colour's name.
-fn code(name: &str) -> String {
-    let known = match name {
-        "black" => "0;30",
-        "bright gray" => "0;37",
-        "blue" => "0;34",
-        "white" => "1;37",
-        "green" => "0;32",
-        "bright blue" => "1;34",
-        "cyan" => "0;36",
-        "bright green" => "1;32",
-        "red" => "0;31",
-        "bright cyan" => "1;36",
-        "purple" | "magenta" => "0;35",
-        "bright red" => "1;31",
-        "yellow" => "0;33",
-        "bright purple" | "bright magenta" => "1;35",
-        "dark gray" => "1;30",
-        "bright yellow" => "1;33",
-        "normal" => "0",
-        _ => "",
-    };
-    if !known.is_empty() {
-        return known.to_owned();
-    }
-    match name.strip_prefix("color").or(name.strip_prefix("rgb")) {
-        Some(number) => format!("38;5;{number}"),
-        None => "0".to_owned(),
-    }
+/// A display in the colours of settings, with the log they name.
+pub(super) fn display(settings: &Settings, verbosity: u8) -> Display {
+    let colours = !settings.nocolor && (settings.force_color || std::io::stdout().is_terminal());
+    let palette = colours.then(|| {
+        let mut palette = Palette::default();
+        for (tone, name) in [
+            (Tone::Ok, &settings.color_ok),
+            (Tone::Changed, &settings.color_changed),
+            (Tone::Skip, &settings.color_skip),
+            (Tone::Error, &settings.color_error),
+            (Tone::Unreachable, &settings.color_unreachable),
+            (Tone::Warn, &settings.color_warn),
+            (Tone::Deprecate, &settings.color_deprecate),
+            (Tone::Debug, &settings.color_debug),
+            (Tone::Verbose, &settings.color_verbose),
+            (Tone::Included, &settings.color_included),
+            (Tone::DiffAdd, &settings.color_diff_add),
+            (Tone::DiffRemove, &settings.color_diff_remove),
+            (Tone::DiffLines, &settings.color_diff_lines),
+        ] {
+            // A colour that is none leaves the usual one.
+            let _ = palette.set(tone, name);
+        }
+        palette
+    });
+    let log = settings.log_path.as_ref().and_then(|path| {
+        let file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .ok()?;
+        Some(Box::new(file) as Box<dyn Write + Send>)
+    });
+    Display::standard(verbosity, palette, log)
 }

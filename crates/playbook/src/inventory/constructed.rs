@@ -255,7 +255,7 @@ fn evaluate(
     } else {
         settings.templar.evaluate(&expression, variables)
     };
-    result.map_err(|error| Located::new(error.to_string()))
+    result.map_err(Located::from)
 }
 
 fn keyed_group(

@@ -78,7 +78,7 @@ fn render(reading: &Reading<'_>, value: &Value, variables: &Dict) -> Result<Valu
             .settings()
             .templar
             .render(value, variables)
-            .map_err(|error| Located::new(error.to_string())),
+            .map_err(Located::from),
         other => Ok(other.clone()),
     }
 }

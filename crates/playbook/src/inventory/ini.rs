@@ -24,7 +24,6 @@ enum Kind {
 
 /// A group that was spoken of before it was declared.
 struct Pending {
-    line: u32,
     kind: Kind,
     parents: Vec<Arc<str>>,
 }
@@ -39,26 +38,26 @@ pub(super) fn parse(reading: &mut Reading<'_>, path: &str) -> Result<(), Located
             column: 0,
         })
     };
-    let mut line = 0;
-    let result = reading
+    // What cannot be read at all has no place in a file.
+    let content = reading
         .content(path)
         .and_then(|content| text(&content))
-        .and_then(|text| {
-            let mut parser = Parser {
-                reading,
-                pending: IndexMap::new(),
-                group: "ungrouped".into(),
-                kind: Kind::Hosts,
-            };
-            for written in lines(&text) {
-                line += 1;
-                parser.line(written.trim(), &place(line))?;
-            }
-            parser.end(&mut line)
-        });
+        .map_err(|cause| Located::parser("Failed to parse inventory.").because(cause))?;
+    let result = Ok(content).and_then(|text| {
+        let mut parser = Parser {
+            reading,
+            pending: IndexMap::new(),
+            group: "ungrouped".into(),
+            kind: Kind::Hosts,
+        };
+        for (written, line) in lines(&text).zip(1..) {
+            parser.line(written.trim(), &place(line))?;
+        }
+        parser.end()
+    });
     result.map_err(|cause| {
         Located::parser("Failed to parse inventory.")
-            .at(&place(line))
+            .at(&place(0))
             .because(cause)
     })
 }
@@ -108,7 +107,7 @@ impl Parser<'_, '_> {
         }
         if let Some(section) = SECTION.captures(line) {
             let name = section.get(1).map_or("", |name| name.as_str());
-            return self.section(name, section.get(2).map(|kind| kind.as_str()), place.line);
+            return self.section(name, section.get(2).map(|kind| kind.as_str()));
         }
         if line.starts_with('[') && line.ends_with(']') {
             return Err(Located::new(format!(
@@ -142,7 +141,6 @@ impl Parser<'_, '_> {
                     self.pending
                         .entry(name.into())
                         .or_insert_with(|| Pending {
-                            line: place.line,
                             kind: Kind::Children,
                             parents: Vec::new(),
                         })
@@ -154,7 +152,7 @@ impl Parser<'_, '_> {
         }
     }
 
-    fn section(&mut self, name: &str, kind: Option<&str>, line: u32) -> Result<(), Located> {
+    fn section(&mut self, name: &str, kind: Option<&str>) -> Result<(), Located> {
         let name: Arc<str> = self.reading.safe_group_name(name).into();
         self.kind = match kind {
             None | Some("hosts") => Kind::Hosts,
@@ -171,7 +169,6 @@ impl Parser<'_, '_> {
                 self.pending.insert(
                     Arc::clone(&name),
                     Pending {
-                        line,
                         kind: Kind::Variables,
                         parents: Vec::new(),
                     },
@@ -239,11 +236,10 @@ impl Parser<'_, '_> {
             .add_hosts(&names, Some(&group), port, &variables)
     }
 
-    fn end(&mut self, line: &mut u32) -> Result<(), Located> {
+    fn end(&self) -> Result<(), Located> {
         let Some((name, pending)) = self.pending.first() else {
             return Ok(());
         };
-        *line = pending.line;
         Err(Located::new(match pending.kind {
             Kind::Children => format!(
                 "Section [{}:children] includes undefined group '{name}'.",

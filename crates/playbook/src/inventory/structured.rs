@@ -11,7 +11,10 @@ use crate::source::Located;
 
 /// Reads one in YAML.
 pub(super) fn parse_yaml(reading: &mut Reading<'_>, path: &str) -> Result<(), Located> {
-    let data = reading.load(path)?;
+    // The plugin is the place: what it stumbled on is told in its words.
+    let data = reading
+        .load(path)
+        .map_err(|error| Located::parser(error.brief()))?;
     let entries = match &data {
         Value::Dict(entries) if !entries.is_empty() => entries,
         value if !value.truth().unwrap_or(false) => {

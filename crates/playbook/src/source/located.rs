@@ -194,7 +194,7 @@ impl Located {
     pub fn context(&self) -> Option<String> {
         let inner = &self.0;
         if let Some(origin) = &inner.origin {
-            return Some(if inner.redacted {
+            return Some(if inner.redacted && origin.line > 0 {
                 format!(
                     "Origin: {}\n\n(source not shown: content redacted)",
                     place(origin)
