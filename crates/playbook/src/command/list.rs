@@ -115,7 +115,7 @@ pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, L
     let mut inventory = session.inventory(
         &session.inventory_sources(&arguments.inventory.inventory),
         reader.clone().keeping_encrypted(),
-        session.templar(&directory),
+        session.templar(&directory, &reader),
         extra.clone(),
     )?;
     let notices = session.terminal.notices();
@@ -139,7 +139,7 @@ pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, L
             );
         };
         let variables = shown.host_variables(host)?;
-        arguments.dump(Value::Dict(variables), true, session)?
+        arguments.dump(Value::Dict(variables), session, &shown.reader)?
     } else if arguments.graph {
         let pattern = arguments.group.as_deref().unwrap_or("all");
         let Some(group) = inventory.groups.get(pattern) else {
@@ -162,7 +162,7 @@ pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, L
         } else {
             shown.json(&available)?
         };
-        arguments.dump(value, false, session)?
+        arguments.dump(value, session, &shown.reader)?
     };
     match &arguments.output {
         None => session.terminal.line(&text),
@@ -175,16 +175,15 @@ pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, L
 }
 
 impl ListArguments {
-    fn dump(&self, value: Value, host: bool, session: &Session) -> Result<String, Located> {
+    fn dump(&self, value: Value, session: &Session, reader: &Reader) -> Result<String, Located> {
         if self.yaml {
-            return yaml_text(&value, session);
+            return yaml_text(&value, session, reader);
         }
         if self.toml {
             return super::toml::text(&value);
         }
-        let _ = host;
         let style = Style {
-            indent: Some(4),
+            indent: Some("    ".to_owned()),
             sort_keys: true,
             ascii: false,
             ..Style::default()
@@ -247,8 +246,8 @@ fn plain(value: &Value, path: &mut Vec<String>) -> Value {
     }
 }
 
-fn yaml_text(value: &Value, session: &Session) -> Result<String, Located> {
-    let templar = session.templar(std::path::Path::new("/"));
+fn yaml_text(value: &Value, session: &Session, reader: &Reader) -> Result<String, Located> {
+    let templar = session.templar(std::path::Path::new("/"), reader);
     let variables: Dict = [("shown", value.clone())].into_iter().collect();
     templar
         .evaluate(

@@ -96,12 +96,14 @@ impl Session {
     }
 
     /// What renders templates, with a directory for relative paths.
-    pub(super) fn templar(&self, directory: &Path) -> Templar {
+    pub(super) fn templar(&self, directory: &Path, reader: &Reader) -> Templar {
         Templar::new(TemplarOptions {
             basedir: directory.to_owned(),
             extensions: !self.settings.jinja2_extensions.is_empty(),
             allow_broken_conditionals: self.settings.allow_broken_conditionals,
             allow_embedded_templates: self.settings.allow_embedded_templates,
+            reader: reader.clone(),
+            surroundings: self.surroundings.clone(),
             warn: self.terminal.warned(),
         })
     }

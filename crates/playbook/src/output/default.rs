@@ -348,7 +348,7 @@ impl Default {
         match self.options.format {
             Format::Json => {
                 let style = Style {
-                    indent: pretty.then_some(self.options.indentation),
+                    indent: pretty.then(|| " ".repeat(self.options.indentation)),
                     sort_keys: true,
                     ascii: false,
                     separators: None,
@@ -469,7 +469,7 @@ impl Default {
             Value::None => String::new(),
             Value::Dict(_) => {
                 let style = Style {
-                    indent: Some(self.options.indentation),
+                    indent: Some(" ".repeat(self.options.indentation)),
                     sort_keys: true,
                     ascii: true,
                     separators: Some((",".to_owned(), ": ".to_owned())),
