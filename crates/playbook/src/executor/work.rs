@@ -511,10 +511,9 @@ impl Work {
         *delegate_facts = settled.delegate_facts;
         let (name, arguments) = arguments::of(self, variables)?;
         if self.plan.includes_tasks() || self.plan.includes_role() {
-            return Ok(Outcome {
-                include: Some(arguments),
-                ..Outcome::default()
-            });
+            let mut outcome = Outcome::default();
+            outcome.include = Some(arguments);
+            return Ok(outcome);
         }
         let mut outcome = self
             .attempts(
