@@ -74,7 +74,7 @@ pub(super) fn start(program: &Program, job: &Job, work: &Work) -> Result<Report,
         Err(error) => return Err(format!("the job did not begin: {error}")),
     }
     let mut report = Report::new();
-    report.insert("changed".to_owned(), true.into());
+    report.insert("failed".to_owned(), false.into());
     report.insert("started".to_owned(), true.into());
     report.insert("finished".to_owned(), false.into());
     report.insert("ansible_job_id".to_owned(), job.id.clone().into());
@@ -153,20 +153,11 @@ pub(super) fn run(program: &Program) -> io::Result<()> {
     let _ = clock.join();
     if cancel.cancelled() {
         report = Report::new();
+        report.insert("msg".to_owned(), "Timeout exceeded".into());
         report.insert("failed".to_owned(), true.into());
-        report.insert(
-            "msg".to_owned(),
-            format!(
-                "Job reached maximum time limit of {} seconds.",
-                order.job.limit
-            )
-            .into(),
-        );
         report.insert("child_pid".to_owned(), std::process::id().into());
     }
-    report.insert("ansible_job_id".to_owned(), order.job.id.clone().into());
-    report.insert("started".to_owned(), true.into());
-    report.insert("finished".to_owned(), true.into());
+    // whoever asks knows by the missing `started` that it is done
     // a disk that is full now may not be in a moment
     let mut tries = 0;
     loop {
@@ -199,11 +190,10 @@ fn native(program: &Program, invocation: &Invocation, cancel: &Cancel) -> Report
 fn parsed(status: io::Result<i32>, out: &[u8], err: &[u8]) -> Report {
     let text = String::from_utf8_lossy(out);
     if let Some(report) = super::output::report(&text) {
-        let mut report = report;
+        let mut report = super::output::plain(report);
         if !err.is_empty() {
-            report
-                .entry("stderr")
-                .or_insert_with(|| String::from_utf8_lossy(err).into_owned().into());
+            let complaints = String::from_utf8_lossy(err).into_owned();
+            report.insert("stderr".to_owned(), complaints.into());
         }
         return report;
     }

@@ -6,6 +6,8 @@ use consort_modules::{Invocation, Settings};
 use consort_playbook::connection::{
     Command, ConnectionSettings, Connections, Content, Error, Job, Packed, PackedKind, Pool, Work,
 };
+use consort_playbook::python::core::Core;
+use consort_playbook::python::pack::{Found, Interpreters, Packer};
 use serde_json::json;
 
 /// Settings for this machine.
@@ -497,11 +499,12 @@ async fn a_module_in_the_background_goes_on_when_the_controller_has_left() {
         serde_json::from_slice(&std::fs::read(here.join("jobs").join(id)).unwrap()).unwrap()
     };
     assert_eq!(state("j1.1")["finished"], false);
-    wait_until(|| state("j2.2")["finished"] == true);
+    wait_until(|| state("j2.2").get("started").is_none());
+    assert_eq!(state("j2.2")["msg"], "Timeout exceeded");
     assert_eq!(state("j2.2")["failed"], true);
     assert_eq!(state("j1.1")["finished"], false);
     std::fs::write(&gate, "").unwrap();
-    wait_until(|| state("j1.1")["finished"] == true);
+    wait_until(|| state("j1.1").get("started").is_none());
     assert_eq!(state("j1.1")["changed"], true);
 }
 
@@ -549,6 +552,103 @@ async fn another_user_has_a_helper_of_its_own_wherever_the_program_lies() {
             "Premature end of stream waiting for become success.\n>>> Standard Error\n"
         ),
         "{message}"
+    );
+    pool.close().await;
+}
+
+/// Interpreters of this machine.
+struct Here;
+
+impl Interpreters for Here {
+    fn python(&self) -> String {
+        "python3".to_owned()
+    }
+
+    fn other(&self, _name: &str) -> Option<String> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn python_modules_run_as_they_are_where_an_ansible_core_is_installed() {
+    let Ok(core) = Core::installed() else {
+        eprintln!("no ansible-core is installed: nothing is tried");
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let pool = Pool::new();
+    let connection = pool.connection(&local(here.to_str().unwrap())).unwrap();
+    let packer = Packer::new(vec![here.join("module_utils")], vec![here.to_owned()]);
+    let run = async |found: Found, arguments: serde_json::Value| {
+        let mut invocation = call("any", arguments);
+        invocation.settings.remote_tmp = here.join("remote").to_str().unwrap().to_owned();
+        let packed = packer.pack(&found, &invocation, &Here).unwrap();
+        connection.packed(&packed, invocation, None, None).await
+    };
+    let builtin = |leaf: &str| Found {
+        name: format!("ansible.builtin.{leaf}"),
+        path: core.module(leaf).unwrap(),
+    };
+    let report = run(builtin("ping"), json!({"data": "x"})).await.unwrap();
+    assert_eq!(report["ping"], "x");
+    let report = run(builtin("ping"), json!({"data": "crash"}))
+        .await
+        .unwrap();
+    assert_eq!(report["failed"], true);
+    assert_eq!(report[consort_modules::CAUSES], json!(["boom"]));
+    let file = here.join("file");
+    std::fs::write(&file, "x").unwrap();
+    let report = run(builtin("stat"), json!({"path": file.to_str().unwrap()}))
+        .await
+        .unwrap();
+    assert_eq!(report["stat"]["size"], 1);
+
+    // a collection's module, with module_utils of its own by a relative import, and one that stands before ansible-core's
+    let write = |path: &str, text: &str| {
+        let path = here.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let collection = "ansible_collections/a/b/plugins";
+    write(&format!("{collection}/module_utils/deep/__init__.py"), "");
+    write(
+        &format!("{collection}/module_utils/deep/words.py"),
+        "from ..other import WORD\nWORDS = [WORD]\n",
+    );
+    write(
+        &format!("{collection}/module_utils/other.py"),
+        "WORD = 'here'\n",
+    );
+    write("module_utils/mine.py", "MINE = 'mine'\n");
+    write(
+        &format!("{collection}/modules/told.py"),
+        "#!/usr/bin/python\n\"\"\"from ansible.module_utils.no import such\"\"\"\nimport os\nfrom ansible.module_utils.basic import (\n    AnsibleModule,  # the usual\n)\nfrom ansible.module_utils import mine; from ..module_utils.deep.words import WORDS\ntry:\n    from ansible.module_utils.absent import nothing\nexcept ImportError:\n    nothing = None\n\n\ndef main():\n    module = AnsibleModule(argument_spec=dict(n=dict(type='int')))\n    module.warn('careful')\n    module.exit_json(words=WORDS, mine=mine.MINE, n=module.params['n'], thing=os.environ.get('THING'))\n\n\nif __name__ == '__main__':\n    main()\n",
+    );
+    let told = Found {
+        name: "a.b.told".to_owned(),
+        path: here.join(collection).join("modules/told.py"),
+    };
+    let report = run(told, json!({"n": "7"})).await.unwrap();
+    assert_eq!(report["words"], json!(["here"]));
+    assert_eq!(report["mine"], "mine");
+    assert_eq!(report["n"], 7);
+    assert_eq!(report["warnings"], json!(["careful"]));
+
+    write(
+        "broken.py",
+        "#!/usr/bin/python\nfrom ansible.module_utils.basic import AnsibleModule\nfrom ansible.module_utils.absent import nothing\n",
+    );
+    let broken = Found {
+        name: "broken".to_owned(),
+        path: here.join("broken.py"),
+    };
+    let refused = packer
+        .pack(&broken, &call("broken", json!({})), &Here)
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "Could not find imported module support code for ansible.legacy.broken. Looked for (['ansible.module_utils.absent.nothing', 'ansible.module_utils.absent'])"
     );
     pool.close().await;
 }
