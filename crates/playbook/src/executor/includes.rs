@@ -104,6 +104,7 @@ impl PlayRun {
         let mut refused = Outcome::of_failure(error.clone().into());
         refused.msg = Some(Value::from(error.brief()));
         done.outcome.set_failed(true);
+        done.outcome.ignore_errors = false;
         done.outcome.error.clone_from(&refused.error);
         done.outcome.msg.clone_from(&refused.msg);
         self.run.count(&done.host, |counts| counts.failures += 1);

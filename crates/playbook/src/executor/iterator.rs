@@ -373,11 +373,11 @@ impl Iteration {
         }
     }
 
-    /// Where a host stands; a host that is not of the batch has nothing to do.
+    /// Where a host stands; a host that is not of the batch has nothing to do, but can have failed.
     pub fn place(&mut self, host: &Arc<str>) -> &mut Place {
         self.places
             .entry(Arc::clone(host))
-            .or_insert_with(|| Place::new(Arc::default(), Phase::Complete))
+            .or_insert_with(|| Place::new(Arc::default(), Phase::Setup))
     }
 
     /// The next task of a host, and where it stands then. It stays where it is.

@@ -240,6 +240,11 @@ impl PlayRun {
 
     /// How the play ended for its hosts.
     pub fn ended(&mut self, ended: Ended) -> Ended {
+        // Whoever has nothing left to do takes the last step.
+        for host in self.hosts_left() {
+            let (place, _) = self.peek(&host);
+            self.iteration.set(&host, place);
+        }
         if ended != Ended::OK {
             ended
         } else if !self.unreachable.is_empty() {

@@ -704,7 +704,16 @@ fn shown_task(task: &Task, name: &str) -> Dict {
     let mut entries: Vec<(String, Value)> = vec![
         (
             "name".to_owned(),
-            task.name().cloned().unwrap_or_else(|| Value::from(name)),
+            task.name().map_or_else(
+                || Value::from(""),
+                |written| {
+                    let role = full_name(task, Some(""), true);
+                    match name.strip_prefix(&role) {
+                        Some(own) => Value::from(own),
+                        None => written.clone(),
+                    }
+                },
+            ),
         ),
         ("action".to_owned(), Value::from(&*task.action.written)),
         (

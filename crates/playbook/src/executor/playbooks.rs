@@ -135,7 +135,7 @@ impl State {
         self.run
             .tell
             .event(&Event::Stats(&self.run.stats.lock().clone()));
-        Ok(i32::from(ended.0))
+        Ok(i32::from(ended.unwrap_or(Ended::OK).0))
     }
 
     async fn playbooks(&mut self, names: &[String]) -> Result<i32, Located> {
@@ -166,7 +166,7 @@ impl State {
         let mut ended = Ended::OK;
         for play in &playbook.plays {
             let (this, breaks) = self.play(play).await?;
-            ended = this;
+            ended = this.unwrap_or(ended);
             if breaks {
                 break;
             }
@@ -216,8 +216,8 @@ impl State {
         }
     }
 
-    /// Carries a play out. Tells how it ended, and whether those after it are not begun.
-    async fn play(&mut self, play: &Arc<Play>) -> Result<(Ended, bool), Located> {
+    /// Carries a play out. Tells how it ended (nothing if it has no hosts), and whether those after it are not begun.
+    async fn play(&mut self, play: &Arc<Play>) -> Result<(Option<Ended>, bool), Located> {
         let run = Arc::clone(&self.run);
         let mut own = match play.scope.directives.get(Directive::Vars) {
             Some(Value::Dict(own)) => own.read().clone(),
@@ -249,7 +249,7 @@ impl State {
         if batches.is_empty() {
             self.tell_play(play, &said);
             run.tell.event(&Event::NoHostsMatched);
-            return Ok((Ended::OK, false));
+            return Ok((None, false));
         }
         let mut failed_before = self.failed.len();
         let mut lost_before = self.unreachable.len();
@@ -261,7 +261,7 @@ impl State {
                 .await?;
             ended = this;
             if ends_play {
-                return Ok((ended, false));
+                return Ok((Some(ended), false));
             }
             let mut breaks = false;
             if ended.has(Ended::BREAK) {
@@ -271,15 +271,15 @@ impl State {
             let lost = (self.failed.len() + self.unreachable.len())
                 .saturating_sub(failed_before + lost_before);
             if count == lost {
-                return Ok((ended, true));
+                return Ok((Some(ended), true));
             }
             if breaks {
-                return Ok((ended, true));
+                return Ok((Some(ended), true));
             }
             failed_before = self.failed.len();
             lost_before = self.unreachable.len();
         }
-        Ok((ended, false))
+        Ok((Some(ended), false))
     }
 
     fn tell_play(&self, play: &Arc<Play>, said: &Said) {

@@ -432,11 +432,13 @@ impl Outcome {
             entries.insert(Key::from(name), value);
         };
         set("changed", self.changed().into());
-        set("failed", self.failed().into());
+        if !for_callback {
+            set("failed", self.failed().into());
+        }
         if self.unreachable() {
             set("unreachable", true.into());
         }
-        if self.skipped() {
+        if self.skipped() && !for_callback {
             set("skipped", true.into());
         }
         if !self.warnings.is_empty() {

@@ -654,7 +654,7 @@ impl Work {
             let result = self.result(&outcome, shown, self.started.elapsed());
             self.run.tell.event(&Event::Retry {
                 result: &result,
-                remaining: retries - attempt,
+                remaining: retries - attempt - 1,
             });
             tokio::time::sleep(Duration::from_secs_f64(delay)).await;
         }
@@ -1059,7 +1059,10 @@ pub(super) fn task_result(
     };
     TaskResult {
         host: Arc::clone(host),
-        delegated: outcome.delegated.clone(),
+        delegated: outcome
+            .delegated
+            .clone()
+            .filter(|delegated| delegated != host),
         task: Arc::clone(task),
         name: Arc::clone(name),
         status,
