@@ -1,4 +1,5 @@
-//! Prints what a playbook says, as it was understood: `outline PLAYBOOK...`.
+//! Prints what a playbook says, as it was understood: `outline PLAYBOOK...`; or, with `--values FILE...`, what a file of
+//! YAML holds, with the place of every value.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,12 +11,26 @@ use consort_playbook::language::{
 };
 use consort_playbook::paths::Surroundings;
 use consort_playbook::settings::{Settings, Sources};
-use consort_playbook::source::{Located, Notice, Reader};
+use consort_playbook::source::{Content, Located, Node, Notice, Reader};
 use consort_playbook::template::{Templar, TemplarOptions};
 
 fn main() -> ExitCode {
     let mut worst = 0;
-    for path in std::env::args().skip(1) {
+    let mut paths: Vec<String> = std::env::args().skip(1).collect();
+    let values = paths.first().is_some_and(|first| first == "--values");
+    if values {
+        paths.remove(0);
+        for path in paths {
+            println!("== {path}");
+            match Reader::new().file(Path::new(&path)) {
+                Ok(Some(node)) => print(&node, 0),
+                Ok(None) => println!("nothing"),
+                Err(error) => println!("[ERROR]: {error}"),
+            }
+        }
+        return ExitCode::SUCCESS;
+    }
+    for path in paths {
         if let Err(error) = outline(Path::new(&path)) {
             println!("[ERROR]: {error}");
             worst = worst.max(error.exit());
@@ -41,6 +56,7 @@ fn outline(path: &Path) -> Result<(), Located> {
     });
     let playbook = loader.playbook(path)?;
     for play in &playbook.plays {
+        loader.keywords(play, &Dict::default())?;
         println!("play {}", directives(&play.scope));
         for (part, items) in [
             ("pre_tasks", &play.pre_tasks),
@@ -61,6 +77,27 @@ fn outline(path: &Path) -> Result<(), Located> {
         }
     }
     Ok(())
+}
+
+fn print(node: &Node, depth: usize) {
+    let indent = " ".repeat(depth);
+    let at = node.origin();
+    match node.content() {
+        Content::Scalar(value) => {
+            println!("{indent}{} {}:{}", repr::repr(value), at.line, at.column)
+        }
+        Content::Sequence(items) => {
+            println!("{indent}list {}:{}", at.line, at.column);
+            items.iter().for_each(|item| print(item, depth + 1));
+        }
+        Content::Mapping(entries) => {
+            println!("{indent}dict {}:{}", at.line, at.column);
+            for (key, value) in entries {
+                print(key, depth + 1);
+                print(value, depth + 2);
+            }
+        }
+    }
 }
 
 fn tell(notice: Notice) {

@@ -187,8 +187,11 @@ fn python_paths() -> Vec<PathBuf> {
         for path in names {
             for packages in ["site-packages", "dist-packages"] {
                 let path = path.join(packages);
-                if path.join("ansible_collections").is_dir() {
-                    found.push(path);
+                // ansible-core brings one of its own.
+                for path in [path.join("ansible/_internal"), path] {
+                    if path.join("ansible_collections").is_dir() {
+                        found.push(path);
+                    }
                 }
             }
         }

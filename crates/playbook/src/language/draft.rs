@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use parking_lot::Mutex;
 
 use super::loader::Inner;
-use super::variables::Known;
+use super::variables::{Known, located};
 use super::{Item, Role, Scope};
 use crate::paths;
 use crate::source::{Located, Notice};
@@ -31,7 +31,7 @@ pub(crate) struct Draft {
     /// Handlers of roles that were imported.
     pub(crate) handlers: Mutex<Vec<Item>>,
     pub(crate) groups: Mutex<IndexMap<String, Vec<String>>>,
-    files: OnceLock<Vec<Dict>>,
+    files: OnceLock<Result<Vec<Dict>, Located>>,
 }
 
 impl std::fmt::Debug for Draft {
@@ -91,41 +91,84 @@ impl Draft {
 
     /// The variables of `vars_files`, as far as the files can be told without a host; the last counts most.
     pub(crate) fn file_variables(&self) -> &[Dict] {
-        self.files.get_or_init(|| {
-            let known = Known {
-                draft: self,
-                scope: None,
-                own: None,
-                without_files: true,
+        self.files()
+            .as_ref()
+            .map_or(&[], |layers| layers.as_slice())
+    }
+
+    /// The same.
+    pub(crate) fn files(&self) -> &Result<Vec<Dict>, Located> {
+        self.files.get_or_init(|| self.read_files())
+    }
+
+    fn read_files(&self) -> Result<Vec<Dict>, Located> {
+        let known = Known {
+            draft: self,
+            scope: None,
+            own: None,
+            without_files: true,
+        };
+        let mut layers = Vec::new();
+        for item in &self.vars_files {
+            let alternatives = match item {
+                Value::List(items) => items.read().clone(),
+                one => vec![one.clone()],
             };
-            let mut layers = Vec::new();
-            for item in &self.vars_files {
-                let alternatives = match item {
-                    Value::List(items) => items.read().clone(),
-                    one => vec![one.clone()],
-                };
-                for alternative in alternatives {
-                    let Ok(Value::Str(name)) = known.render(&alternative) else {
+            for alternative in alternatives {
+                let name = match known.render(&alternative) {
+                    Ok(Value::Str(name)) => name,
+                    Ok(other) => {
+                        return Err(Located::parser(format!(
+                            "Invalid `vars_files` value of type '{}'.",
+                            other.type_name()
+                        ))
+                        .about(&alternative)
+                        .hint(
+                            "A `vars_files` value should either be a string or list of strings.",
+                        ));
+                    }
+                    Err(error) if error.undefined => {
                         self.loader.notice(Notice::Warning(
                             Located::new("skipping vars_files item due to an undefined variable")
                                 .about(item),
                         ));
                         break;
-                    };
-                    let found = self.find("vars", &name);
-                    let Some(found) = found else { continue };
-                    // What is wrong with it is told when the play runs.
-                    if let Ok(Some(node)) = self.loader.reader.file(Path::new(&found)) {
-                        match node.sequence() {
-                            Some(items) => layers.extend(items.iter().map(|item| item.dict())),
-                            None => layers.push(node.dict()),
-                        }
                     }
-                    break;
+                    Err(error) => return Err(located(&error)),
+                };
+                let Some(found) = self.find("vars", &name) else {
+                    continue;
+                };
+                let node = self
+                    .loader
+                    .reader
+                    .file(Path::new(&found))
+                    .map_err(|error| {
+                        if error.exit() == 4 {
+                            error
+                        } else {
+                            Located::new(format!("Invalid vars_files file '{found}'."))
+                                .because(error)
+                        }
+                    })?;
+                if let Some(node) = node.filter(|node| !node.is_none()) {
+                    let items = match node.sequence() {
+                        Some(items) => items,
+                        None => std::slice::from_ref(&node),
+                    };
+                    for item in items {
+                        if item.mapping().is_none() {
+                            return Err(Located::parser("Invalid variable file contents.")
+                                .at(item.origin())
+                                .hint("Variable files must contain either a dictionary of variables, or a list of dictionaries."));
+                        }
+                        layers.push(item.dict());
+                    }
                 }
+                break;
             }
-            layers
-        })
+        }
+        Ok(layers)
     }
 
     fn find(&self, directory: &str, name: &str) -> Option<String> {

@@ -10,6 +10,7 @@ use super::actions::{Actions, Resolved};
 use super::collections::Collections;
 use super::directives::{Bearer, Directives};
 use super::draft::Draft;
+use super::keywords::PlayKeywords;
 use super::roles::{self, LoadedRole, RoleUse};
 use super::tasks::Tasks;
 use super::{Brought, Item, Play, Playbook, Scope, ScopeKind, Task, files, plays};
@@ -141,6 +142,15 @@ impl PlaybookLoader {
             None,
             &plays::Import::default(),
         )
+    }
+
+    /// The keywords of a play, rendered with what is known before it has hosts; `prompted` are the answers to
+    /// `vars_prompt`.
+    ///
+    /// # Errors
+    /// A template among them fails, or one is not what it must be.
+    pub fn keywords(&self, play: &Play, prompted: &Dict) -> Result<PlayKeywords, Located> {
+        PlayKeywords::of(play, prompted)
     }
 
     /// What the name of an action stands for, for names that are known only when they are rendered. None if there is no

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use consort_jinja::{Dict, Origin, Value};
+use consort_jinja::{Dict, Origin, Str, Value};
 use indexmap::IndexMap;
 
 use super::actions::is_full;
@@ -26,7 +26,7 @@ const DEPTH: usize = 100;
 #[derive(Clone, Debug)]
 pub struct RoleUse {
     /// The name: of a role, of one of a collection, or a path.
-    pub name: String,
+    pub name: Str,
     /// By `tasks`, `vars`, `defaults`, `handlers`: which file of these instead of `main`.
     pub from: IndexMap<String, String>,
     /// Whether the role may run again although it has.
@@ -45,9 +45,9 @@ pub struct RoleUse {
 
 impl RoleUse {
     /// A role with all its options as they are if nothing is said.
-    pub fn new(name: &str) -> Self {
+    pub fn new(name: Str) -> Self {
         RoleUse {
-            name: name.to_owned(),
+            name,
             from: IndexMap::new(),
             allow_duplicates: true,
             validate: true,
@@ -136,7 +136,7 @@ pub(crate) fn of_play(draft: &Arc<Draft>, node: &Node, play: &Node) -> Result<Ve
     };
     let mut definitions = Vec::new();
     for item in items {
-        let mut options = RoleUse::new("");
+        let mut options = RoleUse::new(Str::new(""));
         options.allow_duplicates = false;
         definitions.push(define(draft, item, options, place)?);
     }
@@ -183,7 +183,7 @@ pub(crate) fn bring(
         basedir: None,
         collections: &collections,
     };
-    let node = Node::of(Value::from(usage.name.as_str()), &origin);
+    let node = Node::of(Value::Str(usage.name.clone()), &origin);
     let mut definition = define(draft, &node, usage.clone(), place)?;
     if let Some(own) = own {
         definition
@@ -554,7 +554,7 @@ fn dependencies_of(
             }
             _ => item.clone(),
         };
-        let mut options = RoleUse::new("");
+        let mut options = RoleUse::new(Str::new(""));
         options.allow_duplicates = false;
         options.fixed = usage.fixed;
         definitions.push(define(draft, &item, options, place)?);

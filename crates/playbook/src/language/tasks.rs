@@ -251,14 +251,19 @@ impl<'d> Tasks<'d> {
         let task = self.plain(node, scope, None)?;
         if task.action.meta().as_ref().and_then(Value::as_str) == Some("end_role") {
             if self.handlers {
-                return Err(
-                    Located::parser("Cannot execute 'end_role' from a handler").at(node.origin())
-                );
+                let name = task
+                    .name()
+                    .map_or_else(|| name.clone(), consort_jinja::repr::text);
+                let name = scope
+                    .role()
+                    .map_or_else(|| name.clone(), |role| format!("{} : {name}", role.name));
+                return Err(Located::parser("Cannot execute 'end_role' from a handler")
+                    .showing(&format!("HANDLER: {name}")));
             }
             if scope.role().is_none() {
                 return Err(
                     Located::parser("Cannot execute 'end_role' from outside of a role")
-                        .at(node.origin()),
+                        .showing("TASK: meta (end_role)"),
                 );
             }
         }
@@ -1242,7 +1247,10 @@ impl<'d> Tasks<'d> {
             .or_else(|| arguments.get("role"))
             .unwrap_or_default();
         let name = known.render(&name).map_err(|error| located(&error))?;
-        let mut usage = RoleUse::new(&consort_jinja::repr::text(&name));
+        let mut usage = RoleUse::new(match name {
+            Value::Str(name) => name,
+            other => Str::new(consort_jinja::repr::text(&other)),
+        });
         usage.from_include = true;
         usage.fixed = true;
         usage.rescuable = true;

@@ -99,6 +99,13 @@ impl Located {
         self
     }
 
+    /// With a text that stands for what has no place.
+    #[must_use]
+    pub fn showing(mut self, text: &str) -> Self {
+        self.0.shown = Some(shorten(text, 120));
+        self
+    }
+
     /// With what may help.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -391,7 +398,8 @@ pub(super) fn source_lines(
     let mut lines = Vec::new();
     let mut reader = BufReader::new(file);
     let mut bytes = Vec::new();
-    for number in 0..end {
+    let mut number = 0;
+    while number < end {
         bytes.clear();
         let count = reader
             .read_until(b'\n', &mut bytes)
@@ -405,12 +413,32 @@ pub(super) fn source_lines(
         if number == 0 && bytes.starts_with(b"$ANSIBLE_VAULT") {
             return Err("content encrypted");
         }
-        if number >= start {
-            let line = std::str::from_utf8(&bytes).map_err(|_| "UnicodeDecodeError")?;
-            lines.push(line.to_owned());
+        let text = std::str::from_utf8(&bytes).map_err(|_| "UnicodeDecodeError")?;
+        for line in universal_lines(text) {
+            if number >= start && number < end {
+                lines.push(line.to_owned());
+            }
+            number += 1;
         }
     }
     Ok(lines)
+}
+
+/// The lines of a text, as Python's text files have them: `\n`, `\r\n` and `\r` end them.
+pub(super) fn universal_lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let Some(at) = rest.find(['\n', '\r']) else {
+            return Some(std::mem::take(&mut rest));
+        };
+        let line = &rest[..at];
+        let ending = if rest[at..].starts_with("\r\n") { 2 } else { 1 };
+        rest = &rest[at + ending..];
+        Some(line)
+    })
 }
 
 /// A text in one line of at most `width` characters, cut between words.

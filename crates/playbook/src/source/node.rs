@@ -403,18 +403,35 @@ impl Object for Timestamp {
 
     fn repr(&self) -> String {
         let at = self.at;
-        if self.timed {
-            format!(
-                "datetime.datetime({}, {}, {}, {}, {})",
-                at.year(),
-                at.month(),
-                at.day(),
-                at.hour(),
-                at.minute()
-            )
-        } else {
-            format!("datetime.date({}, {}, {})", at.year(), at.month(), at.day())
+        let mut text = format!("{}, {}, {}", at.year(), at.month(), at.day());
+        if !self.timed {
+            return format!("datetime.date({text})");
         }
+        text.push_str(&format!(", {}, {}", at.hour(), at.minute()));
+        let micros = at.subsec_nanosecond() / 1000;
+        if at.second() != 0 || micros != 0 {
+            text.push_str(&format!(", {}", at.second()));
+        }
+        if micros != 0 {
+            text.push_str(&format!(", {micros}"));
+        }
+        match self.offset {
+            None => {}
+            Some(0) => text.push_str(", tzinfo=datetime.timezone.utc"),
+            Some(offset) => {
+                // Python counts days down and seconds up.
+                let (days, seconds) = (offset.div_euclid(86400), offset.rem_euclid(86400));
+                let days = if days == 0 {
+                    String::new()
+                } else {
+                    format!("days={days}, ")
+                };
+                text.push_str(&format!(
+                    ", tzinfo=datetime.timezone(datetime.timedelta({days}seconds={seconds}))"
+                ));
+            }
+        }
+        format!("datetime.datetime({text})")
     }
 
     fn text(&self) -> String {

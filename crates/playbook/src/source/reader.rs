@@ -142,7 +142,7 @@ impl Reader {
                 .because(reason)
             }
         })?;
-        if !bytes.starts_with(b"$ANSIBLE_VAULT;") {
+        if !(bytes.starts_with(b"$ANSIBLE_VAULT") && bytes.is_ascii()) {
             return Ok((bytes, false));
         }
         let origin = Arc::new(Origin {
@@ -150,7 +150,7 @@ impl Reader {
             line: 0,
             column: 0,
         });
-        let failed = |message: String| Located::new(message).at(&origin).redacted();
+        let failed = |message: String| Located::new(message).at(&origin);
         let text = String::from_utf8_lossy(&bytes);
         match &self.secrets {
             Some(secrets) => secrets

@@ -66,10 +66,8 @@ impl Composer {
             return Ok(None);
         }
         let root = self.document(true)?;
-        let mut ended = false;
         while self.scanner.peek()?.kind == Kind::DocumentEnd {
             self.scanner.take()?;
-            ended = true;
         }
         let token = self.scanner.peek()?;
         if token.kind == Kind::StreamEnd {
@@ -80,23 +78,21 @@ impl Composer {
             token.kind,
             Kind::DocumentStart | Kind::Version(..) | Kind::TagDirective(..)
         );
-        if implicit && !ended {
+        if implicit {
             return Err(Problem::new(
                 None,
                 "did not find expected <document start>",
                 mark,
             ));
         }
-        if !implicit {
-            self.directives()?;
-            let token = self.scanner.peek()?;
-            if token.kind != Kind::DocumentStart {
-                return Err(Problem::new(
-                    None,
-                    "did not find expected <document start>",
-                    token.start,
-                ));
-            }
+        self.directives()?;
+        let token = self.scanner.peek()?;
+        if token.kind != Kind::DocumentStart {
+            return Err(Problem::new(
+                None,
+                "did not find expected <document start>",
+                token.start,
+            ));
         }
         Err(Problem::new(
             Some("expected a single document in the stream"),
@@ -395,7 +391,6 @@ impl Composer {
                         self.node(true, true, depth + 1)?
                     }
                 }
-                Kind::Value => self.empty(mark),
                 Kind::BlockEnd => {
                     self.scanner.take()?;
                     return Ok(());
@@ -512,7 +507,6 @@ impl Composer {
             }
             first = false;
             let token = self.scanner.peek()?;
-            let mark = token.start;
             match token.kind {
                 Kind::Key => {
                     self.scanner.take()?;
@@ -530,11 +524,6 @@ impl Composer {
                     self.entry(node, key, value);
                 }
                 Kind::FlowMappingEnd => break,
-                Kind::Value => {
-                    let key = self.empty(mark);
-                    let value = self.flow_value(&Kind::FlowMappingEnd, depth)?;
-                    self.entry(node, key, value);
-                }
                 _ => {
                     let key = self.node(false, false, depth + 1)?;
                     let mark = self.scanner.peek()?.start;

@@ -7,6 +7,7 @@ use regex::Regex;
 
 use super::{Problem, origin};
 use crate::source::Located;
+use crate::source::located::universal_lines;
 
 const TEMPLATE: &str = r#"
 For example:
@@ -87,7 +88,7 @@ pub(super) fn explain(problem: &Problem, text: &str, file: &Arc<str>, redacted: 
     let found = problem
         .mark
         .filter(|_| !problem.own && !redacted)
-        .and_then(|mark| text.lines().nth(mark.line))
+        .and_then(|mark| universal_lines(text).nth(mark.line))
         .and_then(usual);
     let show = |located: Located| {
         if redacted {

@@ -146,17 +146,15 @@ impl Scanner {
     }
 
     fn needs_more(&mut self) -> Result<bool> {
-        if self.ended {
-            return Ok(false);
-        }
         if self.tokens.is_empty() {
-            return Ok(true);
+            return Ok(!self.ended);
         }
         self.drop_stale_keys()?;
-        Ok(self
-            .keys
-            .iter()
-            .any(|key| key.possible && key.token == self.parsed))
+        Ok(!self.ended
+            && self
+                .keys
+                .iter()
+                .any(|key| key.possible && key.token == self.parsed))
     }
 
     fn at(&self, offset: usize) -> Option<char> {
