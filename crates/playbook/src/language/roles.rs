@@ -45,9 +45,9 @@ pub struct RoleUse {
 
 impl RoleUse {
     /// A role with all its options as they are if nothing is said.
-    pub fn new(name: Str) -> Self {
+    pub fn new(name: &str) -> Self {
         RoleUse {
-            name,
+            name: Str::new(name),
             from: IndexMap::new(),
             allow_duplicates: true,
             validate: true,
@@ -136,7 +136,7 @@ pub(crate) fn of_play(draft: &Arc<Draft>, node: &Node, play: &Node) -> Result<Ve
     };
     let mut definitions = Vec::new();
     for item in items {
-        let mut options = RoleUse::new(Str::new(""));
+        let mut options = RoleUse::new("");
         options.allow_duplicates = false;
         definitions.push(define(draft, item, options, place)?);
     }
@@ -554,7 +554,7 @@ fn dependencies_of(
             }
             _ => item.clone(),
         };
-        let mut options = RoleUse::new(Str::new(""));
+        let mut options = RoleUse::new("");
         options.allow_duplicates = false;
         options.fixed = usage.fixed;
         definitions.push(define(draft, &item, options, place)?);

@@ -1247,10 +1247,11 @@ impl<'d> Tasks<'d> {
             .or_else(|| arguments.get("role"))
             .unwrap_or_default();
         let name = known.render(&name).map_err(|error| located(&error))?;
-        let mut usage = RoleUse::new(match name {
+        let mut usage = RoleUse::new("");
+        usage.name = match name {
             Value::Str(name) => name,
             other => Str::new(consort_jinja::repr::text(&other)),
-        });
+        };
         usage.from_include = true;
         usage.fixed = true;
         usage.rescuable = true;
