@@ -4,9 +4,22 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use consort_modules::protocol::{self, Program};
 use consort_playbook::command::Command;
 
 fn main() -> ExitCode {
+    if let Some(told) = protocol::asked() {
+        return told;
+    }
+    if let Some(arguments) = protocol::called(std::env::args_os()) {
+        return match Program::this(true) {
+            Ok(program) => protocol::main(&arguments, &program),
+            Err(error) => {
+                eprintln!("play: which program is it? {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
     let program = arguments.remove(0);
     let command = Command::of_program(&program.to_string_lossy()).or_else(|| {

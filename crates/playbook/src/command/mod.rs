@@ -2,10 +2,15 @@
 //!
 //! A command is known by its own name (`play`) or by the name the program was called by (`ansible-playbook`).
 
+mod ad_hoc;
+mod callbacks;
 mod extra_variables;
 mod list;
 mod options;
+mod outline;
 mod passwords;
+mod play;
+mod running;
 mod session;
 mod terminal;
 mod toml;
@@ -111,10 +116,18 @@ impl Command {
                     vault::run(&arguments, session)
                 })
             }
-            Command::Play | Command::AdHoc => Err(Failed::Error(
-                None,
-                Located::new("playbooks cannot be run yet"),
-            )),
+            Command::Play => {
+                let arguments = play::PlayArguments::try_parse_from(words)?;
+                begun(arguments.verbosity(), |session| {
+                    play::run(&arguments, session)
+                })
+            }
+            Command::AdHoc => {
+                let arguments = ad_hoc::AdHocArguments::try_parse_from(words)?;
+                begun(arguments.verbosity(), |session| {
+                    ad_hoc::run(&arguments, session)
+                })
+            }
         }
     }
 }

@@ -160,7 +160,7 @@ pub(super) fn float(value: &Value) -> Option<f64> {
 }
 
 /// The items of a value that may stand alone.
-pub(super) fn listed(value: Option<Value>) -> Vec<Value> {
+pub(crate) fn listed(value: Option<Value>) -> Vec<Value> {
     match value {
         None | Some(Value::None) => Vec::new(),
         Some(Value::List(list)) => list.read().clone(),

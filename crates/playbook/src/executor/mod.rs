@@ -6,7 +6,7 @@ mod effects;
 mod free;
 mod includes;
 mod iterator;
-mod keyword;
+pub(crate) mod keyword;
 mod linear;
 mod meta;
 mod old;
@@ -19,7 +19,7 @@ mod result;
 mod run;
 mod search;
 mod step;
-mod tags;
+pub(crate) mod tags;
 mod work;
 
 pub use attempt::{Attempt, Background, ModuleCall};

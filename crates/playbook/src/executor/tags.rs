@@ -112,7 +112,7 @@ fn flush(loose: &mut Vec<Step>, sections: &mut Vec<Arc<Section>>) {
     }
 }
 
-fn collect(value: &Value, tags: &mut Vec<String>) {
+pub(crate) fn collect(value: &Value, tags: &mut Vec<String>) {
     match value {
         Value::List(list) => {
             for item in list.read().iter() {
@@ -137,7 +137,7 @@ fn collect(value: &Value, tags: &mut Vec<String>) {
 }
 
 /// Whether tags are among those that are run, and not among those that are skipped.
-pub(super) fn chosen(tags: &[String], only: &[String], skip: &[String]) -> bool {
+pub(crate) fn chosen(tags: &[String], only: &[String], skip: &[String]) -> bool {
     let untagged = tags.is_empty();
     let has = |tag: &str| {
         if untagged {
