@@ -8,7 +8,14 @@ use crate::executor::Attempt;
 use crate::source::Located;
 use crate::template;
 
+mod commands;
+mod given;
+mod inventory;
+mod machine;
+mod messages;
 mod normal;
+mod pause;
+mod variables;
 
 pub use normal::Normal;
 
@@ -144,7 +151,20 @@ impl From<template::Error> for Failure {
 }
 
 /// The actions of ansible.builtin that are written in Rust, in the order of their names.
-static ACTIONS: &[(&str, &dyn Action)] = &[];
+static ACTIONS: &[(&str, &dyn Action)] = &[
+    ("add_host", &inventory::AddHost),
+    ("assert", &messages::Assert),
+    ("command", &commands::Command),
+    ("debug", &messages::Debug),
+    ("fail", &messages::Fail),
+    ("group_by", &inventory::GroupBy),
+    ("pause", &pause::Pause),
+    ("raw", &commands::Raw),
+    ("script", &commands::Script),
+    ("set_fact", &variables::SetFact),
+    ("set_stats", &variables::SetStats),
+    ("shell", &commands::Shell),
+];
 
 /// The action of a name without its collection (`copy`); none for what is a module only, which [`Normal`] runs.
 pub fn find(name: &str) -> Option<&'static dyn Action> {

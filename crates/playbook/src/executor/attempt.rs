@@ -279,6 +279,11 @@ impl Attempt<'_> {
         });
     }
 
+    /// Tells a line, whatever the level of detail.
+    pub fn say(&self, text: &str) {
+        self.run.tell.event(&Event::Line(text));
+    }
+
     /// Warns of something, with the result.
     pub fn warn(&self, message: impl Into<String>) {
         self.effects.lock().warnings.push(message.into());

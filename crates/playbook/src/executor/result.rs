@@ -201,7 +201,7 @@ impl Outcome {
                 let mut outcome = Outcome::of_result(&failed.result);
                 outcome.failed = Some(true);
                 if failed.is_message {
-                    outcome.msg = Some(Value::from(failed.error.message()));
+                    outcome.msg = Some(Value::from(failed.error.brief()));
                 }
                 outcome.error = Some(failed.error);
                 outcome

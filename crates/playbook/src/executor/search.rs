@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::action::Failure;
 use crate::paths::{Surroundings, unfrack};
+use crate::source::Located;
 
 /// The first of the files a name may stand for that exists.
 pub(super) fn find(
@@ -50,10 +51,10 @@ pub(super) fn find(
             message.push_str(&path.to_string_lossy());
         }
     }
-    message.push_str(
-        " on the Ansible Controller.\nIf you are using a module and expect the file to exist on the remote, see the remote_src option",
-    );
-    Err(Failure::error(message))
+    message.push_str(" on the Ansible Controller.");
+    Err(Located::new(message)
+        .hint("If you are using a module and expect the file to exist on the remote, see the remote_src option.")
+        .into())
 }
 
 fn is_role(path: &Path) -> bool {

@@ -610,6 +610,7 @@ impl Callback for Default {
                     name => self.display.banner(&format!("PLAY [{name}]{mark}")),
                 }
             }
+            Event::Line(text) => self.display.line(text, None),
             Event::NoHostsMatched => self
                 .display
                 .line("skipping: no hosts matched", Some(Tone::Skip)),

@@ -97,6 +97,8 @@ pub enum Event<'a> {
     },
     /// An error of the whole run, with its places.
     Error(&'a str),
+    /// A line an action tells, whatever the level of detail.
+    Line(&'a str),
     /// Something to tell at a level of detail (`-v` to `-vvvvvv`).
     Detail {
         /// From which level on.

@@ -49,6 +49,8 @@ struct Inner {
     complete: bool,
     exit: i32,
     redacted: bool,
+    /// It came up while another error was dealt with, whose text is part of its message.
+    handling: bool,
 }
 
 impl Located {
@@ -63,6 +65,7 @@ impl Located {
             complete: false,
             exit: 1,
             redacted: false,
+            handling: false,
         }))
     }
 
@@ -124,6 +127,13 @@ impl Located {
     #[must_use]
     pub fn complete(mut self) -> Self {
         self.0.complete = true;
+        self
+    }
+
+    /// It came up while another error was dealt with, whose text its message has; so it is told apart from what it caused.
+    #[must_use]
+    pub fn handling(mut self) -> Self {
+        self.0.handling = true;
         self
     }
 
@@ -228,6 +238,7 @@ impl Located {
                 let cause_context = cause.context();
                 if (cause_context.is_some() || cause.0.hint.is_some())
                     && (cause_context != context || cause.0.hint != event.0.hint)
+                    || cause.0.handling
                 {
                     break;
                 }
