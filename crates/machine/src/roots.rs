@@ -196,6 +196,19 @@ fn merge(text: &str, part: &str) -> String {
 /// How long what is left of a machine that was killed may hold its root.
 const DYING: Duration = Duration::from_secs(5);
 
+/// Tries again while something is still in use, for a while.
+fn unless_busy(work: impl Fn() -> nix::Result<()>) -> nix::Result<()> {
+    let deadline = Instant::now() + DYING;
+    loop {
+        match work() {
+            Err(Errno::EBUSY) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Works on the root of a machine that does not run: mounted for the time being, where nobody else sees it.
 ///
 /// `home` is where what it writes is kept (`root/`).
@@ -239,27 +252,21 @@ pub(crate) fn offline<T: Send>(
         std::env::set_current_dir(&scratch)?;
         let options = format!("lowerdir={},upperdir=upper,workdir=work", names.join(":"));
         // A machine that was killed has its own mount until the last of it is gone.
-        let deadline = Instant::now() + DYING;
-        loop {
-            let mounted = mount(
+        unless_busy(|| {
+            mount(
                 Some("overlay"),
                 "root",
                 Some("overlay"),
                 MsFlags::empty(),
                 Some(options.as_str()),
-            );
-            match mounted {
-                Err(Errno::EBUSY) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                mounted => break mounted?,
-            }
-        }
+            )
+        })?;
         let done = Root::open("root".as_ref()).and_then(|root| work(&root));
         std::env::set_current_dir("/")?;
-        // Gone before the machine's own mount of it is made.
-        umount2(&scratch.join("root"), MntFlags::empty())?;
-        umount2(&scratch, MntFlags::empty())?;
+        // Gone before the machine's own mount of it is made. A process that another thread starts just now has what is open
+        // here, until it runs a program of its own.
+        unless_busy(|| umount2(&scratch.join("root"), MntFlags::empty()))?;
+        unless_busy(|| umount2(&scratch, MntFlags::empty()))?;
         done
     };
     let done = std::thread::scope(|scope| {

@@ -16,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::field::Field;
 use crate::identity::{Key, text};
 use crate::kinds::{Kind, Kinds};
-use crate::objects::{self, PART, SCORE, content_digest, joint_digest};
+use crate::objects::{self, PART, SCORE, Used, content_digest, joint_digest};
 use crate::part::Manifests;
 use crate::payload::{Given, Item, Payload, Work};
 use crate::plan::read;
 use crate::ready;
 use crate::server::{Failure, Run, Server};
+use crate::shared;
 use crate::spec::Target;
 use crate::target::{self, Reach};
 
@@ -75,7 +76,9 @@ impl Steps {
         let mut known = Vec::new();
         for (name, given) in &payload.outputs {
             match given {
-                Given::Read { item, .. } => gives.entry(*item).or_default().push(name.clone()),
+                Given::Read { item, .. } | Given::Digest { item, .. } => {
+                    gives.entry(*item).or_default().push(name.clone())
+                }
                 Given::Known(_) => known.push(name.clone()),
             }
         }
@@ -297,14 +300,24 @@ impl Steps {
             objects::fill(&mut value, fill, &input.value).map_err(wrong)?;
         }
         if !item.configuration.is_empty() {
-            let applied = self.applied.lock();
             let mut digests = Vec::with_capacity(item.configuration.len());
-            for key in &item.configuration {
-                let known = applied
-                    .get(key)
-                    .or_else(|| self.payload.digests.get(&key.local("v1")));
+            for Used { key, input } in &item.configuration {
+                let known = match input {
+                    Some(input) => {
+                        let given = progress
+                            .input(input)
+                            .map_err(|problem| Box::new(self.problem(at, *problem)))?;
+                        shared::digest(&given).map(str::to_owned)
+                    }
+                    None => self
+                        .applied
+                        .lock()
+                        .get(key)
+                        .or_else(|| self.payload.digests.get(&key.local("v1")))
+                        .cloned(),
+                };
                 match known {
-                    Some(digest) => digests.push(digest.clone()),
+                    Some(digest) => digests.push(digest),
                     None => return Err(wrong(format!("{key} was not applied"))),
                 }
             }
@@ -458,6 +471,12 @@ impl Carrier for Steps {
             }
             None => Err(problem(format!("{} gives no {name}", self.part))),
             Some(Given::Known(value)) => Ok(value.clone()),
+            Some(Given::Digest { item, changes }) => {
+                let at = *item as usize;
+                let applied = self.applied.lock();
+                let digest = applied.get(&self.payload.items[at].key).map(String::as_str);
+                Ok(shared::given(digest, *changes, &self.addresses[at]))
+            }
             Some(Given::Read { item, field }) => {
                 let at = *item as usize;
                 let own = &self.payload.items[at];

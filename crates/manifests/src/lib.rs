@@ -37,12 +37,14 @@ mod references;
 mod reversal;
 mod seen;
 mod server;
+mod shared;
 mod source;
 mod spec;
 mod target;
 
 pub use part::Manifests;
 pub use ready::{Health, Workload, health};
+pub use shared::{Configuration, Use};
 pub use spec::{
     FieldOf, Generated, IgnoreDifference, OutputField, Paths, Replacement, Spec, Target,
 };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use consort_object::structural::Structural;
-use consort_plan::{Feed, Lines, Location, Planned, Pointer, Unknown, below};
+use consort_plan::{Feed, Input, Lines, Location, Planned, Pointer, Unknown, below};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -16,6 +16,7 @@ use crate::field::Field;
 use crate::identity::{Key, Named, group_version, text};
 use crate::kinds::{Kind, Kinds, guessed};
 use crate::references::{configuration, pod_spec};
+use crate::shared;
 use crate::source::{Document, Fault, Place};
 use crate::spec::{Generated, Spec};
 
@@ -53,10 +54,19 @@ pub(crate) struct Wanted {
     pub(crate) takes: Vec<String>,
     /// What must not be shown, besides what is sensitive by its kind.
     pub(crate) sensitive: Vec<Pointer>,
-    /// The objects of the part whose contents its pods see.
-    pub(crate) configuration: Vec<Key>,
+    /// The objects of the score whose contents its pods see.
+    pub(crate) configuration: Vec<Used>,
     /// Whether the annotation of its pod template is known only when those are.
     pub(crate) unknown_configuration: bool,
+}
+
+/// A `ConfigMap` or `Secret` that pods see.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Used {
+    pub(crate) key: Key,
+    /// The input that tells its digest, if it is of another part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) input: Option<String>,
 }
 
 /// A place that gets the value of an input.
@@ -343,6 +353,8 @@ pub(crate) struct Making<'a> {
     pub(crate) inputs: &'a BTreeMap<String, Planned>,
     /// What the server serves; none while it is not there.
     pub(crate) kinds: Option<&'a Kinds>,
+    /// What workloads use of other parts.
+    pub(crate) shared: &'a BTreeMap<Key, Input>,
 }
 
 /// The objects of a part, and what is wrong with their descriptions.
@@ -371,8 +383,58 @@ impl Making<'_> {
             }
         }
         self.replace(&mut objects);
-        configure(&mut objects);
+        self.configure(&mut objects);
         objects
+    }
+
+    /// Notes in pod templates which configuration their pods start with.
+    fn configure(&self, objects: &mut Objects) {
+        let mut digests: HashMap<usize, Option<String>> = HashMap::new();
+        for at in 0..objects.all.len() {
+            let wanted = &objects.all[at];
+            if !rolls(&wanted.key) {
+                continue;
+            }
+            let Some(pod) = pod_spec(&wanted.key.kind, &wanted.value) else {
+                continue;
+            };
+            let mut used = Vec::new();
+            let mut known = Vec::new();
+            for (kind, name) in configuration(pod) {
+                let key = Key::new("", kind, &wanted.key.namespace, name);
+                let input = match (objects.by_key.get(&key), self.shared.get(&key)) {
+                    (Some(one), _) => {
+                        let digest = digests.entry(*one).or_insert_with(|| {
+                            let wanted = &objects.all[*one];
+                            wanted
+                                .fills
+                                .is_empty()
+                                .then(|| content_digest(&wanted.key, &wanted.value))
+                        });
+                        known.push(digest.clone());
+                        None
+                    }
+                    (None, Some(input)) => {
+                        let given = self.inputs.get(&input.name).and_then(shared::digest);
+                        known.push(given.map(str::to_owned));
+                        Some(input.name.clone())
+                    }
+                    (None, None) => continue,
+                };
+                used.push(Used { key, input });
+            }
+            if used.is_empty() {
+                continue;
+            }
+            let all: Option<Vec<String>> = known.into_iter().collect();
+            let wanted = &mut objects.all[at];
+            wanted
+                .takes
+                .extend(used.iter().filter_map(|used| used.input.clone()));
+            wanted.configuration = used;
+            wanted.unknown_configuration = all.is_none();
+            annotate(&mut wanted.value, all.map(|all| joint_digest(&all)));
+        }
     }
 
     fn fault(&self, origin: &Origin, summary: String, hint: Option<String>) -> Fault {
@@ -709,52 +771,8 @@ impl Making<'_> {
     }
 }
 
-/// Notes in pod templates which configuration their pods start with.
-fn configure(objects: &mut Objects) {
-    let mut digests: HashMap<usize, Option<String>> = HashMap::new();
-    for at in 0..objects.all.len() {
-        let wanted = &objects.all[at];
-        if !rolls(&wanted.key) {
-            continue;
-        }
-        let Some(pod) = pod_spec(&wanted.key.kind, &wanted.value) else {
-            continue;
-        };
-        let used: Vec<usize> = configuration(pod)
-            .into_iter()
-            .filter_map(|(kind, name)| {
-                let key = Key::new("", kind, &wanted.key.namespace, name);
-                objects.by_key.get(&key).copied()
-            })
-            .collect();
-        if used.is_empty() {
-            continue;
-        }
-        let mut known = Vec::with_capacity(used.len());
-        for one in &used {
-            let digest = digests.entry(*one).or_insert_with(|| {
-                let wanted = &objects.all[*one];
-                wanted
-                    .fills
-                    .is_empty()
-                    .then(|| content_digest(&wanted.key, &wanted.value))
-            });
-            known.push(digest.clone());
-        }
-        let keys = used
-            .iter()
-            .map(|one| objects.all[*one].key.clone())
-            .collect();
-        let all: Option<Vec<String>> = known.into_iter().collect();
-        let wanted = &mut objects.all[at];
-        wanted.configuration = keys;
-        wanted.unknown_configuration = all.is_none();
-        annotate(&mut wanted.value, all.map(|all| joint_digest(&all)));
-    }
-}
-
 /// Whether a change of its pod template makes a workload replace its pods by itself.
-fn rolls(key: &Key) -> bool {
+pub(crate) fn rolls(key: &Key) -> bool {
     matches!(
         (key.group.as_str(), key.kind.as_str()),
         ("apps", "Deployment" | "StatefulSet" | "DaemonSet") | ("argoproj.io", "Rollout")
@@ -883,6 +901,7 @@ mod tests {
             lines: &Lines::default(),
             inputs,
             kinds: None,
+            shared: &BTreeMap::new(),
         }
         .objects(documents)
     }

@@ -6,10 +6,13 @@ use consort_plan::{
     Call, Carrier, Input, Lines, Moved, Order, Part, PartPlan, Problem, Request, Seen,
 };
 use kube::Client;
+use parking_lot::Mutex;
 
 use crate::carrier::Steps;
 use crate::field::Field;
 use crate::identity::Named;
+use crate::shared::Shared;
+use crate::source::Sources;
 use crate::spec::Spec;
 use crate::target::{self, Reach};
 
@@ -21,6 +24,9 @@ pub struct Manifests {
     pub(crate) lines: Lines,
     pub(crate) directory: PathBuf,
     pub(crate) client: Option<Client>,
+    pub(crate) shared: Shared,
+    /// What was read of its files before it is planned.
+    pub(crate) sources: Mutex<Option<Sources>>,
 }
 
 impl Manifests {
@@ -46,6 +52,8 @@ impl Manifests {
             lines,
             directory: directory.to_owned(),
             client,
+            shared: Shared::default(),
+            sources: Mutex::default(),
         };
         let problems = part.wrong();
         if problems.is_empty() {
@@ -156,6 +164,7 @@ impl Part for Manifests {
                 location: self.lines.at(&pointer),
             });
         }
+        inputs.extend(self.shared.takes.values().cloned());
         inputs
     }
 
@@ -190,6 +199,7 @@ impl Part for Manifests {
         order: Order<'a>,
     ) -> Call<'a, Result<Box<dyn Carrier + 'a>, Vec<Problem>>> {
         Box::pin(async move {
+            self.sources.lock().take();
             let steps = Steps::new(self, order).await?;
             Ok(Box::new(steps) as Box<dyn Carrier>)
         })

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::identity::Key;
 use crate::kinds::Kind;
-use crate::objects::Fill;
+use crate::objects::{Fill, Used};
 
 /// All of it.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ pub(crate) struct Item {
     /// The inputs it is made with.
     pub(crate) takes: Vec<String>,
     /// The configuration whose digest its pod template is to have, as far as that is not in the value.
-    pub(crate) configuration: Vec<Key>,
+    pub(crate) configuration: Vec<Used>,
 }
 
 /// What is done.
@@ -61,6 +61,13 @@ pub(crate) enum Given {
         /// The item, by its place.
         item: u32,
         field: String,
+    },
+    /// What was applied of an object that pods of other parts see is told by its digest.
+    Digest {
+        /// The item, by its place.
+        item: u32,
+        /// Whether what is there changes.
+        changes: bool,
     },
 }
 

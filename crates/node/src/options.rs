@@ -11,6 +11,7 @@ use consort_reconcile::Hub;
 use consort_runtime::Runtime;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Taint;
+use tokio::sync::watch;
 
 /// Everything a node needs; nothing is read from the environment.
 #[derive(Clone)]
@@ -31,6 +32,9 @@ pub struct Options {
     pub pod_cidr: Option<Ipv4Net>,
     /// Address of the cluster's DNS; without it pods use the machine's resolver.
     pub dns: Option<IpAddr>,
+    /// Says when services are known on this node; no pod that has a network of its own starts before. Without it
+    /// nothing is waited for.
+    pub services: Option<watch::Receiver<bool>>,
     /// Domain of the cluster's names, such as `cluster.local`.
     pub cluster_domain: String,
     /// Addresses of this machine, the primary one first; empty asks the machine.
@@ -74,6 +78,7 @@ impl Options {
             network,
             pod_cidr: None,
             dns: None,
+            services: None,
             cluster_domain: "cluster.local".to_owned(),
             addresses: Vec::new(),
             agent_port: 0,

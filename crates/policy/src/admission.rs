@@ -52,6 +52,14 @@ pub const NAMESPACE: &str = "consort-system";
 /// The label they have.
 pub const LABEL: (&str, &str) = ("consort.dev/policy", "admission");
 
+/// Whether an object is what a policy is kept in. No policy is held against those, neither when they are written nor in a
+/// plan: one that asks something of all ConfigMaps could never come to hold.
+pub(crate) fn holds_a_policy(object: &Value) -> bool {
+    let (key, kept) = LABEL;
+    let meta = &object["metadata"];
+    object["kind"] == "ConfigMap" && meta["namespace"] == NAMESPACE && meta["labels"][key] == kept
+}
+
 const REGO_VERSION: &str = "consort.dev/rego-version";
 const FAILURE_POLICY: &str = "consort.dev/failure-policy";
 const OPERATIONS: &str = "consort.dev/operations";

@@ -21,6 +21,7 @@ use consort_plan::{
 };
 use serde_json::{Value, json};
 
+use crate::admission;
 use crate::documents::{self, Secrets, Wants};
 use crate::engine::{Document, Engine, Error, Options, Rule, RuleKind};
 use crate::judge::{Names, Question, problem};
@@ -193,7 +194,9 @@ fn objects<'a>(question: &Question<'a>, secrets: &mut Secrets) -> Vec<(&'a Chang
         let from = (part.first as usize).min(changes.len());
         let to = (from + part.count as usize).min(changes.len());
         for change in &changes[from..to] {
-            if let Some(after) = change.after.as_ref().filter(|_| change.action.changes()) {
+            if let Some(after) = change.after.as_ref().filter(|_| change.action.changes())
+                && !admission::holds_a_policy(&after.value)
+            {
                 objects.push((change, documents::object_of(after, secrets)));
             }
         }

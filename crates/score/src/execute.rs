@@ -191,12 +191,16 @@ pub async fn keep(
 ) -> Result<String, Error> {
     records.install().await?;
     let id = records.put_blueprint(blueprint).await?;
-    let archive = pack(system).await?;
+    let archive = sources(system).await?;
     records.put_sources(&id, archive).await?;
     Ok(id)
 }
 
-async fn pack(system: &System) -> Result<Vec<u8>, Error> {
+/// The sources of a system as an archive.
+///
+/// # Errors
+/// [`Error::Snapshot`]: a file cannot be read, or there are too many.
+pub async fn sources(system: &System) -> Result<Vec<u8>, Error> {
     let definition = system.definition.clone();
     let packed = tokio::task::spawn_blocking(move || snapshot::pack_score(&definition)).await;
     Ok(packed
@@ -233,7 +237,7 @@ pub async fn carry_out(
             Ok(Some(stale)) => return Err(Error::Stale(Box::new(stale))),
             Err(problems) => return Err(Error::Problems(problems)),
         }
-        let archive = pack(system).await?;
+        let archive = sources(system).await?;
         records.put_blueprint(blueprint).await?;
         let changes = blueprint
             .changes

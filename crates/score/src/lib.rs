@@ -19,6 +19,8 @@ pub mod planner;
 pub mod records;
 pub mod render;
 pub mod rollback;
+pub mod saved;
+mod sharing;
 pub mod snapshot;
 pub mod sync;
 mod system;

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::admission;
 use crate::definition::{Definition, Layer, PartDefinition, nearest, plain};
+use crate::sharing;
 
 /// What a system lives in: the servers it speaks to and the places it may write to.
 #[derive(Clone)]
@@ -57,10 +58,19 @@ impl System {
         definition: Definition,
         environment: &Environment,
     ) -> Result<System, Vec<Problem>> {
-        let mut parts = Vec::new();
+        let mut parts: Vec<Box<dyn Part>> = Vec::new();
+        let mut manifests = Vec::new();
         let mut problems = Vec::new();
         for part in &definition.parts {
-            match open(part, &definition, environment).await {
+            let opened = if part.layer == Layer::Manifests {
+                open_manifests(part, &definition, environment).map(|opened| {
+                    manifests.push((parts.len() + manifests.len(), part, opened));
+                    None
+                })
+            } else {
+                open(part, &definition, environment).await
+            };
+            match opened {
                 Ok(Some(opened)) => parts.push(opened),
                 Ok(None) => {}
                 Err(more) => problems.extend(more),
@@ -76,6 +86,12 @@ impl System {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let warnings = sharing::join(&definition, &parts, &mut manifests).await;
+        for (place, _, part) in manifests {
+            parts.insert(place, Box::new(part));
+        }
+        let mut definition = definition;
+        definition.warnings.extend(warnings);
         let system = System {
             policies: Arc::new(policies),
             scratch: environment.scratch.join(&definition.name),
@@ -340,18 +356,7 @@ async fn open(
             Ok(Some(Box::new(opened)))
         }
         Layer::Manifests => {
-            let mut spec: consort_manifests::Spec = stanza(part)?;
-            if let Some(prune) = environment.prune {
-                spec.prune = prune;
-            }
-            let opened = Manifests::open(
-                &part.name,
-                &definition.name,
-                spec,
-                part.lines.clone(),
-                &definition.directory,
-                environment.client.clone(),
-            )?;
+            let opened = open_manifests(part, definition, environment)?;
             Ok(Some(Box::new(opened)))
         }
         Layer::Terraform => {
@@ -366,6 +371,25 @@ async fn open(
             Ok(Some(Box::new(opened)))
         }
     }
+}
+
+fn open_manifests(
+    part: &PartDefinition,
+    definition: &Definition,
+    environment: &Environment,
+) -> Result<Manifests, Vec<Problem>> {
+    let mut spec: consort_manifests::Spec = stanza(part)?;
+    if let Some(prune) = environment.prune {
+        spec.prune = prune;
+    }
+    Manifests::open(
+        &part.name,
+        &definition.name,
+        spec,
+        part.lines.clone(),
+        &definition.directory,
+        environment.client.clone(),
+    )
 }
 
 /// What is said about a part of policies.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use consort_plan::{Blueprint, Mode, Operation};
+use consort_plan::{Mode, Operation};
+use consort_score::saved::{self, Saved};
 use consort_score::{Definition, render};
 use tokio_util::sync::CancellationToken;
 
@@ -48,14 +49,18 @@ pub(super) async fn run(configuration: &Configuration, args: Apply) -> Result<()
         let json = std::fs::read(path).map_err(|error| {
             Failure::new(Kind::Input, format!("reading {}: {error}", path.display()))
         })?;
-        let (blueprint, id) = Blueprint::from_json(&json).map_err(|error| {
+        let Saved {
+            blueprint,
+            id,
+            sources,
+        } = saved::from_bytes(&json).map_err(|error| {
             Failure::new(
                 Kind::Input,
                 format!("{} is no plan: {}", path.display(), chain(&error)),
             )
             .hint("save one with `consort plan -o FILE`; for manifests use `consort apply -f`")
         })?;
-        of_blueprint(&place, &id, blueprint).await?
+        of_blueprint(&place, &id, blueprint, sources).await?
     } else {
         let Some(blueprint) = recorded::blueprint(&place, &what).await? else {
             return Err(Failure::new(
@@ -65,7 +70,7 @@ pub(super) async fn run(configuration: &Configuration, args: Apply) -> Result<()
                 ),
             ));
         };
-        of_blueprint(&place, &what, blueprint).await?
+        of_blueprint(&place, &what, blueprint, None).await?
     };
     // What was planned before was shown then; nobody is asked twice.
     let fresh = path.is_dir() || is_score_file(path);

@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use consort_plan::{Blueprint, Mode};
-use consort_score::{Definition, execute, render};
+use consort_plan::Mode;
+use consort_score::{Definition, execute, render, saved};
 
 use crate::cli::Plan;
 use crate::error::{Failure, Kind, Result};
@@ -64,7 +64,9 @@ pub(super) async fn run(configuration: &Configuration, args: Plan) -> Result<()>
         output::print(&render::plan(blueprint, &shown));
     }
     if let Some(file) = &args.output {
-        save(blueprint, file)?;
+        let sources = execute::sources(&drawn.system).await;
+        let sources = sources.map_err(|error| refused(&error))?;
+        save(&saved::to_bytes(blueprint, &sources), file)?;
         if !args.json {
             output::print(&format!(
                 "\nSaved; carry it out with: consort apply {}\n",
@@ -108,14 +110,13 @@ pub(super) async fn run(configuration: &Configuration, args: Plan) -> Result<()>
 }
 
 /// Writes a plan, which may hold secrets, for its owner alone; it appears whole or not at all.
-fn save(blueprint: &Blueprint, path: &Path) -> Result<()> {
+fn save(bytes: &[u8], path: &Path) -> Result<()> {
     let failed = |error: std::io::Error| {
         Failure::new(
             Kind::Failed,
             format!("saving the plan to {}: {error}", path.display()),
         )
     };
-    let (json, _) = blueprint.to_json();
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let mut file = std::fs::OpenOptions::new()
@@ -125,7 +126,7 @@ fn save(blueprint: &Blueprint, path: &Path) -> Result<()> {
         .mode(0o600)
         .open(&partial)
         .map_err(failed)?;
-    file.write_all(&json).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     std::fs::rename(&partial, path).map_err(failed)
 }

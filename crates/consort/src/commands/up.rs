@@ -17,7 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::addresses::addresses;
+use super::addresses::{Address, addresses};
 use super::apply::show;
 use crate::cli::{Global, Target, Up};
 use crate::connect::{self, connect};
@@ -396,9 +396,16 @@ async fn bring_up(
     }
     let objects = local_objects(&drawn.system.definition, blueprint);
     work_again(&place.client, &objects, progress).await?;
-    for address in addresses(&place.client, &objects).await? {
+    let addresses = addresses(&place.client, &objects).await?;
+    let answers = futures::future::join_all(addresses.iter().map(Address::answers)).await;
+    for (address, answers) in addresses.iter().zip(answers) {
+        let how = if answers {
+            "answers"
+        } else {
+            "does not answer yet"
+        };
         progress.line(&format!(
-            "{} answers at {}",
+            "{} {how} at {}",
             address.service,
             cyan(&address.url)
         ));

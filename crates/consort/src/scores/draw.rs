@@ -210,17 +210,21 @@ fn clean(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-/// The system a stored blueprint is of: from the sources kept with it, else from the directory it was made from.
+/// The system a stored or saved blueprint is of: from the sources saved, else from those kept with it.
 pub(crate) async fn of_blueprint(
     place: &Workplace,
     id: &str,
     blueprint: Blueprint,
+    saved: Option<Vec<u8>>,
 ) -> Result<Drawn> {
-    let kept = place
-        .records
-        .sources(id)
-        .await
-        .map_err(|error| failure(&error))?;
+    let mut kept = saved;
+    if kept.is_none() {
+        kept = place
+            .records
+            .sources(id)
+            .await
+            .map_err(|error| failure(&error))?;
+    }
     rebuild(place, kept, blueprint).await
 }
 
@@ -241,27 +245,19 @@ pub(crate) async fn of_operation(place: &Workplace, operation: &Operation) -> Re
     rebuild(place, kept, blueprint).await
 }
 
+/// What is in a directory by now is not what was planned and approved, so nothing else will do.
 async fn rebuild(place: &Workplace, kept: Option<Vec<u8>>, blueprint: Blueprint) -> Result<Drawn> {
-    let mut unpacked = Vec::new();
-    let definition = match (kept, &blueprint.source) {
-        (Some(archive), _) => {
-            let dir = unpack(archive).await?;
-            let definition = Definition::read_as(dir.path(), &blueprint.score);
-            unpacked.push(dir);
-            definition
-        }
-        (None, Source::Directory { path, .. }) => {
-            Definition::read_as(Path::new(path), &blueprint.score)
-        }
-        (None, _) => {
-            return Err(Failure::new(
-                Kind::Failed,
-                format!("the sources of the plan of {} are gone", blueprint.score),
-            )
-            .hint("make the plan again"));
-        }
-    }
-    .map_err(|found| problems(&found))?;
+    let Some(archive) = kept else {
+        return Err(Failure::new(
+            Kind::Failed,
+            format!("the sources of the plan of {} are gone", blueprint.score),
+        )
+        .hint("make the plan again"));
+    };
+    let dir = unpack(archive).await?;
+    let definition =
+        Definition::read_as(dir.path(), &blueprint.score).map_err(|found| problems(&found))?;
+    let mut unpacked = vec![dir];
     let system = open(place, definition, blueprint.parent.revision, &mut unpacked).await?;
     Ok(Drawn {
         system,

@@ -44,12 +44,22 @@ pub(super) struct Agent {
     on_stop: OnStop,
 }
 
+/// Where a node runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum On {
+    /// In the server's process.
+    Server,
+    /// On a machine that joined.
+    Machine,
+}
+
 /// Starts the node on a network that is up. `client` speaks to the API as the node.
 pub(super) async fn start(
     settings: &Settings,
     client: kube::Client,
     network: Network,
     gateway: Ipv4Addr,
+    on: On,
     on_stop: OnStop,
 ) -> Result<Agent> {
     let instance = crate::identity::instance(&settings.data_dir);
@@ -72,6 +82,7 @@ pub(super) async fn start(
         cluster_ip: settings.dns_service_ip(),
         listen_ip: gateway,
         listen_port: address.port(),
+        published: on == On::Server,
     });
     let token = support.token.clone();
     support.tasks.spawn(async move {
@@ -97,6 +108,7 @@ pub(super) async fn start(
             ..services::Options::default()
         },
     );
+    let known = services.known();
     let token = support.token.clone();
     support
         .tasks
@@ -105,6 +117,7 @@ pub(super) async fn start(
     let node = Node::new(consort_node::Options {
         pod_cidr: Some(settings.pod_cidr),
         dns: cluster_dns.map(|dns| IpAddr::V4(dns.cluster_ip)),
+        services: Some(known),
         cluster_domain: settings.cluster_domain.clone(),
         ..consort_node::Options::new(
             settings.node_name.clone(),

@@ -242,7 +242,15 @@ impl Running {
             Some(network) => {
                 take_in(&mut control, &settings, &api, &pki, advertise)?;
                 let client = api.client(User::node(&settings.node_name));
-                let agent = agent::start(&settings, client, network, gateway, on_stop).await?;
+                let agent = agent::start(
+                    &settings,
+                    client,
+                    network,
+                    gateway,
+                    agent::On::Server,
+                    on_stop,
+                )
+                .await?;
                 api.set_nodes(agent.connector());
                 Some(agent)
             }

@@ -28,7 +28,15 @@ impl RemoteNode {
             )
         })?;
         let gateway = first_host(settings.pod_cidr);
-        let agent = agent::start(settings, client, network, gateway, OnStop::StopPods).await?;
+        let agent = agent::start(
+            settings,
+            client,
+            network,
+            gateway,
+            agent::On::Machine,
+            OnStop::StopPods,
+        )
+        .await?;
         Ok(Self { agent, _lock: lock })
     }
 

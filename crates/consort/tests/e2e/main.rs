@@ -14,6 +14,7 @@ mod images;
 mod kills;
 mod machines;
 mod objects;
+mod scores;
 mod servers;
 mod sessions;
 mod shop;

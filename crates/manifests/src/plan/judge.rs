@@ -14,6 +14,7 @@ use crate::payload::{Item, Work};
 use crate::reversal;
 use crate::seen;
 use crate::server::Failure;
+use crate::shared;
 
 impl Joining<'_> {
     pub(super) fn same(&self, wanted: &Wanted, drift: Vec<consort_plan::Drift>) -> Planning {
@@ -230,8 +231,14 @@ impl Joining<'_> {
             let because: Vec<String> = wanted
                 .configuration
                 .iter()
-                .filter_map(|key| moving.get(key))
-                .map(|local| format!("rolls: {local} changes"))
+                .filter_map(|used| match &used.input {
+                    Some(input) => {
+                        let changes = self.inputs.get(input).is_some_and(shared::changes);
+                        changes.then(|| input.replacen('.', "/", 1))
+                    }
+                    None => moving.get(&used.key).cloned(),
+                })
+                .map(|object| format!("rolls: {object} changes"))
                 .collect();
             if because.is_empty() {
                 planning.reasons.push(

@@ -16,7 +16,7 @@ use futures::stream::{self, StreamExt as _};
 use serde_json::Value;
 
 use self::assemble::assemble;
-use self::outputs::{Asked, asked_for, given};
+use self::outputs::{Asked, asked_for, given, shared_by};
 use crate::dry_run::{Outcome, Question};
 use crate::identity::{Key, text};
 use crate::kinds::{Kind, Kinds};
@@ -95,7 +95,10 @@ async fn apply(part: &Manifests, request: &Request<'_>) -> Result<PartPlan, Vec<
     let reach = reach(part, request).await?;
     let (directory, paths) = (part.directory.clone(), part.spec.path.clone());
     let stanza = part.lines.at("/path");
-    let reading = tokio::task::spawn_blocking(move || source::read(&directory, &paths, &stanza));
+    let read = part.sources.lock().take();
+    let reading = tokio::task::spawn_blocking(move || {
+        read.unwrap_or_else(|| source::read(&directory, &paths, &stanza))
+    });
     let kinds = async {
         match &reach {
             Reach::There(server) => discovered(part, server).await.map(Some),
@@ -132,6 +135,7 @@ async fn apply(part: &Manifests, request: &Request<'_>) -> Result<PartPlan, Vec<
         );
         let inputs = request.inputs.clone();
         let kinds = kinds.clone();
+        let shared = part.shared.takes.clone();
         tokio::task::spawn_blocking(move || {
             let objects = Making {
                 part: &name,
@@ -140,6 +144,7 @@ async fn apply(part: &Manifests, request: &Request<'_>) -> Result<PartPlan, Vec<
                 lines: &lines,
                 inputs: &inputs,
                 kinds: kinds.as_deref(),
+                shared: &shared,
             }
             .objects(sources.documents);
             let uses = order::edges(
@@ -185,6 +190,7 @@ async fn apply(part: &Manifests, request: &Request<'_>) -> Result<PartPlan, Vec<
     let mut joint = Joining {
         part,
         objects: &against.objects,
+        inputs: request.inputs,
         plans: Vec::new(),
         lives: HashMap::new(),
         problems,
@@ -239,6 +245,7 @@ fn to_list(kinds: &Kinds, objects: &Objects) -> Vec<Arc<Kind>> {
 struct Joining<'a> {
     part: &'a Manifests,
     objects: &'a Objects,
+    inputs: &'a BTreeMap<String, Planned>,
     /// By object of the source, and behind them what is deleted.
     plans: Vec<Planning>,
     /// Objects as they are, for outputs.
@@ -405,9 +412,12 @@ impl Joining<'_> {
 
     fn unknown(&self, at: usize) -> Vec<Unknown> {
         let wanted = &self.objects.all[at];
-        let from = wanted.configuration.iter().find_map(|key| {
-            let config = &self.objects.all[*self.objects.by_key.get(key)?];
-            config.unknown().into_iter().find_map(|one| one.from)
+        let from = wanted.configuration.iter().find_map(|used| {
+            let unknown = match &used.input {
+                Some(input) => self.inputs.get(input)?.unknown.clone(),
+                None => self.objects.all[*self.objects.by_key.get(&used.key)?].unknown(),
+            };
+            unknown.into_iter().find_map(|one| one.from)
         });
         wanted.all_unknown(from)
     }
@@ -563,8 +573,8 @@ impl Joining<'_> {
             .iter()
             .filter_map(|planning| planning.item.as_ref())
         {
-            for key in &item.configuration {
-                let Some(at) = self.objects.by_key.get(key) else {
+            for used in &item.configuration {
+                let Some(at) = self.objects.by_key.get(&used.key) else {
                     continue;
                 };
                 let config = &self.objects.all[*at];
@@ -573,6 +583,7 @@ impl Joining<'_> {
                 }
             }
         }
+        let shared = shared_by(self.part, self.objects, &self.plans);
         assemble(
             self.part,
             self.plans,
@@ -584,6 +595,7 @@ impl Joining<'_> {
                     self.objects,
                     &self.lives,
                     outputs,
+                    &shared,
                     place_of,
                     items,
                 )

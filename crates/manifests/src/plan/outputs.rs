@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use consort_plan::{Address, Output, Planned, Problem, below};
+use consort_plan::{Action, Address, Output, Planned, Problem, below};
 use serde_json::Value;
 
-use super::is_secret;
+use super::{Planning, is_secret};
 use crate::field::Field;
 use crate::identity::{Key, Named};
-use crate::objects::{Objects, Wanted};
+use crate::objects::{Objects, Wanted, content_digest};
 use crate::part::Manifests;
 use crate::payload::Given;
+use crate::shared;
 
 /// The outputs of a plan, and how they are told when they are known.
 pub(super) type Outputs = (BTreeMap<String, Output>, BTreeMap<String, Given>);
@@ -64,12 +65,29 @@ pub(super) fn asked_for<'a>(
     }
 }
 
+/// An object whose digest other parts take: its name, its place, and whether what is there changes.
+pub(super) type SharedBy = (String, usize, bool);
+
+/// The objects that workloads of other parts use.
+pub(super) fn shared_by(part: &Manifests, objects: &Objects, plans: &[Planning]) -> Vec<SharedBy> {
+    let gives = part.shared.gives.iter();
+    gives
+        .filter_map(|key| {
+            let at = *objects.by_key.get(key)?;
+            let action = plans.get(at)?.action;
+            let changes = action.changes() && action != Action::Create;
+            Some((key.local("v1"), at, changes))
+        })
+        .collect()
+}
+
 /// The outputs, as far as they are known, and how they are told when they are.
 pub(super) fn given(
     part: &Manifests,
     objects: &Objects,
     lives: &HashMap<usize, Value>,
     asked: &Asked<'_>,
+    shared: &[SharedBy],
     place_of: &[u32],
     item_of: &[Option<u32>],
 ) -> Outputs {
@@ -119,6 +137,25 @@ pub(super) fn given(
                 from: vec![place_of[*at]],
             },
         );
+    }
+    for (name, at, changes) in shared {
+        let wanted = &objects.all[*at];
+        let digest = wanted
+            .fills
+            .is_empty()
+            .then(|| content_digest(&wanted.key, &wanted.value));
+        let from = Address::new(&part.name, &wanted.local());
+        let value = shared::given(digest.as_deref(), *changes, &from);
+        let given = match item_of[*at] {
+            Some(item) => Given::Digest {
+                item,
+                changes: *changes,
+            },
+            None => Given::Known(value.clone()),
+        };
+        told.insert(name.clone(), given);
+        let from = vec![place_of[*at]];
+        outputs.insert(name.clone(), Output { value, from });
     }
     (outputs, told)
 }

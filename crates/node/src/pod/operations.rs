@@ -31,6 +31,9 @@ const LOG_TAIL_LINES: usize = 80;
 /// A container gets at least this after its `preStop` hook.
 const AFTER_HOOK: Duration = Duration::from_secs(2);
 
+/// How long a sandbox waits for the node's services; then the pod says so, and it is tried again.
+const SERVICES: Duration = Duration::from_secs(10);
+
 /// A sandbox with its network.
 pub(crate) struct Made {
     pub(crate) sandbox: Sandbox,
@@ -87,6 +90,7 @@ pub(crate) async fn make_sandbox(
     let (ips, netns) = if host_network {
         (shared.host_ips.clone(), None)
     } else {
+        services_known(shared).await?;
         let ports = host_ports(spec)?;
         let attachment = shared.network.attach(id, &ports).await.map_err(|error| {
             format!(
@@ -143,6 +147,19 @@ pub(crate) async fn make_sandbox(
             }
             Err(message)
         }
+    }
+}
+
+/// Waits until the node knows the cluster's services: what a pod asks of one that is not known yet goes nowhere, and whoever
+/// asked waits for seconds before asking again.
+async fn services_known(shared: &Handle) -> Result<(), String> {
+    let Some(mut known) = shared.options.services.clone() else {
+        return Ok(());
+    };
+    match tokio::time::timeout(SERVICES, known.wait_for(|known| *known)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) => Err("the services of the node have ended".to_owned()),
+        Err(_) => Err("the node does not know the cluster's services yet".to_owned()),
     }
 }
 

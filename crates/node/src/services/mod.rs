@@ -9,6 +9,7 @@ mod plan;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use consort_net::dns::ServiceRecord;
@@ -16,6 +17,7 @@ use consort_net::{Balancer, Frontend, Records, ServiceKey, balancer};
 use consort_reconcile::{Action, Backoff, Controller, Event, Hub, Informer, Key};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The label that names the service a slice belongs to.
@@ -52,6 +54,8 @@ pub struct ClusterDns {
     pub listen_ip: Ipv4Addr,
     /// The port it listens on, by UDP and TCP.
     pub listen_port: u16,
+    /// Whether it is the one that the API tells of. Each node leads its own pods to its own.
+    pub published: bool,
 }
 
 /// Why a service could not be brought up to date; it is tried again.
@@ -72,6 +76,7 @@ pub struct Services {
     balancer: Balancer,
     records: Records,
     options: Options,
+    known: Arc<watch::Sender<bool>>,
 }
 
 impl Services {
@@ -91,7 +96,13 @@ impl Services {
             balancer,
             records,
             options,
+            known: Arc::default(),
         }
+    }
+
+    /// Becomes true once all services that were there at the start are programmed.
+    pub fn known(&self) -> watch::Receiver<bool> {
+        self.known.subscribe()
     }
 
     /// Works until `shutdown`. What was programmed stays, so that services go on answering.
@@ -100,6 +111,7 @@ impl Services {
             () = self.start() => {}
             () = shutdown.cancelled() => return,
         }
+        self.known.send_replace(true);
         let controller = Controller::new("services")
             .queue_on(&self.present, Event::key)
             .queue_on(&self.slices, |event| {
@@ -131,7 +143,7 @@ impl Services {
         for failures in 1.. {
             let mut frontends = Vec::new();
             let mut records = BTreeMap::new();
-            for service in self.present.list() {
+            for service in self.present().await {
                 let key = Key::of(&*service);
                 let (front, record) = self.plan(&service, &key);
                 if !front.is_empty() {
@@ -153,8 +165,30 @@ impl Services {
         }
     }
 
+    /// All services; the cluster's DNS too, although it may not have been seen yet.
+    async fn present(&self) -> Vec<Arc<Service>> {
+        let mut present = self.present.list();
+        if let Some(dns) = self.options.dns {
+            match dns::publish(&self.client, dns).await {
+                Ok(service) if self.present.by_key(&dns::key()).is_none() => {
+                    present.push(Arc::new(service));
+                }
+                Ok(_) => {}
+                // It is tried again as soon as all others are programmed.
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "publishing the cluster's DNS as a service"
+                ),
+            }
+        }
+        present
+    }
+
     fn plan(&self, service: &Service, key: &Key) -> (Vec<Frontend>, Option<ServiceRecord>) {
-        let slices = self.slices.by_index(BY_SERVICE, &key.to_string());
+        let mut slices = self.slices.by_index(BY_SERVICE, &key.to_string());
+        if let Some(dns) = self.options.dns.filter(|_| *key == dns::key()) {
+            slices = dns::nearest(service, dns, slices);
+        }
         (
             plan::frontends(service, &slices),
             plan::record(service, &slices),
