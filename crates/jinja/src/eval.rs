@@ -318,13 +318,31 @@ impl<'e, 'v> State<'e, 'v> {
 
 impl State<'_, '_> {
     /// Something that is not there, as the template being carried out asked for it.
-    pub(crate) fn missing(&self, message: String, name: &str) -> Value {
+    pub fn missing(&self, message: String, name: &str) -> Value {
         Value::Undefined(Arc::new(Undefined {
             message,
             error: None,
             name: Some(name.into()),
             template: self.current.clone(),
         }))
+    }
+
+    /// Carries something out within this, with other variables and without the names set here.
+    ///
+    /// # Errors
+    /// That goes wrong, or too much stands within each other.
+    pub fn beside<T>(
+        &self,
+        variables: &dyn Variables,
+        run: impl FnOnce(&mut State<'_, '_>) -> Result<T>,
+    ) -> Result<T> {
+        if self.depth >= NESTING {
+            return Err(Error::Recursion);
+        }
+        let mut state = State::new(self.environment, variables);
+        state.depth = self.depth + 1;
+        state.current.clone_from(&self.current);
+        run(&mut state)
     }
 
     /// The text being carried out.

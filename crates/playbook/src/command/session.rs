@@ -104,6 +104,9 @@ impl Session {
             allow_embedded_templates: self.settings.allow_embedded_templates,
             reader: reader.clone(),
             surroundings: self.surroundings.clone(),
+            sources: Arc::new(self.sources.clone()),
+            managed: self.settings.managed_str.clone(),
+            plugins: None,
             warn: self.terminal.warned(),
         })
     }

@@ -109,6 +109,28 @@ impl Sources {
             })
     }
 
+    /// The value of a setting by its name in the documentation (`DEFAULT_FORKS`), and where it is from; none if there is no
+    /// such setting.
+    pub fn value(&self, name: &str) -> Option<Result<(consort_jinja::Value, String), Located>> {
+        let entry = Settings::entries()
+            .iter()
+            .find(|entry| entry.name == name)?;
+        Some(value::read(entry, self).map(|read| {
+            let origin = match self.raw(entry.environment, entry.keys) {
+                None => "default".to_owned(),
+                Some((_, true)) => self
+                    .file
+                    .as_ref()
+                    .map(|file| file.display().to_string())
+                    .unwrap_or_default(),
+                Some((_, false)) => {
+                    format!("env: {}", entry.environment.last().unwrap_or(&""))
+                }
+            };
+            (read.into_value(), origin)
+        }))
+    }
+
     /// The entries of a section of the file.
     pub fn section(&self, name: &str) -> HashMap<String, String> {
         self.ini.section(name)

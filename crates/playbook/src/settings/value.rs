@@ -52,6 +52,21 @@ pub(super) enum Read {
     List(Vec<String>),
 }
 
+impl Read {
+    /// The value as templates have it.
+    pub(super) fn into_value(self) -> consort_jinja::Value {
+        use consort_jinja::Value;
+        match self {
+            Read::Nothing => Value::None,
+            Read::Bool(value) => Value::Bool(value),
+            Read::Int(value) => Value::Int(value),
+            Read::Float(value) => Value::Float(value),
+            Read::Text(value) => Value::from(value),
+            Read::List(values) => Value::list(values.into_iter().map(Value::from).collect()),
+        }
+    }
+}
+
 pub(super) trait FromRead: Sized {
     fn from_read(read: Read) -> Option<Self>;
 }

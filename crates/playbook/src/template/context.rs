@@ -50,6 +50,17 @@ impl Context {
     }
 }
 
+/// Runs what may wait, without keeping others from their work.
+pub(super) fn blocking<T>(run: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current() {
+        Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => {
+            tokio::task::block_in_place(run)
+        }
+        _ => run(),
+    }
+}
+
 /// A filter that is used in the wrong way.
 pub(super) fn refused<T>(message: impl AsRef<str>) -> Result<T> {
     Err(Error::failed(message))

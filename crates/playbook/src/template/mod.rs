@@ -7,6 +7,8 @@ mod context;
 mod crypt;
 mod error;
 mod filters;
+mod globals;
+mod lookups;
 mod mersenne;
 mod pattern;
 mod templar;
@@ -16,7 +18,8 @@ mod versions;
 mod yaml;
 
 pub use error::Error;
-pub use templar::{Templar, TemplarOptions, Warned};
+pub use lookups::template_variables;
+pub use templar::{Lookup, Plugins, TASK_ACTION, Templar, TemplarOptions, Warned};
 
 use consort_jinja::Origin;
 

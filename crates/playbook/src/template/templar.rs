@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use consort_jinja::{Environment, Error as JinjaError, Str, Syntax, Value, Variables, Writing};
+use consort_jinja::{
+    Arguments, Environment, Error as JinjaError, State, Str, Syntax, Value, Variables, Writing,
+};
 
 use super::context::Context;
 use super::error::Error;
-use super::{filters, tests};
+use super::{filters, globals, lookups, tests};
 use crate::paths::Surroundings;
+use crate::settings::Sources;
 use crate::source::Reader;
 
 /// Something to be told to the user.
@@ -36,6 +39,20 @@ pub enum Warned {
     },
 }
 
+/// A lookup beside those of `ansible.builtin`: gives its items.
+pub type Lookup =
+    dyn Fn(&mut State<'_, '_>, &Arguments) -> consort_jinja::Result<Vec<Value>> + Send + Sync;
+
+/// Finds filters, tests and lookups that are not of `ansible.builtin`, when they are first asked for.
+pub trait Plugins: consort_jinja::Plugins {
+    /// A lookup by its name.
+    fn lookup(&self, name: &str) -> Option<Arc<Lookup>>;
+}
+
+/// The name under which variables tell the action of the task they are of: lookups look for files by it. No play can
+/// have a variable of this name.
+pub const TASK_ACTION: &str = " action";
+
 /// How templates are rendered.
 #[derive(Clone)]
 pub struct TemplarOptions {
@@ -51,6 +68,12 @@ pub struct TemplarOptions {
     pub reader: Reader,
     /// The environment, and the directory commands begin in.
     pub surroundings: Surroundings,
+    /// Settings, for the lookup `config`.
+    pub sources: Arc<Sources>,
+    /// `DEFAULT_MANAGED_STR`: what the variable `ansible_managed` is.
+    pub managed: String,
+    /// Filters, tests and lookups beside those of `ansible.builtin`.
+    pub plugins: Option<Arc<dyn Plugins>>,
     /// Who is told of warnings.
     pub warn: Arc<dyn Fn(Warned) + Send + Sync>,
 }
@@ -64,6 +87,9 @@ impl Default for TemplarOptions {
             allow_embedded_templates: true,
             reader: Reader::new(),
             surroundings: Surroundings::of_process(),
+            sources: Arc::new(Sources::default()),
+            managed: "Ansible managed".to_owned(),
+            plugins: None,
             warn: Arc::new(|_| {}),
         }
     }
@@ -98,6 +124,11 @@ impl Templar {
         });
         filters::add(&mut environment, &context);
         tests::add(&mut environment, &context);
+        lookups::add(&mut environment, &context);
+        globals::add(&mut environment);
+        if let Some(plugins) = &options.plugins {
+            environment.set_plugins(Arc::clone(plugins) as Arc<dyn consort_jinja::Plugins>);
+        }
         if options.allow_embedded_templates {
             let warn = Arc::clone(&options.warn);
             environment.on_constant(Arc::new(move |text, template| {
@@ -384,15 +415,29 @@ impl Templar {
         terms: &Value,
         variables: &dyn Variables,
     ) -> Result<Vec<Value>, Error> {
+        let about = text_of(terms);
         let mut state = self.inner.environment.state(variables);
-        let _ = (&mut state, terms);
-        Err(Error::new(
-            format!(
-                "The lookup plugin {} was not found.",
-                consort_jinja::repr::string(name)
-            ),
-            None,
-        ))
+        let terms = state.access(terms.clone());
+        let terms = match &terms {
+            Value::List(list) => list.read().clone(),
+            Value::Tuple(items) => items.to_vec(),
+            Value::Undefined(undefined) if undefined.error.is_some() => {
+                return Err(Error::of(
+                    undefined.as_error().in_template("template", about),
+                ));
+            }
+            other => vec![other.clone()],
+        };
+        let terms = terms.into_iter().map(|term| state.access(term)).collect();
+        let arguments = Arguments {
+            positional: terms,
+            named: vec![("wantlist".into(), Value::Bool(true))],
+        };
+        lookups::invoke(&self.inner.context, &mut state, name, arguments, true)
+            .and_then(Value::defined)
+            .and_then(|found| state.ready(found))
+            .and_then(|found| found.iterate())
+            .map_err(|error| Error::of(error.in_template("template", about)))
     }
 }
 

@@ -188,7 +188,7 @@ fn decode(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<
     text(&decoded, &encoding).map(Value::from)
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(in crate::template) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes
         .iter()

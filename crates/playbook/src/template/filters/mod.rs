@@ -37,8 +37,9 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
     yaml::add(environment, shared);
 }
 
+pub(super) use codings::hex;
 pub(super) use encryption::is_secret;
-pub(super) use json::parse as parse_json;
+pub(super) use paths::glob;
 
 /// Scheme and host of an address, if it can be split.
 pub(super) fn split_address(address: &str) -> Option<(String, String)> {

@@ -1,0 +1,55 @@
+//! Settings.
+
+use consort_jinja::{Error, Result, Value, repr};
+
+use super::Call;
+use crate::template::context::refused;
+
+pub(super) fn config(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
+    let missing = call.text("on_missing", "error")?;
+    let origin = call.flag("show_origin", false)?;
+    match (call.option("plugin_type"), call.option("plugin_name")) {
+        (None, None) => {}
+        (Some(_), Some(name)) => {
+            return refused(format!(
+                "settings of plugins are not known here: {}",
+                repr::repr(&name)
+            ));
+        }
+        _ => {
+            return refused(
+                "Both plugin_type and plugin_name are required, cannot use one without the other.",
+            );
+        }
+    }
+    let mut found = Vec::new();
+    for term in &call.terms {
+        let Value::Str(name) = term else {
+            return refused(format!(
+                "Invalid setting identifier, {} is not a <class 'str'>, its a <class '{}'>.",
+                repr::repr(term),
+                term.type_name()
+            ));
+        };
+        let context = call.context();
+        match context.options.sources.value(name) {
+            Some(value) => {
+                let (value, from) = value.map_err(|error| Error::failed(error.brief()))?;
+                found.push(if origin {
+                    Value::list(vec![value, Value::from(from)])
+                } else {
+                    value
+                });
+            }
+            None => {
+                let unknown = format!("No config definition exists for {}.", repr::string(name));
+                match missing.as_str() {
+                    "skip" => {}
+                    "warn" => context.warn(format!("Skipping {}: {unknown}", &**name)),
+                    _ => return refused(unknown),
+                }
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,301 @@
+//! The lookups of `ansible.builtin`: values from files, programs, the network, and lists in other shapes.
+
+mod commands;
+mod configuration;
+mod csv;
+mod files;
+mod ini;
+mod lists;
+mod password;
+mod search;
+mod sequence;
+mod subelements;
+mod templates;
+mod variables;
+mod web;
+
+use std::sync::Arc;
+
+use consort_jinja::{
+    Arguments, Environment, Error, Native, Result, State, Str, Takes, Value, integer, repr,
+};
+
+use super::context::{Context, Shared, refused};
+use super::templar::Warned;
+use super::tests::to_bool;
+
+pub use templates::template_variables;
+
+/// A lookup under way: what it was given, and what it works with.
+struct Call<'a, 's, 'e, 'v> {
+    context: &'a Shared,
+    state: &'s mut State<'e, 'v>,
+    terms: Vec<Value>,
+    named: Vec<(Arc<str>, Value)>,
+    /// It stands in `with_NAME`.
+    as_with: bool,
+}
+
+type Run = fn(&mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>>;
+
+/// A lookup that is known.
+struct Known {
+    run: Run,
+    /// What is undefined is given to it, too.
+    takes_undefined: bool,
+}
+
+fn find(name: &str) -> Option<Known> {
+    let leaf = name
+        .strip_prefix("ansible.builtin.")
+        .or_else(|| name.strip_prefix("ansible.legacy."))
+        .unwrap_or(name);
+    let run: Run = match leaf {
+        "config" => configuration::config,
+        "csvfile" => csv::csvfile,
+        "dict" => lists::dict,
+        "env" => variables::env,
+        "file" => files::file,
+        "fileglob" => files::fileglob,
+        "first_found" => files::first_found,
+        "indexed_items" => lists::indexed_items,
+        "ini" => ini::ini,
+        "inventory_hostnames" => variables::inventory_hostnames,
+        "items" => lists::items,
+        "lines" => commands::lines,
+        "list" => |call| Ok(call.terms.clone()),
+        "nested" => lists::nested,
+        "password" => password::password,
+        "pipe" => commands::pipe,
+        "random_choice" => lists::random_choice,
+        "sequence" => sequence::sequence,
+        "subelements" => subelements::subelements,
+        "template" => templates::template,
+        "together" => lists::together,
+        "unvault" => files::unvault,
+        "url" => web::url,
+        "varnames" => variables::varnames,
+        "vars" => variables::vars,
+        _ => return None,
+    };
+    Some(Known {
+        run,
+        takes_undefined: matches!(leaf, "env" | "first_found"),
+    })
+}
+
+/// Adds `lookup`, `query` and `q`.
+pub(super) fn add(environment: &mut Environment, shared: &Shared) {
+    for (name, list) in [("lookup", false), ("query", true), ("q", true)] {
+        let context = Arc::clone(shared);
+        let function = Native::function(name, Takes::Anything, move |state, arguments| {
+            let mut arguments = arguments.clone();
+            if arguments.positional.is_empty() {
+                return refused(format!(
+                    "_{} missing 1 required positional argument: 'plugin_name'",
+                    if list { "query()" } else { "lookup()" }
+                ));
+            }
+            let plugin = arguments.positional.remove(0);
+            if plugin.is_undefined() {
+                return plugin.defined();
+            }
+            let plugin = plugin.text()?;
+            if list {
+                arguments.take("wantlist");
+                arguments.named.push(("wantlist".into(), Value::Bool(true)));
+            }
+            invoke(&context, state, &plugin, arguments, false)
+        });
+        environment.add_global(name, function);
+    }
+}
+
+/// Runs a lookup, and gives what it found in the form that was asked for.
+pub(super) fn invoke(
+    context: &Shared,
+    state: &mut State<'_, '_>,
+    plugin: &str,
+    mut arguments: Arguments,
+    as_with: bool,
+) -> Result<Value> {
+    let known = find(plugin);
+    let foreign = match &known {
+        Some(_) => None,
+        None => context
+            .options
+            .plugins
+            .as_ref()
+            .and_then(|plugins| plugins.lookup(plugin)),
+    };
+    if known.is_none() && foreign.is_none() {
+        return Err(Error::Explained(Arc::new(consort_jinja::Explained {
+            message: format!("The lookup plugin {} was not found.", repr::string(plugin)),
+            template: state.current().cloned(),
+            ..consort_jinja::Explained::default()
+        })));
+    }
+    if known.as_ref().is_none_or(|known| !known.takes_undefined)
+        && let Some(undefined) = arguments.first_undefined()
+    {
+        return Ok(undefined.clone());
+    }
+    let list = arguments
+        .take("wantlist")
+        .map_or(Ok(false), |list| list.truth())?;
+    let errors = arguments.take("errors");
+    // What it gives may be another the next time.
+    state.changes_from_call_to_call();
+    let found = match (known, foreign) {
+        (Some(known), _) => run(context, state, &known, arguments, as_with),
+        (None, Some(lookup)) => lookup(state, &arguments),
+        (None, None) => Ok(Vec::new()),
+    };
+    let found = match found {
+        Ok(found) => found,
+        Err(Error::Recursion) => return Err(Error::Recursion),
+        Err(Error::Undefined(undefined)) => return Ok(Value::Undefined(undefined)),
+        Err(error) => {
+            match errors.as_ref().and_then(Value::as_str) {
+                Some("warn") => (context.options.warn)(Warned::Warning {
+                    message: format!(
+                        "An error occurred while running the lookup plugin {}: {error}",
+                        repr::string(plugin)
+                    ),
+                    about: state.current().cloned(),
+                    help: None,
+                }),
+                Some("ignore") => {}
+                _ => return Ok(state.plugin_failed("lookup", plugin, error)),
+            }
+            return Ok(if list {
+                Value::list(Vec::new())
+            } else {
+                Value::None
+            });
+        }
+    };
+    if list {
+        return Ok(Value::list(found));
+    }
+    Ok(match found.as_slice() {
+        [] => Value::list(found),
+        [one] => state.access(one.clone()),
+        many if many.iter().all(|item| matches!(item, Value::Str(_))) => Value::from(
+            many.iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(","),
+        ),
+        _ => Value::list(found),
+    })
+}
+
+fn run(
+    context: &Shared,
+    state: &mut State<'_, '_>,
+    known: &Known,
+    arguments: Arguments,
+    as_with: bool,
+) -> Result<Vec<Value>> {
+    let mut terms = Vec::with_capacity(arguments.positional.len());
+    for term in arguments.positional {
+        terms.push(if known.takes_undefined {
+            term
+        } else {
+            state.ready(term)?
+        });
+    }
+    let mut named = Vec::with_capacity(arguments.named.len());
+    for (name, value) in arguments.named {
+        let value = if known.takes_undefined && value.is_undefined() {
+            value
+        } else {
+            state.ready(value)?
+        };
+        named.push((name, value));
+    }
+    (known.run)(&mut Call {
+        context,
+        state,
+        terms,
+        named,
+        as_with,
+    })
+}
+
+impl Call<'_, '_, '_, '_> {
+    /// An option, unless it is not there or none.
+    fn option(&self, name: &str) -> Option<Value> {
+        self.named
+            .iter()
+            .find(|(known, _)| **known == *name)
+            .map(|(_, value)| value.clone())
+            .filter(|value| !matches!(value, Value::None))
+    }
+
+    /// Sets an option.
+    fn set(&mut self, name: &str, value: Value) {
+        self.named.retain(|(known, _)| **known != *name);
+        self.named.push((name.into(), value));
+    }
+
+    fn text(&self, name: &str, otherwise: &str) -> Result<String> {
+        match self.option(name) {
+            None => Ok(otherwise.to_owned()),
+            Some(value) => Ok(value.text()?.to_string()),
+        }
+    }
+
+    fn flag(&self, name: &str, otherwise: bool) -> Result<bool> {
+        match self.option(name) {
+            None => Ok(otherwise),
+            Some(value) => {
+                value.clone().defined()?;
+                // Words that mean nothing mean no.
+                Ok(to_bool(&value).unwrap_or(false))
+            }
+        }
+    }
+
+    fn number(&self, name: &str) -> Result<Option<i64>> {
+        match self.option(name) {
+            None => Ok(None),
+            Some(Value::Str(text)) => match read_number(&text) {
+                Some(number) => Ok(Some(number)),
+                None => refused(format!(
+                    "Invalid value provided for 'integer': {}",
+                    repr::string(&text)
+                )),
+            },
+            Some(value) => integer(&value).map(Some),
+        }
+    }
+
+    /// The terms as texts.
+    fn texts(&self) -> Result<Vec<Str>> {
+        self.terms.iter().map(Value::text).collect()
+    }
+
+    fn context(&self) -> &Context {
+        self.context
+    }
+}
+
+/// A whole number as Python's `int(text, 0)` reads it.
+fn read_number(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let number = if let Some(digits) = lower.strip_prefix("0x") {
+        i64::from_str_radix(digits, 16).ok()?
+    } else if let Some(digits) = lower.strip_prefix("0o") {
+        i64::from_str_radix(digits, 8).ok()?
+    } else {
+        lower.parse().ok()?
+    };
+    Some(if negative { -number } else { number })
+}
