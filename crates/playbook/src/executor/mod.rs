@@ -13,6 +13,7 @@ mod old;
 mod plan;
 mod play;
 mod playbooks;
+mod poll;
 mod prompt;
 mod reach;
 mod result;

@@ -384,7 +384,7 @@ impl Work {
         self.run.tell.event(&Event::Item(&result));
     }
 
-    fn result(&self, outcome: &Outcome, shown: &Shown, elapsed: Duration) -> TaskResult {
+    pub(super) fn result(&self, outcome: &Outcome, shown: &Shown, elapsed: Duration) -> TaskResult {
         task_result(self.task(), &self.host, &self.name, outcome, shown, elapsed)
     }
 
@@ -604,10 +604,21 @@ impl Work {
                     None => action.run(&attempted, arguments.clone()).await,
                 },
             };
+            let given = match (given, background) {
+                (Ok(result), Some(background)) if background.poll > 0 => {
+                    let begun = Outcome::of_result(&result);
+                    if begun.skipped() || begun.failed() {
+                        Ok(begun)
+                    } else {
+                        self.poll(&attempted, &begun, background, shown).await
+                    }
+                }
+                (given, _) => given.map(|result| Outcome::of_result(&result)),
+            };
             drop(attempted);
             let effects = effects.into_inner();
             let mut outcome = match given {
-                Ok(result) => Outcome::of_result(&result),
+                Ok(outcome) => outcome,
                 Err(failure) => {
                     // What an action could not do at all is not judged by conditions, nor tried again.
                     return Ok(with_warnings(
