@@ -119,6 +119,18 @@ pub(crate) enum Command {
     Apply(Apply),
     /// Delete objects
     Delete(Delete),
+    /// Run Ansible playbooks, with the options of `ansible-playbook` (see `consort play --help`)
+    #[command(disable_help_flag = true)]
+    Play(Words),
+    /// Run one Ansible module on hosts, with the options of `ansible` (see `consort ad-hoc --help`)
+    #[command(disable_help_flag = true)]
+    AdHoc(Words),
+    /// Show an Ansible inventory, with the options of `ansible-inventory` (see `consort inventory --help`)
+    #[command(disable_help_flag = true)]
+    Inventory(Words),
+    /// Encrypt and decrypt files and texts of playbooks, with the options of `ansible-vault` (see `consort vault --help`)
+    #[command(disable_help_flag = true)]
+    Vault(Words),
     /// Terraform's command line: plan and apply infrastructure (see `consort tf -help`)
     #[command(disable_help_flag = true)]
     Tf {
@@ -240,6 +252,14 @@ pub(crate) struct NodeArgs {
     /// Where everything is kept [default: /var/lib/consort]
     #[arg(long, env = "CONSORT_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// A command line that another parser reads.
+#[derive(Debug, Args)]
+pub(crate) struct Words {
+    /// Options and arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<std::ffi::OsString>,
 }
 
 /// `consort up`.

@@ -27,6 +27,7 @@ mod toolbox;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use consort_playbook::command::Command;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,6 +40,9 @@ fn main() -> ExitCode {
     {
         consort_runtime::shim_main(args);
     }
+    if let Some(code) = consort_playbook::command::called_to_help() {
+        return code;
+    }
     if let Some(code) = toolbox::main_by_name(&std::env::args_os().collect::<Vec<_>>()) {
         return code;
     }
@@ -46,6 +50,10 @@ fn main() -> ExitCode {
     if args.next().is_some_and(|first| first == "tf") {
         // Terraform's flags have one dash, which the parser of all other commands does not take.
         return tf::main(args.map(|word| word.to_string_lossy().into_owned()));
+    }
+    // So have Ansible's: `-vvv`, `-e @file`, abbreviations.
+    if let Some((command, arguments)) = Command::called(std::env::args_os()) {
+        return command.main(&arguments);
     }
     let cli = cli::Cli::parse();
     output::set_colour(cli.global.colour);

@@ -35,6 +35,7 @@ mod why;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
+use consort_playbook::command::Command as Playbook;
 use consort_score::records::Decision;
 use tracing_subscriber::EnvFilter;
 
@@ -82,6 +83,10 @@ fn dispatch(cli: Cli) -> Result<()> {
             };
             std::process::exit(i32::from(crate::tf::main(words) != ExitCode::SUCCESS));
         }
+        Command::Play(words) => playbook(Playbook::Play, &words.words),
+        Command::AdHoc(words) => playbook(Playbook::AdHoc, &words.words),
+        Command::Inventory(words) => playbook(Playbook::Inventory, &words.words),
+        Command::Vault(words) => playbook(Playbook::Vault, &words.words),
         Command::Toolbox(_) => {
             let Command::Toolbox(command) = cli.command else {
                 return Ok(());
@@ -137,6 +142,10 @@ fn dispatch(cli: Cli) -> Result<()> {
             | Command::Policy(_)
             | Command::Completions { .. }
             | Command::Tf { .. }
+            | Command::Play(_)
+            | Command::AdHoc(_)
+            | Command::Inventory(_)
+            | Command::Vault(_)
             | Command::Toolbox(_) => Ok(()),
         }
     });
@@ -163,4 +172,9 @@ fn start_log(log: &Log, default_filter: &str) -> Result<()> {
         LogFormat::Text => builder.with_ansi(crate::output::coloured()).init(),
     }
     Ok(())
+}
+
+/// As `tf`: with options of `consort` itself before it.
+fn playbook(command: Playbook, words: &[std::ffi::OsString]) -> ! {
+    std::process::exit(command.run(words))
 }

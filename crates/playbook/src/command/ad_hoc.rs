@@ -124,13 +124,7 @@ pub(super) fn run(arguments: &AdHocArguments, session: &Session) -> Result<i32, 
             || PathBuf::from(&session.surroundings.directory),
             PathBuf::from,
         );
-    let mut prepared = common.prepare(
-        session,
-        &directory,
-        &["all".to_owned()],
-        &[],
-        passwords,
-    )?;
+    let mut prepared = common.prepare(session, &directory, &["all".to_owned()], &[], passwords)?;
     let pattern = &arguments.pattern;
     let hosts = match prepared.hosts(arguments.inventory.limit.as_deref(), pattern) {
         Ok(hosts) => hosts,
@@ -141,7 +135,9 @@ pub(super) fn run(arguments: &AdHocArguments, session: &Session) -> Result<i32, 
         }
     };
     if arguments.inventory.list_hosts {
-        session.terminal.line(&format!("  hosts ({}):", hosts.len()));
+        session
+            .terminal
+            .line(&format!("  hosts ({}):", hosts.len()));
         for host in &hosts {
             session.terminal.line(&format!("    {host}"));
         }
@@ -181,7 +177,8 @@ pub(super) fn run(arguments: &AdHocArguments, session: &Session) -> Result<i32, 
     let play = prepared.loader.play(&data, &directory)?;
     let callback = if arguments.one_line {
         "oneline".to_owned()
-    } else if session.settings.load_callback_plugins && session.settings.stdout_callback != "default"
+    } else if session.settings.load_callback_plugins
+        && session.settings.stdout_callback != "default"
     {
         session.settings.stdout_callback.clone()
     } else {

@@ -19,8 +19,10 @@ mod version;
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::process::ExitCode;
 
 use clap::Parser;
+use consort_modules::protocol::{self, Program};
 
 pub use passwords::Passwords;
 pub use terminal::Terminal;
@@ -28,6 +30,22 @@ pub use version::ANSIBLE_VERSION;
 
 use crate::source::Located;
 use session::Session;
+
+/// What a process does that was started to work for another one of these: to answer a question of `ssh`, or to run modules
+/// as another user. None if it was not. To be asked before anything else.
+pub fn called_to_help() -> Option<ExitCode> {
+    if let Some(told) = protocol::asked() {
+        return Some(told);
+    }
+    let arguments = protocol::called(std::env::args_os())?;
+    Some(match Program::this(true) {
+        Ok(program) => protocol::main(&arguments, &program),
+        Err(error) => {
+            eprintln!("which program is it? {error}");
+            ExitCode::FAILURE
+        }
+    })
+}
 
 /// A command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +92,25 @@ impl Command {
             Command::Inventory => "ansible-inventory",
             Command::Vault => "ansible-vault",
         }
+    }
+
+    /// The command that a process is called as, by the name of its program or its first argument, with the arguments of the
+    /// command; none if it is called as something else.
+    pub fn called(
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Option<(Command, Vec<OsString>)> {
+        let mut arguments = arguments.into_iter();
+        let program = arguments.next()?;
+        if let Some(command) = Command::of_program(program.to_str()?) {
+            return Some((command, arguments.collect()));
+        }
+        let command = Command::of_word(arguments.next()?.to_str()?)?;
+        Some((command, arguments.collect()))
+    }
+
+    /// Carries it out with its arguments; gives the exit status of the process.
+    pub fn main(self, arguments: &[OsString]) -> ExitCode {
+        ExitCode::from(u8::try_from(self.run(arguments)).unwrap_or(250))
     }
 
     /// Carries it out with its arguments; gives the exit status.

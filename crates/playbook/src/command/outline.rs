@@ -108,7 +108,10 @@ impl<'a> Outline<'a> {
             None => hosts.clone(),
         };
         let own = self.tags_of(self.play.scope.directives.get(Directive::Tags).cloned())?;
-        let mut message = format!("\n  play #{number} ({hosts}): {name}\tTAGS: [{}]", own.join(","));
+        let mut message = format!(
+            "\n  play #{number} ({hosts}): {name}\tTAGS: [{}]",
+            own.join(",")
+        );
         if wanted.hosts {
             let found = self.prepared.inventory.matching_all(
                 &patterns,

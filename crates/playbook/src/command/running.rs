@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use consort_jinja::{Dict, Key, Value};
 
+use super::callbacks;
 use super::options::{
     BecomeOptions, CheckOptions, ConnectOptions, ExtraOptions, InventoryOptions, RunOptions,
     VaultOptions,
@@ -12,7 +13,6 @@ use super::options::{
 use super::passwords::Passwords;
 use super::session::Session;
 use super::version::ANSIBLE_VERSION;
-use super::callbacks;
 use crate::connection::Pool;
 use crate::executor::{self, Options, Parts, What};
 use crate::inventory::{Inventory, LOCAL_NAMES, Limits};
@@ -51,9 +51,7 @@ impl Common<'_> {
     pub(super) fn check(&self, session: &Session) -> Result<i64, Located> {
         let forks = self.run.forks.unwrap_or(session.settings.forks);
         if forks < 1 {
-            return Err(
-                Located::new("The number of processes (--forks) must be >= 1").exiting(2),
-            );
+            return Err(Located::new("The number of processes (--forks) must be >= 1").exiting(2));
         }
         Ok(forks)
     }
@@ -77,7 +75,8 @@ impl Common<'_> {
         let inventory =
             session.inventory(&sources, reader.clone(), templar.clone(), extra.clone())?;
         let options = self.options(session, forks, tags, skip_tags, passwords);
-        let option_variables = option_variables(&options, &sources, self.inventory.limit.as_deref());
+        let option_variables =
+            option_variables(&options, &sources, self.inventory.limit.as_deref());
         let loader = loader(
             session,
             &settings,
@@ -139,7 +138,10 @@ impl Common<'_> {
                 .as_ref()
                 .map(|path| unfrack(path, &session.surroundings, None)),
         );
-        given("timeout", connect.timeout.map(|seconds| seconds.to_string()));
+        given(
+            "timeout",
+            connect.timeout.map(|seconds| seconds.to_string()),
+        );
         given("ssh_common_args", connect.ssh_common_args.clone());
         given("sftp_extra_args", connect.sftp_extra_args.clone());
         given("scp_extra_args", connect.scp_extra_args.clone());
@@ -188,7 +190,12 @@ fn loader(
 /// The options as variables.
 fn option_variables(options: &Options, sources: &[String], limit: Option<&str>) -> Dict {
     let list = |texts: &[String]| {
-        Value::list(texts.iter().map(|text| Value::from(text.as_str())).collect())
+        Value::list(
+            texts
+                .iter()
+                .map(|text| Value::from(text.as_str()))
+                .collect(),
+        )
     };
     let numbers: Vec<i64> = ANSIBLE_VERSION
         .split('.')
@@ -293,11 +300,7 @@ impl Prepared<'_> {
 
 /// Where facts are kept.
 fn cache(settings: &Settings, session: &Session) -> Box<dyn FactCache> {
-    let name = settings
-        .cache_plugin
-        .rsplit('.')
-        .next()
-        .unwrap_or_default();
+    let name = settings.cache_plugin.rsplit('.').next().unwrap_or_default();
     match (name, &settings.cache_plugin_connection) {
         ("jsonfile", Some(directory)) => {
             let directory = unfrack(directory, &session.surroundings, None);
