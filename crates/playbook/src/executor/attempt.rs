@@ -5,22 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consort_jinja::{Dict, Str, Value, Variables as _};
-use consort_modules::{Invocation, Settings};
+use consort_modules::Settings;
 use parking_lot::Mutex;
 
 use super::effects::{Effects, Layer};
 use super::reach::{Reach, Way};
-use super::result::OF_MODULE;
 use super::run::Run;
 use crate::action::{self, Failure, Outcome};
-use crate::connection::{self, Become, Connection};
+use crate::connection::{Become, Connection};
 use crate::inventory::Inventory;
 use crate::language::{PlaybookLoader, Task};
 use crate::output::Event;
 use crate::settings::Settings as RunSettings;
 use crate::source::Located;
 use crate::template::Templar;
-use crate::values;
 use crate::variables::TaskVariables;
 
 /// One attempt at a task (or an item of its loop) on one host.
@@ -136,7 +134,7 @@ impl Attempt<'_> {
         &self.run.loader
     }
 
-    fn way(&self) -> Result<&Way, Failure> {
+    pub(super) fn way(&self) -> Result<&Way, Failure> {
         self.reach.way()
     }
 
@@ -187,30 +185,7 @@ impl Attempt<'_> {
     /// # Errors
     /// As for [`Attempt::module`].
     pub async fn module_with(&self, name: &str, arguments: Dict, call: ModuleCall) -> Outcome {
-        let leaf = name.rsplit('.').next().unwrap_or(name);
-        let way = self.way()?;
-        let user = way.user.as_ref().filter(|_| !call.without_become);
-        if consort_modules::find(leaf).is_none() {
-            return Err(Failure::error(format!("there is no native module {name}")));
-        }
-        let mut settings = self.module_settings.clone();
-        settings.remote_tmp.clone_from(&way.settings.remote_tmp);
-        settings.shell.clone_from(&way.settings.shell);
-        if way.settings.plugin == "local" {
-            settings.directory.clone_from(&way.settings.directory);
-        }
-        let invocation = Invocation {
-            module: leaf.to_owned(),
-            arguments: values::to_arguments(&arguments),
-            settings,
-        };
-        let mut report = way
-            .connection
-            .module(invocation, user, self.timeout)
-            .await
-            .map_err(refused)?;
-        report.insert(OF_MODULE.to_owned(), true.into());
-        Ok(values::from_report(report))
+        self.run_module(name, &arguments, call).await
     }
 
     /// Runs another action with other arguments in the place of the task's own.
@@ -287,18 +262,5 @@ impl Attempt<'_> {
     /// Warns of something, with the result.
     pub fn warn(&self, message: impl Into<String>) {
         self.effects.lock().warnings.push(message.into());
-    }
-}
-
-fn refused(error: connection::Error) -> Failure {
-    match error {
-        connection::Error::Unreachable(message) => Failure::Unreachable {
-            message,
-            result: Dict::default(),
-        },
-        connection::Error::Failed { message, more } => {
-            Failure::with(message, values::from_report(more))
-        }
-        error @ connection::Error::TimedOut(_) => Failure::error(error.to_string()),
     }
 }

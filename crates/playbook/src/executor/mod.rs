@@ -9,6 +9,7 @@ mod iterator;
 pub(crate) mod keyword;
 mod linear;
 mod meta;
+mod modules;
 mod old;
 mod plan;
 mod play;

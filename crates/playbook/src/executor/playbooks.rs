@@ -9,6 +9,7 @@ use super::includes::tasks_of;
 use super::iterator::Iteration;
 use super::keyword::{Keywords, integer, listed};
 use super::linear::Ended;
+use super::modules::Modules;
 use super::play::{Beginning, Gathering, PlayRun, full_name};
 use super::run::{Options, Run, Tell};
 use super::tags::Chooser;
@@ -91,6 +92,7 @@ pub async fn run(what: What, options: Options, parts: Parts) -> Result<i32, Loca
     let tell = Tell::new(parts.callbacks);
     let run = Arc::new(Run {
         options,
+        modules: Modules::new(&parts.settings, &parts.loader),
         settings: parts.settings,
         sources: parts.sources,
         store,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::modules::Modules;
 use crate::connection::Connections;
 use crate::language::PlaybookLoader;
 use crate::output::{Callback, Event, Stats};
@@ -66,6 +67,7 @@ pub(super) struct Run {
     pub connections: Arc<dyn Connections>,
     pub sources: Arc<Sources>,
     pub notices: Notices,
+    pub modules: Modules,
     pub loader: PlaybookLoader,
     pub tell: Tell,
     pub stats: Mutex<Stats>,

@@ -94,12 +94,14 @@ pub trait Interpreters {
     fn other(&self, name: &str) -> Option<String>;
 }
 
+/// Finds the directory of an installed collection.
+pub type FindCollection = Box<dyn Fn(&str) -> Option<PathBuf> + Send + Sync>;
+
 /// Makes packages, each once.
 pub struct Packer {
     /// Directories whose files stand before those of ansible-core's `module_utils`, in order.
-    pub overrides: Vec<PathBuf>,
-    /// Directories that hold `ansible_collections/`, in order.
-    pub collections: Vec<PathBuf>,
+    overrides: Mutex<Vec<PathBuf>>,
+    collection: FindCollection,
     /// How many files modules may have open, if that is to be set.
     pub open_files: Option<u64>,
     sources: Sources,
@@ -129,15 +131,22 @@ enum Shape {
 
 impl Packer {
     /// One that has made nothing yet.
-    pub fn new(overrides: Vec<PathBuf>, collections: Vec<PathBuf>) -> Self {
+    pub fn new(overrides: Vec<PathBuf>, collection: FindCollection) -> Self {
         Packer {
-            overrides,
-            collections,
+            overrides: Mutex::new(overrides),
+            collection,
             open_files: None,
             sources: Sources::default(),
             made: Mutex::default(),
             routes: Mutex::default(),
         }
+    }
+
+    /// Lets the files of one more directory stand before those of ansible-core's `module_utils`, and before those of all other
+    /// such directories.
+    pub fn add_override(&self, directory: PathBuf) {
+        self.overrides.lock().insert(0, directory);
+        self.made.lock().clear();
     }
 
     /// Whether a module asks for a Python interpreter.
@@ -335,14 +344,9 @@ impl Packer {
         let file = if collection == "ansible.builtin" {
             Some(core.path.join("config/ansible_builtin_runtime.yml"))
         } else {
-            let below = format!(
-                "ansible_collections/{}/meta/runtime.yml",
-                collection.replacen('.', "/", 1)
-            );
-            self.collections
-                .iter()
-                .map(|directory| directory.join(&below))
-                .find(|path| path.is_file())
+            (self.collection)(collection)
+                .map(|directory| directory.join("meta/runtime.yml"))
+                .filter(|path| path.is_file())
         };
         let mut routes = HashMap::new();
         let text = file.and_then(|path| self.sources.get(&path));
@@ -439,15 +443,12 @@ impl Closure<'_> {
     /// Brings a file that a source reads from its package.
     fn embed(&mut self, package: &str, resource: &str) {
         let below = package.replace('.', "/");
-        let roots = self
-            .core
-            .path
-            .parent()
-            .into_iter()
-            .chain(self.packer.collections.iter().map(PathBuf::as_path));
-        let found = roots
-            .map(|root| root.join(&below).join(resource))
-            .find_map(|path| self.packer.sources.get(&path));
+        let directory = match below.strip_prefix("ansible_collections/") {
+            Some(rest) => self.packer.below_collection(rest),
+            None => self.core.path.parent().map(|root| root.join(&below)),
+        };
+        let found =
+            directory.and_then(|directory| self.packer.sources.get(&directory.join(resource)));
         if let Some(content) = found {
             self.add(&format!("{below}/{resource}"), content.to_vec());
             let parts: Vec<&str> = below.split('/').collect();
@@ -535,7 +536,8 @@ impl Closure<'_> {
         let below: PathBuf = name.get(2..)?.iter().collect();
         let own = self.core.path.join("module_utils");
         let packer = self.packer;
-        let directories = packer.overrides.iter().map(|path| (path.as_path(), true));
+        let overrides = packer.overrides.lock().clone();
+        let directories = overrides.iter().map(|path| (path.as_path(), true));
         for (directory, overrides) in directories.chain([(own.as_path(), false)]) {
             if let Some((content, package)) = packer.python_file(&directory.join(&below)) {
                 if overrides && packer.python_file(&own.join(&below)).is_some() {
@@ -562,12 +564,8 @@ impl Closure<'_> {
                 redirected: false,
             });
         }
-        let below: PathBuf = name.iter().collect();
-        let (content, package) = self
-            .packer
-            .collections
-            .iter()
-            .find_map(|directory| self.packer.python_file(&directory.join(&below)))?;
+        let directory = self.packer.below_collection(&name[1..].join("/"))?;
+        let (content, package) = self.packer.python_file(&directory)?;
         Some(Source {
             name: name.to_vec(),
             content,
@@ -601,6 +599,17 @@ impl Closure<'_> {
 }
 
 impl Packer {
+    /// A path below a collection's directory: `namespace/name/plugins/...`.
+    fn below_collection(&self, path: &str) -> Option<PathBuf> {
+        let mut parts = path.splitn(3, '/');
+        let (namespace, name) = (parts.next()?, parts.next()?);
+        let directory = (self.collection)(&format!("{namespace}.{name}"))?;
+        Some(match parts.next() {
+            Some(rest) => directory.join(rest),
+            None => directory,
+        })
+    }
+
     /// The source of a module or a package, by its path without an ending.
     fn python_file(&self, path: &Path) -> Option<(Vec<u8>, bool)> {
         if let Some(content) = self.sources.get(&path.join("__init__.py")) {

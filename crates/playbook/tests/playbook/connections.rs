@@ -579,7 +579,15 @@ async fn python_modules_run_as_they_are_where_an_ansible_core_is_installed() {
     let here = directory.path();
     let pool = Pool::new();
     let connection = pool.connection(&local(here.to_str().unwrap())).unwrap();
-    let packer = Packer::new(vec![here.join("module_utils")], vec![here.to_owned()]);
+    let packer = Packer::new(vec![here.join("module_utils")], {
+        let here = here.to_owned();
+        Box::new(move |name| {
+            Some(
+                here.join("ansible_collections")
+                    .join(name.replace('.', "/")),
+            )
+        })
+    });
     let run = async |found: Found, arguments: serde_json::Value| {
         let mut invocation = call("any", arguments);
         invocation.settings.remote_tmp = here.join("remote").to_str().unwrap().to_owned();

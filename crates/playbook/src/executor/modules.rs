@@ -1,0 +1,383 @@
+//! Modules of a run: native ones, and all others packed for the machine they run on.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use consort_jinja::{Dict, Value, Variables as _};
+use consort_modules::{Invocation, Report};
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+
+use super::attempt::{Attempt, ModuleCall};
+use super::reach::Way;
+use super::result::OF_MODULE;
+use crate::action::{Failure, Outcome};
+use crate::connection::{self, Job, Packed, Work};
+use crate::language::{ActionKind, PlaybookLoader};
+use crate::python::core::Core;
+use crate::python::interpreter::{self, Discovered};
+use crate::python::pack::{Found, Interpreters, Packer};
+use crate::settings::Settings;
+use crate::values;
+
+/// What is known of modules in a run.
+pub(super) struct Modules {
+    packer: Arc<Packer>,
+    looked: Mutex<HashSet<PathBuf>>,
+    interpreters: Mutex<HashMap<Arc<str>, Arc<OnceCell<Discovered>>>>,
+}
+
+/// The interpreters of a machine.
+struct Chosen<'a> {
+    python: String,
+    attempt: &'a Attempt<'a>,
+}
+
+impl Interpreters for Chosen<'_> {
+    fn python(&self) -> String {
+        self.python.clone()
+    }
+
+    fn other(&self, name: &str) -> Option<String> {
+        let variables = self.attempt.machine_variables();
+        let value = variables.get(&format!("ansible_{name}_interpreter"))?;
+        let value = self.attempt.templar().render(&value, variables).ok()?;
+        let text = value.text().ok()?.trim().to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+impl Modules {
+    pub(super) fn new(settings: &Settings, loader: &PlaybookLoader) -> Self {
+        let overrides = settings.module_utils_path.iter().map(PathBuf::from);
+        let loader = loader.clone();
+        let mut packer = Packer::new(
+            overrides.collect(),
+            Box::new(move |name| loader.collection(name)),
+        );
+        packer.open_files = u64::try_from(settings.python_module_rlimit_nofile)
+            .ok()
+            .filter(|limit| *limit > 0);
+        Modules {
+            packer: Arc::new(packer),
+            looked: Mutex::default(),
+            interpreters: Mutex::default(),
+        }
+    }
+
+    /// Looks for `module_utils` in a playbook's or role's directory too.
+    fn look_in(&self, directory: &Path) {
+        if !self.looked.lock().contains(directory) {
+            self.looked.lock().insert(directory.to_owned());
+            let below = directory.join("module_utils");
+            if below.is_dir() {
+                self.packer.add_override(below);
+            }
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// What a module's name stands for: a native one, or the file of another. Both where it is one of ansible.builtin.
+    fn module_of(&self, name: &str) -> Result<(Option<String>, Option<PathBuf>), Failure> {
+        let mut kind = self.task.action.kind.clone();
+        if name != self.name || matches!(kind, ActionKind::Template) {
+            let full = if name.contains('.') {
+                name.to_owned()
+            } else {
+                format!("ansible.legacy.{name}")
+            };
+            kind = match self.run.loader.resolve_action(&full, &[])? {
+                Some(resolved) => resolved.kind,
+                None => {
+                    return Err(Failure::error(format!(
+                        "The module {name} was not found in configured module paths"
+                    )));
+                }
+            };
+        }
+        let leaf = name.rsplit('.').next().unwrap_or(name).to_owned();
+        Ok(match kind {
+            ActionKind::Module(path)
+            | ActionKind::Plugin {
+                module: Some(path), ..
+            } => (None, Some(path)),
+            _ => (Some(leaf), None),
+        })
+    }
+
+    /// Runs a module on the machine.
+    pub(super) async fn run_module(
+        &self,
+        name: &str,
+        arguments: &Dict,
+        call: ModuleCall,
+    ) -> Outcome {
+        let way = self.way()?;
+        let user = way.user.as_ref().filter(|_| !call.without_become);
+        let mut settings = self.module_settings.clone();
+        settings.remote_tmp.clone_from(&way.settings.remote_tmp);
+        settings.shell.clone_from(&way.settings.shell);
+        if way.settings.plugin == "local" {
+            settings.directory.clone_from(&way.settings.directory);
+        }
+        let (leaf, file) = self.module_of(name)?;
+        let mut invocation = Invocation {
+            module: leaf.clone().unwrap_or_else(|| name.to_owned()),
+            arguments: values::to_arguments(arguments),
+            settings,
+        };
+        let background = self.background.filter(|_| call.background);
+        let native = match &leaf {
+            Some(leaf) if consort_modules::find(leaf).is_some() => {
+                way.connection.runs_native(user).await.map_err(refused)?
+            }
+            _ => false,
+        };
+        let report = if native {
+            match background {
+                None => way.connection.module(invocation, user, self.timeout).await,
+                Some(background) => {
+                    let job = self.job(background.limit, &mut invocation)?;
+                    let work = Work::Native(invocation);
+                    way.connection.start(work, job, user).await
+                }
+            }
+            .map_err(refused)?
+        } else {
+            let found = Found {
+                name: match &leaf {
+                    Some(leaf) => format!("ansible.builtin.{leaf}"),
+                    None => name.to_owned(),
+                },
+                path: match (file, leaf) {
+                    (Some(file), _) => file,
+                    (None, leaf) => builtin(leaf.as_deref().unwrap_or(name))?,
+                },
+            };
+            let (packed, discovered) = self.pack(way, found, &invocation).await?;
+            let done = match background {
+                None => {
+                    way.connection
+                        .packed(&packed, invocation, user, self.timeout)
+                        .await
+                }
+                Some(background) => {
+                    let job = self.job(background.limit, &mut invocation)?;
+                    let work = Work::Packed(&packed, invocation);
+                    way.connection.start(work, job, user).await
+                }
+            };
+            let mut report = match done {
+                // a module that gave no result is one that failed
+                Err(connection::Error::Failed { message, mut more })
+                    if more.contains_key("module_stdout") =>
+                {
+                    more.insert("failed".to_owned(), true.into());
+                    more.insert("msg".to_owned(), message.into());
+                    more
+                }
+                done => done.map_err(refused)?,
+            };
+            if let Some(interpreter) = discovered {
+                let facts = report
+                    .entry("ansible_facts")
+                    .or_insert_with(|| serde_json::json!({}));
+                if let Some(facts) = facts.as_object_mut() {
+                    facts.insert(
+                        "discovered_interpreter_python".to_owned(),
+                        interpreter.into(),
+                    );
+                }
+            }
+            report
+        };
+        Ok(told(report, background.is_some()))
+    }
+
+    /// A job for a module that goes to the background.
+    fn job(&self, limit: u64, invocation: &mut Invocation) -> Result<Job, Failure> {
+        let told = invocation
+            .settings
+            .environment
+            .iter()
+            .rev()
+            .find(|(name, _)| name == "ANSIBLE_ASYNC_DIR")
+            .map(|(_, directory)| directory.clone());
+        let variables = self.machine_variables();
+        let directory = match (told, variables.get("ansible_async_dir")) {
+            (Some(told), _) => told,
+            (None, Some(value)) => {
+                let value = self.templar().render(&value, variables)?;
+                value
+                    .text()
+                    .map(|text| text.to_string())
+                    .unwrap_or_default()
+            }
+            (None, None) => self
+                .run
+                .raw(&["ANSIBLE_ASYNC_DIR"], &[("defaults", "async_dir")])
+                .unwrap_or_else(|| "~/.ansible_async".to_owned()),
+        };
+        let number = rand::random_range(0..999_999_999_999_u64);
+        Ok(Job {
+            id: format!("j{number}.{}", rand::random_range(1000..4_194_304_u32)),
+            limit,
+            directory,
+        })
+    }
+
+    /// Packs a module for the machine; with the interpreter that was looked for there and found, if this task was the first
+    /// to need one.
+    async fn pack(
+        &self,
+        way: &Way,
+        found: Found,
+        invocation: &Invocation,
+    ) -> Result<(Packed, Option<String>), Failure> {
+        let modules = &self.run.modules;
+        modules.look_in(self.directory);
+        for role in self.task.role().into_iter() {
+            modules.look_in(&role.path);
+        }
+        let packer = Arc::clone(&modules.packer);
+        let look = found.clone();
+        // files are read and compressed away from the reactor; afterwards it is there
+        let wants_python = tokio::task::spawn_blocking(move || packer.wants_python(&look))
+            .await
+            .map_err(|error| Failure::error(error.to_string()))?
+            .map_err(|error| Failure::error(explained(&error)))?;
+        let (python, discovered) = if wants_python {
+            self.python(way).await?
+        } else {
+            (String::new(), None)
+        };
+        let chosen = Chosen {
+            python,
+            attempt: self,
+        };
+        let packed = modules
+            .packer
+            .pack(&found, invocation, &chosen)
+            .map_err(|error| Failure::error(explained(&error)))?;
+        Ok((packed, discovered))
+    }
+
+    /// The Python interpreter of the machine.
+    async fn python(&self, way: &Way) -> Result<(String, Option<String>), Failure> {
+        let variables = self.machine_variables();
+        let told = match variables.get("ansible_python_interpreter") {
+            Some(value) => {
+                let value = self.templar().render(&value, variables)?;
+                value
+                    .text()
+                    .map(|text| text.trim().to_owned())
+                    .unwrap_or_default()
+            }
+            None => self.run.settings.interpreter_python.clone(),
+        };
+        let silent = match told.as_str() {
+            "" | "auto" | "auto_legacy" => false,
+            "auto_silent" | "auto_legacy_silent" => true,
+            _ => return Ok((told, None)),
+        };
+        let known = variables
+            .get("ansible_facts")
+            .and_then(|facts| match facts {
+                Value::Dict(facts) => facts.get("discovered_interpreter_python"),
+                _ => None,
+            });
+        if let Some(known) = known.and_then(|known| known.text().ok().map(|text| text.to_string()))
+        {
+            return Ok((known, None));
+        }
+        let host: Arc<str> = Arc::from(way.settings.host.as_str());
+        let cell = Arc::clone(
+            self.run
+                .modules
+                .interpreters
+                .lock()
+                .entry(Arc::clone(&host))
+                .or_default(),
+        );
+        let mut first = false;
+        let discovered = cell
+            .get_or_try_init(|| {
+                first = true;
+                interpreter::discover(
+                    &*way.connection,
+                    &host,
+                    &self.run.settings.interpreter_python_fallback,
+                )
+            })
+            .await
+            .map_err(refused)?;
+        if first
+            && !silent
+            && let Some((warning, hint)) = &discovered.warning
+        {
+            match hint {
+                Some(hint) => self.warn(format!("{warning} {hint}")),
+                None => self.warn(warning.clone()),
+            }
+        }
+        Ok((
+            discovered.interpreter.clone(),
+            Some(discovered.interpreter.clone()),
+        ))
+    }
+}
+
+/// The file of a module of ansible.builtin that is not native.
+fn builtin(leaf: &str) -> Result<PathBuf, Failure> {
+    let core = Core::installed().map_err(|why| {
+        Failure::error(format!(
+            "The module {leaf} is not native, and is real Python only where ansible-core is installed: {why}"
+        ))
+    })?;
+    core.module(leaf).ok_or_else(|| {
+        Failure::error(format!(
+            "The module {leaf} was not found in configured module paths"
+        ))
+    })
+}
+
+/// An error with all its causes.
+fn explained(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// A report as a result.
+fn told(mut report: Report, background: bool) -> Dict {
+    report.remove("_ansible_suppress_tmpdir_delete");
+    if background {
+        report.insert("changed".to_owned(), true.into());
+    }
+    report.insert(OF_MODULE.to_owned(), true.into());
+    values::from_report(report)
+}
+
+/// A machine that did not do what it was sent, as a failure of the task.
+pub(super) fn refused(error: connection::Error) -> Failure {
+    match error {
+        connection::Error::Unreachable(message) => Failure::Unreachable {
+            message,
+            result: Dict::default(),
+        },
+        connection::Error::Failed { message, more } if more.is_empty() => Failure::error(message),
+        connection::Error::Failed { message, more } => {
+            Failure::with(message, values::from_report(more))
+        }
+        connection::Error::TimedOut(limit) => {
+            Failure::error(format!("Timed out after {} second(s).", limit.as_secs()))
+        }
+    }
+}
