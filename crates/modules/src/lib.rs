@@ -43,6 +43,7 @@ mod registry;
 mod secrets;
 pub mod selinux;
 mod times;
+mod url;
 
 pub use context::Context;
 pub use invocation::{CAUSES, Failure, FailureKind, Invocation, Outcome, Report, Settings};

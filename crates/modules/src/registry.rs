@@ -18,17 +18,23 @@ pub struct Module {
 /// The modules, in the order of their names.
 static MODULES: &[Module] = &[
     module::assemble::MODULE,
+    module::async_status::MODULE,
     module::blockinfile::MODULE,
     module::command::MODULE,
     module::copy::MODULE,
     module::file::MODULE,
     module::find::MODULE,
+    module::get_url::MODULE,
+    module::known_hosts::MODULE,
     module::lineinfile::MODULE,
     module::ping::MODULE,
     module::replace::MODULE,
     module::slurp::MODULE,
     module::stat::MODULE,
     module::tempfile::MODULE,
+    module::unarchive::MODULE,
+    module::uri::MODULE,
+    module::wait_for::MODULE,
 ];
 
 /// The module of a name (without its collection), if it is native.

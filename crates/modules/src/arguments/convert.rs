@@ -318,8 +318,8 @@ impl Literal<'_> {
     }
 }
 
-/// JSON with the separators of Python's `json.dumps`, and only ASCII.
-fn python_json(value: &Value) -> String {
+/// JSON as Python's `json.dumps` writes it: with its separators, and only ASCII.
+pub fn python_json(value: &Value) -> String {
     fn text(value: &str) -> String {
         use std::fmt::Write as _;
         let plain = serde_json::to_string(value).unwrap_or_default();

@@ -32,7 +32,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 pub use check::{Checked, validate};
-pub use convert::{boolean_of, bytes_to_human, human_to_bytes};
+pub use convert::{boolean_of, bytes_to_human, human_to_bytes, python_json};
 
 /// The type of an argument. Texts are converted where the type is another, as Ansible does it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

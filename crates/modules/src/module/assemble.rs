@@ -145,7 +145,7 @@ fn assembled(
             contents.push(b'\n');
         }
         if any && let Some(delimiter) = &mut delimiter {
-            *delimiter = unescape(delimiter);
+            *delimiter = python::unescape(delimiter);
             contents.extend_from_slice(delimiter);
             if !delimiter.ends_with(b"\n") {
                 contents.push(b'\n');
@@ -156,53 +156,4 @@ fn assembled(
         open_line = !fragment.ends_with(b"\n");
     }
     Ok(contents)
-}
-
-/// Bytes with their escapes resolved, as `codecs.escape_decode` does it.
-fn unescape(bytes: &[u8]) -> Vec<u8> {
-    let mut made = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        if bytes[at] != b'\\' || at + 1 == bytes.len() {
-            made.push(bytes[at]);
-            at += 1;
-            continue;
-        }
-        let escaped = bytes[at + 1];
-        at += 2;
-        match escaped {
-            b'\n' => {}
-            b'\\' | b'\'' | b'"' => made.push(escaped),
-            b'a' => made.push(7),
-            b'b' => made.push(8),
-            b'f' => made.push(12),
-            b'n' => made.push(b'\n'),
-            b'r' => made.push(b'\r'),
-            b't' => made.push(b'\t'),
-            b'v' => made.push(11),
-            b'0'..=b'7' => {
-                let mut value = u32::from(escaped - b'0');
-                let mut digits = 1;
-                while digits < 3 && at < bytes.len() && matches!(bytes[at], b'0'..=b'7') {
-                    value = value * 8 + u32::from(bytes[at] - b'0');
-                    at += 1;
-                    digits += 1;
-                }
-                made.push(value as u8);
-            }
-            b'x' if bytes
-                .get(at..at + 2)
-                .is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)) =>
-            {
-                let digits = String::from_utf8_lossy(&bytes[at..at + 2]).into_owned();
-                made.push(u8::from_str_radix(&digits, 16).unwrap_or(0));
-                at += 2;
-            }
-            other => {
-                made.push(b'\\');
-                made.push(other);
-            }
-        }
-    }
-    made
 }
