@@ -11,8 +11,9 @@ use indexmap::IndexMap;
 
 use super::options::{ExtraOptions, InventoryOptions, VaultOptions, Verbosity};
 use super::session::Session;
+use crate::variables::is_reserved;
 use crate::inventory::{Group, Inventory, Limits};
-use crate::source::{Encrypted, Located, Notices, Reader, Timestamp};
+use crate::source::{Encrypted, Located, Notice, Notices, Reader, Timestamp};
 
 /// Shows the hosts, groups and variables of an inventory.
 #[derive(Parser, Debug)]
@@ -348,8 +349,23 @@ impl Shown<'_> {
                 .inventory
                 .layers(name, &self.directories(), &self.notices)?;
             layers.push(self.extra.clone());
+            let variables = self.merged(layers);
+            self.warn_of_reserved(&variables);
+            return Ok(variables);
         }
         Ok(self.merged(layers))
+    }
+
+    fn warn_of_reserved(&self, variables: &Dict) {
+        for name in variables.read().keys() {
+            let Some(text) = name.as_str().filter(|name| is_reserved(name)) else {
+                continue;
+            };
+            (self.notices)(Notice::Warning(
+                Located::new(format!("Found variable using reserved name '{text}'."))
+                    .about(name.value()),
+            ));
+        }
     }
 
     fn group_variables(&self, group: &Group) -> Result<Dict, Located> {

@@ -49,12 +49,12 @@ impl Terminal {
 
     /// A warning.
     pub fn warn(&self, message: &str) {
-        self.0.display.lock().warning(&apart(message));
+        self.0.display.lock().warning(message);
     }
 
     /// An error, with its places.
     pub fn error(&self, error: &Located) {
-        self.0.display.lock().error(&apart(&error.text()), true);
+        self.0.display.lock().error(&error.text(), true);
     }
 
     /// Something that will go away with a version.
@@ -65,7 +65,7 @@ impl Terminal {
         let what = what.clone().worded(|message| {
             format!("{message} This feature will be removed from ansible-core version {version}.")
         });
-        self.0.display.lock().deprecation(&apart(&what.text()));
+        self.0.display.lock().deprecation(&what.text());
     }
 
     /// Something to tell from a level of detail on.
@@ -126,16 +126,6 @@ impl Terminal {
                 },
             });
         })
-    }
-}
-
-/// A text of several lines, set apart from what follows.
-fn apart(text: &str) -> String {
-    let text = text.trim();
-    if text.contains('\n') {
-        format!("{text}\n")
-    } else {
-        text.to_owned()
     }
 }
 

@@ -238,7 +238,14 @@ impl<'t> Parser<'t> {
             self.quoted(lower.contains('r'), is_bytes, &mut whole)?;
             self.blanks(depth > 0);
         }
-        bytes.map(|_| self.text(&whole))
+        bytes.map(|is_bytes| {
+            if is_bytes {
+                // Bytes become a text that is no template.
+                Value::Str(Str::new(whole.as_str()).written_at(Arc::clone(self.origin)))
+            } else {
+                self.text(&whole)
+            }
+        })
     }
 
     fn quoted(&mut self, raw: bool, bytes: bool, whole: &mut String) -> Option<()> {
@@ -343,14 +350,69 @@ impl<'t> Parser<'t> {
             .map_or(self.rest.len(), |(at, _)| at);
         let (written, rest) = self.rest.split_at(end);
         self.rest = rest;
-        let value = number(written)?;
-        Some(match value {
+        let value = match imaginary(written) {
+            // Complex numbers are kept as Python shows them.
+            Some(part) => {
+                let sign = if negative { "-" } else { "" };
+                let part = format!("{sign}{part}j");
+                return Some(self.text(&if negative {
+                    format!("(-0{part})")
+                } else {
+                    part
+                }));
+            }
+            None => number(written)?,
+        };
+        let value = match value {
             Value::Int(value) if negative => Value::Int(-value),
             Value::Big(value) if negative => Value::integer(-(*value).clone()),
             Value::Float(value) if negative => Value::Float(-value),
             value => value,
-        })
+        };
+        self.complex(value)
     }
+
+    /// A real part with an imaginary one behind it; or the number alone.
+    fn complex(&mut self, real: Value) -> Option<Value> {
+        let before = self.rest;
+        self.blanks(false);
+        let sign = match self.rest.chars().next() {
+            Some(sign @ ('+' | '-')) => sign,
+            _ => {
+                self.rest = before;
+                return Some(real);
+            }
+        };
+        self.rest = self.rest[1..].trim_start_matches([' ', '\t']);
+        let end = self
+            .rest
+            .find(|character: char| !character.is_ascii_alphanumeric() && character != '.')
+            .unwrap_or(self.rest.len());
+        let (written, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        let part = imaginary(written)?;
+        let real = match real {
+            Value::Float(real) => shown(real),
+            real => consort_jinja::repr::text(&real),
+        };
+        Some(self.text(&format!("({real}{sign}{part}j)")))
+    }
+}
+
+/// The imaginary part of a number, as Python shows it without its `j`.
+fn imaginary(written: &str) -> Option<String> {
+    let digits = written.strip_suffix(['j', 'J'])?;
+    let digits = digits.replace('_', "");
+    if digits.is_empty() || !digits.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+        return None;
+    }
+    digits.parse::<f64>().ok().map(shown)
+}
+
+/// A part of a complex number: whole numbers have no point.
+fn shown(part: f64) -> String {
+    let text = consort_jinja::repr::float(part);
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }
 
 fn number(written: &str) -> Option<Value> {

@@ -237,7 +237,12 @@ impl Display {
         if self.told.contains(&text) {
             return;
         }
-        self.print(&text, Some(tone), to_error);
+        // What takes several lines is set apart from what follows.
+        let mut shown = text.trim_end().to_owned();
+        if shown.contains('\n') {
+            shown.push('\n');
+        }
+        self.print(&shown, Some(tone), to_error);
         self.told.insert(text);
     }
 

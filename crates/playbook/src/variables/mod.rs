@@ -16,6 +16,7 @@ mod facts;
 mod hostvars;
 mod magic;
 mod play;
+mod reserved;
 mod store;
 mod task;
 
@@ -23,4 +24,5 @@ pub use chain::{Old, TaskVariables};
 pub(crate) use facts::may_be_variable;
 pub use facts::{FactCache, JsonFiles, Memory};
 pub use play::{PlayOptions, PlayVariables, Roster};
+pub use reserved::is_reserved;
 pub use store::{HostStore, Store, StoreOptions};
