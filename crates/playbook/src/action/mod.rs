@@ -9,13 +9,18 @@ use crate::source::Located;
 use crate::template;
 
 mod commands;
+mod copy;
 mod given;
+mod include_vars;
 mod inventory;
 mod machine;
 mod messages;
 mod normal;
+mod package;
 mod pause;
+mod rendered;
 mod variables;
+mod walk;
 
 pub use normal::Normal;
 
@@ -155,15 +160,22 @@ static ACTIONS: &[(&str, &dyn Action)] = &[
     ("add_host", &inventory::AddHost),
     ("assert", &messages::Assert),
     ("command", &commands::Command),
+    ("copy", &copy::Copy),
     ("debug", &messages::Debug),
+    ("dnf", &package::Dnf),
     ("fail", &messages::Fail),
+    ("gather_facts", &package::GatherFacts),
     ("group_by", &inventory::GroupBy),
+    ("include_vars", &include_vars::IncludeVars),
+    ("package", &package::Package),
     ("pause", &pause::Pause),
     ("raw", &commands::Raw),
     ("script", &commands::Script),
+    ("service", &package::Service),
     ("set_fact", &variables::SetFact),
     ("set_stats", &variables::SetStats),
     ("shell", &commands::Shell),
+    ("template", &rendered::Template),
 ];
 
 /// The action of a name without its collection (`copy`); none for what is a module only, which [`Normal`] runs.

@@ -259,6 +259,16 @@ impl Attempt<'_> {
         self.run.tell.event(&Event::Line(text));
     }
 
+    /// Tells that something will go away with a version of ansible-core.
+    pub fn deprecate(&self, what: Located, version: &str) {
+        let what = what.worded(|message| {
+            format!("{message} This feature will be removed from ansible-core version {version}.")
+        });
+        self.run.tell.event(&Event::Deprecation {
+            message: &what.text(),
+        });
+    }
+
     /// Warns of something, with the result.
     pub fn warn(&self, message: impl Into<String>) {
         self.effects.lock().warnings.push(message.into());
