@@ -226,4 +226,3 @@ pub(super) fn reworded(failure: Failure) -> Failure {
         other => other,
     }
 }
-

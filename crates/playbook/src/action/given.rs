@@ -26,9 +26,7 @@ impl Given<'_> {
 
     /// Yes or no; what is neither is no.
     pub fn flag(&self, name: &str, default: bool) -> bool {
-        self.0
-            .get(name)
-            .map_or(default, |value| is_yes(&value))
+        self.0.get(name).map_or(default, |value| is_yes(&value))
     }
 
     /// Whether it is given at all.
@@ -144,10 +142,49 @@ pub(super) fn says(dict: &Dict, name: &str) -> bool {
 /// Whether a text may be the name of a variable.
 pub(super) fn is_name(name: &str) -> bool {
     const KEYWORDS: &[&str] = &[
-        "true", "false", "none", "True", "False", "None", "and", "as", "block", "call", "else", "elif", "endblock",
-        "endcall", "endfilter", "endfor", "endif", "endmacro", "endset", "endtrans", "extends", "filter", "for", "from",
-        "if", "import", "in", "include", "is", "macro", "not", "or", "pluralize", "print", "recursive", "set", "trans",
-        "with", "autoescape", "endautoescape", "do", "break", "continue",
+        "true",
+        "false",
+        "none",
+        "True",
+        "False",
+        "None",
+        "and",
+        "as",
+        "block",
+        "call",
+        "else",
+        "elif",
+        "endblock",
+        "endcall",
+        "endfilter",
+        "endfor",
+        "endif",
+        "endmacro",
+        "endset",
+        "endtrans",
+        "extends",
+        "filter",
+        "for",
+        "from",
+        "if",
+        "import",
+        "in",
+        "include",
+        "is",
+        "macro",
+        "not",
+        "or",
+        "pluralize",
+        "print",
+        "recursive",
+        "set",
+        "trans",
+        "with",
+        "autoescape",
+        "endautoescape",
+        "do",
+        "break",
+        "continue",
     ];
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name

@@ -72,10 +72,7 @@ fn add_host(attempt: &Attempt<'_>, arguments: &Dict) -> Outcome {
         }
     };
     match &groups {
-        Value::List(items) => items
-            .read()
-            .iter()
-            .for_each(|item| add(&repr::text(item))),
+        Value::List(items) => items.read().iter().for_each(|item| add(&repr::text(item))),
         Value::Str(text) => {
             if !text.is_empty() {
                 text.split(',').for_each(add);

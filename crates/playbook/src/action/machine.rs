@@ -63,7 +63,8 @@ fn lines(text: &str) -> Value {
             .iter()
             .map(|line| {
                 line.trim_end_matches([
-                    '\n', '\r', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\u{85}', '\u{2028}', '\u{2029}',
+                    '\n', '\r', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\u{85}', '\u{2028}',
+                    '\u{2029}',
                 ])
                 .into()
             })
@@ -92,7 +93,11 @@ pub(super) async fn stat(
     if says(&report, "failed") {
         let message = ["module_stderr", "module_stdout", "msg"]
             .iter()
-            .find_map(|name| report.get(name).filter(|value| value.truth().unwrap_or(false)))
+            .find_map(|name| {
+                report
+                    .get(name)
+                    .filter(|value| value.truth().unwrap_or(false))
+            })
             .map(|value| repr::text(&value))
             .unwrap_or_default();
         return Err(Failure::error(format!(
@@ -168,10 +173,17 @@ pub(super) async fn expand_user(attempt: &Attempt<'_>, path: &str) -> Result<Str
         _ => {
             let output = run("echo $(pwd)".to_owned()).await?;
             let here = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-            if here.is_empty() { path.to_owned() } else { here }
+            if here.is_empty() {
+                path.to_owned()
+            } else {
+                here
+            }
         }
     };
-    if paths::dirname(&expanded).split('/').any(|part| part == "..") {
+    if paths::dirname(&expanded)
+        .split('/')
+        .any(|part| part == "..")
+    {
         return Err(Failure::error(format!(
             "'{}' returned an invalid relative home directory path containing '..'",
             attempt.host
@@ -386,17 +398,16 @@ pub(super) async fn difference(
     let peek = attempt
         .module(
             "ansible.legacy.file",
-            dict([
-                ("path", destination.into()),
-                ("_diff_peek", true.into()),
-            ]),
+            dict([("path", destination.into()), ("_diff_peek", true.into())]),
         )
         .await?;
     if says(&peek, "failed") {
         attempt.warn(format!(
             "Failed to get diff between '{}' and '{destination}': {}",
             paths::basename(&source.path.to_string_lossy()),
-            peek.get("msg").map(|value| repr::text(&value)).unwrap_or_default()
+            peek.get("msg")
+                .map(|value| repr::text(&value))
+                .unwrap_or_default()
         ));
         return Ok(diff);
     }
@@ -414,15 +425,16 @@ pub(super) async fn difference(
         set(&diff, "dst_larger", Value::Int(largest));
     } else {
         let slurped = attempt
-            .module(
-                "ansible.legacy.slurp",
-                dict([("path", destination.into())]),
-            )
+            .module("ansible.legacy.slurp", dict([("path", destination.into())]))
             .await?;
         if let Some(content) = slurped.get("content") {
             let bytes = decoded(&content)?;
             set(&diff, "before_header", destination);
-            set(&diff, "before", String::from_utf8_lossy(&bytes).into_owned());
+            set(
+                &diff,
+                "before",
+                String::from_utf8_lossy(&bytes).into_owned(),
+            );
         }
     }
     if too_large(i64::try_from(source.size()).unwrap_or(i64::MAX)) {

@@ -76,10 +76,7 @@ fn shown(attempt: &Attempt<'_>, expression: &Str) -> Result<Value, Failure> {
         Err(error) => error,
     };
     if error.undefined {
-        let mut replacing = Replacing {
-            attempt,
-            count: 0,
-        };
+        let mut replacing = Replacing { attempt, count: 0 };
         // A variable that has undefined values somewhere inside is shown with the rest of what it holds.
         if crate::action::given::is_name(expression)
             && let Some(value) = attempt.variables().get(expression)
@@ -205,7 +202,10 @@ fn assert(attempt: &Attempt<'_>, arguments: &Dict) -> Outcome {
     let spec = Spec::new()
         .with("fail_msg", raw().aliases(&["msg"]))
         .with("success_msg", raw())
-        .with("quiet", consort_modules::arguments::boolean().default(false))
+        .with(
+            "quiet",
+            consort_modules::arguments::boolean().default(false),
+        )
         .with("that", raw().required());
     let given = checked(attempt.name, &spec, arguments)?;
     let message = |names: &[&str], default: &str| -> Result<Value, Failure> {
@@ -231,11 +231,10 @@ fn assert(attempt: &Attempt<'_>, arguments: &Dict) -> Outcome {
     };
     let failed = message(&["fail_msg", "msg"], "Assertion failed")?;
     let passed = message(&["success_msg"], "All assertions passed")?;
-    let quiet = given.get("quiet").as_bool().unwrap_or_else(|| {
-        arguments
-            .get("quiet")
-            .is_some_and(|value| is_yes(&value))
-    });
+    let quiet = given
+        .get("quiet")
+        .as_bool()
+        .unwrap_or_else(|| arguments.get("quiet").is_some_and(|value| is_yes(&value)));
     let result = Dict::default();
     if !quiet {
         set(&result, "_ansible_verbose_always", true);
@@ -261,7 +260,9 @@ fn assert(attempt: &Attempt<'_>, arguments: &Dict) -> Outcome {
 fn conditions(attempt: &Attempt<'_>, that: Value) -> Vec<Value> {
     let whole = match &that {
         Value::Str(text) => {
-            ["{{", "{%", "{#"].iter().any(|start| text.trim_start().starts_with(start))
+            ["{{", "{%", "{#"]
+                .iter()
+                .any(|start| text.trim_start().starts_with(start))
                 && text.is_template()
         }
         _ => false,

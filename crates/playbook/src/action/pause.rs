@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use consort_jinja::{Dict, Value, repr};
 use consort_modules::arguments::{Spec, boolean, raw, text};
 use nix::sys::termios::{
-    InputFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw,
-    tcflush, tcgetattr, tcsetattr,
+    InputFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcflush,
+    tcgetattr, tcsetattr,
 };
 
 use super::given::{checked, dict, set, whole_number};
@@ -102,8 +102,7 @@ async fn pause(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
     let mut input = Vec::new();
     match ask(attempt, &prompt, asked).await? {
         Answer::Nobody => match limit {
-            None => attempt
-                .warn("Not waiting for response to prompt as stdin is not interactive"),
+            None => attempt.warn("Not waiting for response to prompt as stdin is not interactive"),
             Some(limit) => tokio::time::sleep(Duration::from_secs(limit)).await,
         },
         Answer::Given(given) => {

@@ -52,7 +52,7 @@ pub(super) fn of(work: &Work, variables: &TaskVariables) -> Result<(String, Dict
     }
     let mut own = action.arguments.clone();
     if !takes_text && let Some(text) = own.get("_raw_params") {
-        if !templar.is_template(&text) {
+        if !is_all_template(&text) {
             return Err(Located::new(format!(
                 "Action {} does not support raw params.",
                 repr::string(&name)
@@ -102,6 +102,15 @@ pub(super) fn of(work: &Work, variables: &TaskVariables) -> Result<(String, Dict
         }
     }
     Ok((name, Dict::new(rendered)))
+}
+
+/// Whether a text is nothing but a template.
+fn is_all_template(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| {
+        let text = text.trim();
+        (text.starts_with("{{") && text.ends_with("}}"))
+            || (text.starts_with("{%") && text.ends_with("%}"))
+    })
 }
 
 fn holds_omit(dict: &Dict) -> bool {

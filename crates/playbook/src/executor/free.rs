@@ -14,7 +14,7 @@ use crate::source::Located;
 
 impl PlayRun {
     /// Carries the play out. With `pinned`, a host that has begun goes on before another begins.
-    pub async fn free(&mut self, pinned: bool) -> Result<Ended, Located> {
+    pub(super) async fn free(&mut self, pinned: bool) -> Result<Ended, Located> {
         if self.max_fail_percentage.is_some() {
             self.run.tell.warn(
                 "Using max_fail_percentage with the free strategy is not supported, as tasks are executed independently on each host",

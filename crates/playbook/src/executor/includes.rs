@@ -32,7 +32,7 @@ struct Included {
 
 impl PlayRun {
     /// Carries out the includes among some results: their tasks come next on the hosts that included them.
-    pub fn include(&mut self, done: &mut [Done]) -> Result<(), Located> {
+    pub(super) fn include(&mut self, done: &mut [Done]) -> Result<(), Located> {
         let all = self.included(done);
         if all.is_empty() {
             return Ok(());

@@ -15,9 +15,9 @@ use crate::language::Task;
 /// A block as it is carried out: tasks that are chosen by tags.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Section {
-    pub tasks: Vec<Step>,
-    pub rescue: Vec<Step>,
-    pub always: Vec<Step>,
+    pub(super) tasks: Vec<Step>,
+    pub(super) rescue: Vec<Step>,
+    pub(super) always: Vec<Step>,
 }
 
 /// What stands in a section.
@@ -28,21 +28,13 @@ pub(super) enum Step {
 }
 
 impl Section {
-    /// A section of one task.
-    pub fn of(task: Arc<Task>) -> Self {
-        Section {
-            tasks: vec![Step::Task(task)],
-            ..Section::default()
-        }
-    }
-
     /// Whether there is anything in it.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.tasks.is_empty() && self.rescue.is_empty() && self.always.is_empty()
     }
 
     /// All tasks in it, however deep, in the order they stand.
-    pub fn flatten(&self, into: &mut Vec<Arc<Task>>) {
+    pub(super) fn flatten(&self, into: &mut Vec<Arc<Task>>) {
         for step in self.tasks.iter().chain(&self.rescue).chain(&self.always) {
             match step {
                 Step::Task(task) => into.push(Arc::clone(task)),
@@ -69,10 +61,10 @@ pub(super) enum Phase {
 pub(super) struct Failed(u8);
 
 impl Failed {
-    pub const SETUP: Failed = Failed(1);
-    pub const TASKS: Failed = Failed(2);
-    pub const RESCUE: Failed = Failed(4);
-    pub const ALWAYS: Failed = Failed(8);
+    pub(super) const SETUP: Failed = Failed(1);
+    pub(super) const TASKS: Failed = Failed(2);
+    pub(super) const RESCUE: Failed = Failed(4);
+    pub(super) const ALWAYS: Failed = Failed(8);
 
     fn add(&mut self, other: Failed) {
         self.0 |= other.0;
@@ -96,7 +88,7 @@ pub(super) struct Place {
     rescue: usize,
     always: usize,
     handler: usize,
-    pub phase: Phase,
+    pub(super) phase: Phase,
     failed: Failed,
     /// What it did before handlers were flushed.
     before_handlers: Phase,
@@ -253,7 +245,7 @@ impl Place {
     }
 
     /// Whether a failure here is being, or will be, rescued by some block around.
-    pub fn is_rescuing(&self) -> bool {
+    pub(super) fn is_rescuing(&self) -> bool {
         if matches!(self.phase, Phase::Tasks | Phase::Handlers)
             && self
                 .current()
@@ -318,26 +310,25 @@ pub(super) trait Choice {
 
 /// The way of all hosts of a batch through a play.
 pub(super) struct Iteration {
-    sections: Arc<Vec<Arc<Section>>>,
     setup: Option<Arc<Task>>,
     validation: Option<Arc<Task>>,
     /// All tasks in the order they stand: what hosts that go in step do next is the first of these that one of them is at.
-    pub order: Vec<Arc<Task>>,
-    pub at: usize,
+    pub(super) order: Vec<Arc<Task>>,
+    pub(super) at: usize,
     /// The handlers of the play, in the order they are run.
-    pub handlers: Arc<Vec<Arc<Task>>>,
+    pub(super) handlers: Arc<Vec<Arc<Task>>>,
     /// By the number of a handler: the hosts that notified it.
     notified: HashMap<u64, IndexSet<Arc<str>>>,
     /// What hosts have notified and not flushed.
     notifications: HashMap<Arc<str>, IndexSet<Arc<str>>>,
     places: IndexMap<Arc<str>, Place>,
-    pub batch: usize,
-    pub end_play: bool,
+    pub(super) batch: usize,
+    pub(super) end_play: bool,
 }
 
 impl Iteration {
     /// All hosts at the beginning.
-    pub fn new(
+    pub(super) fn new(
         sections: Vec<Arc<Section>>,
         setup: Option<Arc<Task>>,
         validation: Option<Arc<Task>>,
@@ -359,7 +350,6 @@ impl Iteration {
             })
             .collect();
         Iteration {
-            sections,
             setup,
             validation,
             order,
@@ -374,14 +364,18 @@ impl Iteration {
     }
 
     /// Where a host stands; a host that is not of the batch has nothing to do, but can have failed.
-    pub fn place(&mut self, host: &Arc<str>) -> &mut Place {
+    pub(super) fn place(&mut self, host: &Arc<str>) -> &mut Place {
         self.places
             .entry(Arc::clone(host))
             .or_insert_with(|| Place::new(Arc::default(), Phase::Setup))
     }
 
     /// The next task of a host, and where it stands then. It stays where it is.
-    pub fn peek(&mut self, host: &Arc<str>, choice: &dyn Choice) -> (Place, Option<Arc<Task>>) {
+    pub(super) fn peek(
+        &mut self,
+        host: &Arc<str>,
+        choice: &dyn Choice,
+    ) -> (Place, Option<Arc<Task>>) {
         let mut place = self.place(host).clone();
         if place.phase == Phase::Complete {
             return (place, None);
@@ -391,12 +385,12 @@ impl Iteration {
     }
 
     /// Takes the step that was looked at.
-    pub fn set(&mut self, host: &Arc<str>, place: Place) {
+    pub(super) fn set(&mut self, host: &Arc<str>, place: Place) {
         self.places.insert(Arc::clone(host), place);
     }
 
     /// Moves all hosts to a task that is chosen by its name: `--start-at-task`. Tells whether there is one.
-    pub fn start_at(&mut self, choice: &dyn Choice, is_it: &dyn Fn(&Task) -> bool) -> bool {
+    pub(super) fn start_at(&mut self, choice: &dyn Choice, is_it: &dyn Fn(&Task) -> bool) -> bool {
         let hosts: Vec<Arc<str>> = self.places.keys().cloned().collect();
         let mut found = false;
         for host in hosts {
@@ -549,7 +543,7 @@ impl Iteration {
     }
 
     /// Marks a host as failed where it stands: it goes on with what rescues, with what is always done, or not at all.
-    pub fn fail(&mut self, host: &Arc<str>) {
+    pub(super) fn fail(&mut self, host: &Arc<str>) {
         let place = self.place(host);
         if place.phase == Phase::Handlers {
             place.phase = place.before_handlers;
@@ -559,12 +553,12 @@ impl Iteration {
     }
 
     /// Whether a host counts as failed.
-    pub fn is_failed(&mut self, host: &Arc<str>) -> bool {
+    pub(super) fn is_failed(&mut self, host: &Arc<str>) -> bool {
         self.place(host).is_failed()
     }
 
     /// The hosts that count as failed.
-    pub fn failed_hosts(&self) -> Vec<Arc<str>> {
+    pub(super) fn failed_hosts(&self) -> Vec<Arc<str>> {
         self.places
             .iter()
             .filter(|(_, place)| place.is_failed())
@@ -573,12 +567,12 @@ impl Iteration {
     }
 
     /// Forgets that a host failed (`clear_host_errors`).
-    pub fn clear_errors(&mut self, host: &Arc<str>) {
+    pub(super) fn clear_errors(&mut self, host: &Arc<str>) {
         self.place(host).clear_errors();
     }
 
     /// Ends the play for a host.
-    pub fn end_host(&mut self, host: &Arc<str>) {
+    pub(super) fn end_host(&mut self, host: &Arc<str>) {
         let place = self.place(host);
         if place.active_mut().phase == Phase::Rescue {
             // Who ends in a rescue has been rescued.
@@ -588,30 +582,30 @@ impl Iteration {
     }
 
     /// Puts included tasks next for a host.
-    pub fn insert(&mut self, host: &Arc<str>, sections: &[Arc<Section>]) {
+    pub(super) fn insert(&mut self, host: &Arc<str>, sections: &[Arc<Section>]) {
         self.place(host).insert(sections);
     }
 
     /// Puts included tasks next in the order of those that go in step.
-    pub fn insert_order(&mut self, tasks: Vec<Arc<Task>>) {
+    pub(super) fn insert_order(&mut self, tasks: Vec<Arc<Task>>) {
         let at = self.at.min(self.order.len());
         self.order.splice(at..at, tasks);
     }
 
     /// Begins to run handlers on a host.
-    pub fn flush(&mut self, host: &Arc<str>) {
+    pub(super) fn flush(&mut self, host: &Arc<str>) {
         let place = self.place(host);
         place.before_handlers = place.phase;
         place.phase = Phase::Handlers;
     }
 
     /// Whether a host is running handlers.
-    pub fn is_flushing(&mut self, host: &Arc<str>) -> bool {
+    pub(super) fn is_flushing(&mut self, host: &Arc<str>) -> bool {
         self.place(host).phase == Phase::Handlers
     }
 
     /// Keeps a notification until handlers are flushed.
-    pub fn keep_notification(&mut self, host: &Arc<str>, name: &Arc<str>) {
+    pub(super) fn keep_notification(&mut self, host: &Arc<str>, name: &Arc<str>) {
         self.notifications
             .entry(Arc::clone(host))
             .or_default()
@@ -619,12 +613,12 @@ impl Iteration {
     }
 
     /// The notifications kept for a host, which are kept no longer.
-    pub fn take_notifications(&mut self, host: &str) -> IndexSet<Arc<str>> {
+    pub(super) fn take_notifications(&mut self, host: &str) -> IndexSet<Arc<str>> {
         self.notifications.remove(host).unwrap_or_default()
     }
 
     /// Whether anything is notified: kept for the host, or any handler by anybody.
-    pub fn has_notifications(&self, host: &str) -> bool {
+    pub(super) fn has_notifications(&self, host: &str) -> bool {
         self.notifications
             .get(host)
             .is_some_and(|kept| !kept.is_empty())
@@ -632,7 +626,7 @@ impl Iteration {
     }
 
     /// Notes that a handler is to run on a host. Tells whether it was not to before.
-    pub fn notify(&mut self, handler: &Task, host: &Arc<str>) -> bool {
+    pub(super) fn notify(&mut self, handler: &Task, host: &Arc<str>) -> bool {
         self.notified
             .entry(handler.id)
             .or_default()
@@ -640,27 +634,22 @@ impl Iteration {
     }
 
     /// Whether a handler is to run on a host.
-    pub fn is_notified(&self, handler: &Task, host: &str) -> bool {
+    pub(super) fn is_notified(&self, handler: &Task, host: &str) -> bool {
         self.notified
             .get(&handler.id)
             .is_some_and(|hosts| hosts.contains(host))
     }
 
     /// Takes back that a handler is to run on a host.
-    pub fn unnotify(&mut self, handler: &Task, host: &str) {
+    pub(super) fn unnotify(&mut self, handler: &Task, host: &str) {
         if let Some(hosts) = self.notified.get_mut(&handler.id) {
             hosts.shift_remove(host);
         }
     }
 
     /// Takes back that a handler is to run on any host.
-    pub fn unnotify_all(&mut self, handler: &Task) {
+    pub(super) fn unnotify_all(&mut self, handler: &Task) {
         self.notified.remove(&handler.id);
-    }
-
-    /// The blocks of the play, as those who look at all of them want them.
-    pub fn sections(&self) -> &[Arc<Section>] {
-        &self.sections
     }
 }
 

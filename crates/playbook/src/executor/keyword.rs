@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use consort_jinja::{Str, Value, is_omit, repr};
+use consort_jinja::{Value, is_omit, repr};
 
 use crate::source::Located;
 use crate::template::Templar;
@@ -11,15 +11,15 @@ use crate::variables::TaskVariables;
 /// Renders keywords.
 #[derive(Clone, Copy)]
 pub(super) struct Keywords<'a> {
-    pub templar: &'a Templar,
-    pub variables: &'a TaskVariables,
+    pub(super) templar: &'a Templar,
+    pub(super) variables: &'a TaskVariables,
 }
 
 type Result<T> = std::result::Result<T, Located>;
 
 impl Keywords<'_> {
     /// The value of a keyword, rendered; none where it is omitted, or not there.
-    pub fn value(self, name: &str, written: Option<&Value>) -> Result<Option<Value>> {
+    pub(super) fn value(self, name: &str, written: Option<&Value>) -> Result<Option<Value>> {
         let Some(written) = written else {
             return Ok(None);
         };
@@ -31,29 +31,29 @@ impl Keywords<'_> {
     }
 
     /// A boolean.
-    pub fn bool(self, name: &str, written: Option<&Value>) -> Result<Option<bool>> {
+    pub(super) fn bool(self, name: &str, written: Option<&Value>) -> Result<Option<bool>> {
         self.converted(name, written, "bool", boolean)
     }
 
     /// An integer.
-    pub fn int(self, name: &str, written: Option<&Value>) -> Result<Option<i64>> {
+    pub(super) fn int(self, name: &str, written: Option<&Value>) -> Result<Option<i64>> {
         self.converted(name, written, "int", integer)
     }
 
     /// A float.
-    pub fn float(self, name: &str, written: Option<&Value>) -> Result<Option<f64>> {
+    pub(super) fn float(self, name: &str, written: Option<&Value>) -> Result<Option<f64>> {
         self.converted(name, written, "float", float)
     }
 
     /// A text.
-    pub fn text(self, name: &str, written: Option<&Value>) -> Result<Option<String>> {
+    pub(super) fn text(self, name: &str, written: Option<&Value>) -> Result<Option<String>> {
         self.converted(name, written, "string", |value| {
             value.text().ok().map(|text| text.to_string())
         })
     }
 
     /// A list of texts; one text is a list of it.
-    pub fn texts(self, name: &str, written: Option<&Value>) -> Result<Vec<Arc<str>>> {
+    pub(super) fn texts(self, name: &str, written: Option<&Value>) -> Result<Vec<Arc<str>>> {
         let Some(value) = self.value(name, written)? else {
             return Ok(Vec::new());
         };
@@ -166,9 +166,4 @@ pub(crate) fn listed(value: Option<Value>) -> Vec<Value> {
         Some(Value::List(list)) => list.read().clone(),
         Some(one) => vec![one],
     }
-}
-
-/// A text that is a trusted template, as the tool itself writes it.
-pub(super) fn template(text: &str) -> Value {
-    Value::Str(Str::template(text))
 }

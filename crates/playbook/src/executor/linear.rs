@@ -17,13 +17,12 @@ use crate::source::Located;
 pub(super) struct Ended(pub u8);
 
 impl Ended {
-    pub const OK: Ended = Ended(0);
-    pub const ERROR: Ended = Ended(1);
-    pub const FAILED: Ended = Ended(2);
-    pub const UNREACHABLE: Ended = Ended(4);
-    pub const BREAK: Ended = Ended(8);
+    pub(super) const OK: Ended = Ended(0);
+    pub(super) const FAILED: Ended = Ended(2);
+    pub(super) const UNREACHABLE: Ended = Ended(4);
+    pub(super) const BREAK: Ended = Ended(8);
 
-    pub fn has(self, other: Ended) -> bool {
+    pub(super) fn has(self, other: Ended) -> bool {
         self.0 & other.0 != 0
     }
 }
@@ -83,7 +82,7 @@ impl PlayRun {
     }
 
     /// Carries the play out.
-    pub async fn linear(&mut self) -> Result<Ended, Located> {
+    pub(super) async fn linear(&mut self) -> Result<Ended, Located> {
         let mut ended = Ended::OK;
         loop {
             let hosts = self.hosts_left();
@@ -239,7 +238,7 @@ impl PlayRun {
     }
 
     /// How the play ended for its hosts.
-    pub fn ended(&mut self, ended: Ended) -> Ended {
+    pub(super) fn ended(&mut self, ended: Ended) -> Ended {
         // Whoever has nothing left to do takes the last step.
         for host in self.hosts_left() {
             let (place, _) = self.peek(&host);

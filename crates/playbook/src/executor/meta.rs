@@ -16,7 +16,7 @@ use crate::variables::TaskVariables;
 
 impl PlayRun {
     /// Whether a `meta` task is done once for all hosts.
-    pub fn meta_is_for_all(task: &Task) -> bool {
+    pub(super) fn meta_is_for_all(task: &Task) -> bool {
         !matches!(
             meta_of(task).as_deref(),
             Some(
@@ -31,7 +31,11 @@ impl PlayRun {
     }
 
     /// Carries out a `meta` task for a host.
-    pub async fn meta(&mut self, plan: &Arc<Plan>, host: &Arc<str>) -> Result<Done, Located> {
+    pub(super) async fn meta(
+        &mut self,
+        plan: &Arc<Plan>,
+        host: &Arc<str>,
+    ) -> Result<Done, Located> {
         let task = Arc::clone(&plan.task);
         let name: Arc<str> = self.name(plan, &self.task_variables(host, &task));
         if !task.implicit {

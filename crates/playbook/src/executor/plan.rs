@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use consort_jinja::{Dict, Str, Value};
+use consort_jinja::{Str, Value};
 
 use super::keyword::listed;
 use crate::action::{self, Action, Traits};
@@ -10,28 +10,28 @@ use crate::language::{Directive, Loop, Task};
 
 /// What a task says, found once for all hosts.
 pub(super) struct Plan {
-    pub task: Arc<Task>,
-    pub looped: Option<Loop>,
-    pub when: Vec<Value>,
-    pub changed_when: Vec<Value>,
-    pub failed_when: Vec<Value>,
-    pub until: Vec<Value>,
+    pub(super) task: Arc<Task>,
+    pub(super) looped: Option<Loop>,
+    pub(super) when: Vec<Value>,
+    pub(super) changed_when: Vec<Value>,
+    pub(super) failed_when: Vec<Value>,
+    pub(super) until: Vec<Value>,
     /// The variables `register` sets, with the expressions for those that are not the whole result.
-    pub register: Vec<(Arc<str>, Option<Str>)>,
-    pub control: Control,
+    pub(super) register: Vec<(Arc<str>, Option<Str>)>,
+    pub(super) control: Control,
     keywords: Vec<(Directive, Value)>,
 }
 
 /// `loop_control`, as it is written.
 #[derive(Default)]
 pub(super) struct Control {
-    pub variable: Option<Value>,
-    pub index: Option<Value>,
-    pub label: Option<Value>,
-    pub pause: Option<Value>,
-    pub extended: Option<Value>,
-    pub all_items: Option<Value>,
-    pub break_when: Vec<Value>,
+    pub(super) variable: Option<Value>,
+    pub(super) index: Option<Value>,
+    pub(super) label: Option<Value>,
+    pub(super) pause: Option<Value>,
+    pub(super) extended: Option<Value>,
+    pub(super) all_items: Option<Value>,
+    pub(super) break_when: Vec<Value>,
 }
 
 /// The keywords that are handed down and asked for.
@@ -69,7 +69,7 @@ const INHERITED: &[Directive] = &[
 
 impl Plan {
     /// Of a task.
-    pub fn of(task: &Arc<Task>) -> Self {
+    pub(super) fn of(task: &Arc<Task>) -> Self {
         let own = |directive| listed(task.directives.get(directive).cloned());
         Plan {
             looped: task.looped.clone(),
@@ -88,7 +88,7 @@ impl Plan {
     }
 
     /// A keyword as it is handed down to the task.
-    pub fn keyword(&self, directive: Directive) -> Option<&Value> {
+    pub(super) fn keyword(&self, directive: Directive) -> Option<&Value> {
         self.keywords
             .iter()
             .find(|(known, _)| *known == directive)
@@ -96,12 +96,12 @@ impl Plan {
     }
 
     /// Whether it includes a file of tasks.
-    pub fn includes_tasks(&self) -> bool {
+    pub(super) fn includes_tasks(&self) -> bool {
         self.task.action.builtin() == Some("include_tasks")
     }
 
     /// Whether it includes a role.
-    pub fn includes_role(&self) -> bool {
+    pub(super) fn includes_role(&self) -> bool {
         self.task.action.builtin() == Some("include_role")
     }
 }
@@ -150,9 +150,4 @@ pub(super) fn action(name: &str) -> (&'static dyn Action, Traits) {
         .or_else(|| name.strip_prefix("ansible.legacy."));
     let action = builtin.and_then(action::find).unwrap_or(&NORMAL);
     (action, action.traits())
-}
-
-/// The arguments of a task without those that others stand for.
-pub(super) fn is_free_text(arguments: &Dict) -> bool {
-    arguments.get("_raw_params").is_some()
 }

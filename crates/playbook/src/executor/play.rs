@@ -21,20 +21,20 @@ use crate::variables::{PlayVariables, TaskVariables};
 
 /// A play being carried out on a batch of hosts.
 pub(super) struct PlayRun {
-    pub run: Arc<Run>,
-    pub play: Arc<Play>,
-    pub variables: Arc<PlayVariables>,
-    pub groups: Arc<HashMap<String, Vec<String>>>,
-    pub iteration: Iteration,
+    pub(super) run: Arc<Run>,
+    pub(super) play: Arc<Play>,
+    pub(super) variables: Arc<PlayVariables>,
+    pub(super) groups: Arc<HashMap<String, Vec<String>>>,
+    pub(super) iteration: Iteration,
     /// The hosts of the batch, in their order.
-    pub hosts: Vec<Arc<str>>,
-    pub failed: IndexSet<Arc<str>>,
-    pub unreachable: IndexSet<Arc<str>>,
-    pub roles: RoleRuns,
-    pub gathering: Gathering,
-    pub step: bool,
-    pub forks: usize,
-    pub max_fail_percentage: Option<f64>,
+    pub(super) hosts: Vec<Arc<str>>,
+    pub(super) failed: IndexSet<Arc<str>>,
+    pub(super) unreachable: IndexSet<Arc<str>>,
+    pub(super) roles: RoleRuns,
+    pub(super) gathering: Gathering,
+    pub(super) step: bool,
+    pub(super) forks: usize,
+    pub(super) max_fail_percentage: Option<f64>,
     plans: HashMap<u64, Arc<Plan>>,
     handler_names: HashMap<u64, Option<Arc<str>>>,
 }
@@ -55,7 +55,7 @@ impl RoleRuns {
     }
 
     /// Notes that a role is complete on a host, if it did anything there.
-    pub fn complete(&mut self, role: &Role, host: &Arc<str>) -> bool {
+    pub(super) fn complete(&mut self, role: &Role, host: &Arc<str>) -> bool {
         let began = self
             .began
             .get(&role.identity)
@@ -79,12 +79,12 @@ impl RoleRuns {
 /// When facts are gathered at the beginning of a play.
 pub(super) struct Gathering {
     /// Whether the play has tasks to set up at all.
-    pub is_there: bool,
+    pub(super) is_there: bool,
     /// `implicit`, `explicit` or `smart`.
-    pub policy: String,
+    pub(super) policy: String,
     /// `gather_facts`.
-    pub asked: Option<bool>,
-    pub variables: Arc<PlayVariables>,
+    pub(super) asked: Option<bool>,
+    pub(super) variables: Arc<PlayVariables>,
 }
 
 struct Chooser<'a> {
@@ -125,18 +125,18 @@ pub(super) fn meta_of(task: &Task) -> Option<String> {
 
 /// What a [`PlayRun`] is made of.
 pub(super) struct Beginning {
-    pub run: Arc<Run>,
-    pub play: Arc<Play>,
-    pub variables: Arc<PlayVariables>,
-    pub iteration: Iteration,
-    pub hosts: Vec<Arc<str>>,
-    pub unreachable: IndexSet<Arc<str>>,
-    pub gathering: Gathering,
-    pub max_fail_percentage: Option<f64>,
+    pub(super) run: Arc<Run>,
+    pub(super) play: Arc<Play>,
+    pub(super) variables: Arc<PlayVariables>,
+    pub(super) iteration: Iteration,
+    pub(super) hosts: Vec<Arc<str>>,
+    pub(super) unreachable: IndexSet<Arc<str>>,
+    pub(super) gathering: Gathering,
+    pub(super) max_fail_percentage: Option<f64>,
 }
 
 impl PlayRun {
-    pub fn new(beginning: Beginning) -> Self {
+    pub(super) fn new(beginning: Beginning) -> Self {
         let forks = beginning
             .run
             .options
@@ -169,7 +169,7 @@ impl PlayRun {
     }
 
     /// The next task of a host, and where it stands then.
-    pub fn peek(&mut self, host: &Arc<str>) -> (Place, Option<Arc<Task>>) {
+    pub(super) fn peek(&mut self, host: &Arc<str>) -> (Place, Option<Arc<Task>>) {
         let chooser = Chooser {
             gathering: &self.gathering,
             roles: &self.roles,
@@ -178,7 +178,7 @@ impl PlayRun {
     }
 
     /// Begins at the task `--start-at-task` names. Tells whether there is one.
-    pub fn start_at(&mut self, is_it: &dyn Fn(&Task) -> bool) -> bool {
+    pub(super) fn start_at(&mut self, is_it: &dyn Fn(&Task) -> bool) -> bool {
         let chooser = Chooser {
             gathering: &self.gathering,
             roles: &self.roles,
@@ -187,7 +187,7 @@ impl PlayRun {
     }
 
     /// The hosts that can still be reached.
-    pub fn hosts_left(&self) -> Vec<Arc<str>> {
+    pub(super) fn hosts_left(&self) -> Vec<Arc<str>> {
         self.hosts
             .iter()
             .filter(|host| !self.unreachable.contains(*host))
@@ -196,7 +196,7 @@ impl PlayRun {
     }
 
     /// What a task says.
-    pub fn plan(&mut self, task: &Arc<Task>) -> Arc<Plan> {
+    pub(super) fn plan(&mut self, task: &Arc<Task>) -> Arc<Plan> {
         Arc::clone(
             self.plans
                 .entry(task.id)
@@ -205,12 +205,12 @@ impl PlayRun {
     }
 
     /// The variables of a task on a host.
-    pub fn task_variables(&self, host: &Arc<str>, task: &Task) -> TaskVariables {
+    pub(super) fn task_variables(&self, host: &Arc<str>, task: &Task) -> TaskVariables {
         TaskVariables::of(&self.variables, host, task)
     }
 
     /// A keyword that is a truth value, for the task as a whole.
-    pub fn flag(
+    pub(super) fn flag(
         &self,
         plan: &Plan,
         directive: Directive,
@@ -226,7 +226,11 @@ impl PlayRun {
     }
 
     /// How many hosts may do a task at once.
-    pub fn throttle(&self, plan: &Plan, variables: &TaskVariables) -> Result<usize, Located> {
+    pub(super) fn throttle(
+        &self,
+        plan: &Plan,
+        variables: &TaskVariables,
+    ) -> Result<usize, Located> {
         let Some(written) = plan.keyword(Directive::Throttle) else {
             return Ok(0);
         };
@@ -236,15 +240,29 @@ impl PlayRun {
         };
         let number = keywords
             .int("throttle", Some(written))
-            .map_err(|_| {
-                Located::new("Failed to convert the throttle value to an integer.").about(written)
+            .map_err(|error| {
+                let shown = written
+                    .text()
+                    .map(|text| text.to_string())
+                    .unwrap_or_default();
+                let cause = if self.run.templar.is_template(written) {
+                    error
+                } else {
+                    Located::new(format!(
+                        "invalid literal for int() with base 10: {}",
+                        repr::string(&shown)
+                    ))
+                };
+                Located::new("Failed to convert the throttle value to an integer.")
+                    .about(written)
+                    .because(cause)
             })?
             .unwrap_or(0);
         Ok(usize::try_from(number).unwrap_or(0))
     }
 
     /// The name of a task, rendered as far as it can be, with its role before it.
-    pub fn name(&self, plan: &Plan, variables: &TaskVariables) -> Arc<str> {
+    pub(super) fn name(&self, plan: &Plan, variables: &TaskVariables) -> Arc<str> {
         let task = &plan.task;
         let written = task.name().filter(|name| !matches!(name, Value::None));
         let name = written.map(|written| {
@@ -261,7 +279,7 @@ impl PlayRun {
     }
 
     /// Tells that a task begins.
-    pub fn tell_task(&self, plan: &Plan, name: &str) {
+    pub(super) fn tell_task(&self, plan: &Plan, name: &str) {
         let task = &plan.task;
         self.run.tell.event(&Event::Task {
             task,
@@ -281,7 +299,7 @@ impl PlayRun {
 
     /// Begins a task on a host, and waits for others first where as many as may be are at work. Results that are there
     /// already are taken in and added to `done`.
-    pub async fn begin(
+    pub(super) async fn begin(
         &mut self,
         at_work: &mut JoinSet<Done>,
         done: &mut Vec<Done>,
@@ -312,7 +330,7 @@ impl PlayRun {
     }
 
     /// Waits for one of those at work, and takes its result in.
-    pub async fn finish_one(
+    pub(super) async fn finish_one(
         &mut self,
         at_work: &mut JoinSet<Done>,
         done: &mut Vec<Done>,
@@ -332,7 +350,7 @@ impl PlayRun {
     }
 
     /// A task on a host, to be carried out.
-    pub fn work(
+    pub(super) fn work(
         &self,
         plan: &Arc<Plan>,
         host: &Arc<str>,
@@ -361,7 +379,7 @@ impl PlayRun {
     }
 
     /// Marks a host as failed.
-    pub fn fail(&mut self, host: &Arc<str>) {
+    pub(super) fn fail(&mut self, host: &Arc<str>) {
         self.iteration.fail(host);
         self.variables.change_roster(|roster| {
             roster.removed.insert(Arc::clone(host));
@@ -369,7 +387,7 @@ impl PlayRun {
     }
 
     /// Notes that a host failed the play for good.
-    pub fn note_failed(&mut self, host: &Arc<str>) {
+    pub(super) fn note_failed(&mut self, host: &Arc<str>) {
         self.failed.insert(Arc::clone(host));
         self.variables.change_roster(|roster| {
             roster.failed.insert(Arc::clone(host));
@@ -558,7 +576,7 @@ impl PlayRun {
     }
 
     /// The handlers a notification means: the last of that name, and all that listen to it.
-    pub fn handlers_for(&mut self, notification: &str) -> Vec<Arc<Task>> {
+    pub(super) fn handlers_for(&mut self, notification: &str) -> Vec<Arc<Task>> {
         let handlers = Arc::clone(&self.iteration.handlers);
         let mut found = Vec::new();
         for handler in handlers.iter().rev() {
@@ -648,7 +666,7 @@ impl PlayRun {
     }
 
     /// Notes that a handler is to run on a host.
-    pub fn notify_handler(&mut self, handler: &Arc<Task>, host: &Arc<str>) {
+    pub(super) fn notify_handler(&mut self, handler: &Arc<Task>, host: &Arc<str>) {
         if self.iteration.notify(handler, host) {
             let name = self
                 .handler_name(handler)
@@ -661,7 +679,7 @@ impl PlayRun {
     }
 
     /// Whether an action runs once for all hosts.
-    pub fn bypasses_host_loop(plan: &Plan) -> bool {
+    pub(super) fn bypasses_host_loop(plan: &Plan) -> bool {
         plan::action(&plan.task.action.name).1.bypasses_host_loop
     }
 }

@@ -38,7 +38,13 @@ impl Work {
                 }
                 Err(failure) => {
                     // What is lost for a moment is asked again.
-                    attempt.detail(4, &format!("Exception during async poll, retrying... ({})", said(&failure)));
+                    attempt.detail(
+                        4,
+                        &format!(
+                            "Exception during async poll, retrying... ({})",
+                            said(&failure)
+                        ),
+                    );
                     if let Ok(connection) = attempt.connection() {
                         connection.reset().await;
                     }
@@ -66,14 +72,11 @@ impl Work {
         )))
     }
 
-    async fn ask(
-        &self,
-        attempt: &Attempt<'_>,
-        job: &str,
-        mode: &str,
-    ) -> Result<Outcome, Failure> {
+    async fn ask(&self, attempt: &Attempt<'_>, job: &str, mode: &str) -> Result<Outcome, Failure> {
         let arguments: Dict = [("jid", job), ("mode", mode)].into_iter().collect();
-        let result = attempt.action("ansible.builtin.async_status", arguments).await?;
+        let result = attempt
+            .action("ansible.builtin.async_status", arguments)
+            .await?;
         Ok(Outcome::of_result(&result))
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Reach {
     plan: Arc<Plan>,
     directory: String,
     host: Arc<str>,
-    pub delegated: Option<Arc<str>>,
+    pub(super) delegated: Option<Arc<str>>,
     /// The variables connections are made from: those of whom it is delegated to.
     variables: TaskVariables,
     way: OnceLock<Result<Way, Failure>>,
@@ -31,14 +31,14 @@ pub(super) struct Reach {
 
 /// The way to a machine.
 pub(super) struct Way {
-    pub connection: Arc<dyn Connection>,
-    pub settings: ConnectionSettings,
-    pub user: Option<Become>,
+    pub(super) connection: Arc<dyn Connection>,
+    pub(super) settings: ConnectionSettings,
+    pub(super) user: Option<Become>,
 }
 
 impl Reach {
     /// Of a task on a host.
-    pub fn of(work: &Work, variables: &TaskVariables) -> Result<Self, Failure> {
+    pub(super) fn of(work: &Work, variables: &TaskVariables) -> Result<Self, Failure> {
         let run = &work.run;
         let delegated = match work.plan.keyword(Directive::DelegateTo) {
             None | Some(Value::None) => None,
@@ -92,7 +92,7 @@ impl Reach {
     }
 
     /// Lets templates of the task see how it is reached, where no variable says it.
-    pub fn show(&self, variables: &TaskVariables) {
+    pub(super) fn show(&self, variables: &TaskVariables) {
         variables.set_fallback(Arc::new(Fallback {
             run: Arc::clone(&self.run),
             plan: Arc::clone(&self.plan),
@@ -153,7 +153,7 @@ impl Reach {
     }
 
     /// The way to the machine, found when it is first asked for.
-    pub fn way(&self) -> Result<&Way, Failure> {
+    pub(super) fn way(&self) -> Result<&Way, Failure> {
         self.way
             .get_or_init(|| self.find())
             .as_ref()
@@ -342,7 +342,7 @@ impl Reach {
     }
 
     /// What modules are set to.
-    pub fn module_settings(&self, work: &Work, settled: &Settled) -> ModuleSettings {
+    pub(super) fn module_settings(&self, work: &Work, settled: &Settled) -> ModuleSettings {
         let settings = &work.run.settings;
         ModuleSettings {
             check: settled.check,
@@ -359,12 +359,12 @@ impl Reach {
     }
 
     /// The variables of whom it is delegated to, or of the host.
-    pub fn variables(&self) -> &TaskVariables {
+    pub(super) fn variables(&self) -> &TaskVariables {
         &self.variables
     }
 
     /// What callbacks are told of whom it is delegated to.
-    pub fn told(&self) -> Dict {
+    pub(super) fn told(&self) -> Dict {
         let mut entries: Vec<(&str, Value)> = Vec::new();
         if let Some(delegated) = &self.delegated {
             entries.push(("ansible_delegated_host", Value::from(&**delegated)));
@@ -649,22 +649,22 @@ impl Variables for Fallback {
 
 /// The keywords of a task that say how it is done, rendered.
 pub(super) struct Settled {
-    pub check: bool,
-    pub diff: bool,
-    pub no_log: bool,
-    pub environment: Vec<(String, String)>,
-    pub timeout: Option<Duration>,
-    pub background: Option<Background>,
-    pub retries: Option<i64>,
-    pub delay: f64,
-    pub notify: Vec<Arc<str>>,
-    pub delegated: bool,
-    pub delegate_facts: bool,
+    pub(super) check: bool,
+    pub(super) diff: bool,
+    pub(super) no_log: bool,
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) background: Option<Background>,
+    pub(super) retries: Option<i64>,
+    pub(super) delay: f64,
+    pub(super) notify: Vec<Arc<str>>,
+    pub(super) delegated: bool,
+    pub(super) delegate_facts: bool,
 }
 
 impl Settled {
     /// Of a task.
-    pub fn of(work: &Work, variables: &TaskVariables) -> Result<Self, Located> {
+    pub(super) fn of(work: &Work, variables: &TaskVariables) -> Result<Self, Located> {
         let (run, plan) = (&work.run, &work.plan);
         let keywords = Keywords {
             templar: &run.templar,

@@ -17,49 +17,49 @@ pub(super) struct Outcome {
     failed: Option<bool>,
     unreachable: Option<bool>,
     skipped: Option<bool>,
-    pub ignore_errors: bool,
-    pub ignore_unreachable: bool,
-    pub warnings: Vec<Value>,
-    pub deprecations: Vec<Value>,
-    pub facts: Option<Dict>,
+    pub(super) ignore_errors: bool,
+    pub(super) ignore_unreachable: bool,
+    pub(super) warnings: Vec<Value>,
+    pub(super) deprecations: Vec<Value>,
+    pub(super) facts: Option<Dict>,
     /// What failed, with its causes.
-    pub error: Option<Located>,
-    pub finished: Option<bool>,
-    pub msg: Option<Value>,
-    pub no_log: bool,
-    pub verbose_always: Option<bool>,
-    pub verbose_override: Option<bool>,
-    pub rc: Option<i64>,
-    pub diff: Option<Value>,
-    pub stats: Option<Dict>,
-    pub job: Option<String>,
-    pub attempts: Option<u64>,
-    pub retries: Option<u64>,
-    pub notify: Vec<Arc<str>>,
-    pub delegated: Option<Arc<str>>,
-    pub delegated_variables: Option<Dict>,
-    pub skip_reason: Option<String>,
+    pub(super) error: Option<Located>,
+    pub(super) finished: Option<bool>,
+    pub(super) msg: Option<Value>,
+    pub(super) no_log: bool,
+    pub(super) verbose_always: Option<bool>,
+    pub(super) verbose_override: Option<bool>,
+    pub(super) rc: Option<i64>,
+    pub(super) diff: Option<Value>,
+    pub(super) stats: Option<Dict>,
+    pub(super) job: Option<String>,
+    pub(super) attempts: Option<u64>,
+    pub(super) retries: Option<u64>,
+    pub(super) notify: Vec<Arc<str>>,
+    pub(super) delegated: Option<Arc<str>>,
+    pub(super) delegated_variables: Option<Dict>,
+    pub(super) skip_reason: Option<String>,
     /// The reason is also told under its old name.
-    pub skipped_reason: bool,
-    pub false_condition: Option<Value>,
-    pub changed_when: Option<Value>,
-    pub failed_when: Option<Value>,
-    pub break_when: Option<Value>,
+    pub(super) skipped_reason: bool,
+    pub(super) false_condition: Option<Value>,
+    pub(super) changed_when: Option<Value>,
+    pub(super) failed_when: Option<Value>,
+    pub(super) break_when: Option<Value>,
     /// Errors that `changed_when`, `failed_when` and `break_when` took the place of.
-    pub suppressed: Vec<&'static str>,
-    pub item: Option<LoopItem>,
+    pub(super) suppressed: Vec<&'static str>,
+    pub(super) item: Option<LoopItem>,
     /// The outcomes of the items, for a loop.
-    pub items: Option<Vec<Outcome>>,
+    pub(super) items: Option<Vec<Outcome>>,
     /// What variables the action sets.
-    pub variables: BTreeMap<Layer, Dict>,
+    pub(super) variables: BTreeMap<Layer, Dict>,
     /// For an include that is to be carried out: what it was given.
-    pub include: Option<Dict>,
+    pub(super) include: Option<Dict>,
     /// What else the result tells.
-    pub data: IndexMap<Key, Value>,
+    pub(super) data: IndexMap<Key, Value>,
     /// What `register` keeps.
-    pub registered: Vec<(Arc<str>, Value)>,
+    pub(super) registered: Vec<(Arc<str>, Value)>,
     /// A module said so, and not an action.
-    pub is_module: bool,
+    pub(super) is_module: bool,
     /// The causes a module gives for its failure.
     causes: Vec<String>,
     /// It tells of an exception.
@@ -69,12 +69,12 @@ pub(super) struct Outcome {
 /// An item of a loop.
 #[derive(Clone, Debug)]
 pub(super) struct LoopItem {
-    pub variable: Arc<str>,
-    pub value: Value,
-    pub label: Value,
-    pub index_variable: Option<Arc<str>>,
-    pub index: i64,
-    pub extended: Option<Dict>,
+    pub(super) variable: Arc<str>,
+    pub(super) value: Value,
+    pub(super) label: Value,
+    pub(super) index_variable: Option<Arc<str>>,
+    pub(super) index: i64,
+    pub(super) extended: Option<Dict>,
 }
 
 /// The key by which a module's result is told from an action's; no result keeps it.
@@ -82,7 +82,7 @@ pub(super) const OF_MODULE: &str = "_ansible_of_module";
 
 impl Outcome {
     /// Of the dict an action gave.
-    pub fn of_result(result: &Dict) -> Self {
+    pub(super) fn of_result(result: &Dict) -> Self {
         let mut outcome = Outcome::default();
         for (key, value) in result.read().iter() {
             if !outcome.take(key.as_str().unwrap_or_default(), value) {
@@ -195,7 +195,7 @@ impl Outcome {
     }
 
     /// Of an action that gave no result.
-    pub fn of_failure(failure: Failure) -> Self {
+    pub(super) fn of_failure(failure: Failure) -> Self {
         match failure {
             Failure::Failed(failed) => {
                 let mut outcome = Outcome::of_result(&failed.result);
@@ -226,7 +226,7 @@ impl Outcome {
     }
 
     /// Of a task whose condition does not hold.
-    pub fn condition_false(condition: Value) -> Self {
+    pub(super) fn condition_false(condition: Value) -> Self {
         let mut outcome = Outcome {
             false_condition: Some(condition),
             ..Outcome::default()
@@ -236,7 +236,7 @@ impl Outcome {
     }
 
     /// Of a loop.
-    pub fn of_items(items: Vec<Outcome>) -> Self {
+    pub(super) fn of_items(items: Vec<Outcome>) -> Self {
         let mut outcome = Outcome {
             no_log: items.iter().any(|item| item.no_log),
             ..Outcome::default()
@@ -261,7 +261,7 @@ impl Outcome {
     }
 
     /// Of a loop without items.
-    pub fn no_items() -> Self {
+    pub(super) fn no_items() -> Self {
         let mut outcome = Outcome {
             items: Some(Vec::new()),
             skipped_reason: true,
@@ -272,7 +272,7 @@ impl Outcome {
     }
 
     /// Says that it was left out.
-    pub fn skip(&mut self, reason: Option<&str>) {
+    pub(super) fn skip(&mut self, reason: Option<&str>) {
         self.changed = Some(false);
         self.skipped = Some(true);
         if let Some(reason) = reason {
@@ -281,7 +281,7 @@ impl Outcome {
     }
 
     /// Whether something changed.
-    pub fn changed(&self) -> bool {
+    pub(super) fn changed(&self) -> bool {
         match (self.changed, &self.items) {
             (None, Some(items)) => items.iter().any(Outcome::changed),
             (changed, _) => changed.unwrap_or(false),
@@ -289,7 +289,7 @@ impl Outcome {
     }
 
     /// Whether it failed.
-    pub fn failed(&self) -> bool {
+    pub(super) fn failed(&self) -> bool {
         if self.failed.is_none() && self.rc.is_some_and(|rc| rc != 0) {
             return true;
         }
@@ -310,7 +310,7 @@ impl Outcome {
     }
 
     /// Whether the machine could not be reached.
-    pub fn unreachable(&self) -> bool {
+    pub(super) fn unreachable(&self) -> bool {
         match (self.unreachable, &self.items) {
             (None, Some(items)) => items.iter().any(Outcome::unreachable),
             (unreachable, _) => unreachable.unwrap_or(false),
@@ -318,7 +318,7 @@ impl Outcome {
     }
 
     /// Whether it was left out; a loop was if all its items were.
-    pub fn skipped(&self) -> bool {
+    pub(super) fn skipped(&self) -> bool {
         match (self.skipped, &self.items) {
             (None, Some(items)) => items.iter().all(Outcome::skipped),
             (skipped, _) => skipped.unwrap_or(false),
@@ -326,7 +326,7 @@ impl Outcome {
     }
 
     /// Whether a failure does not count; of a loop, whether it does not for some item.
-    pub fn ignores_errors(&self) -> bool {
+    pub(super) fn ignores_errors(&self) -> bool {
         match &self.items {
             Some(items) => items.iter().any(|item| item.ignore_errors),
             None => self.ignore_errors,
@@ -334,25 +334,20 @@ impl Outcome {
     }
 
     /// Whether a lost machine does not count.
-    pub fn ignores_unreachable(&self) -> bool {
+    pub(super) fn ignores_unreachable(&self) -> bool {
         match &self.items {
             Some(items) => items.iter().any(|item| item.ignore_unreachable),
             None => self.ignore_unreachable,
         }
     }
 
-    /// Says whether it changed something.
-    pub fn set_changed(&mut self, changed: bool) {
-        self.changed = Some(changed);
-    }
-
     /// Says whether it failed.
-    pub fn set_failed(&mut self, failed: bool) {
+    pub(super) fn set_failed(&mut self, failed: bool) {
         self.failed = Some(failed);
     }
 
     /// What `changed_when` gave.
-    pub fn changed_when(&mut self, given: Result<bool, Located>) {
+    pub(super) fn changed_when(&mut self, given: Result<bool, Located>) {
         match given {
             Ok(changed) => {
                 self.changed = Some(changed);
@@ -370,7 +365,7 @@ impl Outcome {
     }
 
     /// What `failed_when` gave: it takes the place of any error there was.
-    pub fn failed_when(&mut self, given: Result<bool, Located>) {
+    pub(super) fn failed_when(&mut self, given: Result<bool, Located>) {
         if self.error.take().is_some() {
             self.suppressed.push("failed_when_suppressed_exception");
         }
@@ -393,7 +388,7 @@ impl Outcome {
     }
 
     /// What `break_when` gave. Tells whether the loop ends.
-    pub fn break_when(&mut self, given: Result<bool, Located>) -> bool {
+    pub(super) fn break_when(&mut self, given: Result<bool, Located>) -> bool {
         match given {
             Ok(ends) => {
                 self.break_when = Some(Value::Bool(ends));
@@ -412,7 +407,7 @@ impl Outcome {
     }
 
     /// Puts what failed under the task: as it is told, and as `msg` where there is none.
-    pub fn raise(&mut self, origin: &Arc<Origin>) {
+    pub(super) fn raise(&mut self, origin: &Arc<Origin>) {
         if !self.failed() && !self.unreachable() {
             return;
         }
@@ -426,7 +421,7 @@ impl Outcome {
     }
 
     /// The result as `register` keeps it, or with what callbacks alone see.
-    pub fn as_dict(&self, for_callback: bool) -> Dict {
+    pub(super) fn as_dict(&self, for_callback: bool) -> Dict {
         let mut entries: IndexMap<Key, Value> = IndexMap::with_capacity(self.data.len() + 8);
         let mut set = |name: &str, value: Value| {
             entries.insert(Key::from(name), value);

@@ -61,62 +61,62 @@ pub struct Options {
 /// What all of a run works with.
 pub(super) struct Run {
     pub options: Options,
-    pub settings: Arc<Settings>,
-    pub store: Arc<Store>,
-    pub templar: Templar,
-    pub connections: Arc<dyn Connections>,
-    pub sources: Arc<Sources>,
-    pub notices: Notices,
-    pub modules: Modules,
-    pub loader: PlaybookLoader,
-    pub tell: Tell,
-    pub stats: Mutex<Stats>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) store: Arc<Store>,
+    pub(super) templar: Templar,
+    pub(super) connections: Arc<dyn Connections>,
+    pub(super) sources: Arc<Sources>,
+    pub(super) notices: Notices,
+    pub(super) modules: Modules,
+    pub(super) loader: PlaybookLoader,
+    pub(super) tell: Tell,
+    pub(super) stats: Mutex<Stats>,
 }
 
 /// Those who are told what happens.
 pub(super) struct Tell(Mutex<Vec<Box<dyn Callback>>>);
 
 impl Tell {
-    pub fn new(callbacks: Vec<Box<dyn Callback>>) -> Self {
+    pub(super) fn new(callbacks: Vec<Box<dyn Callback>>) -> Self {
         Tell(Mutex::new(callbacks))
     }
 
     /// Tells all of them, the first first.
-    pub fn event(&self, event: &Event<'_>) {
+    pub(super) fn event(&self, event: &Event<'_>) {
         for callback in self.0.lock().iter_mut() {
             callback.event(event);
         }
     }
 
     /// Warns of something.
-    pub fn warn(&self, message: &str) {
+    pub(super) fn warn(&self, message: &str) {
         self.event(&Event::Warning(message));
     }
 
     /// Warns of something that has a place.
-    pub fn warning(&self, what: &Located) {
+    pub(super) fn warning(&self, what: &Located) {
         self.event(&Event::Warning(&what.text()));
     }
 
     /// Tells something from a level of detail on.
-    pub fn detail(&self, level: u8, host: Option<&str>, text: &str) {
+    pub(super) fn detail(&self, level: u8, host: Option<&str>, text: &str) {
         self.event(&Event::Detail { level, host, text });
     }
 }
 
 impl Run {
     /// Counts something of a host.
-    pub fn count(&self, host: &Arc<str>, add: impl FnOnce(&mut crate::output::Counts)) {
+    pub(super) fn count(&self, host: &Arc<str>, add: impl FnOnce(&mut crate::output::Counts)) {
         add(self.stats.lock().hosts.entry(Arc::clone(host)).or_default());
     }
 
     /// What the environment or the file of settings says for an option of a plugin.
-    pub fn raw(&self, environment: &[&str], keys: &[(&str, &str)]) -> Option<String> {
+    pub(super) fn raw(&self, environment: &[&str], keys: &[(&str, &str)]) -> Option<String> {
         self.sources.raw(environment, keys).map(|(text, _)| text)
     }
 
     /// An option of the command line for connection plugins.
-    pub fn connection_option(&self, name: &str) -> Option<&str> {
+    pub(super) fn connection_option(&self, name: &str) -> Option<&str> {
         self.options
             .connection_options
             .iter()

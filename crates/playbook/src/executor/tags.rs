@@ -13,13 +13,13 @@ use crate::variables::TaskVariables;
 
 /// Chooses by tags.
 pub(super) struct Chooser<'a> {
-    pub run: &'a Run,
-    pub variables: &'a TaskVariables,
+    pub(super) run: &'a Run,
+    pub(super) variables: &'a TaskVariables,
 }
 
 impl Chooser<'_> {
     /// The sections of a list of tasks and blocks: consecutive tasks are one, each block is one.
-    pub fn sections(&self, items: &[Item]) -> Result<Vec<Arc<Section>>, Located> {
+    pub(super) fn sections(&self, items: &[Item]) -> Result<Vec<Arc<Section>>, Located> {
         let mut sections = Vec::new();
         let mut loose: Vec<Step> = Vec::new();
         for item in items {
@@ -43,7 +43,7 @@ impl Chooser<'_> {
     }
 
     /// The section of a block.
-    pub fn section(&self, block: &Block) -> Result<Section, Located> {
+    pub(super) fn section(&self, block: &Block) -> Result<Section, Located> {
         Ok(Section {
             tasks: self.steps(&block.tasks)?,
             rescue: self.steps(&block.rescue)?,
@@ -72,7 +72,7 @@ impl Chooser<'_> {
     }
 
     /// Whether a task is run.
-    pub fn runs(&self, task: &Task) -> Result<bool, Located> {
+    pub(super) fn runs(&self, task: &Task) -> Result<bool, Located> {
         if task.implicit && task.action.builtin() == Some("meta") {
             return Ok(true);
         }
@@ -89,7 +89,7 @@ impl Chooser<'_> {
     }
 
     /// The tags of a task, with those handed down to it.
-    pub fn tags(&self, task: &Task) -> Result<Vec<String>, Located> {
+    pub(super) fn tags(&self, task: &Task) -> Result<Vec<String>, Located> {
         let mut tags = Vec::new();
         for written in listed(task.directive(Directive::Tags)) {
             let rendered = self

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::arguments;
 use super::attempt::{Attempt, Background};
 use super::effects::{Effects, Layer};
-use super::keyword::{Keywords, boolean, float, listed};
+use super::keyword::{Keywords, boolean, listed};
 use super::plan::{self, Plan};
 use super::reach::{Reach, Settled};
 use super::result::{LoopItem, Outcome, is_true};
@@ -23,34 +23,34 @@ use crate::variables::{PlayVariables, TaskVariables};
 
 /// A task on one host.
 pub(super) struct Work {
-    pub run: Arc<Run>,
-    pub play: Arc<PlayVariables>,
-    pub plan: Arc<Plan>,
+    pub(super) run: Arc<Run>,
+    pub(super) play: Arc<PlayVariables>,
+    pub(super) plan: Arc<Plan>,
     /// The groups of actions `module_defaults` may name, with their members.
-    pub groups: Arc<HashMap<String, Vec<String>>>,
-    pub host: Arc<str>,
+    pub(super) groups: Arc<HashMap<String, Vec<String>>>,
+    pub(super) host: Arc<str>,
     /// The task's name, rendered.
-    pub name: Arc<str>,
-    pub variables: TaskVariables,
-    pub started: Instant,
+    pub(super) name: Arc<str>,
+    pub(super) variables: TaskVariables,
+    pub(super) started: Instant,
 }
 
 /// What was found of the task as a whole, for who tells of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shown {
-    pub check: bool,
-    pub diff: bool,
+    pub(super) check: bool,
+    pub(super) diff: bool,
 }
 
 /// What came of it.
 pub(super) struct Done {
-    pub host: Arc<str>,
-    pub plan: Arc<Plan>,
-    pub name: Arc<str>,
-    pub outcome: Outcome,
-    pub shown: Shown,
-    pub delegate_facts: bool,
-    pub elapsed: Duration,
+    pub(super) host: Arc<str>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) name: Arc<str>,
+    pub(super) outcome: Outcome,
+    pub(super) shown: Shown,
+    pub(super) delegate_facts: bool,
+    pub(super) elapsed: Duration,
 }
 
 /// What an item of a loop is, while it is worked on.
@@ -74,20 +74,23 @@ struct Control {
 /// What is looked at by `_task` and by registered names while a task is being carried out.
 #[derive(Default)]
 struct Recorded {
-    latest: Option<Outcome>,
     earlier: Vec<Outcome>,
+    /// The variables of the item that was worked on last.
+    last: Option<TaskVariables>,
 }
 
 impl Work {
     /// Carries it out.
-    pub async fn run(self) -> Done {
+    pub(super) async fn run(self) -> Done {
         let mut shown = Shown {
             check: self.run.options.check,
             diff: self.run.options.diff,
         };
         let mut delegate_facts = false;
-        let mut outcome = self.whole(&mut shown, &mut delegate_facts).await;
-        self.register(&mut outcome);
+        let recorded = Mutex::new(Recorded::default());
+        let mut outcome = self.whole(&recorded, &mut shown, &mut delegate_facts).await;
+        let last = recorded.into_inner().last;
+        self.register(&mut outcome, last.as_ref().unwrap_or(&self.variables));
         self.deprecations(&mut outcome);
         Done {
             host: self.host,
@@ -112,7 +115,7 @@ impl Work {
     }
 
     /// The full name of the action; it may be given by a template.
-    pub fn action_name(&self, variables: &TaskVariables) -> Result<String, Failure> {
+    pub(super) fn action_name(&self, variables: &TaskVariables) -> Result<String, Failure> {
         let action = &self.task().action;
         if !matches!(action.kind, ActionKind::Template) {
             return Ok(action.name.to_string());
@@ -146,30 +149,27 @@ impl Work {
         }
     }
 
-    async fn whole(&self, shown: &mut Shown, delegate_facts: &mut bool) -> Outcome {
+    async fn whole(
+        &self,
+        recorded: &Mutex<Recorded>,
+        shown: &mut Shown,
+        delegate_facts: &mut bool,
+    ) -> Outcome {
         if let Some(error) = self.variables.files_error() {
             return self.refused(error.clone());
         }
         if let Some(error) = self.play.store().take_error() {
             return self.refused(error);
         }
-        let recorded = Mutex::new(Recorded::default());
         match self.items() {
             Ok(None) => {
-                self.one(
-                    &self.variables,
-                    None,
-                    None,
-                    &recorded,
-                    shown,
-                    delegate_facts,
-                )
-                .await
+                self.one(&self.variables, None, None, recorded, shown, delegate_facts)
+                    .await
             }
             Ok(Some(items)) if items.is_empty() => Outcome::no_items(),
             Ok(Some(items)) => match self.control() {
                 Ok(control) => {
-                    self.every(items, &control, &recorded, shown, delegate_facts)
+                    self.every(items, &control, recorded, shown, delegate_facts)
                         .await
                 }
                 Err(error) => self.refused(error),
@@ -180,7 +180,7 @@ impl Work {
                     &self.variables,
                     None,
                     Some(error),
-                    &recorded,
+                    recorded,
                     shown,
                     delegate_facts,
                 )
@@ -258,15 +258,9 @@ impl Work {
         Ok(Control {
             variable,
             index_variable,
-            pause: match keywords.value("pause", written.pause.as_ref())? {
-                None | Some(Value::None) => 0.0,
-                Some(value) => float(&value).ok_or_else(|| {
-                    Located::new(format!(
-                        "The value {} could not be converted to 'float'.",
-                        repr::repr(&value)
-                    ))
-                })?,
-            },
+            pause: keywords
+                .float("pause", written.pause.as_ref())?
+                .unwrap_or(0.0),
             extended: keywords
                 .bool("extended", written.extended.as_ref())?
                 .unwrap_or(false),
@@ -368,8 +362,8 @@ impl Work {
             self.tell_item(&outcome, shown, began.elapsed());
             {
                 let mut recorded = recorded.lock();
-                recorded.latest = None;
                 recorded.earlier.push(outcome);
+                recorded.last = Some(variables);
             }
             if ends {
                 break;
@@ -814,7 +808,7 @@ impl Work {
     }
 
     /// Finds what `register` keeps.
-    fn register(&self, outcome: &mut Outcome) {
+    fn register(&self, outcome: &mut Outcome, variables: &TaskVariables) {
         if self.plan.register.is_empty() {
             return;
         }
@@ -825,7 +819,7 @@ impl Work {
                 outcome.registered.push((Arc::clone(name), value.clone()));
                 continue;
             };
-            match self.projected(expression, outcome, &value) {
+            match self.projected(expression, outcome, &value, variables) {
                 Ok(value) => outcome.registered.push((Arc::clone(name), value)),
                 Err(error) => {
                     let message = format!(
@@ -866,8 +860,9 @@ impl Work {
         expression: &Str,
         outcome: &Outcome,
         whole: &Value,
+        variables: &TaskVariables,
     ) -> Result<Value, Located> {
-        let variables = self.variables.fork();
+        let variables = variables.fork();
         let mut entries = vec![("polymorphic_result", whole.clone())];
         match &outcome.items {
             Some(items) => {

@@ -188,11 +188,6 @@ impl FactCache for JsonFiles {
     }
 }
 
-/// A dict of the entries a dict has now: later changes of it are not seen.
-pub(super) fn snapshot(dict: &Dict) -> Dict {
-    Dict::new(dict.read().clone())
-}
-
 /// A dict without entries.
 pub(super) fn empty() -> Dict {
     Dict::new(IndexMap::new())

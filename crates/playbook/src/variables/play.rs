@@ -218,13 +218,6 @@ impl PlayVariables {
         Ok(found)
     }
 
-    /// Whether the files are the same for all hosts.
-    pub(super) fn files_are_fixed(&self) -> bool {
-        !self.files.iter().any(|entry| {
-            entry.written.may_hold_templates() && self.store.templar.is_template(&entry.written)
-        })
-    }
-
     fn read_file(&self, path: &std::path::Path) -> Result<Option<Vec<Dict>>, Located> {
         if let Some(known) = self.loaded.lock().get(path) {
             return Ok(known.clone());
