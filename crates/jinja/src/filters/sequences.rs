@@ -48,6 +48,21 @@ pub(crate) fn add(environment: &mut Environment) {
     lazy("rejectattr", |state, value, arguments| {
         select(state, &value, arguments, false, true)
     });
+    for name in ["length", "count"] {
+        lazy(name, |_, value, _| value.length().map(Value::from));
+    }
+    lazy("first", |state, value, _| {
+        Ok(match value.iterate()?.into_iter().next() {
+            Some(item) => state.access(item),
+            None => Value::undefined("No first item, sequence was empty."),
+        })
+    });
+    lazy("last", |state, value, _| {
+        Ok(match value.iterate()?.pop() {
+            Some(item) => state.access(item),
+            None => Value::undefined("No last item, sequence was empty."),
+        })
+    });
     let mut filter = |name: &str, run: Run| environment.add_filter(name, Takes::Defined, run);
     filter("attr", |state, value, arguments| {
         let [name] = arguments.bind("attr", ["name"])?;
@@ -65,22 +80,6 @@ pub(crate) fn add(environment: &mut Environment) {
     filter("items", |_, value, _| match &value {
         Value::Dict(dict) => Ok(pairs(dict)),
         _ => Err(Error::failed("Can only get item pairs from a mapping.")),
-    });
-    for name in ["length", "count"] {
-        filter(name, |_, value, _| value.length().map(Value::from));
-    }
-    filter("first", |_, value, _| {
-        Ok(value
-            .iterate()?
-            .into_iter()
-            .next()
-            .unwrap_or_else(|| Value::undefined("No first item, sequence was empty.")))
-    });
-    filter("last", |_, value, _| {
-        Ok(value
-            .iterate()?
-            .pop()
-            .unwrap_or_else(|| Value::undefined("No last item, sequence was empty.")))
     });
     filter("random", |state, value, _| {
         state.changes_from_call_to_call();

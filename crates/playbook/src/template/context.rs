@@ -61,6 +61,32 @@ pub(super) fn blocking<T>(run: impl FnOnce() -> T) -> T {
     }
 }
 
+/// The name of the type of a value as filters see it in ansible-core: containers are rendered when one looks at them, and
+/// texts know where they come from.
+pub(super) fn lazy_name(value: &Value) -> &str {
+    match value {
+        Value::List(_) => "_AnsibleLazyTemplateList",
+        Value::Dict(_) => "_AnsibleLazyTemplateDict",
+        Value::Tuple(_) => "_AnsibleLazyAccessTuple",
+        Value::Str(text) if text.is_template() || text.origin().is_some() => "_AnsibleTaggedStr",
+        value => value.type_name(),
+    }
+}
+
+/// That type as `type()` shows it.
+pub(super) fn class(value: &Value) -> String {
+    let module = match value {
+        Value::List(_) | Value::Dict(_) | Value::Tuple(_) => {
+            "ansible._internal._templating._lazy_containers."
+        }
+        Value::Str(text) if text.is_template() || text.origin().is_some() => {
+            "ansible.module_utils._internal._datatag."
+        }
+        _ => "",
+    };
+    format!("<class '{module}{}'>", lazy_name(value))
+}
+
 /// A filter that is used in the wrong way.
 pub(super) fn refused<T>(message: impl AsRef<str>) -> Result<T> {
     Err(Error::failed(message))

@@ -11,6 +11,7 @@ mod globals;
 mod lookups;
 mod mersenne;
 mod pattern;
+mod sets;
 mod templar;
 mod tests;
 pub(crate) mod time;

@@ -1,3 +1,4 @@
 //! Playbooks, read and run.
 
 mod connections;
+mod templates;

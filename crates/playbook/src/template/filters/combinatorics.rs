@@ -2,7 +2,7 @@
 
 use consort_jinja::{Arguments, Environment, Error, Result, State, Value, integer};
 
-use super::{add_all, given, needed};
+use super::{add_all, given};
 
 /// More rows than this are not made.
 const MOST: usize = 5_000_000;
@@ -107,7 +107,12 @@ fn permute(
 fn combinations(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<Value> {
     let [length] = arguments.bind("combinations", ["r"])?;
     let items = value.iterate()?;
-    let length = integer(&needed("combinations", "r", length)?)?;
+    let Some(length) = length else {
+        return Err(Error::failed(
+            "combinations() missing required argument 'r' (pos 2)",
+        ));
+    };
+    let length = integer(&length)?;
     let length = usize::try_from(length).map_err(|_| Error::failed("r must be non-negative"))?;
     let mut rows = Vec::new();
     if length <= items.len() {

@@ -8,7 +8,8 @@ use consort_jinja::{
 use indexmap::{IndexMap, IndexSet};
 
 use super::{add_all, flag, given, needed};
-use crate::template::context::{Shared, refused};
+use crate::template::context::{Shared, class, lazy_name, refused};
+use crate::template::sets::{Operation, numbers};
 
 pub(super) fn add(environment: &mut Environment, shared: &Shared) {
     add_all(
@@ -17,10 +18,15 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
             ("combine", combine),
             ("flatten", |_, value, arguments| {
                 let [levels, skip] = arguments.bind("flatten", ["levels", "skip_nulls"])?;
-                let levels = given(levels).map(|levels| integer(&levels)).transpose()?;
+                let items = value.iterate()?;
+                // What is wrong with it matters only where something is to be flattened.
+                let levels = match given(levels) {
+                    Some(Value::Str(_)) if !items.iter().any(is_sequence) => None,
+                    levels => levels.map(|levels| integer(&levels)).transpose()?,
+                };
                 let skip = skip.map_or(Ok(true), |skip| skip.truth())?;
                 let mut flat = Vec::new();
-                flatten(&value.iterate()?, levels, skip, &mut flat, 0)?;
+                flatten(&items, levels, skip, &mut flat, 0)?;
                 Ok(Value::list(flat))
             }),
             ("dict2items", dict_to_items),
@@ -139,10 +145,6 @@ fn is_sequence(value: &Value) -> bool {
     }
 }
 
-fn class(value: &Value) -> String {
-    format!("<class '{}'>", value.type_name())
-}
-
 fn flatten(
     items: &[Value],
     levels: Option<i64>,
@@ -231,16 +233,10 @@ fn merge_dicts(
         return Err(Error::Recursion);
     }
     let (Some(below), Some(above)) = (under.entries(), over.entries()) else {
-        let shown = |value: &Value| {
-            consort_jinja::json::write(value, &consort_jinja::json::Style::default())
-                .unwrap_or_else(|_| repr::text(value))
-        };
         return refused(format!(
-            "failed to combine variables, expected dicts but got a '{}' and a '{}': \n{}\n{}",
-            under.type_name(),
-            over.type_name(),
-            shown(under),
-            shown(over)
+            "failed to combine variables, expected dicts but got a '{}' and a '{}'.",
+            lazy_name(under),
+            lazy_name(over)
         ));
     };
     let mut merged: IndexMap<Key, Value> = below.into_iter().collect();
@@ -448,16 +444,11 @@ fn rekey(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Resu
     Ok(Value::Dict(Dict::new(made)))
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Operation {
-    Intersect,
-    Subtract,
-    Either,
-    Unite,
-}
-
 fn sets(one: &Value, two: &Value, operation: Operation) -> Result<Value> {
     let (first, second) = (one.iterate()?, two.iterate()?);
+    if let Some(numbers) = numbers(&first, &second, operation) {
+        return Ok(Value::list(numbers));
+    }
     // Keys cannot be lists or dicts: what can change is never a part of one.
     #[allow(clippy::mutable_key_type)]
     let keyed = |items: &[Value]| -> Option<IndexSet<Key>> {
@@ -478,7 +469,7 @@ fn sets(one: &Value, two: &Value, operation: Operation) -> Result<Value> {
             .collect(),
         Operation::Unite => a.union(&b).map(|key| key.value().clone()).collect(),
     };
-    Ok(Value::list(as_sets_have_them(kept)))
+    Ok(Value::list(kept))
 }
 
 /// The same of items that have no hash: each is compared with each.
@@ -514,14 +505,4 @@ fn compared(first: &[Value], second: &[Value], operation: Operation) -> Vec<Valu
                 .collect()
         }
     }
-}
-
-/// Small numbers come out of Python's sets in their order; that of all else nobody can count on.
-fn as_sets_have_them(mut items: Vec<Value>) -> Vec<Value> {
-    let places = (items.len() * 5 / 3 + 1).next_power_of_two().max(8) as i64;
-    let small = |item: &Value| matches!(item, Value::Int(number) if (0..places).contains(number));
-    if items.iter().all(small) {
-        items.sort_by_key(|item| item.as_int().unwrap_or(0));
-    }
-    items
 }

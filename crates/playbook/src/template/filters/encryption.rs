@@ -6,7 +6,7 @@ use consort_jinja::{Arguments, Environment, Error, Result, State, Takes, Value, 
 
 use super::{add_all, flag, given, needed};
 use crate::source::Encrypted;
-use crate::template::context::{Shared, refused};
+use crate::template::context::{Shared, class, refused};
 use crate::template::crypt::{Algorithm, Salted, hash};
 use crate::vault;
 
@@ -74,14 +74,14 @@ fn encrypt(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Re
     let secret = needed("do_vault", "secret", secret)?;
     let Some(password) = content(&secret) else {
         return refused(format!(
-            "Secret passed is required to be a string, instead we got <class '{}'>.",
-            secret.type_name()
+            "Secret passed is required to be a string, instead we got {}.",
+            class(&secret)
         ));
     };
     let Some(data) = content(&value) else {
         return refused(format!(
-            "Can only vault strings, instead we got <class '{}'>.",
-            value.type_name()
+            "Can only vault strings, instead we got {}.",
+            class(&value)
         ));
     };
     let id = given(id).map_or(Ok("filter_default".to_owned()), |id| {
@@ -128,14 +128,14 @@ fn decrypt(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result
     }
     let Some(password) = content(&secret) else {
         return refused(format!(
-            "Secret passed is required to be as string, instead we got <class '{}'>.",
-            secret.type_name()
+            "Secret passed is required to be as string, instead we got {}.",
+            class(&secret)
         ));
     };
     let Some(data) = content(&value) else {
         return refused(format!(
-            "Vault should be in the form of a string, instead we got <class '{}'>.",
-            value.type_name()
+            "Vault should be in the form of a string, instead we got {}.",
+            class(&value)
         ));
     };
     if !vault::is_encrypted(&data) {

@@ -5,7 +5,7 @@ use num_bigint::BigInt;
 use num_traits::{FromPrimitive as _, ToPrimitive as _};
 
 use super::{add_all, flag, given, needed};
-use crate::template::context::refused;
+use crate::template::context::{lazy_name, refused};
 
 /// The letters of multiples of bytes, the largest first, with the powers of two they stand for.
 const SIZES: [(char, u32); 9] = [
@@ -29,7 +29,11 @@ pub(super) fn add(environment: &mut Environment) {
                 let [y] = arguments.bind("pow", ["y"])?;
                 let y = needed("pow", "y", y)?;
                 let (Some(x), Some(y)) = (real(&value), real(&y)) else {
-                    return because("pow() can only be used on numbers", "must be real number");
+                    let wrong = if real(&value).is_none() { &value } else { &y };
+                    return because(
+                        "pow() can only be used on numbers",
+                        &format!("must be real number, not {}", wrong.type_name()),
+                    );
                 };
                 if x == 0.0 && y < 0.0 {
                     return refused("math domain error");
@@ -45,7 +49,15 @@ pub(super) fn add(environment: &mut Environment) {
                 let base = base.unwrap_or(Value::Int(2));
                 let only = "root() can only be used on numbers";
                 let (Some(x), Some(base)) = (real(&value), real(&base)) else {
-                    return because(only, "must be real number");
+                    let wrong = if real(&value).is_none() {
+                        &value
+                    } else {
+                        &base
+                    };
+                    return because(
+                        only,
+                        &format!("must be real number, not {}", wrong.type_name()),
+                    );
                 };
                 if x < 0.0 {
                     return because(only, "math domain error");
@@ -87,10 +99,7 @@ fn log(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<Val
         );
     };
     if x <= 0.0 || base <= 0.0 {
-        return refused(format!(
-            "expected a positive input, got {}",
-            repr::float(if x <= 0.0 { x } else { base })
-        ));
+        return refused("math domain error");
     }
     #[allow(clippy::float_cmp)]
     Ok(Value::Float(if base == 10.0 {
@@ -109,7 +118,7 @@ fn human_readable(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) ->
             "human_readable() failed on bad input",
             &format!(
                 "'>=' not supported between instances of '{}' and 'int'",
-                value.type_name()
+                lazy_name(&value)
             ),
         );
     };

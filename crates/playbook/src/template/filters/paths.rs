@@ -7,7 +7,7 @@ use consort_jinja::{Arguments, Environment, Result, State, Str, Value};
 use super::add_all;
 use crate::paths::{Surroundings, basename, dirname, expand_user, expand_variables, join, normal};
 use crate::source::splits_extension;
-use crate::template::context::refused;
+use crate::template::context::{class, refused};
 
 pub(super) fn add(environment: &mut Environment) {
     add_all(
@@ -113,8 +113,8 @@ fn path_join(_: &mut State<'_, '_>, value: Value, _: &Arguments) -> Result<Value
             Ok(Value::from(joined))
         }
         other => refused(format!(
-            "|path_join expects string or sequence, got <class '{}'> instead.",
-            other.type_name()
+            "|path_join expects string or sequence, got {} instead.",
+            class(other)
         )),
     }
 }
@@ -195,8 +195,8 @@ fn relative(path: &str, start: &str) -> String {
 fn common_path(_: &mut State<'_, '_>, value: Value, _: &Arguments) -> Result<Value> {
     if !matches!(value, Value::List(_) | Value::Tuple(_)) {
         return refused(format!(
-            "|commonpath expects sequence, got <class '{}'> instead.",
-            value.type_name()
+            "|commonpath expects sequence, got {} instead.",
+            class(&value)
         ));
     }
     let paths = value
@@ -340,7 +340,7 @@ pub(in crate::template) fn matches(pattern: &str, name: &str) -> bool {
             }
             None if n == name.len() => return true,
             Some('?') => (n < name.len()).then_some(p + 1),
-            Some('[') => match (class(&pattern[p..]), name.get(n)) {
+            Some('[') => match (bracketed(&pattern[p..]), name.get(n)) {
                 (Some((set, negated, length)), Some(c)) => {
                     (set.iter().any(|(from, to)| (from..=to).contains(&c)) != negated)
                         .then_some(p + length)
@@ -368,7 +368,7 @@ pub(in crate::template) fn matches(pattern: &str, name: &str) -> bool {
 
 type Class = (Vec<(char, char)>, bool, usize);
 
-fn class(pattern: &[char]) -> Option<Class> {
+fn bracketed(pattern: &[char]) -> Option<Class> {
     let mut at = 1;
     let negated = pattern.get(at) == Some(&'!');
     at += usize::from(negated);

@@ -4,7 +4,7 @@ use consort_jinja::{Arguments, Environment, Error, Explained, Result, State, Val
 use std::sync::Arc;
 
 use super::{add_all, given};
-use crate::template::context::{Shared, refused};
+use crate::template::context::{Shared, lazy_name, refused};
 
 pub(super) fn add(environment: &mut Environment, _: &Shared) {
     add_all(
@@ -100,7 +100,7 @@ fn comment(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result
     let Value::Str(text) = &value else {
         return refused(format!(
             "'{}' object has no attribute 'replace'",
-            value.type_name()
+            lazy_name(&value)
         ));
     };
     let mut out = String::new();

@@ -3,7 +3,7 @@
 use consort_jinja::{Arguments, Environment, Error, Result, State, Value, repr};
 
 use super::{add_all, flag, given};
-use crate::template::context::refused;
+use crate::template::context::{lazy_name, refused};
 use crate::template::time::{Moment, format, parse};
 
 pub(super) fn add(environment: &mut Environment) {
@@ -20,7 +20,7 @@ fn to_datetime(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Re
         if !matches!(value, Value::Str(_)) {
             return refused(format!(
                 "strptime() argument {at} must be str, not {}",
-                value.type_name()
+                lazy_name(value)
             ));
         }
     }

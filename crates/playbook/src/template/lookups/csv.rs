@@ -43,7 +43,13 @@ pub(super) fn csvfile(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
             match call.option(name) {
                 None => Ok(otherwise),
                 Some(Value::Str(text)) => {
-                    read_number(&text).ok_or_else(|| Error::failed("list indices must be integers"))
+                    read_number(&text).ok_or_else(|| {
+                        Error::failed(format!(
+                            "Config {} for 'csvfile' lookup plugin from 'Direct' has an invalid value: Invalid value provided for 'int': {}",
+                            repr::string(name),
+                            repr::string(&text)
+                        ))
+                    })
                 }
                 Some(value) => integer(&value),
             }

@@ -56,7 +56,7 @@ pub(super) fn unvault(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     for term in call.texts()? {
         let Some(path) = call.find_file_or_warn("files", &term)? else {
-            return refused(format!("Unable to find file matching \"{}\" ", &*term));
+            return refused(format!("Unable to find file matching \"{}\"", &*term));
         };
         found.push(Value::from(call.read(&path)?));
     }

@@ -41,7 +41,7 @@ pub(super) fn ini(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
         let bare = call.flag("allow_no_value", false)? || call.flag("allow_none", false)?;
         let interpolated = call.flag("interpolation", true)?;
         let Some(path) = call.find_file_or_warn("files", &file)? else {
-            return refused("Invalid filename: 'None'");
+            return refused("Invalid filename None.");
         };
         let mut text = call.read(&path)?;
         if properties {

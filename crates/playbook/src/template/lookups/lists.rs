@@ -3,7 +3,7 @@
 use consort_jinja::{Dict, Error, Result, Value, repr};
 
 use super::Call;
-use crate::template::context::refused;
+use crate::template::context::{class, refused};
 use crate::template::mersenne::Random;
 
 /// Items of lists in their places; not deeper than one level.
@@ -27,9 +27,9 @@ pub(super) fn dict(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
     for term in &call.terms {
         let Some(entries) = term.entries() else {
             return refused(format!(
-                "the 'dict' lookup plugin expects a dictionary, got '{}' of type <class '{}'>)",
+                "the 'dict' lookup plugin expects a dictionary, got '{}' of type {})",
                 repr::text(term),
-                term.type_name()
+                class(term)
             ));
         };
         for (key, value) in entries {

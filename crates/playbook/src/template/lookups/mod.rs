@@ -258,20 +258,6 @@ impl Call<'_, '_, '_, '_> {
         }
     }
 
-    fn number(&self, name: &str) -> Result<Option<i64>> {
-        match self.option(name) {
-            None => Ok(None),
-            Some(Value::Str(text)) => match read_number(&text) {
-                Some(number) => Ok(Some(number)),
-                None => refused(format!(
-                    "Invalid value provided for 'integer': {}",
-                    repr::string(&text)
-                )),
-            },
-            Some(value) => integer(&value).map(Some),
-        }
-    }
-
     /// The terms as texts.
     fn texts(&self) -> Result<Vec<Str>> {
         self.terms.iter().map(Value::text).collect()
@@ -282,20 +268,8 @@ impl Call<'_, '_, '_, '_> {
     }
 }
 
-/// A whole number as Python's `int(text, 0)` reads it.
+/// A whole number as options are read.
 fn read_number(text: &str) -> Option<i64> {
     let text = text.trim();
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text),
-    };
-    let lower = digits.to_ascii_lowercase();
-    let number = if let Some(digits) = lower.strip_prefix("0x") {
-        i64::from_str_radix(digits, 16).ok()?
-    } else if let Some(digits) = lower.strip_prefix("0o") {
-        i64::from_str_radix(digits, 8).ok()?
-    } else {
-        lower.parse().ok()?
-    };
-    Some(if negative { -number } else { number })
+    text.strip_prefix('+').unwrap_or(text).parse().ok()
 }

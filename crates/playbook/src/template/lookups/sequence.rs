@@ -76,8 +76,8 @@ fn rows(call: &mut Call<'_, '_, '_, '_>, all: &mut Vec<Value>) -> Result<()> {
             Some(Value::Str(text)) => match read_number(&text) {
                 Some(number) => Ok(Some(number)),
                 None => refused(format!(
-                    "unknown error parsing with_sequence arguments: {}. Error was: Invalid value provided for 'integer': {}",
-                    repr::string(&text),
+                    "Config {} for 'sequence' lookup plugin from 'Direct' has an invalid value: Invalid value provided for 'integer': {}",
+                    repr::string(name),
                     repr::string(&text)
                 )),
             },

@@ -7,9 +7,7 @@ use crate::template::context::refused;
 use crate::template::tests::to_bool;
 
 fn wrong<T>(more: &str) -> Result<T> {
-    refused(format!(
-        "subelements lookup expects a list of two or three items, {more}"
-    ))
+    refused(format!("subelements lookup expects a list of two or three items, {more}").trim_end())
 }
 
 pub(super) fn subelements(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
@@ -43,7 +41,7 @@ pub(super) fn subelements(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>>
             .get("skip_missing")
             .is_some_and(|skip| to_bool(&skip).unwrap_or(false)),
         Some(_) => {
-            return wrong("the optional third item must be a dict with flags ('skip_missing',)");
+            return wrong("the optional third item must be a dict with flags skip_missing");
         }
     };
     let steps: Vec<&str> = path.split('.').collect();

@@ -149,6 +149,13 @@ async fn exchange(request: &Request) -> Result<Vec<u8>> {
             reason = cause.to_string();
             inner = cause.source();
         }
+        // As Python tells errors of the system.
+        if let Some((what, code)) = reason
+            .strip_suffix(')')
+            .and_then(|reason| reason.rsplit_once(" (os error "))
+        {
+            reason = format!("[Errno {code}] {what}");
+        }
         Error::caused(
             format!("Failed lookup url for {address}"),
             Error::failed(format!("<urlopen error {reason}>")),

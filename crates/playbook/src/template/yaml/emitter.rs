@@ -156,8 +156,9 @@ impl Emitter {
                 text,
                 tag,
                 plain,
+                quoted,
                 style,
-            } => self.scalar(text, *tag, *plain, *style, place),
+            } => self.scalar(text, *tag, (*plain, *quoted), *style, place),
             Kind::Sequence { items, flow } => {
                 if self.flow > 0 || *flow || items.is_empty() {
                     self.flow_sequence(items);
@@ -387,7 +388,7 @@ impl Emitter {
         &mut self,
         text: &str,
         tag: Option<&str>,
-        plain: bool,
+        (plain, quoted): (bool, bool),
         style: Option<char>,
         place: Place,
     ) {
@@ -415,8 +416,11 @@ impl Emitter {
         if matches!(style, '|' | '>') && (!analysis.block || self.flow > 0 || place.simple_key) {
             style = '"';
         }
-        if let Some(tag) = tag {
-            self.indicator(tag, true, false, false);
+        match tag {
+            Some(tag) => self.indicator(tag, true, false, false),
+            // In quotes it would be read as a text.
+            None if style != ' ' && !quoted => self.indicator("!", true, false, false),
+            None => {}
         }
         self.increase_indent(true, false);
         let breaks = !place.simple_key;

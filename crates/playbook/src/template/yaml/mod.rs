@@ -57,6 +57,8 @@ pub(super) enum Kind {
         tag: Option<&'static str>,
         /// Read as what it is without quotes.
         plain: bool,
+        /// Read as what it is with quotes: a text.
+        quoted: bool,
         style: Option<char>,
     },
     Sequence {

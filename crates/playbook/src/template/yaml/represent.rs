@@ -100,6 +100,7 @@ impl Representer<'_> {
                 let style = self.style.scalars;
                 Kind::Scalar {
                     plain: is_text(text),
+                    quoted: true,
                     text: text.to_string(),
                     tag: None,
                     style,
@@ -109,6 +110,7 @@ impl Representer<'_> {
                 text: lines(&base64::engine::general_purpose::STANDARD.encode(bytes)),
                 tag: Some("!!binary"),
                 plain: false,
+                quoted: false,
                 style: Some('|'),
             },
             Value::List(_) | Value::Tuple(_) => self.sequence(&value.iterate()?)?,
@@ -119,6 +121,7 @@ impl Representer<'_> {
                         text: secret.ciphertext.to_string(),
                         tag: Some("!vault"),
                         plain: false,
+                        quoted: false,
                         style: Some('|'),
                     }
                 } else if let Some(entries) = value.entries() {
@@ -143,6 +146,7 @@ impl Representer<'_> {
             text,
             tag: None,
             plain: true,
+            quoted: false,
             style: style.or(self.style.scalars),
         }
     }
