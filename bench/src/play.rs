@@ -187,7 +187,7 @@ fn write(here: &Path) -> Result<()> {
         \x20 - shell: echo $HOME\n\
         \x20 - stat: {path: \"/tmp/on-{{ inventory_hostname }}/b\"}\n\
         \x20 - slurp: {src: \"/tmp/on-{{ inventory_hostname }}/b\"}\n\
-        \x20 - find: {paths: \"/tmp/on-{{ inventory_hostname }}\"}\n";
+        \x20 - command: \"ls /tmp/on-{{ inventory_hostname }}\"\n";
     file("hosts.yml", eleven)?;
     file(
         "ssh.yml",
@@ -203,7 +203,7 @@ fn write(here: &Path) -> Result<()> {
     for n in 0..40 {
         let _ = write!(
             long,
-            "# section {n}\n{{% for item in items_of | selectattr('on') %}}\nname = {{{{ item.name | upper }}}}\n\
+            "# section {n}\n{{% for item in items_of | selectattr('use') %}}\nname = {{{{ item.name | upper }}}}\n\
              {{% endfor %}}\nvalue = {{{{ settings['key' ~ {n}] | default('none') | quote }}}}\n"
         );
     }
