@@ -22,9 +22,10 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+const SHOP: &str = "shop";
 const AUTHOR: &str = "system:serviceaccount:consort-system:score-controller";
 
-/// Counts what the controller asks of the engine.
+/// Counts what the controller asks of the engine for the score `shop`.
 struct Counted {
     runner: Runner,
     plans: AtomicUsize,
@@ -36,11 +37,15 @@ impl Engine for Counted {
         self.runner.author()
     }
     fn standing<'a>(&'a self, score: &'a Id) -> Call<'a, Result<Standing, Fault>> {
-        self.looks.fetch_add(1, Ordering::SeqCst);
+        if score.name == SHOP {
+            self.looks.fetch_add(1, Ordering::SeqCst);
+        }
         self.runner.standing(score)
     }
     fn plan(&self, want: Want) -> Call<'_, Result<Made, Fault>> {
-        self.plans.fetch_add(1, Ordering::SeqCst);
+        if want.score.name == SHOP {
+            self.plans.fetch_add(1, Ordering::SeqCst);
+        }
         self.runner.plan(want)
     }
     fn store<'a>(&'a self, score: &'a Id, made: &'a Made) -> Call<'a, Result<(), Fault>> {
@@ -204,11 +209,15 @@ impl World {
     }
 
     async fn follow(&self, sync: Value) {
+        self.follow_as(SHOP, "main", "deploy", sync).await;
+    }
+
+    async fn follow_as(&self, name: &str, reference: &str, path: &str, sync: Value) {
         let score: Score = serde_json::from_value(json!({
             "apiVersion": "consort.dev/v1", "kind": "Score",
-            "metadata": {"name": "shop"},
+            "metadata": {"name": name},
             "spec": {
-                "source": {"git": {"url": self.origin, "reference": "main", "path": "deploy", "interval": "1s"}},
+                "source": {"git": {"url": self.origin, "reference": reference, "path": path, "interval": "1s"}},
                 "sync": sync,
             },
         }))
@@ -346,9 +355,18 @@ async fn commits_are_followed_and_what_is_deleted_by_hand_comes_back() {
         .unwrap();
     world.until_mode("a", "two").await;
 
-    // Nothing happens: nothing is planned, and nobody looks.
+    // Nothing happens: nothing is planned, and nobody looks. Another score of the same repository says when it was polled.
     world.operation(4).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.git(&["checkout", "--quiet", "-b", "other"]);
+    let poll = async |number: &str| {
+        world.commit(&[("probe/p.yaml", map("probe", number))], number);
+        if number == "one" {
+            world.follow_as("probe", "other", "probe", json!({})).await;
+        }
+        world.until_mode("probe", number).await;
+    };
+    poll("one").await;
+    poll("two").await;
     let count = || {
         (
             world.engine.plans.load(Ordering::SeqCst),
@@ -356,7 +374,8 @@ async fn commits_are_followed_and_what_is_deleted_by_hand_comes_back() {
         )
     };
     let before = count();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    poll("three").await;
+    poll("four").await;
     assert_eq!(count(), before, "polls that find nothing new cost no look");
     world.end().await;
 }

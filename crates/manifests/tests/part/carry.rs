@@ -89,14 +89,7 @@ async fn a_finalizer_that_keeps_an_object_is_named() {
     let gone = try_plan(&part, Intent::Destroy, &known(&[])).await.unwrap();
     let release = async {
         let path = "/api/v1/namespaces/shop/configmaps/a";
-        loop {
-            let live = cluster.get(path).await;
-            if live.is_some_and(|live| live["metadata"].get("deletionTimestamp").is_some()) {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        cluster.noted("example.com/hold").await;
         cluster
             .patch(path, "holder", &json!({"metadata": {"finalizers": null}}))
             .await;
@@ -122,12 +115,7 @@ async fn a_workload_is_waited_for_and_its_pods_trouble_is_told() {
     let first = plan(&part).await;
     let controller = async {
         let path = "/apis/batch/v1/namespaces/shop/jobs/j";
-        let live = loop {
-            if let Some(live) = cluster.get(path).await {
-                break live;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        };
+        let live = cluster.until(path, |_| true).await;
         let labels = live["spec"]["selector"]["matchLabels"].clone();
         let pod: Value = json!({"metadata": {"name": "p", "labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
         cluster
@@ -147,7 +135,7 @@ async fn a_workload_is_waited_for_and_its_pods_trouble_is_told() {
                     "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]}}),
             )
             .await;
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        cluster.noted("ImagePullBackOff").await;
         cluster
             .patch(
                 &format!("{path}/status"),

@@ -1,7 +1,7 @@
 //! An API in process, a directory of files, and a part over both.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use consort_api::identity::{User, pki::Pki, tokens::Signer};
@@ -12,12 +12,15 @@ use consort_plan::{
 use http::Request as HttpRequest;
 use kube::Client;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) struct Cluster {
     pub(crate) client: Client,
     api: consort_api::Api,
     dir: tempfile::TempDir,
+    /// What steps have told while they were carried out.
+    notes: watch::Sender<Vec<String>>,
 }
 
 impl Cluster {
@@ -35,7 +38,12 @@ impl Cluster {
             .unwrap();
         let client = api.client(User::admin());
         std::fs::create_dir_all(dir.path().join("score/deploy")).unwrap();
-        let cluster = Cluster { client, api, dir };
+        let cluster = Cluster {
+            client,
+            api,
+            dir,
+            notes: watch::Sender::default(),
+        };
         for name in ["default", "shop"] {
             let _ = cluster
                 .send(
@@ -56,6 +64,31 @@ impl Cluster {
                 .await;
         }
         cluster
+    }
+
+    /// Waits until something is there that fits, and gives it.
+    pub(crate) async fn until(&self, path: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let asking = async {
+            loop {
+                if let Some(live) = self.get(path).await.filter(&fits) {
+                    break live;
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, asking)
+            .await
+            .unwrap_or_else(|_| panic!("{path} did not come to be as expected"))
+    }
+
+    /// Waits until a step has told something with this text in it.
+    pub(crate) async fn noted(&self, text: &str) {
+        let mut notes = self.notes.subscribe();
+        let heard = notes.wait_for(|notes| notes.iter().any(|note| note.contains(text)));
+        tokio::time::timeout(DEADLINE, heard)
+            .await
+            .unwrap_or_else(|_| panic!("nobody told of {text:?}"))
+            .unwrap();
     }
 
     /// Ends it in order.
@@ -196,15 +229,15 @@ pub(crate) fn change<'a>(plan: &'a PartPlan, local: &str) -> &'a Change {
 }
 
 /// Hears what a carrier tells.
-pub(crate) struct Heard {
-    pub(crate) inputs: BTreeMap<String, Planned>,
-    pub(crate) notes: Mutex<Vec<String>>,
+struct Heard<'a> {
+    inputs: &'a BTreeMap<String, Planned>,
+    notes: &'a watch::Sender<Vec<String>>,
 }
 
-impl Progress for Heard {
+impl Progress for Heard<'_> {
     fn began(&self, _: u32) {}
     fn note(&self, _: u32, text: &str) {
-        self.notes.lock().unwrap().push(text.to_owned());
+        self.notes.send_modify(|notes| notes.push(text.to_owned()));
     }
     fn done(&self, _: u32) {}
     fn failed(&self, _: u32, _: Problem) {}
@@ -221,7 +254,8 @@ pub(crate) struct Carried {
     pub(crate) notes: Vec<String>,
 }
 
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(10);
 
 /// Carries a plan out, one step after the other. Those that depend on a failed one are left out.
 pub(crate) async fn carry(
@@ -246,9 +280,10 @@ pub(crate) async fn carry(
         })
         .await
         .unwrap_or_else(|problems| panic!("{problems:?}"));
+    cluster.notes.send_replace(Vec::new());
     let heard = Heard {
-        inputs: inputs.clone(),
-        notes: Mutex::default(),
+        inputs,
+        notes: &cluster.notes,
     };
     let order = carrier.steps().check().unwrap();
     let mut failed = vec![false; order.len()];
@@ -267,7 +302,7 @@ pub(crate) async fn carry(
         let problems = match result {
             Ok(result) => result.err().unwrap_or_default(),
             Err(_) => vec![Problem {
-                summary: format!("timed out: {:?}", heard.notes.lock().unwrap()),
+                summary: format!("timed out: {:?}", heard.notes.borrow()),
                 ..Problem::default()
             }],
         };
@@ -280,7 +315,7 @@ pub(crate) async fn carry(
         .filter_map(|name| Some((name.clone(), carrier.output(name).ok()?.value)))
         .collect();
     carrier.finish().await.unwrap();
-    let notes = heard.notes.lock().unwrap().clone();
+    let notes = heard.notes.borrow().clone();
     Carried {
         steps,
         outputs,

@@ -1,7 +1,8 @@
 //! What is planned.
 
-use consort_plan::{Action, Intent, Owner, Planned, Reversal};
-use serde_json::json;
+use consort_manifests::Manifests;
+use consort_plan::{Action, Intent, Owner, Planned, Problem, Reversal};
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, apply, change, known, plan, planned, told, try_plan};
 
@@ -47,18 +48,54 @@ spec:
     - port: 80
 ";
 
+const WEB_PATH: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
+const SETTINGS_PATH: &str = "/api/v1/namespaces/shop/configmaps/settings";
+
+/// A part with a deployment, its service and its settings.
+async fn web() -> (Cluster, Manifests) {
+    let cluster = Cluster::start().await;
+    cluster.file("settings.yaml", SETTINGS);
+    cluster.file("web.yaml", WEB);
+    let part = cluster.part(json!({}));
+    (cluster, part)
+}
+
+/// A part with settings alone.
+async fn settings() -> (Cluster, Manifests) {
+    let cluster = Cluster::start().await;
+    cluster.file("settings.yaml", SETTINGS);
+    let part = cluster.part(json!({}));
+    (cluster, part)
+}
+
+/// What keeps a part from being planned.
+async fn wrong(part: &Manifests) -> Vec<Problem> {
+    try_plan(part, Intent::Apply, &known(&[]))
+        .await
+        .unwrap_err()
+}
+
+/// Problems, each with its place.
+fn located(problems: &[Problem]) -> Vec<String> {
+    let told = |problem: &Problem| {
+        let place = problem.location.as_ref().unwrap();
+        format!("{place}: {}", problem.summary)
+    };
+    problems.iter().map(told).collect()
+}
+
 /// Deployments need somebody to look after them to be ready: these tests have nobody.
 async fn settle(cluster: &Cluster) {
-    let path = "/apis/apps/v1/namespaces/shop/deployments/web";
-    let Some(live) = cluster.get(path).await else {
-        return;
+    let unseen = |live: &Value| {
+        live["status"]["observedGeneration"].as_i64() < live["metadata"]["generation"].as_i64()
     };
+    let live = cluster.until(WEB_PATH, unseen).await;
     let generation = live["metadata"]["generation"].clone();
     // It may be gone by now.
     let _ = cluster
         .send(
             "PATCH",
-            &format!("{path}/status"),
+            &format!("{WEB_PATH}/status"),
             &json!({"status": {"observedGeneration": generation}}),
             "application/merge-patch+json",
         )
@@ -66,11 +103,10 @@ async fn settle(cluster: &Cluster) {
 }
 
 /// Applies beside somebody who looks after deployments.
-async fn apply_attended(cluster: &Cluster, part: &consort_manifests::Manifests) {
+async fn apply_attended(cluster: &Cluster, part: &Manifests) {
     let attending = async {
         loop {
             settle(cluster).await;
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
     tokio::select! {
@@ -81,10 +117,7 @@ async fn apply_attended(cluster: &Cluster, part: &consort_manifests::Manifests) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_applied_is_a_no_op_from_then_on() {
-    let cluster = Cluster::start().await;
-    cluster.file("settings.yaml", SETTINGS);
-    cluster.file("web.yaml", WEB);
-    let part = cluster.part(json!({}));
+    let (cluster, part) = web().await;
     let first = plan(&part).await;
     assert_eq!(
         told(&first),
@@ -116,10 +149,7 @@ async fn what_was_applied_is_a_no_op_from_then_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_shown_with_before_and_after_and_rolls_what_uses_it() {
-    let cluster = Cluster::start().await;
-    cluster.file("settings.yaml", SETTINGS);
-    cluster.file("web.yaml", WEB);
-    let part = cluster.part(json!({}));
+    let (cluster, part) = web().await;
     apply_attended(&cluster, &part).await;
     cluster.file("settings.yaml", &SETTINGS.replace("fast", "slow"));
     let plan = plan(&part).await;
@@ -162,22 +192,18 @@ async fn a_change_is_shown_with_before_and_after_and_rolls_what_uses_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_is_told_by_owner_and_only_what_a_person_did_is_put_back() {
-    let cluster = Cluster::start().await;
-    cluster.file("settings.yaml", SETTINGS);
-    cluster.file("web.yaml", WEB);
-    let part = cluster.part(json!({}));
+    let (cluster, part) = web().await;
     apply_attended(&cluster, &part).await;
-    let path = "/apis/apps/v1/namespaces/shop/deployments/web";
     cluster
         .patch(
-            &format!("{path}/scale"),
+            &format!("{WEB_PATH}/scale"),
             "horizontal-pod-autoscaler",
             &json!({"spec": {"replicas": 3}}),
         )
         .await;
     cluster
         .patch(
-            path,
+            WEB_PATH,
             "kubectl-annotate",
             &json!({"metadata": {"annotations": {"mine": "yes"}}}),
         )
@@ -197,7 +223,7 @@ async fn drift_is_told_by_owner_and_only_what_a_person_did_is_put_back() {
     assert!(!web.drift[0].corrected);
     cluster
         .patch(
-            "/api/v1/namespaces/shop/configmaps/settings",
+            SETTINGS_PATH,
             "kubectl-edit",
             &json!({"data": {"mode": "slow", "other": "kept"}}),
         )
@@ -213,12 +239,9 @@ async fn drift_is_told_by_owner_and_only_what_a_person_did_is_put_back() {
     assert_eq!(settings.drift[0].found, Planned::known(json!("slow")));
     assert!(settings.drift[0].corrected);
     apply_attended(&cluster, &part).await;
-    let live = cluster
-        .get("/api/v1/namespaces/shop/configmaps/settings")
-        .await
-        .unwrap();
+    let live = cluster.get(SETTINGS_PATH).await.unwrap();
     assert_eq!(live["data"], json!({"mode": "fast", "other": "kept"}));
-    let live = cluster.get(path).await.unwrap();
+    let live = cluster.get(WEB_PATH).await.unwrap();
     assert_eq!(live["spec"]["replicas"], 3);
     cluster.stop().await;
 }
@@ -279,10 +302,7 @@ async fn what_left_the_source_goes_and_what_others_made_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_changed_in_place_is_replaced() {
-    let cluster = Cluster::start().await;
-    cluster.file("settings.yaml", SETTINGS);
-    cluster.file("web.yaml", WEB);
-    let part = cluster.part(json!({}));
+    let (cluster, part) = web().await;
     apply_attended(&cluster, &part).await;
     cluster.file("web.yaml", &WEB.replace("app: web}", "app: www}"));
     let plan = plan(&part).await;
@@ -374,21 +394,9 @@ async fn what_is_wrong_is_told_with_file_and_line_and_changes_nothing() {
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  namespace: nowhere\n",
     );
     let part = cluster.part(json!({}));
-    let problems = try_plan(&part, Intent::Apply, &known(&[]))
-        .await
-        .unwrap_err();
-    let told: Vec<String> = problems
-        .iter()
-        .map(|problem| {
-            format!(
-                "{}: {}",
-                problem.location.as_ref().unwrap(),
-                problem.summary
-            )
-        })
-        .collect();
+    let problems = wrong(&part).await;
     assert_eq!(
-        told,
+        located(&problems),
         [
             "deploy/old.yaml:1: Deployment old: the server has no kind Deployment in extensions/v1beta1"
         ]
@@ -398,21 +406,9 @@ async fn what_is_wrong_is_told_with_file_and_line_and_changes_nothing() {
         Some("the server has Deployment in apps/v1")
     );
     cluster.remove("old.yaml");
-    let problems = try_plan(&part, Intent::Apply, &known(&[]))
-        .await
-        .unwrap_err();
-    let told: Vec<String> = problems
-        .iter()
-        .map(|problem| {
-            format!(
-                "{}: {}",
-                problem.location.as_ref().unwrap(),
-                problem.summary
-            )
-        })
-        .collect();
+    let problems = wrong(&part).await;
     assert_eq!(
-        told,
+        located(&problems),
         [
             "deploy/lost.yaml:5: there is no namespace nowhere",
             "deploy/web.yaml:6: Deployment shop/web is refused",
@@ -426,16 +422,17 @@ async fn what_is_wrong_is_told_with_file_and_line_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_is_stale_when_what_it_changes_has_moved() {
     use consort_plan::Part as _;
-    let cluster = Cluster::start().await;
-    cluster.file("settings.yaml", SETTINGS);
-    let part = cluster.part(json!({}));
+    let (cluster, part) = settings().await;
     apply(&cluster, &part).await;
     cluster.file("settings.yaml", &SETTINGS.replace("fast", "slow"));
     let plan = plan(&part).await;
     assert_eq!(part.moved(&plan.seen).await.unwrap(), []);
-    let path = "/api/v1/namespaces/shop/configmaps/settings";
     cluster
-        .patch(path, "kubectl-edit", &json!({"data": {"other": "x"}}))
+        .patch(
+            SETTINGS_PATH,
+            "kubectl-edit",
+            &json!({"data": {"other": "x"}}),
+        )
         .await;
     assert_eq!(
         part.moved(&plan.seen).await.unwrap(),
@@ -443,13 +440,17 @@ async fn a_plan_is_stale_when_what_it_changes_has_moved() {
         "what it does not set may move"
     );
     cluster
-        .patch(path, "kubectl-edit", &json!({"data": {"mode": "other"}}))
+        .patch(
+            SETTINGS_PATH,
+            "kubectl-edit",
+            &json!({"data": {"mode": "other"}}),
+        )
         .await;
     let moved = part.moved(&plan.seen).await.unwrap();
     assert_eq!(moved[0].what, "v1/ConfigMap/shop/settings");
     assert_eq!(moved[0].how, "data.mode is \"other\" now");
     assert_eq!(moved[0].by.as_deref(), Some("kubectl-edit"));
-    cluster.delete(path).await;
+    cluster.delete(SETTINGS_PATH).await;
     assert_eq!(part.moved(&plan.seen).await.unwrap()[0].how, "deleted");
     cluster.stop().await;
 }
@@ -468,9 +469,7 @@ async fn an_object_of_another_score_is_not_taken() {
         .unwrap();
     cluster.file("settings.yaml", SETTINGS);
     let part = cluster.part(json!({}));
-    let problems = try_plan(&part, Intent::Apply, &known(&[]))
-        .await
-        .unwrap_err();
+    let problems = wrong(&part).await;
     assert_eq!(
         problems[0].summary,
         "ConfigMap shop/settings belongs to the score other"
@@ -478,7 +477,7 @@ async fn an_object_of_another_score_is_not_taken() {
     // One of no score is taken over, and the plan says so.
     cluster
         .patch(
-            "/api/v1/namespaces/shop/configmaps/settings",
+            SETTINGS_PATH,
             "kubectl",
             &json!({"metadata": {"labels": null}}),
         )

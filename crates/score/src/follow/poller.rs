@@ -187,7 +187,7 @@ impl Poller {
                 tokio::select! {
                     () = shutdown.cancelled() => return,
                     Some((place, answer)) = under_way.next(), if !under_way.is_empty() => {
-                        for key in self.state.lock().answered(&place, answer) {
+                        for key in self.state.lock().answered(&place, &answer) {
                             moved(key);
                         }
                     }
@@ -337,8 +337,7 @@ impl State {
     }
 
     /// Takes an answer in; gives the scores for which it is news.
-    #[allow(clippy::needless_pass_by_value)]
-    fn answered(&mut self, place: &Place, answer: Answer) -> Vec<Key> {
+    fn answered(&mut self, place: &Place, answer: &Answer) -> Vec<Key> {
         let mut news = Vec::new();
         let mut interval = LONGEST;
         let Some(group) = self.places.get_mut(place) else {
@@ -350,7 +349,7 @@ impl State {
                 continue;
             };
             interval = interval.min(score.interval);
-            let seen = match &answer {
+            let seen = match answer {
                 Ok(found) => match found.get(&score.reference) {
                     Some(Ok(resolved)) => Seen::At(resolved.clone()),
                     Some(Err(error)) => Seen::Unknown(error.clone()),
@@ -370,7 +369,7 @@ impl State {
             score.awaited &= !awaited;
             score.seen = seen;
         }
-        group.failures = match &answer {
+        group.failures = match answer {
             Ok(_) => 0,
             Err(_) => group.failures + 1,
         };
