@@ -9,27 +9,52 @@ use crate::source::Located;
 /// The directives of one play, role, block or task, as written.
 #[derive(Clone, Debug, Default)]
 pub struct Directives {
-    entries: Vec<(Directive, Value)>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    directive: Directive,
+    value: Value,
+    origin: Option<Arc<Origin>>,
 }
 
 impl Directives {
     /// What was written for one.
     pub fn get(&self, directive: Directive) -> Option<&Value> {
+        self.entry(directive).map(|entry| &entry.value)
+    }
+
+    /// Where what was written for one stands.
+    pub fn origin(&self, directive: Directive) -> Option<&Arc<Origin>> {
+        self.entry(directive)?.origin.as_ref()
+    }
+
+    fn entry(&self, directive: Directive) -> Option<&Entry> {
         self.entries
             .iter()
-            .find(|(known, _)| *known == directive)
-            .map(|(_, value)| value)
+            .find(|entry| entry.directive == directive)
     }
 
     /// Sets one.
     pub fn set(&mut self, directive: Directive, value: Value) {
+        self.set_at(directive, value, None);
+    }
+
+    /// Sets one that was written somewhere.
+    pub fn set_at(&mut self, directive: Directive, value: Value, origin: Option<&Arc<Origin>>) {
+        let new = Entry {
+            directive,
+            value,
+            origin: origin.cloned(),
+        };
         match self
             .entries
             .iter_mut()
-            .find(|(known, _)| *known == directive)
+            .find(|entry| entry.directive == directive)
         {
-            Some((_, old)) => *old = value,
-            None => self.entries.push((directive, value)),
+            Some(entry) => *entry = new,
+            None => self.entries.push(new),
         }
     }
 
@@ -38,15 +63,28 @@ impl Directives {
         let at = self
             .entries
             .iter()
-            .position(|(known, _)| *known == directive)?;
-        Some(self.entries.remove(at).1)
+            .position(|entry| entry.directive == directive)?;
+        Some(self.entries.remove(at).value)
     }
 
     /// All, in the order they were written.
     pub fn iter(&self) -> impl Iterator<Item = (Directive, &Value)> {
         self.entries
             .iter()
-            .map(|(directive, value)| (*directive, value))
+            .map(|entry| (entry.directive, &entry.value))
+    }
+
+    /// Those that are handed down to what stands within.
+    #[must_use]
+    pub(crate) fn handed_down(&self) -> Directives {
+        Directives {
+            entries: self
+                .entries
+                .iter()
+                .filter(|entry| entry.directive.is_inherited())
+                .cloned()
+                .collect(),
+        }
     }
 }
 
@@ -277,6 +315,7 @@ impl Directive {
                 Some(origin) => error.at(origin),
                 None => error.about(value),
             }
+            .handling()
         };
         Ok(match self.kind() {
             Kind::Any => value.clone(),

@@ -11,7 +11,7 @@ use super::loader::Inner;
 use super::variables::{Known, located};
 use super::{Item, Role, Scope};
 use crate::paths;
-use crate::source::{Located, Notice};
+use crate::source::{Located, Node, Notice};
 
 /// What the parts of a play have in common.
 pub(crate) struct Draft {
@@ -23,7 +23,7 @@ pub(crate) struct Draft {
     /// The scope of the play.
     pub(crate) scope: Arc<Scope>,
     pub(crate) vars: Dict,
-    pub(crate) vars_files: Vec<Value>,
+    pub(crate) vars_files: Vec<Node>,
     /// The collection the playbook belongs to.
     pub(crate) collection: Option<String>,
     /// The roles that were brought here so far.
@@ -51,7 +51,7 @@ impl Draft {
         origin: Arc<Origin>,
         scope: Arc<Scope>,
         vars: Dict,
-        vars_files: Vec<Value>,
+        vars_files: Vec<Node>,
         collection: Option<String>,
         groups: IndexMap<String, Vec<String>>,
     ) -> Self {
@@ -101,6 +101,14 @@ impl Draft {
         self.files.get_or_init(|| self.read_files())
     }
 
+    /// What is wrong with files of variables, if something is.
+    pub(crate) fn check_files(&self) -> Result<(), Located> {
+        match self.files() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
     fn read_files(&self) -> Result<Vec<Dict>, Located> {
         let known = Known {
             draft: self,
@@ -110,19 +118,19 @@ impl Draft {
         };
         let mut layers = Vec::new();
         for item in &self.vars_files {
-            let alternatives = match item {
-                Value::List(items) => items.read().clone(),
-                one => vec![one.clone()],
+            let alternatives = match item.sequence() {
+                Some(items) => items,
+                None => std::slice::from_ref(item),
             };
             for alternative in alternatives {
-                let name = match known.render(&alternative) {
+                let name = match known.render(&alternative.value()) {
                     Ok(Value::Str(name)) => name,
                     Ok(other) => {
                         return Err(Located::parser(format!(
                             "Invalid `vars_files` value of type '{}'.",
                             other.type_name()
                         ))
-                        .about(&alternative)
+                        .about_node(alternative)
                         .hint(
                             "A `vars_files` value should either be a string or list of strings.",
                         ));
@@ -130,7 +138,7 @@ impl Draft {
                     Err(error) if error.undefined => {
                         self.loader.notice(Notice::Warning(
                             Located::new("skipping vars_files item due to an undefined variable")
-                                .about(item),
+                                .about_node(item),
                         ));
                         break;
                     }

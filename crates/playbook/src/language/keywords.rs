@@ -1,8 +1,9 @@
 //! The keywords of a play, rendered before it has hosts.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use consort_jinja::{Dict, Str, Value, is_omit};
+use consort_jinja::{Dict, Origin, Str, Value, is_omit};
 
 use super::directives::Directive;
 use super::variables::{Known, located};
@@ -41,9 +42,7 @@ pub struct PlayKeywords {
 impl PlayKeywords {
     pub(crate) fn of(play: &Play, prompted: &Dict) -> Result<Self, Located> {
         // What is wrong with files of variables is found now.
-        if let Err(error) = play.draft.files() {
-            return Err(error.clone());
-        }
+        play.draft.check_files()?;
         let read = Reading { play, prompted };
         let hosts_written = play.scope.directives.get(Directive::Hosts).cloned();
         let name_written = match play.scope.directives.get(Directive::Name) {
@@ -64,7 +63,7 @@ impl PlayKeywords {
             },
         };
         let name = match name_written {
-            Some(name) => match read.converted(Directive::Name, &name)? {
+            Some(name) => match read.converted(Directive::Name, &name, None)? {
                 Some(name) => consort_jinja::repr::text(&name),
                 None => String::new(),
             },
@@ -76,7 +75,7 @@ impl PlayKeywords {
                 Located::parser("The field 'hosts' is required but was not set.").at(&play.origin),
             );
         };
-        let hosts = texts(read.converted(Directive::Hosts, &hosts_written)?);
+        let hosts = texts(read.converted(Directive::Hosts, &hosts_written, None)?);
         let boolean = |value: Option<Value>| match value {
             Some(Value::Bool(value)) => Some(value),
             _ => None,
@@ -125,15 +124,28 @@ impl Reading<'_> {
     fn keyword(&self, directive: Directive) -> Result<Option<Value>, Located> {
         match self.play.scope.directives.get(directive) {
             None | Some(Value::None) => Ok(None),
-            Some(value) => self.converted(directive, value),
+            Some(value) => self.converted(
+                directive,
+                value,
+                self.play.scope.directives.origin(directive),
+            ),
         }
     }
 
-    fn converted(&self, directive: Directive, written: &Value) -> Result<Option<Value>, Located> {
+    fn converted(
+        &self,
+        directive: Directive,
+        written: &Value,
+        origin: Option<&Arc<Origin>>,
+    ) -> Result<Option<Value>, Located> {
+        let origin = origin.filter(|_| !matches!(written, Value::Bool(_)));
         let failed = |error: Located| {
-            Located::parser(format!("Error processing keyword '{}'.", directive.name()))
-                .about(written)
-                .because(error)
+            let own = Located::parser(format!("Error processing keyword '{}'.", directive.name()));
+            match origin {
+                Some(origin) => own.at(origin),
+                None => own.about(written),
+            }
+            .because(error)
         };
         let value = self
             .known()
@@ -145,7 +157,7 @@ impl Reading<'_> {
         if matches!(value, Value::None) {
             return Ok(None);
         }
-        directive.convert(&value, None).map(Some).map_err(failed)
+        directive.convert(&value, origin).map(Some).map_err(failed)
     }
 
     /// The specification that `validate_argspec` names: true for that of the play's name.

@@ -67,7 +67,7 @@ pub(crate) fn read(loader: &Arc<Inner>, shown: &str, import: &Import) -> Result<
             python::class(&data),
             full(shown)
         ))
-        .at(data.origin()));
+        .about_node(&data));
     };
     if entries.is_empty() {
         return Err(Located::parser(format!(
@@ -82,7 +82,7 @@ pub(crate) fn read(loader: &Arc<Inner>, shown: &str, import: &Import) -> Result<
             return Err(Located::parser(
                 "playbook entries must be either valid plays or 'import_playbook' statements",
             )
-            .at(entry.origin()));
+            .about_node(entry));
         };
         let imports = keys
             .iter()
@@ -110,7 +110,7 @@ fn imported(
     outer: &Import,
 ) -> Result<Vec<Arc<Play>>> {
     if outer.depth > IMPORTS {
-        return Err(Located::new("maximum recursion depth exceeded").at(entry.origin()));
+        return Err(Located::new("maximum recursion depth exceeded").about_node(entry));
     }
     let mut names: Vec<String> = entry
         .mapping()
@@ -151,6 +151,7 @@ fn imported(
         handlers: false,
     };
     reads.directives(entry, Bearer::Playbook, &[&key], None, &mut directives)?;
+    reads.check_no_parts(entry, Bearer::Playbook)?;
     let vars = match directives.get(Directive::Vars) {
         Some(Value::Dict(vars)) => vars.clone(),
         _ => Dict::default(),
@@ -165,20 +166,38 @@ fn imported(
             "The field 'import_playbook' is supposed to be a string type, however the incoming data structure is a {}",
             python::class(node)
         ))
-        .at(node.origin()));
+        .about_node(node));
     }
     if node.is_none() {
         return Err(
             Located::parser("The field 'import_playbook' is required but was not set.")
-                .at(entry.origin()),
+                .about_node(entry),
         );
     }
     let name = known.render(&node.value()).map_err(|error| {
         Located::parser("Error processing keyword 'import_playbook'.")
-            .at(node.origin())
+            .about_node(node)
             .because(located(&error))
     })?;
     let name = consort_jinja::repr::text(&name);
+    let mut rendered = Directives::default();
+    for (directive, value) in directives.iter() {
+        let value = if directive == Directive::Vars {
+            value.clone()
+        } else {
+            known.render(value).map_err(|error| {
+                let own =
+                    Located::parser(format!("Error processing keyword '{}'.", directive.name()));
+                match value {
+                    Value::List(_) => own.showing(&consort_jinja::repr::text(value)),
+                    value => own.about(value),
+                }
+                .because(located(&error))
+            })?
+        };
+        rendered.set_at(directive, value, directives.origin(directive));
+    }
+    let directives = rendered;
     let mut inner = Import {
         depth: outer.depth + 1,
         ..outer.clone()
@@ -294,7 +313,6 @@ pub(crate) fn play(
         handlers: false,
     }
     .directives(node, Bearer::Play, ROLES_AND_TASKS, None, &mut directives)?;
-    check_hosts(node)?;
     let own = match directives.get(Directive::Vars) {
         Some(Value::Dict(vars)) => vars.clone(),
         _ => Dict::default(),
@@ -324,14 +342,12 @@ pub(crate) fn play(
             ]),
         );
     }
-    let vars_files: Vec<Value> = match node.get("vars_files").map(Node::content) {
-        None | Some(Content::Scalar(Value::None)) => Vec::new(),
-        Some(Content::Sequence(items)) => items.iter().map(Node::value).collect(),
-        Some(_) => node
-            .get("vars_files")
-            .map(Node::value)
-            .into_iter()
-            .collect(),
+    let vars_files: Vec<Node> = match node.get("vars_files") {
+        Some(files) if !files.is_none() => match files.sequence() {
+            Some(items) => items.to_vec(),
+            None => vec![files.clone()],
+        },
+        _ => Vec::new(),
     };
     let groups = first.groups.lock().clone();
     let scope = Arc::new(Scope {
@@ -395,6 +411,12 @@ pub(crate) fn play(
     let pre_tasks = part("pre_tasks", false, &outer)?;
     let post_tasks = part("post_tasks", false, &outer)?;
     let tasks = part("tasks", false, &outer)?;
+    Tasks {
+        draft: &draft,
+        handlers: false,
+    }
+    .check_no_parts(node, Bearer::Play)?;
+    check_hosts(node)?;
     let mut handlers = role_handlers;
     handlers.extend(own_handlers);
     handlers.append(&mut draft.handlers.lock());
@@ -408,7 +430,7 @@ pub(crate) fn play(
         imported_when: import.when.clone(),
         action_groups,
         scope,
-        vars_files,
+        vars_files: vars_files.iter().map(Node::value).collect(),
         vars_prompt,
         roles,
         pre_tasks,
@@ -435,7 +457,7 @@ fn user(node: &Node) -> Result<Node> {
         return Err(Located::parser(
             "both 'user' and 'remote_user' are set for this play. The use of 'user' is deprecated, and should be removed",
         )
-        .at(node.origin()));
+        .about_node(node));
     }
     let entries = node
         .mapping()
@@ -516,7 +538,7 @@ fn prompts(node: &Node) -> Result<Vec<Value>> {
     for item in &items {
         if item.mapping().is_none() {
             return Err(Located::parser("Invalid variable file contents.")
-                .at(item.origin())
+                .about_node(item)
                 .hint("Variable files must contain either a dictionary of variables, or a list of dictionaries."));
         }
     }
@@ -524,7 +546,7 @@ fn prompts(node: &Node) -> Result<Vec<Value>> {
         if !item.has("name") {
             return Err(
                 Located::parser("Invalid vars_prompt data structure, missing 'name' key")
-                    .at(listed.origin()),
+                    .about_node(listed),
             );
         }
         for (key, _) in item.mapping().unwrap_or_default() {
@@ -533,7 +555,7 @@ fn prompts(node: &Node) -> Result<Vec<Value>> {
                     "Invalid vars_prompt data structure, found unsupported key '{}'",
                     python::shown(key)
                 ))
-                .at(listed.origin()));
+                .about_node(listed));
             }
         }
         prompts.push(item.value());

@@ -231,6 +231,7 @@ fn define(
     options: RoleUse,
     place: Place<'_>,
 ) -> Result<Definition> {
+    draft.check_files()?;
     let known = Known {
         own: place.own,
         ..draft.known(place.scope)
@@ -254,16 +255,16 @@ fn define(
                 Some(value @ Value::Str(text)) if !text.is_empty() => (value.clone(), entries),
                 _ => {
                     return Err(
-                        Located::new("role definitions must contain a role name").at(node.origin())
+                        Located::new("role definitions must contain a role name").about_node(node)
                     );
                 }
             }
         }
-        _ => return Err(Located::parser("Invalid role definition.").at(node.origin())),
+        _ => return Err(Located::parser("Invalid role definition.").about_node(node)),
     };
     let name = known.render(&name).map_err(|error| located(&error))?;
     let name = consort_jinja::repr::text(&name);
-    let found = find(draft, &name, place).map_err(|error| error.at(node.origin()))?;
+    let found = find(draft, &name, place).map_err(|error| error.about_node(node))?;
     let mut own = Vec::new();
     let mut parameters: IndexMap<consort_jinja::Key, Value> = IndexMap::new();
     for (key, value) in entries {
@@ -284,6 +285,7 @@ fn define(
     };
     let own = Node::new(Arc::clone(node.origin()), Content::Mapping(own), false);
     tasks.directives(&own, Bearer::Role, &["role"], None, &mut directives)?;
+    tasks.check_no_parts(&own, Bearer::Role)?;
     Ok(Definition {
         found,
         directives,
@@ -749,7 +751,7 @@ pub(crate) fn compile(
     parent: &Arc<Scope>,
     depth: usize,
 ) -> Result<(Vec<Item>, Vec<Item>)> {
-    let mut directives = super::tasks::handed_down(&role.directives);
+    let mut directives = role.directives.handed_down();
     directives.set(
         Directive::Collections,
         Value::list(

@@ -132,7 +132,7 @@ impl<'d> Tasks<'d> {
                 if self.handlers {
                     return Err(
                         Located::parser("Using a block as a handler is not supported.")
-                            .at(item.origin()),
+                            .about_node(item),
                     );
                 }
                 read.push(Item::Block(self.block(item, scope)?));
@@ -158,12 +158,38 @@ impl<'d> Tasks<'d> {
                 block,
                 format!(
                     "The ds ({}) should be a dict but was a {}",
-                    python::shown(list),
+                    self.seen(list, item, scope),
                     python::class(list)
                 ),
             ));
         }
         self.task(item, scope, read)
+    }
+
+    /// A list as Ansible shows it when it has come to an item: tasks before that have got the collections they look in.
+    fn seen(self, list: &Node, until: &Node, scope: &Scope) -> String {
+        let value = list.value();
+        if let Value::List(items) = &value {
+            let items = items.read();
+            for (item, node) in items.iter().zip(list.sequence().unwrap_or_default()) {
+                if node.is(until) {
+                    break;
+                }
+                if let Value::Dict(item) = item
+                    && !node.has("block")
+                    && let Ok(names) = self.collections(node.get("collections"), scope)
+                    && !names.is_empty()
+                {
+                    item.change(|entries| {
+                        entries.insert(
+                            Key::from("collections"),
+                            Value::list(names.into_iter().map(Value::from).collect()),
+                        )
+                    });
+                }
+            }
+        }
+        consort_jinja::repr::text(&value)
     }
 
     fn block(self, node: &Node, parent: &Arc<Scope>) -> Result<Arc<Block>> {
@@ -185,13 +211,14 @@ impl<'d> Tasks<'d> {
             None => Ok(Vec::new()),
         };
         let (tasks, rescue, always) = (part("block")?, part("rescue")?, part("always")?);
+        self.check_no_parts(node, Bearer::Block)?;
         if tasks.is_empty() {
             for (name, items) in [("always", &always), ("rescue", &rescue)] {
                 if !items.is_empty() {
                     return Err(Located::parser(format!(
                         "'{name}' keyword cannot be used without 'block'"
                     ))
-                    .at(node.origin()));
+                    .about_node(node));
                 }
             }
         }
@@ -207,6 +234,7 @@ impl<'d> Tasks<'d> {
     fn collections(self, node: Option<&Node>, scope: &Scope) -> Result<Vec<String>> {
         let written = match node {
             Some(node) if !node.is_none() => {
+                check_texts(Directive::Collections, node)?;
                 Some(Directive::Collections.convert(&node.value(), Some(node.origin()))?)
             }
             _ => scope.inherited(Directive::Collections),
@@ -239,7 +267,7 @@ impl<'d> Tasks<'d> {
                 return Err(Located::parser(format!(
                     "Using '{name}' as a handler is not supported."
                 ))
-                .at(node.origin()));
+                .about_node(node));
             }
             let task = self.include(node, scope, "IncludeRole")?;
             if is_one_of(&name, &["import_role"]) {
@@ -307,14 +335,14 @@ impl<'d> Tasks<'d> {
             {
                 if looped.is_some() {
                     return Err(
-                        Located::new(format!("duplicate loop in task: {lookup}")).at(node.origin())
+                        Located::new(format!("duplicate loop in task: {lookup}")).about_node(node)
                     );
                 }
                 if value.is_none() {
                     return Err(Located::new(format!(
                         "you must specify a value when using {name}"
                     ))
-                    .at(node.origin()));
+                    .about_node(node));
                 }
                 looped = Some(Loop {
                     lookup: Some(lookup.into()),
@@ -343,13 +371,11 @@ impl<'d> Tasks<'d> {
             Some(class) => class,
             None => bearer.class(),
         };
-        self.task_directives(node, &plain, bearer, class, &mut directives)?;
+        self.task_directives(&plain, bearer, class, &mut directives)?;
         if let Some(delegate) = &parsed.delegate {
             directives.set(Directive::DelegateTo, delegate.clone());
         }
-        if let Some(Value::Dict(_) | Value::List(_)) = directives.get(Directive::DelegateTo) {
-            return Err(self.not_text("delegate_to", node.get("delegate_to").unwrap_or(node)));
-        }
+        self.check_no_parts(node, bearer)?;
         if self.handlers {
             self.listen(&mut directives, node, scope)?;
         }
@@ -411,7 +437,6 @@ impl<'d> Tasks<'d> {
     /// The directives among the keys of a task.
     fn task_directives(
         self,
-        node: &Node,
         keys: &[(Node, Node)],
         bearer: Bearer,
         class: &str,
@@ -439,10 +464,10 @@ impl<'d> Tasks<'d> {
                     "'{}' is not a valid attribute for a {class}\nThis error can be suppressed as a warning using the \"invalid_task_attribute_failed\" configuration",
                     python::shown(key)
                 ))
-                .at(key.origin()));
+                .about_node(key));
             };
             if directive != Directive::Vars {
-                self.directive(node, directive, value, class, directives)?;
+                self.directive(directive, value, directives)?;
             }
         }
         Ok(())
@@ -470,7 +495,7 @@ impl<'d> Tasks<'d> {
                         "'{}' is not a valid attribute for a {class}",
                         python::shown(key)
                     ))
-                    .at(key.origin()));
+                    .about_node(key));
                 }
             }
         }
@@ -478,7 +503,7 @@ impl<'d> Tasks<'d> {
             if directive == Directive::Vars {
                 directives.set(directive, self.vars(value, class)?);
             } else {
-                self.directive(node, directive, value, class, directives)?;
+                self.directive(directive, value, directives)?;
             }
         }
         Ok(())
@@ -489,15 +514,13 @@ impl<'d> Tasks<'d> {
             "The field '{name}' is supposed to be a string type, however the incoming data structure is a {}",
             python::class(value)
         ))
-        .at(value.origin())
+        .about_node(value)
     }
 
     fn directive(
         self,
-        node: &Node,
         directive: Directive,
         value: &Node,
-        class: &str,
         directives: &mut Directives,
     ) -> Result<()> {
         let place = value.origin();
@@ -508,6 +531,7 @@ impl<'d> Tasks<'d> {
                 None => return Ok(()),
             },
             Directive::Collections => {
+                check_texts(directive, value)?;
                 let mut names = texts(Some(&directive.convert(&value.value(), Some(place))?));
                 if let Some(default) = &self.draft.collection
                     && !names.contains(default)
@@ -530,16 +554,29 @@ impl<'d> Tasks<'d> {
                 _ => Value::list(vec![value.value()]),
             },
             _ => {
-                if directive.kind() == Kind::Text
-                    && matches!(value.content(), Content::Sequence(_) | Content::Mapping(_))
-                {
-                    return Err(self.not_text(directive.name(), value));
+                if matches!(directive.kind(), Kind::Texts) {
+                    check_texts(directive, value)?;
                 }
                 value.value()
             }
         };
-        let _ = (node, class);
-        directives.set(directive, read);
+        directives.set_at(directive, read, Some(value.origin()));
+        Ok(())
+    }
+
+    /// What must be a text is none that has parts.
+    pub(crate) fn check_no_parts(self, node: &Node, bearer: Bearer) -> Result<()> {
+        for (key, value) in node.mapping().unwrap_or_default() {
+            let text = key
+                .as_str()
+                .and_then(Directive::of)
+                .filter(|d| d.stands_at(bearer) && d.kind() == Kind::Text);
+            if let Some(directive) = text
+                && matches!(value.content(), Content::Sequence(_) | Content::Mapping(_))
+            {
+                return Err(self.not_text(directive.name(), value));
+            }
+        }
         Ok(())
     }
 
@@ -556,7 +593,7 @@ impl<'d> Tasks<'d> {
             _ => Err(Located::parser(format!(
                 "Vars in a {class} must be specified as a dictionary."
             ))
-            .at(node.origin())),
+            .about_node(node)),
         }
     }
 
@@ -568,7 +605,7 @@ impl<'d> Tasks<'d> {
                 .map(|tag| Value::Str(written_like(text, tag.trim().to_owned())))
                 .collect(),
             _ => {
-                return Err(Located::new("tags must be specified as a list").at(node.origin()));
+                return Err(Located::new("tags must be specified as a list").about_node(node));
             }
         };
         let reserved: Vec<Value> = ["tagged", "all", "untagged"]
@@ -582,7 +619,7 @@ impl<'d> Tasks<'d> {
                     "Found reserved tagnames in tags: {}, we do not recommend doing this as it might give unexpected results",
                     python::repr(&Value::list(reserved))
                 ))
-                .at(node.origin()),
+                .about_node(node),
             ));
         }
         Ok(Value::list(tags))
@@ -591,7 +628,7 @@ impl<'d> Tasks<'d> {
     fn register(self, node: &Node) -> Result<Value> {
         let invalid = |error: Located| {
             Located::parser("Invalid 'register' specified.")
-                .at(node.origin())
+                .about_node(node)
                 .because(error)
         };
         match node.content() {
@@ -620,7 +657,7 @@ impl<'d> Tasks<'d> {
             return Err(Located::parser(
                 "the `loop_control` value must be specified as a dictionary and cannot be a variable itself (though it can contain variables)",
             )
-            .at(node.origin()));
+            .about_node(node));
         };
         for (key, value) in entries {
             let name = key.as_str().unwrap_or_default();
@@ -629,7 +666,7 @@ impl<'d> Tasks<'d> {
                     "'{}' is not a valid attribute for a LoopControl",
                     python::shown(key)
                 ))
-                .at(key.origin()));
+                .about_node(key));
             }
             if matches!(name, "loop_var" | "index_var" | "label")
                 && matches!(value.content(), Content::Sequence(_) | Content::Mapping(_))
@@ -645,7 +682,9 @@ impl<'d> Tasks<'d> {
         let Some(written) = directives.get(Directive::Listen).cloned() else {
             return Ok(());
         };
-        let place = node.get("listen").unwrap_or(node).origin();
+        let place = node.get("listen").unwrap_or(node);
+        check_texts(Directive::Listen, place)?;
+        let place = place.origin();
         let listened = Directive::Listen.convert(&written, Some(place))?;
         let mut topics = match listened {
             Value::List(items) => items.read().clone(),
@@ -679,7 +718,7 @@ impl<'d> Tasks<'d> {
                 return Err(Located::parser(
                     "The field 'module_defaults' is supposed to be a dictionary or list of dictionaries, the keys of which must be static action, module, or group names. Only the values may contain templates. For example: {'ping': \"{{ ping_defaults }}\"}",
                 )
-                .at(level.origin()));
+                .about_node(level));
             };
             let mut defaults: IndexMap<Key, Value> = IndexMap::new();
             for (key, value) in entries {
@@ -741,19 +780,21 @@ impl<'d> Tasks<'d> {
         let mut found: Option<(Str, Node, Arguments)> = None;
         let mut delegate = node.get("delegate_to").map(Node::value);
         let additional = node.get("args");
-        if let Some((key, value)) = node.entry("action") {
-            let (action, arguments) = self.old_style(node, value, additional)?;
+        if let Some((key, value)) = node.entry("action")
+            && let Some((action, arguments)) = self.old_style(node, value, additional)?
+        {
             found = Some((action, key.clone(), arguments));
         }
         if let Some((key, value)) = node.entry("local_action") {
             if found.is_some() {
                 return Err(
                     Located::parser("action and local_action are mutually exclusive")
-                        .at(node.origin()),
+                        .about_node(node),
                 );
             }
-            let (action, arguments) = self.old_style(node, value, additional)?;
-            found = Some((action, key.clone(), arguments));
+            if let Some((action, arguments)) = self.old_style(node, value, additional)? {
+                found = Some((action, key.clone(), arguments));
+            }
             delegate = Some(Value::from("localhost"));
         }
         let mut other = None;
@@ -778,7 +819,7 @@ impl<'d> Tasks<'d> {
                             if error.has_place() {
                                 error
                             } else {
-                                error.at(node.origin())
+                                error.about_node(node)
                             }
                         })?
                         .is_some(),
@@ -792,7 +833,7 @@ impl<'d> Tasks<'d> {
                     "conflicting action statements: {}, {}",
                     &**action, &*name
                 ))
-                .at(node.origin()));
+                .about_node(node));
             }
             let arguments = self.new_style(node, &name, value, additional)?;
             found = Some((name, key.clone(), arguments));
@@ -805,7 +846,7 @@ impl<'d> Tasks<'d> {
                 )),
                 None => Located::parser("no module/action detected in task."),
             }
-            .at(node.origin()));
+            .about_node(node));
         };
         Ok(Parsed {
             action,
@@ -829,7 +870,7 @@ impl<'d> Tasks<'d> {
             Content::Scalar(Value::None) => {
                 self.draft.loader.notice(Notice::Deprecated {
                     what: Located::new("Ignoring empty task `args` keyword.")
-                        .at(node.origin())
+                        .about_node(node)
                         .hint("A mapping or template which resolves to a mapping is required."),
                     version: "2.23".to_owned(),
                 });
@@ -837,7 +878,7 @@ impl<'d> Tasks<'d> {
             _ => {
                 return Err(
                     Located::parser("The value of the task `args` keyword is invalid.")
-                        .at(additional.origin())
+                        .about_node(additional)
                         .hint("A mapping or template which resolves to a mapping is required."),
                 );
             }
@@ -877,7 +918,7 @@ impl<'d> Tasks<'d> {
                     "unexpected parameter type in action: {}",
                     python::class(value)
                 ))
-                .at(node.origin()));
+                .about_node(node));
             }
         };
         self.merged(action, arguments, own)
@@ -900,7 +941,7 @@ impl<'d> Tasks<'d> {
                 "Merging legacy k=v args ({}) into task args.",
                 shown.join(", ")
             ))
-            .at(value.origin())
+            .about_node(value)
             .hint("Include all task args in the task `args` mapping."),
             version: "2.23".to_owned(),
         });
@@ -911,25 +952,18 @@ impl<'d> Tasks<'d> {
         node: &Node,
         value: &Node,
         additional: Option<&Node>,
-    ) -> Result<(Str, Arguments)> {
+    ) -> Result<Option<(Str, Arguments)>> {
         let arguments = self.additional(node, additional)?;
         let (action, own) = match value.content() {
             Content::Mapping(_) => {
                 self.draft.loader.notice(Notice::Deprecated {
                     what: Located::new("Using a mapping for `action` is deprecated.")
-                        .at(value.origin())
+                        .about_node(value)
                         .hint("Use a string value for `action`."),
                     version: "2.23".to_owned(),
                 });
-                let Some(module) = value.get("module").and_then(Node::scalar) else {
-                    return Err(
-                        Located::parser("no module/action detected in task.").at(node.origin())
-                    );
-                };
-                let Value::Str(module) = module else {
-                    return Err(
-                        Located::parser("no module/action detected in task.").at(node.origin())
-                    );
+                let Some(Value::Str(module)) = value.get("module").and_then(Node::scalar) else {
+                    return Ok(None);
                 };
                 let (action, rest) = split_action(module).map_err(|error| loading(error, node))?;
                 let entries = value.dict();
@@ -952,7 +986,7 @@ impl<'d> Tasks<'d> {
                     "unexpected parameter type in action: {}",
                     python::class(value)
                 ))
-                .at(node.origin()));
+                .about_node(node));
             }
         };
         let inner = own.change(|entries| entries.shift_remove(&Key::from("args")));
@@ -965,7 +999,7 @@ impl<'d> Tasks<'d> {
             _ => {}
         }
         let arguments = self.merged(&action, arguments, Some(own))?;
-        Ok((action, arguments))
+        Ok(Some((action, arguments)))
     }
 
     fn merged(self, action: &str, arguments: Arguments, own: Option<Dict>) -> Result<Arguments> {
@@ -1028,7 +1062,7 @@ impl<'d> Tasks<'d> {
         match wrong {
             Some(name) if self.draft.loader.settings.invalid_task_attribute_failed => Err(
                 Located::parser(format!("'{name}' is not a valid attribute for a {class}"))
-                    .at(node.origin()),
+                    .about_node(node),
             ),
             Some(name) => {
                 self.draft
@@ -1045,10 +1079,12 @@ impl<'d> Tasks<'d> {
     /// A task that imports or includes tasks or a role.
     fn include(self, node: &Node, scope: &Arc<Scope>, class: &str) -> Result<Task> {
         let task = self.plain(node, scope, Some(class))?;
+        // Ansible reads the files of variables here, whether or not they are needed.
+        self.draft.check_files()?;
         let action = &*task.action.written;
         let arguments = &task.action.arguments;
         let invalid = |what: String| {
-            Err(Located::parser(format!("Invalid options for {action}: {what}")).at(node.origin()))
+            Err(Located::parser(format!("Invalid options for {action}: {what}")).about_node(node))
         };
         let valid: &[&str] = if class == "TaskInclude" {
             &["file", "_raw_params", "apply"]
@@ -1075,7 +1111,7 @@ impl<'d> Tasks<'d> {
         {
             return Err(
                 Located::parser(format!("'name' is a required field for {action}."))
-                    .at(node.origin()),
+                    .about_node(node),
             );
         }
         let wrong: Vec<String> = arguments
@@ -1083,6 +1119,12 @@ impl<'d> Tasks<'d> {
             .keys()
             .map(|key| consort_jinja::repr::text(key.value()))
             .filter(|key| !valid.contains(&key.as_str()))
+            .chain(
+                task.action
+                    .variable_arguments
+                    .iter()
+                    .map(|_| "_variable_params".to_owned()),
+            )
             .collect();
         if !wrong.is_empty() {
             return invalid(wrong.join(","));
@@ -1097,7 +1139,7 @@ impl<'d> Tasks<'d> {
                     }
                     None => {
                         return Err(Located::parser(format!("No file specified for {action}"))
-                            .at(node.origin()));
+                            .about_node(node));
                     }
                 }
             }
@@ -1124,7 +1166,7 @@ impl<'d> Tasks<'d> {
                     "Expected a dict for apply but got {} instead",
                     python::class(&Node::of(apply, node.origin()))
                 ))
-                .at(node.origin()));
+                .about_node(node));
             }
         }
         if class != "TaskInclude"
@@ -1149,7 +1191,7 @@ impl<'d> Tasks<'d> {
             return Err(Located::parser(
                 "You cannot use loops on 'import_tasks' statements. You should use 'include_tasks' instead.",
             )
-            .at(node.origin()));
+            .about_node(node));
         }
         let own = task.vars();
         let known = Known {
@@ -1163,7 +1205,7 @@ impl<'d> Tasks<'d> {
                     "Error when evaluating variable in import path {}.",
                     python::repr(&raw)
                 ))
-                .at(node.origin())
+                .about_node(node)
                 .hint("When using static imports, ensure that any variables used in their names are defined in vars/vars_files\nor extra-vars passed in from the command line. Static imports cannot use variables from facts or inventory\nsources like group or host vars.")
                 .because(located(&error))
             } else {
@@ -1184,7 +1226,7 @@ impl<'d> Tasks<'d> {
         if data.sequence().is_none() {
             return Err(
                 Located::parser("included task files must contain a list of tasks")
-                    .at(data.origin()),
+                    .about_node(&data),
             );
         }
         self.draft.loader.notice(Notice::Detail {
@@ -1198,7 +1240,7 @@ impl<'d> Tasks<'d> {
                 role: false,
                 variables: own.unwrap_or_default(),
             }),
-            directives: handed_down(&task.directives),
+            directives: task.directives.handed_down(),
             parent: Some(Arc::clone(scope)),
         });
         if inner
@@ -1207,7 +1249,7 @@ impl<'d> Tasks<'d> {
             .count()
             > IMPORTS
         {
-            return Err(Located::new("maximum recursion depth exceeded").at(node.origin()));
+            return Err(Located::new("maximum recursion depth exceeded").about_node(node));
         }
         let items = self.list(&data, &inner, &|cause| Located::new(cause))?;
         if self.handlers {
@@ -1234,7 +1276,7 @@ impl<'d> Tasks<'d> {
             return Err(Located::parser(
                 "You cannot use loops on 'import_role' statements. You should use 'include_role' instead.",
             )
-            .at(node.origin()));
+            .about_node(node));
         }
         let own = task.vars();
         let known = Known {
@@ -1297,7 +1339,7 @@ impl<'d> Tasks<'d> {
                 role: true,
                 variables: own.clone().unwrap_or_default(),
             }),
-            directives: handed_down(&task.directives),
+            directives: task.directives.handed_down(),
             parent: Some(Arc::clone(scope)),
         });
         let loaded = super::roles::bring(self.draft, &usage, own.as_ref(), scope, &inner)?;
@@ -1323,23 +1365,12 @@ impl Task {
     }
 }
 
-/// The directives of a task that imports, as far as they are handed down.
-pub(crate) fn handed_down(directives: &Directives) -> Directives {
-    let mut handed = Directives::default();
-    for (directive, value) in directives.iter() {
-        if directive.is_inherited() {
-            handed.set(directive, value.clone());
-        }
-    }
-    handed
-}
-
 fn loading(error: Located, node: &Node) -> Located {
     if error.has_place() {
         error
     } else {
         Located::parser("Error loading tasks.")
-            .at(node.origin())
+            .about_node(node)
             .because(error)
     }
 }
@@ -1377,6 +1408,30 @@ fn is_attribute(name: &str) -> bool {
         .is_some_and(|d| d.stands_at(Bearer::Task) || d.stands_at(Bearer::Handler))
 }
 
+/// The items of a list of texts must be texts.
+fn check_texts(directive: Directive, node: &Node) -> Result<()> {
+    let items = match node.content() {
+        Content::Scalar(Value::None) => return Ok(()),
+        Content::Sequence(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    for item in items {
+        if item.as_str().is_none() {
+            let error = Located::parser(format!(
+                "Keyword '{}' items must be of type 'str', not '{}'.",
+                directive.name(),
+                item.type_name()
+            ));
+            // What has no place of its own is told with that of the list.
+            return Err(match item.scalar() {
+                Some(Value::None | Value::Bool(_)) => error.about_node(node),
+                _ => error.about_node(item),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Whether something may be the name of a variable.
 pub(crate) fn check_variable_name(key: &Node) -> Result<()> {
     if key.as_str().is_some_and(python::is_variable_name) {
@@ -1396,7 +1451,7 @@ pub(crate) fn check_variable_name(key: &Node) -> Result<()> {
         what.push_str(&format!(" of type '{}'", key.type_name()));
     }
     Err(Located::new(format!("Invalid variable {what}."))
-        .at(key.origin())
+        .about_node(key)
         .hint("Variable names must be strings starting with a letter or underscore character, and contain only letters, numbers and underscores."))
 }
 

@@ -137,6 +137,16 @@ impl Located {
         self
     }
 
+    /// With the place of what was written; truth values and nothing have none.
+    #[must_use]
+    pub fn about_node(self, node: &super::Node) -> Self {
+        match node.scalar() {
+            Some(Value::None) => self,
+            Some(value @ Value::Bool(_)) => self.showing(&consort_jinja::repr::text(value)),
+            _ => self.at(node.origin()),
+        }
+    }
+
     /// With the status the run ends with because of it.
     #[must_use]
     pub fn exiting(mut self, status: i32) -> Self {

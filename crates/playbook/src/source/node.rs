@@ -109,6 +109,11 @@ impl Node {
         self.scalar().and_then(Value::as_str)
     }
 
+    /// Whether it is the very same node.
+    pub fn is(&self, other: &Node) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Whether it is nothing.
     pub fn is_none(&self) -> bool {
         matches!(self.0.content, Content::Scalar(Value::None))
