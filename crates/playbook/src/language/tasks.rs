@@ -99,15 +99,40 @@ impl<'d> Tasks<'d> {
                 python::class(node)
             )));
         };
-        let mut read = Vec::new();
-        for item in items {
-            let is_block = ["block", "rescue", "always"]
+        let is_block = |item: &Node| {
+            ["block", "rescue", "always"]
                 .iter()
-                .any(|key| item.has(key));
-            if is_block {
+                .any(|key| item.has(key))
+        };
+        let mut read = Vec::new();
+        let mut rest = items;
+        while let Some(item) = rest.first() {
+            if item.is_none() {
+                rest = &rest[1..];
+            } else if is_block(item) {
                 read.push(Item::Block(self.block(item, scope)?));
-            } else if !item.is_none() {
-                self.task_of_list(item, node, node, scope, &mut read, "block")?;
+                rest = &rest[1..];
+            } else {
+                // Tasks one behind the other are a block nobody wrote.
+                let count = rest
+                    .iter()
+                    .take_while(|item| !item.is_none() && !is_block(item))
+                    .count();
+                let (run, after) = rest.split_at(count);
+                for item in run {
+                    if item.mapping().is_none() {
+                        let seen = self.seen(run, item, scope);
+                        return Err(Located::parser(
+                            "A malformed block was encountered while loading block.",
+                        )
+                        .showing(&seen)
+                        .because(Located::new(format!(
+                            "The ds ({seen}) should be a dict but was a <class 'list'>"
+                        ))));
+                    }
+                    self.task(item, scope, &mut read)?;
+                }
+                rest = after;
             }
         }
         Ok(read)
@@ -136,60 +161,46 @@ impl<'d> Tasks<'d> {
                     );
                 }
                 read.push(Item::Block(self.block(item, scope)?));
+            } else if item.mapping().is_none() {
+                return Err(malformed(
+                    name,
+                    block,
+                    format!(
+                        "The ds ({}) should be a dict but was a {}",
+                        self.seen(items, item, scope),
+                        python::class(node)
+                    ),
+                ));
             } else {
-                self.task_of_list(item, node, block, scope, &mut read, name)?;
+                self.task(item, scope, &mut read)?;
             }
         }
         Ok(read)
     }
 
-    fn task_of_list(
-        self,
-        item: &Node,
-        list: &Node,
-        block: &Node,
-        scope: &Arc<Scope>,
-        read: &mut Vec<Item>,
-        name: &str,
-    ) -> Result<()> {
-        if item.mapping().is_none() {
-            return Err(malformed(
-                name,
-                block,
-                format!(
-                    "The ds ({}) should be a dict but was a {}",
-                    self.seen(list, item, scope),
-                    python::class(list)
-                ),
-            ));
-        }
-        self.task(item, scope, read)
-    }
-
     /// A list as Ansible shows it when it has come to an item: tasks before that have got the collections they look in.
-    fn seen(self, list: &Node, until: &Node, scope: &Scope) -> String {
-        let value = list.value();
-        if let Value::List(items) = &value {
-            let items = items.read();
-            for (item, node) in items.iter().zip(list.sequence().unwrap_or_default()) {
-                if node.is(until) {
-                    break;
-                }
-                if let Value::Dict(item) = item
-                    && !node.has("block")
-                    && let Ok(names) = self.collections(node.get("collections"), scope)
-                    && !names.is_empty()
-                {
-                    item.change(|entries| {
-                        entries.insert(
-                            Key::from("collections"),
-                            Value::list(names.into_iter().map(Value::from).collect()),
-                        )
-                    });
-                }
+    fn seen(self, list: &[Node], until: &Node, scope: &Scope) -> String {
+        let mut before = true;
+        let mut shown = Vec::new();
+        for node in list {
+            before &= !node.is(until);
+            let value = node.value();
+            if let Value::Dict(item) = &value
+                && before
+                && !node.has("block")
+                && let Ok(names) = self.collections(node.get("collections"), scope)
+                && !names.is_empty()
+            {
+                item.change(|entries| {
+                    entries.insert(
+                        Key::from("collections"),
+                        Value::list(names.into_iter().map(Value::from).collect()),
+                    )
+                });
             }
+            shown.push(value);
         }
-        consort_jinja::repr::text(&value)
+        consort_jinja::repr::text(&Value::list(shown))
     }
 
     fn block(self, node: &Node, parent: &Arc<Scope>) -> Result<Arc<Block>> {
@@ -553,12 +564,7 @@ impl<'d> Tasks<'d> {
                 Content::Sequence(_) => value.value(),
                 _ => Value::list(vec![value.value()]),
             },
-            _ => {
-                if matches!(directive.kind(), Kind::Texts) {
-                    check_texts(directive, value)?;
-                }
-                value.value()
-            }
+            _ => value.value(),
         };
         directives.set_at(directive, read, Some(value.origin()));
         Ok(())
