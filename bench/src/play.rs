@@ -212,7 +212,7 @@ fn write(here: &Path) -> Result<()> {
         "template.yml",
         &format!(
             "- hosts: localhost\n  connection: local\n  gather_facts: false\n  vars:\n    settings: {{key1: one, key2: 'two words'}}\n    \
-             items_of: [{{name: a, on: true}}, {{name: b, on: false}}, {{name: c, on: true}}]\n  tasks:\n  - template: {{src: long.j2, dest: \
+             items_of: [{{name: a, use: true}}, {{name: b, use: false}}, {{name: c, use: true}}]\n  tasks:\n  - template: {{src: long.j2, dest: \
              \"{HERE}/out/long-{{{{ item }}}}\"}}\n    loop: \"{{{{ range(20) | list }}}}\"\n"
         ),
     )?;
