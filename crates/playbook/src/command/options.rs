@@ -6,7 +6,7 @@ use clap::{ArgAction, Args};
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Verbosity {
     /// Tell more; up to six times.
-    #[arg(short = 'v', long = "verbose", action = ArgAction::Count)]
+    #[arg(short = 'v', long = "verbose", action = ArgAction::Count, global = true)]
     pub(super) verbose: u8,
 }
 

@@ -656,7 +656,10 @@ impl<'s> Tool<'s> {
                 }
             }
         }
-        self.session.terminal.line(text);
+        // An end of line is not doubled.
+        self.session
+            .terminal
+            .line(text.strip_suffix('\n').unwrap_or(text));
     }
 }
 
@@ -693,11 +696,24 @@ fn asked(shown: bool) -> Result<Plain, Located> {
 }
 
 fn failed(what: &str, file: &str, error: &vault::Error) -> Located {
+    let place = if file == "-" {
+        "<stdin>".to_owned()
+    } else {
+        std::path::absolute(file).map_or_else(
+            |_| file.to_owned(),
+            |path| path.to_string_lossy().into_owned(),
+        )
+    };
+    let origin = std::sync::Arc::new(consort_jinja::Origin {
+        file: place.into(),
+        line: 0,
+        column: 0,
+    });
     Located::new(format!(
         "Failed to {what} {}.",
         consort_jinja::repr::string(file)
     ))
-    .because(Located::new(error.to_string()))
+    .because(Located::new(error.to_string()).at(&origin))
 }
 
 /// The file behind links; `-` stays.
@@ -792,7 +808,10 @@ fn create(path: &Path, content: &[u8]) -> Result<(), Located> {
         });
     made.map_err(|error| {
         let directory = path.parent().unwrap_or(Path::new("/"));
-        if error.kind() == std::io::ErrorKind::PermissionDenied {
+        if matches!(
+            error.kind(),
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::NotFound
+        ) {
             Located::new(format!(
                 "Destination '{}' not writable",
                 directory.display()

@@ -527,8 +527,12 @@ pub(crate) fn merged(one: &Dict, two: &Dict) -> Dict {
 fn untemplated(key: &Key) -> Key {
     match key.value() {
         Value::Str(text) if text.is_template() => {
-            Key::new(Value::Str(Str::new(Arc::clone(text.shared()))))
-                .unwrap_or_else(|_| key.clone())
+            let plain = Str::new(Arc::clone(text.shared()));
+            let plain = match text.origin() {
+                Some(origin) => plain.written_at(Arc::clone(origin)),
+                None => plain,
+            };
+            Key::new(Value::Str(plain)).unwrap_or_else(|_| key.clone())
         }
         _ => key.clone(),
     }

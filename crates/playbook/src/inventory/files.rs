@@ -234,7 +234,12 @@ impl VariableFiles {
     }
 
     fn read(&self, file: &Path) -> Result<Option<Dict>, Located> {
-        let Some(node) = self.settings.reader.file(file)? else {
+        let node = self
+            .settings
+            .reader
+            .file(file)
+            .map_err(|error| error.exiting(4))?;
+        let Some(node) = node else {
             return Ok(None);
         };
         match node.value() {

@@ -102,6 +102,28 @@ fn described(what: &str) -> Arc<Origin> {
     })
 }
 
+/// What Python says of a text that is no JSON.
+fn json_error(text: &str, error: &serde_json::Error) -> String {
+    let blank = text.len() - text.trim_start().len();
+    let first = text[blank..].chars().next();
+    let starts = first.is_some_and(|first| {
+        matches!(first, '{' | '[' | '"' | '-' | '0'..='9')
+            || ["true", "false", "null"]
+                .iter()
+                .any(|word| text[blank..].starts_with(word))
+    });
+    if starts {
+        return error.to_string();
+    }
+    let before = &text[..blank];
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    format!(
+        "Expecting value: line {line} column {column} (char {})",
+        before.chars().count()
+    )
+}
+
 fn complaint_help(complaint: &str) -> Option<String> {
     (!complaint.trim().is_empty())
         .then(|| format!("Standard error from inventory script:\n{complaint}"))
