@@ -30,22 +30,14 @@ pub(super) fn run(
 ) -> Result<i32, Located> {
     for name in playbooks {
         let playbook = prepared.loader.playbook(Path::new(name))?;
-        if wanted.syntax && !(wanted.hosts || wanted.tasks || wanted.tags) {
-            session
-                .terminal
-                .line(&format!("\nplaybook: {}", playbook.path.display()));
+        session.terminal.line(&format!("\nplaybook: {name}"));
+        if wanted.syntax {
             continue;
         }
-        session
-            .terminal
-            .line(&format!("\nplaybook: {}", playbook.path.display()));
         for (at, play) in playbook.plays.iter().enumerate() {
             let outline = Outline::new(play, prepared, session);
             outline.tell(at + 1, wanted)?;
         }
-    }
-    if wanted.syntax {
-        session.terminal.line("No issues encountered");
     }
     Ok(0)
 }
@@ -151,8 +143,6 @@ impl<'a> Outline<'a> {
                 "      TASK TAGS: [{}]\n",
                 all.into_iter().collect::<Vec<_>>().join(", ")
             ));
-            // The list of tags has no end of line of its own.
-            text.pop();
         }
         self.session.terminal.line(&text);
         Ok(())

@@ -39,6 +39,8 @@ impl Terminal {
 
     /// A line on standard output.
     pub fn line(&self, text: &str) {
+        // A text that ends its line gets no second end.
+        let text = text.strip_suffix('\n').unwrap_or(text);
         self.0.display.lock().line(text, None);
     }
 

@@ -656,10 +656,7 @@ impl<'s> Tool<'s> {
                 }
             }
         }
-        // An end of line is not doubled.
-        self.session
-            .terminal
-            .line(text.strip_suffix('\n').unwrap_or(text));
+        self.session.terminal.line(text);
     }
 }
 
