@@ -8,8 +8,11 @@ use crate::executor::Attempt;
 use crate::source::Located;
 use crate::template;
 
+mod assemble;
+mod background;
 mod commands;
 mod copy;
+mod fetch;
 mod given;
 mod include_vars;
 mod inventory;
@@ -19,7 +22,10 @@ mod normal;
 mod package;
 mod pause;
 mod rendered;
+mod specification;
+mod transfer;
 mod variables;
+mod waiting;
 mod walk;
 
 pub use normal::Normal;
@@ -158,24 +164,32 @@ impl From<template::Error> for Failure {
 /// The actions of ansible.builtin that are written in Rust, in the order of their names.
 static ACTIONS: &[(&str, &dyn Action)] = &[
     ("add_host", &inventory::AddHost),
+    ("assemble", &assemble::Assemble),
     ("assert", &messages::Assert),
+    ("async_status", &background::AsyncStatus),
     ("command", &commands::Command),
     ("copy", &copy::Copy),
     ("debug", &messages::Debug),
     ("dnf", &package::Dnf),
     ("fail", &messages::Fail),
+    ("fetch", &fetch::Fetch),
     ("gather_facts", &package::GatherFacts),
     ("group_by", &inventory::GroupBy),
     ("include_vars", &include_vars::IncludeVars),
     ("package", &package::Package),
     ("pause", &pause::Pause),
     ("raw", &commands::Raw),
+    ("reboot", &waiting::Reboot),
     ("script", &commands::Script),
     ("service", &package::Service),
     ("set_fact", &variables::SetFact),
     ("set_stats", &variables::SetStats),
     ("shell", &commands::Shell),
     ("template", &rendered::Template),
+    ("unarchive", &transfer::Unarchive),
+    ("uri", &transfer::Uri),
+    ("validate_argument_spec", &specification::ValidateArgumentSpec),
+    ("wait_for_connection", &waiting::WaitForConnection),
 ];
 
 /// The action of a name without its collection (`copy`); none for what is a module only, which [`Normal`] runs.

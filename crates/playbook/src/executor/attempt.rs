@@ -129,6 +129,11 @@ impl Attempt<'_> {
         &self.run.settings
     }
 
+    /// What the environment or the file of settings says for an option of a plugin, by its variables and keys.
+    pub fn raw(&self, environment: &[&str], keys: &[(&str, &str)]) -> Option<String> {
+        self.run.raw(environment, keys)
+    }
+
     /// Reads files of playbooks: YAML, and what is encrypted.
     pub fn loader(&self) -> &PlaybookLoader {
         &self.run.loader

@@ -1,13 +1,13 @@
 //! The callback `default`: what `ansible-playbook` prints.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use consort_jinja::json::{self, Style};
-use consort_jinja::{Dict, Value};
+use consort_jinja::Dict;
 
-use super::difference;
 use super::display::{Display, Tone};
+use super::shown::{
+    Shown, cleaned, complaints, differences, is_loop, is_verbose, item_label, label, without, word,
+};
 use super::{Callback, Counts, Event, Stats, Status, TaskKind, TaskResult};
 use crate::language::Task;
 
@@ -32,23 +32,8 @@ pub struct Options {
     pub arguments: bool,
     /// Includes (`display_included_hosts`).
     pub included: bool,
-    /// How results are written.
-    pub format: Format,
-    /// Results over several lines; by the format and `-v` if it is not said (`pretty_results`).
-    pub pretty: Option<bool>,
-    /// Blanks for each level of a result over several lines (`result_indentation`).
-    pub indentation: usize,
-    /// Lines of context in differences (`DIFF_CONTEXT`).
-    pub context: usize,
-}
-
-/// How results are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Format {
-    /// As JSON.
-    Json,
-    /// As YAML; the function writes a value with so many blanks for a level.
-    Yaml(fn(&Value, usize, bool) -> String),
+    /// How results and differences are written out.
+    pub shown: Shown,
 }
 
 impl std::default::Default for Options {
@@ -63,10 +48,7 @@ impl std::default::Default for Options {
             path_on_failure: false,
             arguments: false,
             included: true,
-            format: Format::Json,
-            pretty: None,
-            indentation: 4,
-            context: 3,
+            shown: Shown::default(),
         }
     }
 }
@@ -152,18 +134,18 @@ impl Default {
     }
 
     fn result(&mut self, result: &TaskResult) {
-        let looped = result.task.looped.is_some() && result.result.get("results").is_some();
+        let looped = is_loop(result);
         match result.status {
             Status::Ok => self.ok(result, looped),
             Status::Failed => self.failed(result, looped),
             Status::Skipped => self.skipped(result),
             Status::Unreachable => {
                 self.announce(&result.task);
-                self.complaints(result);
+                complaints(result, &mut self.display, self.options.failed_to_error);
                 let line = format!(
                     "fatal: [{}]: UNREACHABLE! => {}",
                     label(result),
-                    self.dump(&result.result, result)
+                    self.options.shown.result(&result.result, None)
                 );
                 self.display
                     .print(&line, Some(Tone::Unreachable), self.options.failed_to_error);
@@ -175,7 +157,7 @@ impl Default {
     }
 
     fn ok(&mut self, result: &TaskResult, looped: bool) {
-        self.differences(result, looped);
+        self.differences(result);
         if result.task.action.includes() {
             self.announce(&result.task);
             return;
@@ -184,28 +166,24 @@ impl Default {
             return;
         }
         self.announce(&result.task);
-        self.complaints(result);
+        complaints(result, &mut self.display, self.options.failed_to_error);
         // The items have been told one by one.
         if looped {
             return;
         }
-        let (word, tone) = if result.changed {
-            ("changed", Tone::Changed)
-        } else {
-            ("ok", Tone::Ok)
-        };
+        let (word, tone) = word(result);
         let mut line = format!("{word}: [{}]", label(result));
-        if self.is_verbose(&result.result) {
+        if is_verbose(&result.result, self.display.verbosity, 0) {
             let shown = cleaned(&result.result, &result.task);
             line.push_str(" => ");
-            line.push_str(&self.dump(&shown, result));
+            line.push_str(&self.options.shown.result(&shown, None));
         }
         self.display.line(&line, Some(tone));
     }
 
     fn failed(&mut self, result: &TaskResult, looped: bool) {
         self.announce(&result.task);
-        self.complaints(result);
+        complaints(result, &mut self.display, self.options.failed_to_error);
         if !looped {
             if self.display.verbosity < 2 && self.options.path_on_failure {
                 let line = format!("task path: {}", result.task.place());
@@ -215,7 +193,7 @@ impl Default {
             let line = format!(
                 "fatal: [{}]: FAILED! => {}",
                 label(result),
-                self.dump(&shown, result)
+                self.options.shown.result(&shown, None)
             );
             self.display
                 .print(&line, Some(Tone::Error), self.options.failed_to_error);
@@ -230,12 +208,12 @@ impl Default {
             return;
         }
         self.announce(&result.task);
-        self.complaints(result);
+        complaints(result, &mut self.display, self.options.failed_to_error);
         let mut line = format!("skipping: [{}]", result.host);
-        if self.is_verbose(&result.result) {
+        if is_verbose(&result.result, self.display.verbosity, 0) {
             let shown = without(&cleaned(&result.result, &result.task), &["results"]);
             line.push_str(" => ");
-            line.push_str(&self.dump(&shown, result));
+            line.push_str(&self.options.shown.result(&shown, None));
         }
         self.display.line(&line, Some(Tone::Skip));
     }
@@ -248,21 +226,17 @@ impl Default {
                     return;
                 }
                 self.announce(&result.task);
-                self.complaints(result);
-                let (word, tone) = if result.changed {
-                    ("changed", Tone::Changed)
-                } else {
-                    ("ok", Tone::Ok)
-                };
+                complaints(result, &mut self.display, self.options.failed_to_error);
+                let (word, tone) = word(result);
                 let mut line = format!("{word}: [{}] => (item={item})", label(result));
                 self.add_verbose(&mut line, result);
                 self.display.line(&line, Some(tone));
             }
             Status::Failed | Status::Unreachable => {
                 self.announce(&result.task);
-                self.complaints(result);
+                complaints(result, &mut self.display, self.options.failed_to_error);
                 let shown = cleaned(&result.result, &result.task);
-                let dumped = self.dump(&shown, result);
+                let dumped = self.options.shown.result(&shown, None);
                 let (line, tone) = if result.status == Status::Failed {
                     (
                         format!("failed: [{}] (item={item}) => {dumped}", label(result)),
@@ -282,7 +256,7 @@ impl Default {
                     return;
                 }
                 self.announce(&result.task);
-                self.complaints(result);
+                complaints(result, &mut self.display, self.options.failed_to_error);
                 let mut line = format!("skipping: [{}] => (item={item}) ", result.host);
                 self.add_verbose(&mut line, result);
                 self.display.line(&line, Some(Tone::Skip));
@@ -291,212 +265,20 @@ impl Default {
     }
 
     fn add_verbose(&self, line: &mut String, result: &TaskResult) {
-        if self.is_verbose(&result.result) {
+        if is_verbose(&result.result, self.display.verbosity, 0) {
             line.push_str(" => ");
-            line.push_str(&self.dump(&cleaned(&result.result, &result.task), result));
+            line.push_str(&self.options.shown.result(&cleaned(&result.result, &result.task), None));
         }
     }
 
-    fn is_verbose(&self, result: &Dict) -> bool {
-        let flag = |name| matches!(result.get(name), Some(Value::Bool(true)));
-        (self.display.verbosity > 0 || flag("_ansible_verbose_always"))
-            && !flag("_ansible_verbose_override")
-    }
-
-    /// The warnings and the error of a result.
-    fn complaints(&mut self, result: &TaskResult) {
-        for warning in texts(&result.result, "warnings") {
-            self.display.warning(&warning);
-        }
-        for deprecation in texts(&result.result, "deprecations") {
-            self.display.deprecation(&deprecation);
-        }
-        if let Some(error) = &result.error {
-            self.display.error(error, self.options.failed_to_error);
-        }
-    }
-
-    fn dump(&self, result: &Dict, of: &TaskResult) -> String {
-        if of.no_log {
-            // What is left of such a result has been made for showing.
-            return self.write(result, false);
-        }
-        let always = matches!(
-            result.get("_ansible_verbose_always"),
-            Some(Value::Bool(true))
-        );
-        self.write(result, always)
-    }
-
-    fn write(&self, result: &Dict, always: bool) -> String {
-        let pretty = match self.options.pretty {
-            Some(pretty) => pretty,
-            None => always || self.display.verbosity > 2 || self.options.format != Format::Json,
-        };
-        let shown: Dict = {
-            let mut hidden = vec!["exception", "warnings", "deprecations"];
-            if self.display.verbosity < 3 {
-                hidden.extend(["invocation", "diff"]);
-            }
-            let kept = without(result, &hidden);
-            kept.change(|entries| {
-                entries
-                    .retain(|key, _| !key.as_str().is_some_and(|key| key.starts_with("_ansible_")));
-            });
-            kept
-        };
-        match self.options.format {
-            Format::Json => {
-                let style = Style {
-                    indent: pretty.then(|| " ".repeat(self.options.indentation)),
-                    sort_keys: true,
-                    ascii: false,
-                    separators: None,
-                };
-                json::write(&Value::Dict(shown), &style).unwrap_or_else(|error| error.to_string())
-            }
-            Format::Yaml(write) => {
-                if self.options.pretty != Some(false) {
-                    for (text, lines) in [("stdout", "stdout_lines"), ("stderr", "stderr_lines")] {
-                        if shown.get(text).is_some() && shown.get(lines).is_some() {
-                            shown
-                                .change(|entries| entries.insert(lines.into(), "<omitted>".into()));
-                        }
-                    }
-                }
-                let text = write(
-                    &Value::Dict(shown),
-                    self.options.indentation,
-                    self.options.pretty != Some(false),
-                );
-                format!("\n{}", indented(&text, self.options.indentation))
-            }
-        }
-    }
-
-    fn differences(&mut self, result: &TaskResult, looped: bool) {
-        if !result.diff {
-            return;
-        }
-        let mut told = Vec::new();
-        if looped {
-            for item in result
-                .result
-                .get("results")
-                .and_then(|items| items.iterate().ok())
-                .unwrap_or_default()
-            {
-                if let Value::Dict(item) = item
-                    && matches!(item.get("changed"), Some(Value::Bool(true)))
-                {
-                    told.extend(item.get("diff"));
-                }
-            }
-        } else if result.changed {
-            told.extend(result.result.get("diff"));
-        }
-        for diff in told {
-            let text = self.difference(&diff);
+    fn differences(&mut self, result: &TaskResult) {
+        for diff in differences(result) {
+            let text = self.options.shown.difference(&diff, &self.display);
             if !text.is_empty() {
                 self.announce(&result.task);
                 self.display.line(&text, None);
             }
         }
-    }
-
-    /// A `diff` of a module as text.
-    fn difference(&self, diff: &Value) -> String {
-        let all = match diff {
-            Value::List(list) => list.read().clone(),
-            one => vec![one.clone()],
-        };
-        let mut out = String::new();
-        for diff in all {
-            let Value::Dict(diff) = diff else { continue };
-            for (key, which) in [("dst_binary", "destination"), ("src_binary", "source")] {
-                if diff.get(key).is_some() {
-                    out.push_str(&format!(
-                        "diff skipped: {which} file appears to be binary\n"
-                    ));
-                }
-            }
-            for (key, which) in [("dst_larger", "destination"), ("src_larger", "source")] {
-                if let Some(size) = diff.get(key) {
-                    let size = consort_jinja::repr::text(&size);
-                    out.push_str(&format!(
-                        "diff skipped: {which} file size is greater than {size}\n"
-                    ));
-                }
-            }
-            if let (Some(before), Some(after)) = (diff.get("before"), diff.get("after")) {
-                let header = |key: &str, word: &str| match diff.get(key) {
-                    Some(header) => format!("{word}: {}", consort_jinja::repr::text(&header)),
-                    None => word.to_owned(),
-                };
-                let lines = difference::unified(
-                    &self.lines(&before),
-                    &self.lines(&after),
-                    &header("before_header", "before"),
-                    &header("after_header", "after"),
-                    self.options.context,
-                );
-                for line in &lines {
-                    let tone = match line.as_bytes().first() {
-                        Some(b'+') => Some(Tone::DiffAdd),
-                        Some(b'-') => Some(Tone::DiffRemove),
-                        Some(b'@') => Some(Tone::DiffLines),
-                        _ => None,
-                    };
-                    match tone {
-                        Some(tone) => out.push_str(&self.display.toned(line, tone)),
-                        None => out.push_str(line),
-                    }
-                }
-                if !lines.is_empty() {
-                    out.push('\n');
-                }
-            }
-            if let Some(prepared) = diff.get("prepared") {
-                out.push_str(&consort_jinja::repr::text(&prepared));
-            }
-        }
-        out
-    }
-
-    /// One side of a difference: a text, or something with a structure, written out.
-    fn lines(&self, side: &Value) -> Vec<String> {
-        let text = match side {
-            Value::None => String::new(),
-            Value::Dict(_) => {
-                let style = Style {
-                    indent: Some(" ".repeat(self.options.indentation)),
-                    sort_keys: true,
-                    ascii: true,
-                    separators: Some((",".to_owned(), ": ".to_owned())),
-                };
-                match self.options.format {
-                    Format::Json => {
-                        json::write(side, &style).unwrap_or_else(|error| error.to_string()) + "\n"
-                    }
-                    Format::Yaml(write) => {
-                        let text = write(
-                            side,
-                            self.options.indentation,
-                            self.options.pretty != Some(false),
-                        );
-                        indented(&text, 4) + "\n"
-                    }
-                }
-            }
-            other => consort_jinja::repr::text(other),
-        };
-        let mut lines = difference::lines(&text);
-        if let Some(last) = lines.last_mut()
-            && !last.ends_with('\n')
-        {
-            last.push_str("\n\\ No newline at end of file\n");
-        }
-        lines
     }
 
     fn recap(&mut self, stats: &Stats) {
@@ -548,20 +330,20 @@ impl Default {
 
     fn custom(&mut self, stats: &Stats) {
         self.display.banner("CUSTOM STATS: ");
-        let dump = |of: &Dict| {
-            let style = Style {
-                sort_keys: true,
-                ascii: false,
-                ..Style::default()
-            };
-            json::write(&Value::Dict(of.clone()), &style).unwrap_or_else(|error| error.to_string())
-        };
-        for (host, of) in stats.custom.iter().filter(|(host, _)| *host != "_run") {
-            self.display.line(&format!("\t{host}: {}", dump(of)), None);
+        let dump = |of: &Dict| self.options.shown.result(of, Some(1)).replace('\n', "");
+        let lines: Vec<String> = stats
+            .custom
+            .iter()
+            .filter(|(host, _)| *host != "_run")
+            .map(|(host, of)| format!("\t{host}: {}", dump(of)))
+            .collect();
+        let run = stats.custom.get("_run").map(dump);
+        for line in lines {
+            self.display.line(&line, None);
         }
-        if let Some(of) = stats.custom.get("_run") {
+        if let Some(run) = run {
             self.display.line("", None);
-            self.display.line(&format!("\tRUN: {}", dump(of)), None);
+            self.display.line(&format!("\tRUN: {run}"), None);
         }
         self.display.line("", None);
     }
@@ -637,9 +419,9 @@ impl Callback for Default {
                     label(result),
                     result.name
                 );
-                if self.display.verbosity > 2 {
+                if is_verbose(&result.result, self.display.verbosity, 2) {
                     line.push_str("Result was: ");
-                    line.push_str(&self.dump(&result.result, result));
+                    line.push_str(&self.options.shown.result(&result.result, None));
                 }
                 self.display.line(&line, Some(Tone::Debug));
             }
@@ -689,99 +471,8 @@ impl Callback for Default {
     }
 }
 
-/// The host as it is shown: with the one a task was delegated to.
-fn label(result: &TaskResult) -> String {
-    match &result.delegated {
-        Some(delegated) => format!("{} -> {delegated}", result.host),
-        None => result.host.to_string(),
-    }
-}
 
-fn item_label(result: &TaskResult) -> String {
-    if result.no_log {
-        return "(censored due to no_log)".to_owned();
-    }
-    result
-        .item
-        .as_ref()
-        .map_or_else(|| "None".to_owned(), consort_jinja::repr::text)
-}
 
-/// The entries of a result without some.
-fn without(result: &Dict, keys: &[&str]) -> Dict {
-    let entries = result
-        .read()
-        .iter()
-        .filter(|(key, _)| !key.as_str().is_some_and(|key| keys.contains(&key)))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    Dict::new(entries)
-}
 
-/// A result as it is shown: that of `debug` has only what was asked for.
-fn cleaned(result: &Dict, task: &Arc<Task>) -> Dict {
-    if task.action.builtin() != Some("debug") {
-        return result.clone();
-    }
-    if result.get("msg").is_none() {
-        return without(
-            result,
-            &[
-                "changed",
-                "failed",
-                "skipped",
-                "invocation",
-                "skip_reason",
-                "ansible_loop_var",
-                "ansible_index_var",
-                "ansible_loop",
-            ],
-        );
-    }
-    let kept = Dict::new(result.read().clone());
-    kept.change(|entries| {
-        entries.retain(|key, _| {
-            key.as_str().is_some_and(|key| {
-                ["msg", "exception", "warnings", "deprecations"].contains(&key)
-                    || key.starts_with("_ansible_")
-            })
-        });
-    });
-    kept
-}
 
-fn texts(result: &Dict, name: &str) -> Vec<String> {
-    let entries = result
-        .get(name)
-        .and_then(|entries| entries.iterate().ok())
-        .unwrap_or_default();
-    entries
-        .iter()
-        .map(|entry| match entry {
-            Value::Dict(entry) => entry
-                .get("msg")
-                .map(|text| consort_jinja::repr::text(&text))
-                .unwrap_or_default(),
-            entry => consort_jinja::repr::text(entry),
-        })
-        .collect()
-}
 
-fn indented(text: &str, by: usize) -> String {
-    let blanks = " ".repeat(by);
-    let lines: Vec<String> = text
-        .lines()
-        .map(|line| {
-            if line.trim().is_empty() {
-                line.to_owned()
-            } else {
-                format!("{blanks}{line}")
-            }
-        })
-        .collect();
-    let mut out = lines.join("\n");
-    if text.ends_with('\n') {
-        out.push('\n');
-    }
-    out
-}

@@ -178,9 +178,10 @@ impl Display {
             text.to_owned()
         };
         self.write_log(&text);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
         let mut shown = match tone {
-            Some(tone) if self.palette.is_some() => self.toned(&text, tone),
-            _ => text,
+            Some(tone) if self.palette.is_some() => self.toned(text, tone),
+            _ => text.to_owned(),
         };
         shown.push('\n');
         // Whoever reads may be gone; the run goes on.
@@ -240,7 +241,7 @@ impl Display {
         // What takes several lines is set apart from what follows.
         let mut shown = text.trim_end().to_owned();
         if shown.contains('\n') {
-            shown.push('\n');
+            shown.push_str("\n\n");
         }
         self.print(&shown, Some(tone), to_error);
         self.told.insert(text);

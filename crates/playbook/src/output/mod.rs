@@ -3,6 +3,11 @@
 pub mod default;
 pub mod difference;
 pub mod display;
+pub mod junit;
+pub mod log;
+pub mod plain;
+pub mod shown;
+pub mod timing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

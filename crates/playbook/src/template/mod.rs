@@ -22,7 +22,7 @@ pub use error::Error;
 pub use lookups::template_variables;
 pub use templar::{Lookup, Plugins, TASK_ACTION, Templar, TemplarOptions, Warned};
 
-use consort_jinja::Origin;
+use consort_jinja::{Origin, Value};
 
 /// A place as messages name it: `/srv/site.yml:3:5`.
 fn place(origin: &Origin) -> String {
@@ -31,4 +31,23 @@ fn place(origin: &Origin) -> String {
         (line, 0) => format!("{}:{line}", origin.file),
         (line, column) => format!("{}:{line}:{column}", origin.file),
     }
+}
+
+/// A value as YAML for people: texts of several lines as blocks, where `lossy` without what blocks cannot have.
+pub(crate) fn yaml_for_people(
+    value: &Value,
+    indent: Option<usize>,
+    width: usize,
+    lossy: bool,
+) -> consort_jinja::Result<String> {
+    yaml::dump(
+        value,
+        &yaml::Style {
+            indent: indent.unwrap_or(2),
+            width,
+            flow: Some(false),
+            blocks: Some(lossy),
+            ..yaml::Style::default()
+        },
+    )
 }

@@ -20,6 +20,8 @@ pub(super) struct Style {
     pub(super) flow: Option<bool>,
     /// The style of all scalars: `"`, `'`, `|`, `>`.
     pub(super) scalars: Option<char>,
+    /// Whether texts of several lines are written as blocks; and whether they may lose for it what a block cannot have.
+    pub(super) blocks: Option<bool>,
     /// Whether `---` begins it.
     pub(super) explicit_start: bool,
     /// Whether `...` ends it.
@@ -36,6 +38,7 @@ impl Default for Style {
             sort_keys: true,
             flow: None,
             scalars: None,
+            blocks: None,
             explicit_start: false,
             explicit_end: false,
             unicode: true,

@@ -97,11 +97,20 @@ impl Representer<'_> {
             Value::Int(_) | Value::Big(_) => self.scalar(repr::repr(value), None),
             Value::Float(number) => self.scalar(float(*number), None),
             Value::Str(text) => {
-                let style = self.style.scalars;
+                let mut style = self.style.scalars;
+                let mut written = text.to_string();
+                if let Some(lossy) = self.style.blocks
+                    && text.contains(['\n', '\u{85}', '\u{2028}', '\u{2029}'])
+                {
+                    style = Some('|');
+                    if lossy {
+                        written = blockable(text);
+                    }
+                }
                 Kind::Scalar {
-                    plain: is_text(text),
+                    plain: is_text(&written),
                     quoted: true,
-                    text: text.to_string(),
+                    text: written,
                     tag: None,
                     style,
                 }
@@ -228,6 +237,41 @@ fn lines(text: &str) -> String {
     for chunk in text.as_bytes().chunks(76) {
         out.extend(chunk.iter().map(|byte| char::from(*byte)));
         out.push('\n');
+    }
+    out
+}
+
+/// A text without what keeps it from being written as a block: blanks at the ends of lines, tabs, characters that are not
+/// printed.
+fn blockable(text: &str) -> String {
+    let mut column = 0;
+    let mut expanded = String::with_capacity(text.len());
+    for c in text.trim_end().chars() {
+        match c {
+            '\t' => {
+                let blanks = 8 - column % 8;
+                expanded.extend(std::iter::repeat_n(' ', blanks));
+                column += blanks;
+            }
+            '\n' | '\r' => {
+                expanded.push(c);
+                column = 0;
+            }
+            c => {
+                expanded.push(c);
+                column += 1;
+            }
+        }
+    }
+    expanded.retain(|c| {
+        matches!(c as u32, 10 | 32..=126 | 133 | 160..=55295 | 57344..=65533 | 65536..=0x0010_fffd) && c != '\u{feff}'
+    });
+    let mut out = String::with_capacity(expanded.len());
+    for c in expanded.chars() {
+        if matches!(c, '\n' | '\u{85}' | '\u{2028}' | '\u{2029}') {
+            out.truncate(out.trim_end_matches(' ').len());
+        }
+        out.push(c);
     }
     out
 }
