@@ -17,8 +17,10 @@ pub struct Module {
 
 /// The modules, in the order of their names.
 static MODULES: &[Module] = &[
+    module::archive::MODULE,
     module::assemble::MODULE,
     module::async_status::MODULE,
+    module::authorized_key::MODULE,
     module::blockinfile::MODULE,
     module::command::MODULE,
     module::copy::MODULE,
@@ -27,10 +29,12 @@ static MODULES: &[Module] = &[
     module::get_url::MODULE,
     module::known_hosts::MODULE,
     module::lineinfile::MODULE,
+    module::mount::MODULE,
     module::ping::MODULE,
     module::replace::MODULE,
     module::slurp::MODULE,
     module::stat::MODULE,
+    module::sysctl::MODULE,
     module::tempfile::MODULE,
     module::unarchive::MODULE,
     module::uri::MODULE,
