@@ -48,4 +48,4 @@ mod url;
 pub use context::Context;
 pub use invocation::{CAUSES, Failure, FailureKind, Invocation, Outcome, Report, Settings};
 pub use process::Cancel;
-pub use registry::{Module, find};
+pub use registry::{Module, find, find_of_collection};

@@ -49,6 +49,22 @@ pub fn find(name: &str) -> Option<&'static Module> {
         .map(|place| &MODULES[place])
 }
 
+/// Modules that are native and at home in a collection, with their full names.
+const OF_COLLECTIONS: [&str; 4] = [
+    "ansible.posix.authorized_key",
+    "ansible.posix.mount",
+    "ansible.posix.sysctl",
+    "community.general.archive",
+];
+
+/// The module of a full name of a collection other than `ansible.builtin`, if it is native: it needs no such collection.
+pub fn find_of_collection(name: &str) -> Option<&'static Module> {
+    OF_COLLECTIONS
+        .contains(&name)
+        .then(|| name.rsplit('.').next().and_then(find))
+        .flatten()
+}
+
 impl Module {
     /// Runs it here, in this process. Blocks until it is done. A failure is a report with `failed`.
     pub fn run(&self, invocation: &Invocation) -> Report {

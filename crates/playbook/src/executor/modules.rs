@@ -99,6 +99,9 @@ impl Attempt<'_> {
         }
         let leaf = name.rsplit('.').next().unwrap_or(name).to_owned();
         Ok(match kind {
+            ActionKind::Module(path) if consort_modules::find_of_collection(name).is_some() => {
+                (Some(leaf), Some(path))
+            }
             ActionKind::Module(path)
             | ActionKind::Plugin {
                 module: Some(path), ..
@@ -147,9 +150,9 @@ impl Attempt<'_> {
             .map_err(refused)?
         } else {
             let found = Found {
-                name: match &leaf {
-                    Some(leaf) => format!("ansible.builtin.{leaf}"),
-                    None => name.to_owned(),
+                name: match (&leaf, &file) {
+                    (Some(leaf), None) => format!("ansible.builtin.{leaf}"),
+                    _ => name.to_owned(),
                 },
                 path: match (file, leaf) {
                     (Some(file), _) => file,

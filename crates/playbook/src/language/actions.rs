@@ -449,7 +449,13 @@ impl Actions {
             return Ok(Step::None);
         };
         let Some(collection) = self.collections.get(collection_name) else {
-            return Ok(Step::None);
+            let native =
+                sort == Sort::Module && consort_modules::find_of_collection(name).is_some();
+            return Ok(if native {
+                Step::Found(Found::Builtin(name.to_owned()))
+            } else {
+                Step::None
+            });
         };
         match collection.route(sort.directory(), leaf) {
             Some(Route::Redirect(to)) => return Ok(Step::Redirect(to)),
