@@ -33,10 +33,7 @@ async fn assemble(attempt: &Attempt<'_>, temporary: &Temporary<'_>, arguments: &
     };
     if given.flag("remote_src", true) {
         return attempt
-            .module(
-                "ansible.legacy.assemble",
-                without(arguments, &["decrypt"]),
-            )
+            .module("ansible.legacy.assemble", without(arguments, &["decrypt"]))
             .await;
     }
     let src = attempt.find_file("files", &src)?;
@@ -69,7 +66,13 @@ async fn assemble(attempt: &Attempt<'_>, temporary: &Temporary<'_>, arguments: &
     let there = stat(attempt, &dest, given.flag("follow", false), true).await?;
     let inner = without(
         arguments,
-        &["remote_src", "regexp", "delimiter", "ignore_hidden", "decrypt"],
+        &[
+            "remote_src",
+            "regexp",
+            "delimiter",
+            "ignore_hidden",
+            "decrypt",
+        ],
     );
     set(&inner, "dest", dest.as_str());
     let checksum = source.checksum().await?;

@@ -20,21 +20,16 @@ impl Action for AsyncStatus {
 }
 
 async fn async_status(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
-    let spec = Spec::new()
-        .with("jid", text().required())
-        .with(
-            "mode",
-            text().choices(&["status", "cleanup"]).default("status"),
-        );
+    let spec = Spec::new().with("jid", text().required()).with(
+        "mode",
+        text().choices(&["status", "cleanup"]).default("status"),
+    );
     let given = checked(attempt.name, &spec, &arguments)?;
     let job = given.required("jid").to_owned();
     let directory = match attempt.variable("ansible_async_dir")? {
         Some(Value::Str(text)) => text.to_string(),
         _ => attempt
-            .raw(
-                &["ANSIBLE_ASYNC_DIR"],
-                &[("defaults", "async_dir")],
-            )
+            .raw(&["ANSIBLE_ASYNC_DIR"], &[("defaults", "async_dir")])
             .unwrap_or_else(|| "~/.ansible_async".to_owned()),
     };
     let directory = expand_user(attempt, &directory).await?;

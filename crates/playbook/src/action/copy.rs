@@ -90,11 +90,7 @@ fn invoked(attempt: &Attempt<'_>, arguments: &Dict, result: &Dict) {
     }
     if let Some(Value::Dict(told)) = result.get("invocation") {
         if told.get("content").is_some() {
-            set(
-                &told,
-                "content",
-                "CENSORED: content is a no_log parameter",
-            );
+            set(&told, "content", "CENSORED: content is a no_log parameter");
         }
         if let Some(Value::Dict(inner)) = told.get("module_args")
             && inner
@@ -126,9 +122,7 @@ impl Work<'_> {
                 )));
             }
         }
-        let refuse = |message: &str| {
-            Ok(dict([("failed", true.into()), ("msg", message.into())]))
-        };
+        let refuse = |message: &str| Ok(dict([("failed", true.into()), ("msg", message.into())]));
         let source = given
             .get("src")
             .filter(|source| source.truth().unwrap_or(false))
@@ -155,7 +149,9 @@ impl Work<'_> {
                 .module("ansible.legacy.copy", copied(self.arguments))
                 .await;
         }
-        let (found, whole) = self.sources(source.as_deref(), content.as_ref(), rendered).await?;
+        let (found, whole) = self
+            .sources(source.as_deref(), content.as_ref(), rendered)
+            .await?;
         if whole.is_some() && !dest.ends_with('/') {
             dest.push('/');
         }
@@ -184,27 +180,25 @@ impl Work<'_> {
         for (path, below, source) in files {
             let source = match source {
                 Some(source) => source,
-                None => {
-                    match Source::file(attempt, &path, given.flag("decrypt", true)).await {
-                        Ok(source) => source,
-                        Err(Failure::Failed(failed)) if !path.is_file() => {
-                            return Ok(dict([
-                                ("failed", true.into()),
-                                ("diff", Value::list(Vec::new())),
-                                (
-                                    "msg",
-                                    format!(
-                                        "could not find src={}, {}",
-                                        path.display(),
-                                        failed.error.brief()
-                                    )
-                                    .into(),
-                                ),
-                            ]));
-                        }
-                        Err(other) => return Err(other),
+                None => match Source::file(attempt, &path, given.flag("decrypt", true)).await {
+                    Ok(source) => source,
+                    Err(Failure::Failed(failed)) if !path.is_file() => {
+                        return Ok(dict([
+                            ("failed", true.into()),
+                            ("diff", Value::list(Vec::new())),
+                            (
+                                "msg",
+                                format!(
+                                    "could not find src={}, {}",
+                                    path.display(),
+                                    failed.error.brief()
+                                )
+                                .into(),
+                            ),
+                        ]));
                     }
-                }
+                    Err(other) => return Err(other),
+                },
             };
             let Some(report) = self
                 .file(&source, &below, content.is_some(), &dest, follow)

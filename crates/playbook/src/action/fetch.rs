@@ -84,7 +84,10 @@ async fn fetch(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
     let mut data = None;
     if matches!(remote.as_deref(), None | Some("1" | "")) {
         let slurped = attempt
-            .module("ansible.legacy.slurp", dict([("src", source.as_str().into())]))
+            .module(
+                "ansible.legacy.slurp",
+                dict([("src", source.as_str().into())]),
+            )
             .await?;
         if says(&slurped, "failed") {
             return missing(&source, &slurped, needed);
@@ -122,9 +125,10 @@ async fn fetch(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
                     "Unable to create local directories {}",
                     repr::string(&parent.to_string_lossy())
                 ))
-                .because(Located::new(
-                    consort_modules::python::os_error_at_text(&error, &parent.to_string_lossy()),
-                )),
+                .because(Located::new(consort_modules::python::os_error_at_text(
+                    &error,
+                    &parent.to_string_lossy(),
+                ))),
             )
         })
     })

@@ -284,9 +284,8 @@ impl Search {
                 }
                 let shown = path.to_string_lossy();
                 let (_, extension) = crate::source::splits_extension(&shown);
-                let known = extension
-                    .strip_prefix('.')
-                    .is_some_and(|extension| self.extensions.iter().any(|known| known == extension));
+                let extension = extension.strip_prefix('.').unwrap_or(extension);
+                let known = self.extensions.iter().any(|known| known == extension);
                 if !known {
                     if self.skips_unknown {
                         continue;

@@ -108,7 +108,7 @@ impl Replacing<'_> {
         if let Some(template) = template {
             warning = warning.about(&Value::Str(template.clone()));
         }
-        self.attempt.warn(warning.text());
+        self.attempt.warn_at(&warning);
         format!("<< error {} - {message} >>", self.count).into()
     }
 

@@ -188,7 +188,10 @@ static ACTIONS: &[(&str, &dyn Action)] = &[
     ("template", &rendered::Template),
     ("unarchive", &transfer::Unarchive),
     ("uri", &transfer::Uri),
-    ("validate_argument_spec", &specification::ValidateArgumentSpec),
+    (
+        "validate_argument_spec",
+        &specification::ValidateArgumentSpec,
+    ),
     ("wait_for_connection", &waiting::WaitForConnection),
 ];
 

@@ -21,10 +21,7 @@ fn known(attempt: &Attempt<'_>, name: &str) -> Option<String> {
         .templar()
         .evaluate(&expression, attempt.machine_variables())
         .ok()?;
-    value
-        .truth()
-        .ok()?
-        .then(|| repr::text(&value))
+    value.truth().ok()?.then(|| repr::text(&value))
 }
 
 /// Asks the machine for one fact.
@@ -417,7 +414,10 @@ async fn gather_facts(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
         set(
             &result,
             "msg",
-            format!("The following modules failed to execute: {}.", names(&failed)),
+            format!(
+                "The following modules failed to execute: {}.",
+                names(&failed)
+            ),
         );
         for (_, report) in &failed {
             if let Some(value) = take(report, consort_modules::CAUSES) {
@@ -460,11 +460,7 @@ fn lay_over(under: &Dict, over: &Dict) {
     }
 }
 
-fn facts_arguments(
-    attempt: &Attempt<'_>,
-    module: &str,
-    arguments: &Dict,
-) -> Result<Dict, Failure> {
+fn facts_arguments(attempt: &Attempt<'_>, module: &str, arguments: &Dict) -> Result<Dict, Failure> {
     let own = copied(arguments);
     take(&own, "parallel");
     if !is_setup(module) {

@@ -123,11 +123,11 @@ fn render(
     };
     let mut search: Vec<PathBuf> = Vec::new();
     let beside = path.parent().unwrap_or(path);
-    let directories = attempt
-        .search_path
-        .iter()
-        .map(PathBuf::as_path)
-        .chain([attempt.directory, attempt.directory, beside]);
+    let directories = attempt.search_path.iter().map(PathBuf::as_path).chain([
+        attempt.directory,
+        attempt.directory,
+        beside,
+    ]);
     for directory in directories {
         search.push(directory.join("templates"));
         search.push(directory.to_owned());
@@ -142,7 +142,13 @@ fn render(
         })),
     };
     let known = attempt.variables();
-    let own = described(attempt, path, src, dest, known.get("ansible_managed").is_none())?;
+    let own = described(
+        attempt,
+        path,
+        src,
+        dest,
+        known.get("ansible_managed").is_none(),
+    )?;
     let variables = Over {
         own: &own,
         under: known,
@@ -267,7 +273,10 @@ fn encoded(text: &str, encoding: &str) -> Result<Vec<u8>, Failure> {
             }
         }
         "latin-1" | "latin1" | "iso-8859-1" | "l1" => {
-            let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+            let bytes: Option<Vec<u8>> = text
+                .chars()
+                .map(|c| u8::try_from(u32::from(c)).ok())
+                .collect();
             if let Some(bytes) = bytes {
                 return Ok(bytes);
             }

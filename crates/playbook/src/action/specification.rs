@@ -60,15 +60,10 @@ fn validated(attempt: &Attempt<'_>, arguments: &Dict) -> Outcome {
         }
     }
     all.extend(provided.read().clone());
-    let spec =
-        Spec::from_json(&values::to_arguments(&specification)).map_err(Failure::error)?;
+    let spec = Spec::from_json(&values::to_arguments(&specification)).map_err(Failure::error)?;
     let settings = Settings::default();
     let context = Context::new(&settings);
-    let checked = validate(
-        &context,
-        &spec,
-        values::to_arguments(&Dict::new(all)),
-    );
+    let checked = validate(&context, &spec, values::to_arguments(&Dict::new(all)));
     if checked.errors.is_empty() {
         set(&result, "changed", false);
         set(&result, "msg", "The arg spec validation passed");

@@ -60,7 +60,9 @@ async fn unarchive(attempt: &Attempt<'_>, temporary: &Temporary<'_>, arguments: 
     };
     let there = stat(attempt, &dest, true, true).await?;
     if !says(&there, "exists") || !says(&there, "isdir") {
-        return Err(Failure::new(format!("dest '{dest}' must be an existing dir")));
+        return Err(Failure::new(format!(
+            "dest '{dest}' must be an existing dir"
+        )));
     }
     if let Some(local) = local {
         let path = temporary.put(local.content(), "source", 0o600).await?;

@@ -231,7 +231,10 @@ async fn reboot(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
         }
     };
     let line = command(attempt, &given, &system, before).await?;
-    attempt.detail(3, &format!("{}: rebooting server...", attempt.task.action.name));
+    attempt.detail(
+        3,
+        &format!("{}: rebooting server...", attempt.task.action.name),
+    );
     let began = Instant::now();
     match run(attempt, &line).await {
         Ok(output) if output.status != 0 => {
@@ -402,10 +405,7 @@ async fn command(
             "ansible.legacy.find",
             dict([
                 ("paths", searched.clone().into()),
-                (
-                    "patterns",
-                    Value::list(vec![program.as_str().into()]),
-                ),
+                ("patterns", Value::list(vec![program.as_str().into()])),
                 ("file_type", "any".into()),
             ]),
         )

@@ -49,9 +49,12 @@ pub(super) fn tree(top: &str, follow: bool) -> Result<Tree, Failure> {
         return Ok(found);
     }
     let parents = BTreeSet::from([place(whole).map_err(failed)?]);
-    Walk { follow, found: &mut found }
-        .recurse(whole, offset, &parents, "", 0)
-        .map_err(failed)?;
+    Walk {
+        follow,
+        found: &mut found,
+    }
+    .recurse(whole, offset, &parents, "", 0)
+    .map_err(failed)?;
     Ok(found)
 }
 

@@ -38,7 +38,9 @@ pub(super) fn of(session: &Session, name: &str) -> Result<Vec<Box<dyn Callback>>
         match beside(session, name)? {
             Some(callback) => all.push(callback),
             None => {
-                screen().warning(&format!("Skipping callback plugin '{name}', unable to load"));
+                screen().warning(&format!(
+                    "Skipping callback plugin '{name}', unable to load"
+                ));
             }
         }
     }

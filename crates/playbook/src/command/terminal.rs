@@ -111,7 +111,7 @@ impl Terminal {
                         None => located,
                     }
                 };
-            terminal.notice(&match warned {
+            let notice = match warned {
                 Warned::Warning {
                     message,
                     about,
@@ -126,7 +126,11 @@ impl Terminal {
                     what: located(message, about, help),
                     version: version.to_owned(),
                 },
-            });
+            };
+            // What a task warns of is told with its result.
+            if let Some(notice) = crate::executor::held::hold(notice) {
+                terminal.notice(&notice);
+            }
         })
     }
 }
@@ -164,5 +168,7 @@ pub(super) fn display(settings: &Settings, verbosity: u8) -> Display {
             .ok()?;
         Some(Box::new(file) as Box<dyn Write + Send>)
     });
-    Display::standard(verbosity, palette, log)
+    let mut display = Display::standard(verbosity, palette, log);
+    display.deprecations = settings.deprecation_warnings;
+    display
 }

@@ -9,6 +9,7 @@ use consort_modules::Settings;
 use parking_lot::Mutex;
 
 use super::effects::{Effects, Layer};
+use super::held;
 use super::reach::{Reach, Way};
 use super::run::Run;
 use crate::action::{self, Failure, Outcome};
@@ -17,7 +18,7 @@ use crate::inventory::Inventory;
 use crate::language::{PlaybookLoader, Task};
 use crate::output::Event;
 use crate::settings::Settings as RunSettings;
-use crate::source::Located;
+use crate::source::{Located, Notice};
 use crate::template::Templar;
 use crate::variables::TaskVariables;
 
@@ -264,14 +265,20 @@ impl Attempt<'_> {
         self.run.tell.event(&Event::Line(text));
     }
 
+    /// Warns of something that has a place, with the result.
+    pub fn warn_at(&self, what: &Located) {
+        self.run.tell.warning(what);
+    }
+
     /// Tells that something will go away with a version of ansible-core.
     pub fn deprecate(&self, what: Located, version: &str) {
-        let what = what.worded(|message| {
-            format!("{message} This feature will be removed from ansible-core version {version}.")
-        });
-        self.run.tell.event(&Event::Deprecation {
-            message: &what.text(),
-        });
+        let notice = Notice::Deprecated {
+            what,
+            version: version.to_owned(),
+        };
+        if let Some(notice) = held::hold(notice) {
+            (self.run.notices)(notice);
+        }
     }
 
     /// Warns of something, with the result.

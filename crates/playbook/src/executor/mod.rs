@@ -4,6 +4,7 @@ mod arguments;
 mod attempt;
 mod effects;
 mod free;
+pub(crate) mod held;
 mod includes;
 mod iterator;
 pub(crate) mod keyword;

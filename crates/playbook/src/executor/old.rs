@@ -1,11 +1,13 @@
 //! What will go away, told when it is used.
 
-use super::run::Run;
-use crate::output::Event;
+use consort_jinja::Value;
+
+use super::held;
+use crate::source::Located;
 use crate::variables::Old;
 
-/// Tells that something that will go away was used.
-pub(super) fn tell(run: &Run, old: Old) {
+/// Tells, in a result, that something that will go away was used.
+pub(super) fn told(old: Old) -> Value {
     let (message, hint, version) = match old {
         Old::InjectedFact => (
             "INJECT_FACTS_AS_VARS default to `True` is deprecated, top-level facts will not be auto injected after the change.",
@@ -23,9 +25,5 @@ pub(super) fn tell(run: &Run, old: Old) {
             "2.24",
         ),
     };
-    run.tell.event(&Event::Deprecation {
-        message: &format!(
-            "{message} This feature will be removed from ansible-core version {version}. {hint}"
-        ),
-    });
+    held::deprecation(&Located::new(message).hint(hint), version)
 }

@@ -7,6 +7,7 @@ use consort_jinja::{Dict, Key, Origin, Value};
 use indexmap::IndexMap;
 
 use super::effects::Layer;
+use super::held;
 use crate::action::Failure;
 use crate::source::Located;
 
@@ -373,9 +374,9 @@ impl Outcome {
             Ok(failed) => {
                 self.failed = Some(failed);
                 if failed {
-                    self.error = Some(Located::new(
+                    self.error = Some(Located::new(self.kind_of_failure()).because(Located::new(
                         "A 'failed_when' expression evaluated to 'True'.",
-                    ));
+                    )));
                 }
                 self.failed_when = Some(Value::Bool(failed));
             }
@@ -437,10 +438,24 @@ impl Outcome {
             set("skipped", true.into());
         }
         if !self.warnings.is_empty() {
-            set("warnings", self.warnings.clone().into());
+            set(
+                "warnings",
+                if for_callback {
+                    self.warnings.clone().into()
+                } else {
+                    held::registered_warnings(&self.warnings)
+                },
+            );
         }
         if !self.deprecations.is_empty() {
-            set("deprecations", self.deprecations.clone().into());
+            set(
+                "deprecations",
+                if for_callback {
+                    self.deprecations.clone().into()
+                } else {
+                    held::registered_deprecations(&self.deprecations)
+                },
+            );
         }
         if let Some(facts) = &self.facts {
             set("ansible_facts", facts.clone().into());

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::held;
 use super::modules::Modules;
 use crate::connection::Connections;
 use crate::language::PlaybookLoader;
 use crate::output::{Callback, Event, Stats};
 use crate::settings::{Settings, Sources};
-use crate::source::{Located, Notices};
+use crate::source::{Located, Notice, Notices};
 use crate::template::Templar;
 use crate::variables::Store;
 
@@ -95,7 +96,9 @@ impl Tell {
 
     /// Warns of something that has a place.
     pub(super) fn warning(&self, what: &Located) {
-        self.event(&Event::Warning(&what.text()));
+        if held::hold(Notice::Warning(what.clone())).is_some() {
+            self.event(&Event::Warning(&what.text()));
+        }
     }
 
     /// Tells something from a level of detail on.

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::arguments;
 use super::attempt::{Attempt, Background};
 use super::effects::{Effects, Layer};
+use super::held;
 use super::keyword::{Keywords, boolean, listed};
 use super::plan::{self, Plan};
 use super::reach::{Reach, Settled};
@@ -392,13 +393,15 @@ impl Work {
         shown: &mut Shown,
         delegate_facts: &mut bool,
     ) -> Outcome {
-        let mut outcome = match self
-            .inner(variables, item, loop_error, recorded, shown, delegate_facts)
-            .await
-        {
+        let (given, warnings, deprecations) =
+            held::holding(self.inner(variables, item, loop_error, recorded, shown, delegate_facts))
+                .await;
+        let mut outcome = match given {
             Ok(outcome) => outcome,
             Err(failure) => Outcome::of_failure(failure),
         };
+        outcome.warnings.extend(warnings);
+        outcome.deprecations.extend(deprecations);
         outcome.raise(&self.task().origin);
         outcome.no_log |= self.no_log(variables);
         self.ignoring(&mut outcome, variables);
@@ -881,9 +884,8 @@ impl Work {
     }
 
     fn deprecations(&self, outcome: &mut Outcome) {
-        let _ = outcome;
         for old in self.variables.take_used() {
-            super::old::tell(&self.run, old);
+            outcome.deprecations.push(super::old::told(old));
         }
     }
 }

@@ -184,12 +184,14 @@ impl Default {
     fn failed(&mut self, result: &TaskResult, looped: bool) {
         self.announce(&result.task);
         complaints(result, &mut self.display, self.options.failed_to_error);
+        let shown = cleaned(&result.result, &result.task);
+        // What `debug` shows of a loop has lost its items.
+        let looped = looped && shown.get("results").is_some();
         if !looped {
             if self.display.verbosity < 2 && self.options.path_on_failure {
                 let line = format!("task path: {}", result.task.place());
                 self.display.line(&line, Some(Tone::Debug));
             }
-            let shown = cleaned(&result.result, &result.task);
             let line = format!(
                 "fatal: [{}]: FAILED! => {}",
                 label(result),
@@ -267,7 +269,12 @@ impl Default {
     fn add_verbose(&self, line: &mut String, result: &TaskResult) {
         if is_verbose(&result.result, self.display.verbosity, 0) {
             line.push_str(" => ");
-            line.push_str(&self.options.shown.result(&cleaned(&result.result, &result.task), None));
+            line.push_str(
+                &self
+                    .options
+                    .shown
+                    .result(&cleaned(&result.result, &result.task), None),
+            );
         }
     }
 
@@ -470,9 +477,3 @@ impl Callback for Default {
         }
     }
 }
-
-
-
-
-
-

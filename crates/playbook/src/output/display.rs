@@ -101,6 +101,8 @@ pub struct Display {
     pub columns: usize,
     /// The colours, if any.
     pub palette: Option<Palette>,
+    /// Whether what will go away is told.
+    pub deprecations: bool,
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     log: Option<Box<dyn Write + Send>>,
@@ -140,6 +142,7 @@ impl Display {
             verbosity,
             columns: WIDTH,
             palette,
+            deprecations: true,
             out,
             err,
             log: None,

@@ -100,8 +100,14 @@ impl Junit {
                 known.output = format!("{}\n{}", known.output, case.output);
             }
             _ => {
-                task.hosts
-                    .insert(Arc::clone(host), Case { status, took, ..case });
+                task.hosts.insert(
+                    Arc::clone(host),
+                    Case {
+                        status,
+                        took,
+                        ..case
+                    },
+                );
             }
         }
     }
@@ -213,8 +219,7 @@ impl Junit {
                 }
             }
         }
-        let figures =
-            format!("disabled=\"0\" errors=\"{errors}\" failures=\"{failures}\"");
+        let figures = format!("disabled=\"0\" errors=\"{errors}\" failures=\"{failures}\"");
         let text = format!(
             "<?xml version=\"1.0\" ?>\n<testsuites {figures} tests=\"{count}\" time=\"{time}\">\n\t<testsuite {figures} \
              name=\"{}\" skipped=\"{skipped}\" tests=\"{count}\" time=\"{time}\">\n{cases}\t</testsuite>\n</testsuites>\n",

@@ -205,12 +205,11 @@ impl Tree {
         let text = self.shown.result(result, None);
         // A name is no path: it stays in the directory.
         let path = self.directory.join(host.replace('/', "_"));
-        let written = std::fs::create_dir_all(&self.directory)
-            .and_then(|()| std::fs::write(&path, text));
+        let written =
+            std::fs::create_dir_all(&self.directory).and_then(|()| std::fs::write(&path, text));
         if let Err(error) = written {
-            self.display.warning(&format!(
-                "Unable to write to {host}'s file: {error}"
-            ));
+            self.display
+                .warning(&format!("Unable to write to {host}'s file: {error}"));
         }
     }
 }

@@ -73,7 +73,8 @@ fn text(of: &Dict, name: &str) -> String {
 }
 
 fn status(of: &Dict) -> String {
-    of.get("rc").map_or_else(|| "-1".to_owned(), |rc| repr::text(&rc))
+    of.get("rc")
+        .map_or_else(|| "-1".to_owned(), |rc| repr::text(&rc))
 }
 
 /// What a command wrote, as it is.

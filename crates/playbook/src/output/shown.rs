@@ -6,9 +6,10 @@ use std::sync::Arc;
 use consort_jinja::json::{self, Style};
 use consort_jinja::{Dict, Value, repr};
 
+use super::TaskResult;
 use super::difference;
 use super::display::{Display, Tone};
-use super::TaskResult;
+use crate::executor::held::TEXT;
 use crate::language::Task;
 use crate::template;
 
@@ -125,10 +126,7 @@ impl Shown {
             let Value::Dict(diff) = diff else { continue };
             for (key, which) in [("dst_binary", "destination"), ("src_binary", "source")] {
                 if diff.get(key).is_some() {
-                    let _ = writeln!(
-                        out,
-                        "diff skipped: {which} file appears to be binary"
-                    );
+                    let _ = writeln!(out, "diff skipped: {which} file appears to be binary");
                 }
             }
             for (key, which) in [("dst_larger", "destination"), ("src_larger", "source")] {
@@ -189,9 +187,7 @@ impl Shown {
                     };
                     json::write(side, &style).unwrap_or_else(|error| error.to_string()) + "\n"
                 }
-                Format::Yaml => {
-                    indented(&self.yaml(side, Some(self.indentation)), 4) + "\n"
-                }
+                Format::Yaml => indented(&self.yaml(side, Some(self.indentation)), 4) + "\n",
             },
             other => repr::text(other),
         };
@@ -210,9 +206,16 @@ pub fn complaints(result: &TaskResult, display: &mut Display, to_error: bool) {
     for warning in texts(&result.result, "warnings", false) {
         display.warning(&warning);
     }
+    if !display.deprecations {
+        return complain(result, display, to_error);
+    }
     for deprecation in texts(&result.result, "deprecations", true) {
         display.deprecation(&deprecation);
     }
+    complain(result, display, to_error);
+}
+
+fn complain(result: &TaskResult, display: &mut Display, to_error: bool) {
     if let Some(error) = &result.error {
         display.error(error, to_error);
     }
@@ -234,8 +237,15 @@ fn texts(result: &Dict, name: &str, goes: bool) -> Vec<String> {
                         .map(|value| repr::text(&value))
                 };
                 let message = text("msg").unwrap_or_default();
-                if goes {
-                    going(&message, text("version"), text("date"), text("collection_name"))
+                if let Some(whole) = text(TEXT) {
+                    whole
+                } else if goes {
+                    going(
+                        &message,
+                        text("version"),
+                        text("date"),
+                        text("collection_name"),
+                    )
                 } else {
                     message
                 }

@@ -264,7 +264,8 @@ fn blockable(text: &str) -> String {
         }
     }
     expanded.retain(|c| {
-        matches!(c as u32, 10 | 32..=126 | 133 | 160..=55295 | 57344..=65533 | 65536..=0x0010_fffd) && c != '\u{feff}'
+        matches!(c as u32, 10 | 32..=126 | 133 | 160..=55295 | 57344..=65533 | 65536..=0x0010_fffd)
+            && c != '\u{feff}'
     });
     let mut out = String::with_capacity(expanded.len());
     for c in expanded.chars() {
