@@ -11,9 +11,9 @@ use indexmap::IndexMap;
 
 use super::options::{ExtraOptions, InventoryOptions, VaultOptions, Verbosity};
 use super::session::Session;
-use crate::variables::is_reserved;
 use crate::inventory::{Group, Inventory, Limits};
 use crate::source::{Encrypted, Located, Notice, Notices, Reader, Timestamp};
+use crate::variables::is_reserved;
 
 /// Shows the hosts, groups and variables of an inventory.
 #[derive(Parser, Debug)]

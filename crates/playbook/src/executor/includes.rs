@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use consort_jinja::{Dict, Key, Str, Value, repr};
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 
 use super::iterator::Section;
 use super::keyword::boolean;
@@ -39,7 +39,7 @@ impl PlayRun {
         }
         let mut next: IndexMap<Arc<str>, Vec<Arc<Section>>> = IndexMap::new();
         let mut order: Vec<Arc<Task>> = Vec::new();
-        let mut failed: Vec<Arc<str>> = Vec::new();
+        let mut failed: IndexSet<Arc<str>> = IndexSet::new();
         for included in all {
             match self.load(&included) {
                 Ok((sections, handlers)) => {
@@ -83,7 +83,7 @@ impl PlayRun {
                     for at in &included.results {
                         if let Some(result) = done.get_mut(*at) {
                             self.refuse_include(result, &error);
-                            failed.push(Arc::clone(&result.host));
+                            failed.insert(Arc::clone(&result.host));
                         }
                     }
                 }
@@ -194,6 +194,14 @@ impl PlayRun {
         });
     }
 
+    fn add_handlers(&mut self, items: &[Item]) {
+        if !items.is_empty() {
+            let mut handlers = self.iteration.handlers.to_vec();
+            handlers.extend(tasks_of(items));
+            self.iteration.handlers = Arc::new(handlers);
+        }
+    }
+
     /// The sections of an include, and whether they are handlers.
     fn load(&mut self, included: &Included) -> Result<(Vec<Arc<Section>>, bool), Located> {
         let task = &included.plan.task;
@@ -207,12 +215,10 @@ impl PlayRun {
                 &role_use(&included.path, &included.arguments)?,
                 variables.clone(),
             )?;
-            self.variables.add_role(Arc::clone(&role.role));
-            if !role.handlers.is_empty() {
-                let mut handlers = self.iteration.handlers.to_vec();
-                handlers.extend(tasks_of(&role.handlers));
-                self.iteration.handlers = Arc::new(handlers);
+            for known in loader.roles(&self.play) {
+                self.variables.add_role(known);
             }
+            self.add_handlers(&role.handlers);
             role.tasks
         } else {
             let name = included
@@ -229,6 +235,9 @@ impl PlayRun {
                 variables.clone(),
             )?
         };
+        // Roles that are imported by what was included bring their handlers too.
+        let brought = loader.brought_handlers(&self.play);
+        self.add_handlers(&brought);
         if handlers {
             let tasks = tasks_of(&items)
                 .into_iter()

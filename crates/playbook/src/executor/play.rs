@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::effects::Layer;
 use super::iterator::{Choice, Iteration, Phase, Place};
-use super::keyword::{Keywords, listed};
+use super::keyword::{Keywords, integer, listed};
 use super::plan::{self, Plan};
 use super::result::Outcome;
 use super::run::Run;
@@ -234,30 +234,22 @@ impl PlayRun {
         let Some(written) = plan.keyword(Directive::Throttle) else {
             return Ok(0);
         };
-        let keywords = Keywords {
-            templar: &self.run.templar,
-            variables,
+        let refused = |cause: Located| {
+            Located::new("Failed to convert the throttle value to an integer.")
+                .about(written)
+                .because(cause)
         };
-        let number = keywords
-            .int("throttle", Some(written))
-            .map_err(|error| {
-                let shown = written
-                    .text()
-                    .map(|text| text.to_string())
-                    .unwrap_or_default();
-                let cause = if self.run.templar.is_template(written) {
-                    error
-                } else {
-                    Located::new(format!(
-                        "invalid literal for int() with base 10: {}",
-                        repr::string(&shown)
-                    ))
-                };
-                Located::new("Failed to convert the throttle value to an integer.")
-                    .about(written)
-                    .because(cause)
-            })?
-            .unwrap_or(0);
+        let value = self
+            .run
+            .templar
+            .render(written, variables)
+            .map_err(|error| refused(Located::from(error)))?;
+        let number = integer(&value).ok_or_else(|| {
+            refused(Located::new(format!(
+                "invalid literal for int() with base 10: {}",
+                repr::repr(&value)
+            )))
+        })?;
         Ok(usize::try_from(number).unwrap_or(0))
     }
 
@@ -577,9 +569,9 @@ impl PlayRun {
 
     /// The handlers a notification means: the last of that name, and all that listen to it.
     pub(super) fn handlers_for(&mut self, notification: &str) -> Vec<Arc<Task>> {
-        let handlers = Arc::clone(&self.iteration.handlers);
+        let handlers = latest_first(&self.iteration.handlers);
         let mut found = Vec::new();
-        for handler in handlers.iter().rev() {
+        for handler in &handlers {
             let Some(name) = self.handler_name(handler) else {
                 continue;
             };
@@ -592,7 +584,7 @@ impl PlayRun {
             }
         }
         let mut seen: Vec<Option<Arc<str>>> = Vec::new();
-        for handler in handlers.iter().rev() {
+        for handler in &handlers {
             let listens = listed(handler.directives.get(Directive::Listen).cloned())
                 .iter()
                 .any(|topic| topic.as_str() == Some(notification));
@@ -682,6 +674,16 @@ impl PlayRun {
     pub(super) fn bypasses_host_loop(plan: &Plan) -> bool {
         plan::action(&plan.task.action.name).1.bypasses_host_loop
     }
+}
+
+/// Handlers in the order they are looked for: lists of them that were written later come first, each in its own order.
+fn latest_first(handlers: &[Arc<Task>]) -> Vec<Arc<Task>> {
+    handlers
+        .chunk_by(|one, two| Arc::ptr_eq(&one.parent, &two.parent))
+        .rev()
+        .flatten()
+        .cloned()
+        .collect()
 }
 
 /// The name of a task as it is shown: its own or its action, with its role before it.

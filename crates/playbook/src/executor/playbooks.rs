@@ -83,7 +83,7 @@ pub async fn run(what: What, options: Options, parts: Parts) -> Result<i32, Loca
         inventory: parts.inventory,
         cache: parts.cache,
         extra: parts.extra,
-        options: parts.option_variables,
+        options: with_program(parts.option_variables, &parts.sources),
         templar: parts.templar.clone(),
         inject_facts,
         merge: parts.settings.hash_behaviour == "merge",
@@ -121,6 +121,34 @@ pub async fn run(what: What, options: Options, parts: Parts) -> Result<i32, Loca
         What::Playbooks(names) => state.playbooks(&names).await,
         What::Play(play) => state.only(&play).await,
     }
+}
+
+/// Adds what is known of the program itself.
+fn with_program(options: Dict, sources: &Sources) -> Dict {
+    let python = sources
+        .surroundings()
+        .variables
+        .get("PATH")
+        .map_or("/usr/local/bin:/usr/bin:/bin", String::as_str)
+        .split(':')
+        .map(|directory| std::path::Path::new(directory).join("python3"))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| std::path::PathBuf::from("/usr/bin/python3"));
+    let file = sources.file.as_ref().map_or(Value::None, |file| {
+        Value::from(file.to_string_lossy().into_owned())
+    });
+    options.change(|entries| {
+        for (name, value) in [
+            (
+                "ansible_playbook_python",
+                Value::from(python.to_string_lossy().into_owned()),
+            ),
+            ("ansible_config_file", file),
+        ] {
+            entries.entry(Key::from(name)).or_insert(value);
+        }
+    });
+    options
 }
 
 /// What is known from play to play.
@@ -237,7 +265,7 @@ impl State {
                 read: Arc::new(move |path| {
                     variables_file(&loader, beside.as_deref(), &directory, path)
                 }),
-                roles: play.roles.clone(),
+                roles: run.loader.roles(play),
             })
         };
         let first = make("", &own);
@@ -378,7 +406,20 @@ impl State {
             asked: said.gather_facts,
             variables: Arc::clone(variables),
         };
-        let iteration = Iteration::new(sections, setup, None, tasks_of(&play.handlers), &batch);
+        let validation = match &said.argument_spec {
+            Some((name, specification)) => {
+                let task = validation(play, name, specification);
+                chooser.runs(&task)?.then_some(task)
+            }
+            None => None,
+        };
+        let iteration = Iteration::new(
+            sections,
+            setup,
+            validation,
+            tasks_of(&play.handlers),
+            &batch,
+        );
         let mut this = PlayRun::new(Beginning {
             run: Arc::clone(&run),
             play: Arc::clone(play),
@@ -447,6 +488,8 @@ struct Said {
     serial: Vec<Value>,
     strategy: String,
     order: Option<String>,
+    /// The name and options of the specification its variables are checked by.
+    argument_spec: Option<(String, Dict)>,
 }
 
 impl Said {
@@ -473,7 +516,9 @@ impl Said {
             .text("name", play.name.as_ref())?
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| patterns.join(","));
+        let prompted = seen.of_play_variables();
         Ok(Said {
+            argument_spec: run.loader.keywords(play, &prompted)?.argument_spec,
             name,
             check: keywords
                 .bool("check_mode", written(Directive::CheckMode))?
@@ -626,6 +671,42 @@ fn implicit(play: &Play, name: Option<&str>, action: &str, arguments: Dict) -> T
         handler: false,
         implicit: false,
     }
+}
+
+/// The task that checks the variables of a play.
+fn validation(play: &Arc<Play>, name: &str, specification: &Dict) -> Arc<Task> {
+    let context: Dict = [
+        ("type", Value::from("play")),
+        ("name", Value::from(name)),
+        ("argument_spec_name", Value::from(name)),
+        (
+            "path",
+            Value::from(play.playbook.to_string_lossy().into_owned()),
+        ),
+    ]
+    .into_iter()
+    .collect();
+    let mut task = implicit(
+        play,
+        Some(&format!("Validating arguments against arg spec {name}")),
+        "validate_argument_spec",
+        [
+            ("argument_spec", Value::Dict(specification.clone())),
+            ("validate_args_context", Value::Dict(context)),
+        ]
+        .into_iter()
+        .collect(),
+    );
+    task.directives.set(Directive::RunOnce, Value::Bool(false));
+    if listed(play.scope.inherited(Directive::Tags)).is_empty() {
+        task.directives
+            .set(Directive::Tags, Value::list(vec!["always".into()]));
+    }
+    if !play.imported_when.is_empty() {
+        task.directives
+            .set(Directive::When, Value::list(play.imported_when.clone()));
+    }
+    Arc::new(task)
 }
 
 /// The task that gathers facts.

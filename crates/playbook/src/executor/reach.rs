@@ -682,6 +682,11 @@ impl Settled {
             bool(directive)?;
         }
         let limit = int(Directive::Timeout)?.unwrap_or(run.settings.task_timeout);
+        if !(0..=100_000_000).contains(&limit) {
+            return Err(Located::new(format!(
+                "Timeout {limit} is invalid, it must be between 0 and 100000000."
+            )));
+        }
         Ok(Settled {
             check: bool(Directive::CheckMode)?.unwrap_or(run.options.check),
             diff: bool(Directive::Diff)?.unwrap_or(run.options.diff),

@@ -157,6 +157,8 @@ impl Outcome {
     /// Gives a result that says it failed an error that says so.
     fn settle(&mut self) {
         if !self.broke && !self.failed() {
+            // Who judges a result that is well is the task, not its module.
+            self.is_module = false;
             return;
         }
         let mut messages: Vec<String> = match &self.msg {
@@ -185,6 +187,10 @@ impl Outcome {
             Some(cause) => whole.because(cause),
             None => whole,
         });
+    }
+
+    fn within(&self, cause: Located) -> Located {
+        Located::new(self.kind_of_failure()).because(cause)
     }
 
     fn kind_of_failure(&self) -> &'static str {
@@ -360,7 +366,7 @@ impl Outcome {
                 }
                 self.changed_when = Some(Value::from(error.brief()));
                 self.failed = Some(true);
-                self.error = Some(in_expression("changed_when", error));
+                self.error = Some(self.within(in_expression("changed_when", error)));
             }
         }
     }
@@ -374,7 +380,7 @@ impl Outcome {
             Ok(failed) => {
                 self.failed = Some(failed);
                 if failed {
-                    self.error = Some(Located::new(self.kind_of_failure()).because(Located::new(
+                    self.error = Some(self.within(Located::new(
                         "A 'failed_when' expression evaluated to 'True'.",
                     )));
                 }
@@ -383,7 +389,7 @@ impl Outcome {
             Err(error) => {
                 self.failed = Some(true);
                 self.failed_when = Some(Value::from(error.brief()));
-                self.error = Some(in_expression("failed_when", error));
+                self.error = Some(self.within(in_expression("failed_when", error)));
             }
         }
     }

@@ -403,7 +403,9 @@ impl<'t> Parser<'t> {
 fn imaginary(written: &str) -> Option<String> {
     let digits = written.strip_suffix(['j', 'J'])?;
     let digits = digits.replace('_', "");
-    if digits.is_empty() || !digits.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
+    if digits.is_empty()
+        || !digits.starts_with(|first: char| first.is_ascii_digit() || first == '.')
+    {
         return None;
     }
     digits.parse::<f64>().ok().map(shown)

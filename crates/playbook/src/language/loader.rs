@@ -255,6 +255,11 @@ impl PlaybookLoader {
         play.draft.roles.lock().clone()
     }
 
+    /// The handlers of roles that were imported by what was included since this was last asked.
+    pub fn brought_handlers(&self, play: &Play) -> Vec<Item> {
+        std::mem::take(&mut *play.draft.handlers.lock())
+    }
+
     fn include_scope(
         &self,
         draft: &Arc<Draft>,

@@ -485,7 +485,10 @@ fn load(draft: &Arc<Draft>, definition: Definition, depth: usize) -> Result<Arc<
         show(directives.get(Directive::When)),
         show(directives.get(Directive::Tags)),
         options.from,
-        show(directives.get(Directive::Vars)),
+        match directives.get(Directive::Vars) {
+            Some(vars) if vars.truth().unwrap_or(true) => python::repr(vars),
+            _ => "{}".to_owned(),
+        },
         options.from_include
     );
     Ok(Arc::new(Role {

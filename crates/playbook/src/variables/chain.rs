@@ -153,6 +153,14 @@ impl TaskVariables {
         *self.0.fallback.write() = Some(fallback);
     }
 
+    /// The variables of the play alone: `vars`, and what was asked of the user.
+    pub fn of_play_variables(&self) -> Dict {
+        self.0
+            .play
+            .as_ref()
+            .map_or_else(Dict::default, |play| play.variables.clone())
+    }
+
     /// The variables as a mapping of templates.
     pub fn as_value(&self) -> Value {
         Value::Object(Arc::new(super::hostvars::Chain::new(self.clone())))

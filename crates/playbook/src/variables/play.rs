@@ -124,6 +124,9 @@ impl PlayVariables {
     /// Lets the play see the variables of a role, if that is public.
     pub fn add_role(&self, role: Arc<Role>) {
         let mut roles = self.roles.write();
+        if roles.all.iter().any(|known| Arc::ptr_eq(known, &role)) {
+            return;
+        }
         roles.all.push(role);
         let public = || roles.all.iter().filter(|role| role.public);
         let mut defaults = Vec::new();

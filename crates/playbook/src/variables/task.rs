@@ -41,7 +41,7 @@ impl TaskLayers {
         layers.own.reverse();
         layers.include_parameters.reverse();
         for scope in task.parent.chain() {
-            if let ScopeKind::Include(brought) = &scope.kind
+            if let ScopeKind::Include(brought) | ScopeKind::Import(brought) = &scope.kind
                 && brought.role
                 && let Some(role) = brought.task.role()
             {
