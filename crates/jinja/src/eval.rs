@@ -162,7 +162,11 @@ impl<'e, 'v> State<'e, 'v> {
         let done = self.render_written(source, writing.syntax.clone(), writing.literal_backslashes);
         self.loader = loader;
         let value = done.map_err(|error| error.in_template("template", Some(source)))?;
-        let value = written_at(source, trailing_newlines(source, value));
+        let newline = writing
+            .syntax
+            .as_ref()
+            .map_or("\n", |syntax| &syntax.newline_sequence);
+        let value = written_at(source, trailing_newlines(source, value, newline));
         if inner {
             Ok(value)
         } else {
@@ -187,7 +191,7 @@ impl<'e, 'v> State<'e, 'v> {
         }
         let before = self.changing;
         let value = match self.render(text) {
-            Ok(value) => written_at(text, trailing_newlines(text, value)),
+            Ok(value) => written_at(text, trailing_newlines(text, value, "\n")),
             Err(error) => Value::failed(error.in_template("template", Some(text))),
         };
         if self.changing == before {
@@ -445,7 +449,7 @@ fn written_at(source: &Str, value: Value) -> Value {
 }
 
 /// A template keeps the newlines at the end of its source.
-fn trailing_newlines(source: &str, value: Value) -> Value {
+fn trailing_newlines(source: &str, value: Value, newline: &str) -> Value {
     let Value::Str(text) = &value else {
         return value;
     };
@@ -454,7 +458,7 @@ fn trailing_newlines(source: &str, value: Value) -> Value {
     if wanted <= there {
         return value;
     }
-    Value::from(format!("{}{}", &**text, "\n".repeat(wanted - there)))
+    Value::from(format!("{}{}", &**text, newline.repeat(wanted - there)))
 }
 
 fn not_found(name: &Value) -> Error {

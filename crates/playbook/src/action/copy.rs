@@ -352,7 +352,12 @@ impl Work<'_> {
         let raw = given.flag("raw", false);
         let result = dict([("diff", Value::list(Vec::new()))]);
         let mode = if given.text("mode").as_deref() == Some("preserve") {
-            Some(mode_of(&source.path)?)
+            Some(if given_content {
+                // What is given with the task is nobody's file: it is as private as can be.
+                "0600".to_owned()
+            } else {
+                mode_of(&source.path)?
+            })
         } else {
             None
         };

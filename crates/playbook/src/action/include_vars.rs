@@ -93,7 +93,18 @@ async fn include_vars(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
         let file = truthy("file")
             .or_else(|| truthy("_raw_params"))
             .map(|file| file.trim_end_matches('\n').to_owned());
-        match attempt.find_file("vars", &file.unwrap_or_default()) {
+        let Some(file) = file else {
+            attempt.warn("Invalid request to find a file that matches a \"null\" value");
+            return tell(
+                attempt,
+                &given,
+                Found {
+                    failure: Some("Could not find file on the Ansible Controller.".to_owned()),
+                    ..Found::default()
+                },
+            );
+        };
+        match attempt.find_file("vars", &file) {
             Ok(path) => {
                 blocking(move || {
                     let mut found = Found::default();
@@ -111,6 +122,12 @@ async fn include_vars(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
             Err(other) => return Err(other),
         }
     };
+    tell(attempt, &given, found)
+}
+
+/// The result, with the variables set.
+fn tell(attempt: &Attempt<'_>, given: &Given<'_>, found: Found) -> Outcome {
+    let truthy = |name: &str| given.text(name).filter(|text| !text.is_empty());
     let mut variables = Dict::new(found.variables);
     if let Some(name) = truthy("name") {
         variables = dict([(&name, variables.into())]);

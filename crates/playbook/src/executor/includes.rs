@@ -264,6 +264,12 @@ impl PlayRun {
 /// How `include_role` uses a role.
 fn role_use(name: &str, arguments: &Dict) -> Result<RoleUse, Located> {
     let mut role = RoleUse::new(name);
+    // What is wrong with the role is told where its name was written.
+    if let Some(Value::Str(written)) = arguments.get("name").or_else(|| arguments.get("role"))
+        && &*written == name
+    {
+        role.name = written;
+    }
     role.from_include = true;
     role.fixed = false;
     let flag = |name: &str, default: bool| match arguments.get(name) {

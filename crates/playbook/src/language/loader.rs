@@ -242,6 +242,13 @@ impl PlaybookLoader {
         let own = variables.clone();
         let scope = self.include_scope(&play.draft, task, "", true, variables)?;
         let loaded = roles::bring(&play.draft, &usage, Some(&own), &task.parent, &scope);
+        let loaded = loaded.map_err(|error| {
+            if error.has_place() {
+                error
+            } else {
+                error.at_maybe(usage.name.origin())
+            }
+        });
         match loaded {
             Err(error) if !usage.rescuable => {
                 Err(Located::parser("Could not include role.").because(error))
