@@ -189,8 +189,7 @@ fn native(program: &Program, invocation: &Invocation, cancel: &Cancel) -> Report
 /// What a module's output says.
 fn parsed(status: io::Result<i32>, out: &[u8], err: &[u8]) -> Report {
     let text = String::from_utf8_lossy(out);
-    if let Some(report) = super::output::report(&text) {
-        let mut report = super::output::plain(report);
+    if let Some(mut report) = super::output::report(&text) {
         if !err.is_empty() {
             let complaints = String::from_utf8_lossy(err).into_owned();
             report.insert("stderr".to_owned(), complaints.into());

@@ -47,12 +47,27 @@ pub fn object(output: &str) -> Option<(&str, Vec<&str>)> {
     (end > 0).then(|| (rest[..end].trim(), junk))
 }
 
-/// The result in an output, if there is one.
+/// The result in an output, if there is one, with a warning of what stands after it.
 pub fn report(output: &str) -> Option<Report> {
-    match serde_json::from_str(object(output)?.0) {
-        Ok(Value::Object(report)) => Some(report),
-        _ => None,
+    let (object, junk) = object(output)?;
+    let Ok(Value::Object(report)) = serde_json::from_str(object) else {
+        return None;
+    };
+    let mut report = plain(report);
+    if !junk.is_empty() {
+        let warning = format!(
+            "Module invocation had junk after the JSON data: {}",
+            junk.join("\n")
+        );
+        match report
+            .entry("warnings")
+            .or_insert_with(|| Value::Array(Vec::new()))
+        {
+            Value::Array(warnings) => warnings.push(warning.into()),
+            other => *other = Value::Array(vec![warning.into()]),
+        }
     }
+    Some(report)
 }
 
 /// A value without what ansible-core says of its type on the way.

@@ -131,6 +131,14 @@ impl Attempt<'_> {
             arguments: values::to_arguments(arguments),
             settings,
         };
+        if leaf.as_deref() == Some("async_status")
+            && !invocation.arguments.contains_key("_async_dir")
+        {
+            let directory = self.async_directory()?;
+            invocation
+                .arguments
+                .insert("_async_dir".to_owned(), directory.into());
+        }
         let background = self.background.filter(|_| call.background);
         let native = match &leaf {
             Some(leaf) if consort_modules::find(leaf).is_some() => {
@@ -139,15 +147,27 @@ impl Attempt<'_> {
             _ => false,
         };
         let report = if native {
-            match background {
-                None => way.connection.module(invocation, user, self.timeout).await,
-                Some(background) => {
-                    let job = self.job(background.limit, &mut invocation)?;
-                    let work = Work::Native(invocation);
-                    way.connection.start(work, job, user).await
+            let done = async {
+                match background {
+                    None => way.connection.module(invocation, user, self.timeout).await,
+                    Some(background) => {
+                        let job = match self.job(background.limit) {
+                            Ok(job) => job,
+                            Err(failure) => return Err(failure),
+                        };
+                        let work = Work::Native(invocation);
+                        way.connection.start(work, job, user).await
+                    }
                 }
+                .map_err(refused)
+            };
+            // playbooks use the interpreter as a fact also where nothing here needs one; it is looked for meanwhile
+            let (done, python) = tokio::join!(done, self.python(way));
+            let mut report = done?;
+            if let Ok((_, Some(interpreter))) = python {
+                discovered_fact(&mut report, interpreter);
             }
-            .map_err(refused)?
+            report
         } else {
             let found = Found {
                 name: match (&leaf, &file) {
@@ -167,7 +187,7 @@ impl Attempt<'_> {
                         .await
                 }
                 Some(background) => {
-                    let job = self.job(background.limit, &mut invocation)?;
+                    let job = self.job(background.limit)?;
                     let work = Work::Packed(&packed, invocation);
                     way.connection.start(work, job, user).await
                 }
@@ -184,32 +204,24 @@ impl Attempt<'_> {
                 done => done.map_err(refused)?,
             };
             if let Some(interpreter) = discovered {
-                let facts = report
-                    .entry("ansible_facts")
-                    .or_insert_with(|| serde_json::json!({}));
-                if let Some(facts) = facts.as_object_mut() {
-                    facts.insert(
-                        "discovered_interpreter_python".to_owned(),
-                        interpreter.into(),
-                    );
-                }
+                discovered_fact(&mut report, interpreter);
             }
             report
         };
         Ok(told(report, background.is_some()))
     }
 
-    /// A job for a module that goes to the background.
-    fn job(&self, limit: u64, invocation: &mut Invocation) -> Result<Job, Failure> {
-        let told = invocation
-            .settings
+    /// Where jobs in the background keep their state.
+    fn async_directory(&self) -> Result<String, Failure> {
+        let told = self
+            .module_settings
             .environment
             .iter()
             .rev()
             .find(|(name, _)| name == "ANSIBLE_ASYNC_DIR")
             .map(|(_, directory)| directory.clone());
         let variables = self.machine_variables();
-        let directory = match (told, variables.get("ansible_async_dir")) {
+        Ok(match (told, variables.get("ansible_async_dir")) {
             (Some(told), _) => told,
             (None, Some(value)) => {
                 let value = self.templar().render(&value, variables)?;
@@ -222,12 +234,16 @@ impl Attempt<'_> {
                 .run
                 .raw(&["ANSIBLE_ASYNC_DIR"], &[("defaults", "async_dir")])
                 .unwrap_or_else(|| "~/.ansible_async".to_owned()),
-        };
+        })
+    }
+
+    /// A job for a module that goes to the background.
+    fn job(&self, limit: u64) -> Result<Job, Failure> {
         let number = rand::random_range(0..999_999_999_999_u64);
         Ok(Job {
             id: format!("j{number}.{}", rand::random_range(1000..4_194_304_u32)),
             limit,
-            directory,
+            directory: self.async_directory()?,
         })
     }
 
@@ -325,10 +341,8 @@ impl Attempt<'_> {
                 None => self.warn(warning.clone()),
             }
         }
-        Ok((
-            discovered.interpreter.clone(),
-            Some(discovered.interpreter.clone()),
-        ))
+        let interpreter = discovered.interpreter.clone();
+        Ok((interpreter.clone(), Some(interpreter)))
     }
 }
 
@@ -356,6 +370,19 @@ fn explained(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// The interpreter that was found, as a fact of a result.
+fn discovered_fact(report: &mut Report, interpreter: String) {
+    let facts = report
+        .entry("ansible_facts")
+        .or_insert_with(|| serde_json::json!({}));
+    if let Some(facts) = facts.as_object_mut() {
+        facts.insert(
+            "discovered_interpreter_python".to_owned(),
+            interpreter.into(),
+        );
+    }
 }
 
 /// A report as a result.

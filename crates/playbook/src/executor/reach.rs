@@ -214,6 +214,15 @@ impl Reach {
                 .or_else(|| run.options.connection_password.clone());
             self.options(&leaf, &mut options)?;
         }
+        for option in BECOME_OPTIONS {
+            let value = match self.text(option.variables)? {
+                Some(value) => Some(value),
+                None => run.raw(option.environment, option.keys),
+            };
+            if let Some(value) = value {
+                options.push((option.name.to_owned(), value));
+            }
+        }
         let shell = self
             .text(&["ansible_shell_executable"])?
             .unwrap_or_else(|| run.settings.executable.clone());
@@ -435,6 +444,31 @@ const fn option(
         common: false,
     }
 }
+
+/// What is settled of becoming another user beside the method, the user and the password.
+const BECOME_OPTIONS: &[OptionSource] = &[
+    OptionSource {
+        name: "become_success_timeout",
+        common: true,
+        variables: &["ansible_local_become_success_timeout"],
+        environment: &[],
+        keys: &[],
+    },
+    OptionSource {
+        name: "prompt_l10n",
+        common: true,
+        variables: &["ansible_su_prompt_l10n"],
+        environment: &["ANSIBLE_SU_PROMPT_L10N"],
+        keys: &[("su_become_plugin", "localized_prompts")],
+    },
+    OptionSource {
+        name: "sudo_chdir",
+        common: true,
+        variables: &["ansible_sudo_chdir"],
+        environment: &["ANSIBLE_SUDO_CHDIR"],
+        keys: &[("sudo_become_plugin", "chdir")],
+    },
+];
 
 /// The options of the plugin `ssh`: its documentation says where each comes from.
 const SSH_OPTIONS: &[OptionSource] = &[

@@ -255,6 +255,8 @@ pub(crate) struct Actions {
     /// Directories of modules, actions and lookups, the first first.
     paths: Mutex<HashMap<Sort, Vec<PathBuf>>>,
     added: Mutex<HashSet<PathBuf>>,
+    /// How many of the directories of each sort were added later.
+    extra: Mutex<HashMap<Sort, usize>>,
     known: Mutex<HashMap<(String, Vec<String>), Result<Option<Resolved>, Located>>>,
     /// What a directory holds: names without endings.
     listed: Mutex<HashMap<PathBuf, Arc<HashMap<String, PathBuf>>>>,
@@ -276,6 +278,7 @@ impl Actions {
                 (Sort::Lookup, of(lookups)),
             ])),
             added: Mutex::default(),
+            extra: Mutex::default(),
             known: Mutex::default(),
             listed: Mutex::default(),
         }
@@ -294,7 +297,13 @@ impl Actions {
         ] {
             let path = directory.join(name);
             if path.is_dir() {
-                self.paths.lock().entry(sort).or_default().insert(0, path);
+                // whoever came first goes first, and all of them before what the settings name
+                let mut extra = self.extra.lock();
+                let place = extra.entry(sort).or_default();
+                let mut paths = self.paths.lock();
+                let paths = paths.entry(sort).or_default();
+                paths.insert((*place).min(paths.len()), path);
+                *place += 1;
                 changed = true;
             }
         }

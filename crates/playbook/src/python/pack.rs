@@ -101,6 +101,8 @@ pub type FindCollection = Box<dyn Fn(&str) -> Option<PathBuf> + Send + Sync>;
 pub struct Packer {
     /// Directories whose files stand before those of ansible-core's `module_utils`, in order.
     overrides: Mutex<Vec<PathBuf>>,
+    /// How many of them the settings name; these come last.
+    named: usize,
     collection: FindCollection,
     /// How many files modules may have open, if that is to be set.
     pub open_files: Option<u64>,
@@ -133,6 +135,7 @@ impl Packer {
     /// One that has made nothing yet.
     pub fn new(overrides: Vec<PathBuf>, collection: FindCollection) -> Self {
         Packer {
+            named: overrides.len(),
             overrides: Mutex::new(overrides),
             collection,
             open_files: None,
@@ -142,10 +145,13 @@ impl Packer {
         }
     }
 
-    /// Lets the files of one more directory stand before those of ansible-core's `module_utils`, and before those of all other
-    /// such directories.
+    /// Lets the files of one more directory stand before those of ansible-core's `module_utils`, and after those of directories
+    /// that were added before.
     pub fn add_override(&self, directory: PathBuf) {
-        self.overrides.lock().insert(0, directory);
+        let mut overrides = self.overrides.lock();
+        let place = overrides.len() - self.named;
+        overrides.insert(place, directory);
+        drop(overrides);
         self.made.lock().clear();
     }
 

@@ -3,7 +3,6 @@
 use consort_modules::Report;
 use consort_modules::protocol::message::{PackedCall, PackedProgram};
 use consort_modules::protocol::output;
-use serde_json::Value;
 
 use crate::connection::Error;
 
@@ -18,29 +17,8 @@ pub(crate) fn result(
     stderr: &[u8],
 ) -> Result<Report, Error> {
     let text = String::from_utf8_lossy(stdout);
-    let found =
-        output::object(&text).and_then(|(object, junk)| match serde_json::from_str(object) {
-            Ok(Value::Object(report)) => Some((report, junk)),
-            _ => None,
-        });
-    let Some((report, junk)) = found else {
-        return Err(none(call, status, &text, &String::from_utf8_lossy(stderr)));
-    };
-    let mut report = output::plain(report);
-    if !junk.is_empty() {
-        let warning = format!(
-            "Module invocation had junk after the JSON data: {}",
-            junk.join("\n")
-        );
-        match report
-            .entry("warnings")
-            .or_insert_with(|| Value::Array(Vec::new()))
-        {
-            Value::Array(warnings) => warnings.push(warning.into()),
-            other => *other = Value::Array(vec![warning.into()]),
-        }
-    }
-    Ok(report)
+    output::report(&text)
+        .ok_or_else(|| none(call, status, &text, &String::from_utf8_lossy(stderr)))
 }
 
 /// No result: says so as ansible-core does.
