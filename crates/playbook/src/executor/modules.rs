@@ -25,7 +25,8 @@ use crate::values;
 pub(super) struct Modules {
     packer: Arc<Packer>,
     looked: Mutex<HashSet<PathBuf>>,
-    interpreters: Mutex<HashMap<Arc<str>, Arc<OnceCell<Discovered>>>>,
+    /// By host, the task that looked last, and what it found: as a fact it is known to later tasks, until it is forgotten.
+    interpreters: Mutex<HashMap<Arc<str>, (u64, Arc<OnceCell<Discovered>>)>>,
 }
 
 /// The interpreters of a machine.
@@ -312,14 +313,14 @@ impl Attempt<'_> {
             return Ok((known, None));
         }
         let host: Arc<str> = Arc::from(way.settings.host.as_str());
-        let cell = Arc::clone(
-            self.run
-                .modules
-                .interpreters
-                .lock()
-                .entry(Arc::clone(&host))
-                .or_default(),
-        );
+        let cell = {
+            let mut interpreters = self.run.modules.interpreters.lock();
+            let entry = interpreters.entry(Arc::clone(&host)).or_default();
+            if entry.0 != self.task.id {
+                *entry = (self.task.id, Arc::default());
+            }
+            Arc::clone(&entry.1)
+        };
         let mut first = false;
         let discovered = cell
             .get_or_try_init(|| {
