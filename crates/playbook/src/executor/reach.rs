@@ -110,7 +110,7 @@ impl Reach {
     /// The value of the last of some variables that is set, rendered.
     fn last(&self, names: &[&str]) -> Result<Option<Value>, Failure> {
         for name in names.iter().rev() {
-            let Some(value) = self.variables.get(name) else {
+            let Some(value) = self.variables.known(name) else {
                 continue;
             };
             match self.run.templar.render(&value, &self.variables)? {

@@ -342,7 +342,7 @@ impl TaskVariables {
         self.known(name).is_some()
     }
 
-    fn known(&self, name: &str) -> Option<Value> {
+    pub(crate) fn known(&self, name: &str) -> Option<Value> {
         let inner = &*self.0;
         if let Some((_, value)) = inner
             .local
