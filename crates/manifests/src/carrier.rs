@@ -77,7 +77,7 @@ impl Steps {
         for (name, given) in &payload.outputs {
             match given {
                 Given::Read { item, .. } | Given::Digest { item, .. } => {
-                    gives.entry(*item).or_default().push(name.clone())
+                    gives.entry(*item).or_default().push(name.clone());
                 }
                 Given::Known(_) => known.push(name.clone()),
             }
