@@ -253,7 +253,7 @@ fn yaml_text(value: &Value, session: &Session, reader: &Reader) -> Result<String
     templar
         .evaluate(
             &consort_jinja::Str::template(
-                "shown | to_yaml(default_flow_style=false, allow_unicode=true)",
+                "shown | to_yaml(default_flow_style=false)",
             ),
             &variables,
         )

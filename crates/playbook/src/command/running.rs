@@ -77,6 +77,18 @@ impl Common<'_> {
         let options = self.options(session, forks, tags, skip_tags, passwords);
         let option_variables =
             option_variables(&options, &sources, self.inventory.limit.as_deref());
+        option_variables.change(|entries| {
+            let file = session
+                .sources
+                .file
+                .as_ref()
+                .map_or(Value::None, |file| Value::from(&*file.to_string_lossy()));
+            entries.insert(Key::from("ansible_config_file"), file);
+            entries.insert(
+                Key::from("ansible_playbook_python"),
+                Value::from(session.python()),
+            );
+        });
         let loader = loader(
             session,
             &settings,

@@ -12,7 +12,14 @@ pub(super) fn parse(reading: &mut Reading<'_>, list: &str, ranges: bool) -> Resu
         .filter(|host| !host.is_empty())
     {
         let (names, port) = if ranges {
-            address::expand(written).unwrap_or_else(|_| (vec![written.to_owned()], None))
+            match address::expand(written) {
+                Ok(expanded) => expanded,
+                // What Python itself stumbles on is no host either.
+                Err(error) if !error.message().starts_with("host range") => {
+                    return Err(unreadable(&error));
+                }
+                Err(_) => (vec![written.to_owned()], None),
+            }
         } else {
             match parse_address(written, false) {
                 Ok(address) => (vec![address.host], address.port),
@@ -32,14 +39,16 @@ pub(super) fn parse(reading: &mut Reading<'_>, list: &str, ranges: bool) -> Resu
             if !reading.inventory.hosts.contains_key(name.as_str()) {
                 reading
                     .add_hosts(&[name], Some("ungrouped"), port, &[])
-                    .map_err(|error| {
-                        Located::parser(format!(
-                            "Invalid data from string, could not parse: {}",
-                            error.message()
-                        ))
-                    })?;
+                    .map_err(|error| unreadable(&error))?;
             }
         }
     }
     Ok(())
+}
+
+fn unreadable(error: &Located) -> Located {
+    Located::parser(format!(
+        "Invalid data from string, could not parse: {}",
+        error.message()
+    ))
 }
