@@ -18,19 +18,16 @@ pub(super) fn parse(reading: &mut Reading<'_>, list: &str, ranges: bool) -> Resu
                 Err(error) if !error.message().starts_with("host range") => {
                     return Err(unreadable(&error));
                 }
-                Err(_) => (vec![written.to_owned()], None),
+                Err(error) => {
+                    leaves(reading, &error);
+                    (vec![written.to_owned()], None)
+                }
             }
         } else {
             match parse_address(written, false) {
                 Ok(address) => (vec![address.host], address.port),
                 Err(error) => {
-                    reading.detail(
-                        3,
-                        format!(
-                            "Unable to parse address from hostname, leaving unchanged: {}",
-                            error.message()
-                        ),
-                    );
+                    leaves(reading, &error);
                     (vec![written.to_owned()], None)
                 }
             }
@@ -51,4 +48,14 @@ fn unreadable(error: &Located) -> Located {
         "Invalid data from string, could not parse: {}",
         error.message()
     ))
+}
+
+fn leaves(reading: &Reading<'_>, error: &Located) {
+    reading.detail(
+        3,
+        format!(
+            "Unable to parse address from hostname, leaving unchanged: {}",
+            error.message()
+        ),
+    );
 }
