@@ -252,9 +252,7 @@ fn yaml_text(value: &Value, session: &Session, reader: &Reader) -> Result<String
     let variables: Dict = [("shown", value.clone())].into_iter().collect();
     templar
         .evaluate(
-            &consort_jinja::Str::template(
-                "shown | to_yaml(default_flow_style=false)",
-            ),
+            &consort_jinja::Str::template("shown | to_yaml(default_flow_style=false)"),
             &variables,
         )
         .map(|text| consort_jinja::repr::text(&text))

@@ -17,8 +17,7 @@ pub(crate) fn result(
     stderr: &[u8],
 ) -> Result<Report, Error> {
     let text = String::from_utf8_lossy(stdout);
-    output::report(&text)
-        .ok_or_else(|| none(call, status, &text, &String::from_utf8_lossy(stderr)))
+    output::report(&text).ok_or_else(|| none(call, status, &text, &String::from_utf8_lossy(stderr)))
 }
 
 /// No result: says so as ansible-core does.

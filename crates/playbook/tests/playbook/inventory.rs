@@ -171,7 +171,8 @@ echo '{"g": {"hosts": ["a", "b"], "vars": {"gv": "{{ x }}"}}, "_meta": {"hostvar
     )
     .unwrap();
     let inventory = read(&[directory.path(), Path::new("c,d:23,")]).unwrap();
-    assert_eq!(matching(&inventory, "all"), "a b c d");
+    // What is in no group comes first.
+    assert_eq!(matching(&inventory, "all"), "c d a b");
     assert_eq!(matching(&inventory, "debs:os_deb"), "a");
     assert_eq!(variable(&inventory, "b", &[], "long"), "'b.x'");
     assert_eq!(variable(&inventory, "d", &[], "ansible_port"), "23");

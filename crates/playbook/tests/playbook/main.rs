@@ -1,4 +1,6 @@
 //! Playbooks, read and run.
 
 mod connections;
+mod inventory;
 mod templates;
+mod vault;

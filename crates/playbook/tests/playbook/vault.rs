@@ -21,7 +21,10 @@ fn a_vault_is_the_very_one_that_ansible_makes() {
     let made = encrypt(b"hello: world\n", b"secret", Some("dev"), Some(b"salty")).unwrap();
     assert_eq!(made, MADE);
     assert!(is_encrypted(made.as_bytes()));
-    assert_eq!(decrypt(MADE.as_bytes(), b"secret").unwrap(), b"hello: world\n");
+    assert_eq!(
+        decrypt(MADE.as_bytes(), b"secret").unwrap(),
+        b"hello: world\n"
+    );
 }
 
 #[test]
@@ -48,7 +51,10 @@ fn every_secret_is_tried_unless_names_must_match() {
 fn a_vault_that_is_damaged_is_told_and_not_opened() {
     let cases = [
         ("$ANSIBLE_VAULT", Error::Envelope),
-        ("$ANSIBLE_VAULT;1.1;AES\n00\n", Error::Cipher("AES".to_owned())),
+        (
+            "$ANSIBLE_VAULT;1.1;AES\n00\n",
+            Error::Cipher("AES".to_owned()),
+        ),
         ("$ANSIBLE_VAULT;1.1;AES256\n0\n", Error::Digits),
         ("$ANSIBLE_VAULT;1.1;AES256\n00ff\n", Error::Parts),
         ("no vault", Error::NotEncrypted),
