@@ -75,7 +75,7 @@ pub(super) async fn copy(
 
 /// Tells what it was asked, if results are to tell that.
 fn invoked(attempt: &Attempt<'_>, arguments: &Dict, result: &Dict) {
-    if !attempt.settings().inject_invocation {
+    if !attempt.module_settings.inject_invocation {
         take(result, "invocation");
         return;
     }

@@ -276,7 +276,17 @@ impl Source {
                 return Err(missing(&path));
             }
             let bytes = if decrypt && is_encrypted(&path)? {
-                Some(reader.bytes(&path)?.0)
+                let opened = reader.bytes(&path).map_err(|error| {
+                    if error.brief().ends_with("no vault secrets found.") {
+                        crate::source::Located::parser(format!(
+                            "A vault password or secret must be specified to decrypt {}",
+                            path.display()
+                        ))
+                    } else {
+                        error
+                    }
+                });
+                Some(opened?.0)
             } else {
                 None
             };

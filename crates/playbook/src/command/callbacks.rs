@@ -13,6 +13,9 @@ use crate::output::shown::{Format, Shown};
 use crate::output::timing::{ProfileTasks, Timer};
 use crate::source::Located;
 
+/// The callbacks of which one prints.
+const PRINTING: &[&str] = &["default", "yaml", "minimal", "oneline", "json"];
+
 /// The callbacks of a run: the one that prints, by its name, and those that are enabled beside it.
 pub(super) fn of(session: &Session, name: &str) -> Result<Vec<Box<dyn Callback>>, Located> {
     let settings = &session.settings;
@@ -37,6 +40,8 @@ pub(super) fn of(session: &Session, name: &str) -> Result<Vec<Box<dyn Callback>>
     for name in &settings.callbacks_enabled {
         match beside(session, name)? {
             Some(callback) => all.push(callback),
+            // Those that print are chosen by another setting.
+            None if PRINTING.contains(&leaf(name)) => {}
             None => {
                 screen().warning(&format!(
                     "Skipping callback plugin '{name}', unable to load"

@@ -58,18 +58,26 @@ impl Work {
         if latest.finished == Some(true) {
             // The file that says what became of it is wanted no longer.
             let _ = self.ask(attempt, job, "cleanup").await;
+            self.ended(&latest, shown);
             return Ok(latest);
         }
         let result: Dict = [("async_result", Value::Dict(latest.as_dict(false)))]
             .into_iter()
             .collect();
-        Ok(Outcome::of_failure(Failure::with(
+        let outcome = Outcome::of_failure(Failure::with(
             format!(
                 "async task did not complete within the requested time - {}s",
                 background.limit
             ),
             result,
-        )))
+        ));
+        self.ended(&outcome, shown);
+        Ok(outcome)
+    }
+
+    fn ended(&self, outcome: &Outcome, shown: &Shown) {
+        let result = self.result(outcome, shown, self.started.elapsed());
+        self.run.tell.event(&Event::AsyncEnded(&result));
     }
 
     async fn ask(&self, attempt: &Attempt<'_>, job: &str, mode: &str) -> Result<Outcome, Failure> {

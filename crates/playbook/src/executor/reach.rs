@@ -145,11 +145,11 @@ impl Reach {
                 .or_else(|| self.run.options.connection.clone())
                 .unwrap_or_else(|| self.run.settings.transport.clone()),
         };
-        Ok(if plugin == "smart" {
-            "ssh".to_owned()
-        } else {
-            plugin
-        })
+        let plugin = plugin
+            .strip_prefix("ansible.builtin.")
+            .or_else(|| plugin.strip_prefix("ansible.legacy."))
+            .unwrap_or(&plugin);
+        Ok(if plugin == "smart" { "ssh" } else { plugin }.to_owned())
     }
 
     /// The way to the machine, found when it is first asked for.
@@ -362,7 +362,10 @@ impl Reach {
             selinux_special_fs: settings.selinux_special_fs.clone(),
             syslog_facility: settings.syslog_facility.clone(),
             keep_remote_files: settings.keep_remote_files,
-            inject_invocation: settings.inject_invocation,
+            inject_invocation: match self.last(&["ansible_inject_invocation"]) {
+                Ok(Some(value)) => says_yes(&value),
+                _ => settings.inject_invocation,
+            },
             ..ModuleSettings::default()
         }
     }

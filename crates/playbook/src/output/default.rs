@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use consort_jinja::Dict;
+use consort_jinja::{Dict, Value};
 
 use super::display::{Display, Tone};
 use super::shown::{
@@ -447,6 +447,24 @@ impl Callback for Default {
                     text("started"),
                     text("finished")
                 );
+                self.display.line(&line, Some(Tone::Debug));
+            }
+            Event::AsyncEnded(result) => {
+                let of = match result.result.get("async_result") {
+                    Some(Value::Dict(inner)) if result.result.get("ansible_job_id").is_none() => {
+                        inner
+                    }
+                    _ => result.result.clone(),
+                };
+                let job = of
+                    .get("ansible_job_id")
+                    .map_or_else(|| "None".to_owned(), |job| consort_jinja::repr::text(&job));
+                let word = if result.status == Status::Failed {
+                    "FAILED"
+                } else {
+                    "OK"
+                };
+                let line = format!("ASYNC {word} on {}: jid={job}", result.host);
                 self.display.line(&line, Some(Tone::Debug));
             }
             Event::Included {

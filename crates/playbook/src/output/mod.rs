@@ -75,6 +75,8 @@ pub enum Event<'a> {
     },
     /// A task that runs in the background is not done yet.
     AsyncPoll(&'a TaskResult),
+    /// A task that ran in the background has ended, or its time is over.
+    AsyncEnded(&'a TaskResult),
     /// A file of tasks or a role was included.
     Included {
         /// The task that includes.
