@@ -321,29 +321,39 @@ impl Attempt<'_> {
             }
             Arc::clone(&entry.1)
         };
+        let candidates = match variables.get("ansible_interpreter_python_fallback") {
+            Some(value) => listed(&self.templar().render(&value, variables)?),
+            None => self.run.settings.interpreter_python_fallback.clone(),
+        };
         let mut first = false;
         let discovered = cell
             .get_or_try_init(|| {
                 first = true;
-                interpreter::discover(
-                    &*way.connection,
-                    &host,
-                    &self.run.settings.interpreter_python_fallback,
-                )
+                interpreter::discover(&*way.connection, &host, &candidates)
             })
             .await
             .map_err(refused)?;
-        if first
-            && !silent
-            && let Some((warning, hint)) = &discovered.warning
-        {
-            match hint {
-                Some(hint) => self.warn(format!("{warning} {hint}")),
-                None => self.warn(warning.clone()),
+        if first && !silent {
+            for (warning, hint) in &discovered.warnings {
+                match hint {
+                    Some(hint) => self.warn(format!("{warning} {hint}")),
+                    None => self.warn(warning.clone()),
+                }
             }
         }
         let interpreter = discovered.interpreter.clone();
         Ok((interpreter.clone(), Some(interpreter)))
+    }
+}
+
+/// The texts of a list, or of one with commas.
+fn listed(value: &Value) -> Vec<String> {
+    let text = |value: &Value| value.text().map(|text| text.trim().to_owned()).ok();
+    match value {
+        Value::List(items) => items.read().iter().filter_map(text).collect(),
+        other => text(other)
+            .map(|all| all.split(',').map(|name| name.trim().to_owned()).collect())
+            .unwrap_or_default(),
     }
 }
 

@@ -22,8 +22,8 @@ pub const USUAL: &[&str] = &[
 pub struct Discovered {
     /// The interpreter.
     pub interpreter: String,
-    /// What is to be warned of, unless it is to be silent; with a hint.
-    pub warning: Option<(String, Option<String>)>,
+    /// What is to be warned of, unless it is to be silent; with hints.
+    pub warnings: Vec<(String, Option<String>)>,
 }
 
 /// Looks for an interpreter on a machine, as who logged in.
@@ -58,35 +58,43 @@ pub async fn discover(
         });
     Ok(match found {
         Some(Some(interpreter)) => Discovered {
-            warning: Some((
-                format!(
-                    "Host '{host}' is using the discovered Python interpreter at '{interpreter}', but future installation of another Python interpreter could cause a different interpreter to be discovered."
-                ),
-                Some("See https://docs.ansible.com/ansible-core/2.21/reference_appendices/interpreter_discovery.html for more information.".to_owned()),
-            )),
+            warnings: vec![using(host, &interpreter)],
             interpreter,
         },
         Some(None) => {
             let tried: Vec<String> = candidates.iter().map(|name| format!("'{name}'")).collect();
             Discovered {
                 interpreter: FALLBACK.to_owned(),
-                warning: Some((
+                warnings: vec![(
                     format!(
                         "No python interpreters found for host '{host}' (tried [{}]).",
                         tried.join(", ")
                     ),
                     None,
-                )),
+                )],
             }
         }
         None => Discovered {
             interpreter: FALLBACK.to_owned(),
-            warning: Some((
-                format!(
-                    "Unhandled error in Python interpreter discovery for host '{host}': unexpected output from Python interpreter discovery"
+            warnings: vec![
+                (
+                    format!(
+                        "Unhandled error in Python interpreter discovery for host '{host}': unexpected output from Python interpreter discovery"
+                    ),
+                    None,
                 ),
-                None,
-            )),
+                using(host, FALLBACK),
+            ],
         },
     })
+}
+
+/// That an interpreter is used which may be another one tomorrow.
+fn using(host: &str, interpreter: &str) -> (String, Option<String>) {
+    (
+        format!(
+            "Host '{host}' is using the discovered Python interpreter at '{interpreter}', but future installation of another Python interpreter could cause a different interpreter to be discovered."
+        ),
+        Some("See https://docs.ansible.com/ansible-core/2.21/reference_appendices/interpreter_discovery.html for more information.".to_owned()),
+    )
 }

@@ -571,7 +571,12 @@ impl Closure<'_> {
             });
         }
         let directory = self.packer.below_collection(&name[1..].join("/"))?;
-        let (content, package) = self.packer.python_file(&directory)?;
+        let (content, package) = match self.packer.python_file(&directory) {
+            Some(found) => found,
+            // a directory of a collection is a package also where it does not say so
+            None if directory.is_dir() => (Vec::new(), true),
+            None => return None,
+        };
         Some(Source {
             name: name.to_vec(),
             content,
