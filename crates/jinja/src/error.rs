@@ -131,9 +131,21 @@ impl Error {
                 }));
             }
         };
+        // Of a whole file the line is known here only.
+        let template = match (&self, template.and_then(Str::origin)) {
+            (Error::Syntax { line, .. }, Some(origin)) if origin.line == 0 && *line > 0 => template
+                .map(|text| {
+                    text.clone().written_at(Arc::new(crate::value::Origin {
+                        file: Arc::clone(&origin.file),
+                        line: *line,
+                        column: 0,
+                    }))
+                }),
+            _ => template.cloned(),
+        };
         Error::Explained(Arc::new(Explained {
             message,
-            template: template.cloned(),
+            template,
             help: None,
             cause: Some(self),
         }))

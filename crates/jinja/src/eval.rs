@@ -17,6 +17,12 @@ use objects::SelfBlocks;
 /// How many templates of variables, macros and includes may stand within each other.
 const NESTING: u32 = 60;
 
+thread_local! {
+    /// How deep the template stands that this thread carries out: one that is begun from within another, by a variable that
+    /// renders itself, counts from there.
+    static DEEP: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 /// A template being carried out, with the names it has set so far.
 pub struct State<'e, 'v> {
     environment: &'e Environment,
@@ -77,7 +83,7 @@ impl<'e, 'v> State<'e, 'v> {
             constants: false,
             scopes: vec![Scope::default()],
             outputs: Vec::new(),
-            depth: 0,
+            depth: DEEP.get(),
             rendered: HashMap::new(),
             changing: 0,
             blocks: HashMap::new(),
@@ -131,7 +137,9 @@ impl<'e, 'v> State<'e, 'v> {
         let (block, parent) = (self.block.take(), self.parent.take());
         let exported = std::mem::take(&mut self.exported);
         self.depth += 1;
+        let outer = DEEP.replace(self.depth);
         let done = self.template(&body);
+        DEEP.set(outer);
         self.depth -= 1;
         self.scopes = scopes;
         self.outputs = outputs;
@@ -162,10 +170,10 @@ impl<'e, 'v> State<'e, 'v> {
         let done = self.render_written(source, writing.syntax.clone(), writing.literal_backslashes);
         self.loader = loader;
         let value = done.map_err(|error| error.in_template("template", Some(source)))?;
-        let newline = writing
-            .syntax
-            .as_ref()
-            .map_or("\n", |syntax| &syntax.newline_sequence);
+        let newline = match &writing.syntax {
+            Some(syntax) => syntax.newline_sequence.as_str(),
+            None => "\n",
+        };
         let value = written_at(source, trailing_newlines(source, value, newline));
         if inner {
             Ok(value)
@@ -286,6 +294,9 @@ impl<'e, 'v> State<'e, 'v> {
                     }
                 }
                 Ok(Value::Dict(Dict::new(finished)))
+            }
+            Value::Object(object) if object.may_be_stored() && object.items().is_some() => {
+                self.finish_inner(&Value::tuple(object.items().unwrap_or_default()), depth + 1)
             }
             Value::Object(object) if !object.may_be_stored() => Err(Error::failed(format!(
                 "Type {} is unsupported for variable storage.",
@@ -427,6 +438,7 @@ fn needs_finish(items: &[Value]) -> bool {
             is_omit(item)
                 || !object.may_be_stored()
                 || object.is_mapping()
+                || object.items().is_some()
                 || object.refusal().is_some()
         }
         _ => false,

@@ -695,7 +695,10 @@ impl Value {
             Value::List(list) => !list.is_empty(),
             Value::Tuple(items) => !items.is_empty(),
             Value::Dict(dict) => !dict.is_empty(),
-            Value::Object(object) => object.truth(),
+            Value::Object(object) => match object.refusal() {
+                Some(error) => return Err(error),
+                None => object.truth(),
+            },
         })
     }
 
@@ -851,6 +854,10 @@ impl Value {
         match self {
             Value::Str(text) => Ok(Str::new(Arc::clone(text.shared()))),
             Value::Undefined(undefined) => Err(undefined.as_error()),
+            Value::Object(object) => match object.refusal() {
+                Some(error) => Err(error),
+                None => Ok(Str::new(object.text())),
+            },
             value => Ok(Str::new(repr::text(value))),
         }
     }

@@ -10,7 +10,7 @@ use crate::environment::{Environment, Takes};
 use crate::error::{Error, Result};
 use crate::eval::State;
 use crate::operators;
-use crate::value::{Dict, Key, Value};
+use crate::value::{Dict, Key, Object, Value};
 use crate::{json, methods};
 
 type Run = fn(&mut State<'_, '_>, Value, &Arguments) -> Result<Value>;
@@ -297,7 +297,12 @@ pub(crate) fn add(environment: &mut Environment) {
         Ok(Value::list(
             groups
                 .into_iter()
-                .map(|(key, items)| Value::tuple(vec![key, Value::list(items)]))
+                .map(|(key, items)| {
+                    Value::Object(Arc::new(Group {
+                        grouper: key,
+                        list: Value::list(items),
+                    }))
+                })
                 .collect(),
         ))
     });
@@ -363,6 +368,42 @@ fn map(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result
 
 fn flag(value: Option<Value>) -> Result<bool> {
     value.map_or(Ok(false), |value| value.truth())
+}
+
+/// A group of items that have something in common: a tuple of that and the list of them, which are also its attributes.
+struct Group {
+    grouper: Value,
+    list: Value,
+}
+
+impl Object for Group {
+    fn type_name(&self) -> &'static str {
+        "GroupTuple"
+    }
+
+    fn get(&self, name: &str) -> Option<Value> {
+        match name {
+            "grouper" => Some(self.grouper.clone()),
+            "list" => Some(self.list.clone()),
+            _ => None,
+        }
+    }
+
+    fn items(&self) -> Option<Vec<Value>> {
+        Some(vec![self.grouper.clone(), self.list.clone()])
+    }
+
+    fn may_be_stored(&self) -> bool {
+        true
+    }
+
+    fn repr(&self) -> String {
+        crate::repr::repr(&Value::tuple(vec![self.grouper.clone(), self.list.clone()]))
+    }
+
+    fn any(&self) -> &dyn std::any::Any {
+        self
+    }
 }
 
 /// The value as it is compared: texts without regard to case, unless that is wanted.

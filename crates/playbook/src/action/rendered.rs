@@ -102,8 +102,8 @@ fn render(
     let (text, _) = reader.text(path)?;
     let text = Str::template(text).written_at(Arc::new(Origin {
         file: path.to_string_lossy().as_ref().into(),
-        line: 1,
-        column: 1,
+        line: 0,
+        column: 0,
     }));
     let usual = Syntax::default();
     let delimiter = |name: &str, usual: String| given.text(name).unwrap_or(usual);

@@ -383,6 +383,7 @@ fn value(
                             ciphertext: ciphertext.as_str().into(),
                             origin: Some(Arc::clone(place)),
                             trusted: false,
+                            reason: None,
                         });
                     }
                     _ => {}

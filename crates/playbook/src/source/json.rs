@@ -64,6 +64,7 @@ fn node(value: serde_json::Value, origin: &Arc<Origin>, reader: &Reader, trusted
                         ciphertext: ciphertext.as_str().into(),
                         origin: Some(Arc::clone(origin)),
                         trusted,
+                        reason: None,
                     });
                     return Node::new(Arc::clone(origin), Content::Scalar(opened), false);
                 }

@@ -198,6 +198,8 @@ pub struct Encrypted {
     pub origin: Option<Arc<Origin>>,
     /// Whether what it holds may be a template.
     pub trusted: bool,
+    /// Why it could not be opened, if that was tried.
+    pub reason: Option<String>,
 }
 
 impl Object for Encrypted {
@@ -230,7 +232,9 @@ impl Object for Encrypted {
                 message: "Attempt to use undecryptable variable.".to_owned(),
                 template: Some(text),
                 cause: Some(consort_jinja::Error::failed(
-                    "Decryption failed (no vault secrets were found that could decrypt).",
+                    self.reason.as_deref().unwrap_or(
+                        "Decryption failed (no vault secrets were found that could decrypt).",
+                    ),
                 )),
                 ..consort_jinja::Explained::default()
             },

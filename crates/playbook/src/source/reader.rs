@@ -112,12 +112,16 @@ impl Reader {
                 } else {
                     Str::new(text)
                 };
-                Value::Str(match encrypted.origin {
+                Value::Str(match encrypted.origin.clone() {
                     Some(origin) => text.written_at(origin),
                     None => text,
                 })
             }
-            Err(message) => Value::failed(consort_jinja::Error::failed(message)),
+            // Whoever knows its secret can still open it.
+            Err(message) => Value::Object(Arc::new(Encrypted {
+                reason: Some(message),
+                ..encrypted
+            })),
         }
     }
 

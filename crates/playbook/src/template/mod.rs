@@ -8,6 +8,7 @@ mod crypt;
 mod error;
 mod filters;
 mod globals;
+mod inner;
 mod lookups;
 mod mersenne;
 mod pattern;

@@ -9,7 +9,7 @@ use consort_jinja::{
 
 use super::context::Context;
 use super::error::Error;
-use super::{filters, globals, lookups, tests};
+use super::{filters, globals, inner, lookups, tests};
 use crate::paths::Surroundings;
 use crate::settings::Sources;
 use crate::source::Reader;
@@ -126,6 +126,7 @@ impl Templar {
         tests::add(&mut environment, &context);
         lookups::add(&mut environment, &context);
         globals::add(&mut environment);
+        inner::add(&mut environment);
         if let Some(plugins) = &options.plugins {
             environment.set_plugins(Arc::clone(plugins) as Arc<dyn consort_jinja::Plugins>);
         }

@@ -111,10 +111,15 @@ fn write_format(moment: &Moment, written: &str, out: &mut String, depth: u8) {
         while let Some(sign) = chars.next_if(|c| matches!(c, '-' | '_' | '0' | '^' | '#')) {
             flag = Some(sign);
         }
-        let Some(letter) = chars.next() else {
+        let Some(mut letter) = chars.next() else {
             out.push('%');
             break;
         };
+        let colon = letter == ':' && chars.peek() == Some(&'z');
+        if colon {
+            chars.next();
+            letter = 'z';
+        }
         let number = |out: &mut String, value: i64, width: usize, pad: char| {
             let pad = match flag {
                 Some('-') => None,
@@ -176,7 +181,8 @@ fn write_format(moment: &Moment, written: &str, out: &mut String, depth: u8) {
                 if let Some((offset, _)) = &moment.zone {
                     let minutes = offset.abs() / 60;
                     let sign = if *offset < 0 { '-' } else { '+' };
-                    let _ = write!(out, "{sign}{:02}{:02}", minutes / 60, minutes % 60);
+                    let between = if colon { ":" } else { "" };
+                    let _ = write!(out, "{sign}{:02}{between}{:02}", minutes / 60, minutes % 60);
                 }
             }
             'Z' => {

@@ -344,6 +344,10 @@ impl TaskVariables {
 
     pub(crate) fn known(&self, name: &str) -> Option<Value> {
         let inner = &*self.0;
+        if name == crate::template::TASK_ACTION {
+            let task = inner.task.as_ref()?;
+            return Some(Value::from(&*task.action));
+        }
         if let Some((_, value)) = inner
             .local
             .read()

@@ -8,8 +8,10 @@ use consort_jinja::{Dict, Value};
 use crate::language::{Directive, Role, ScopeKind, Task};
 
 /// The variables a task brings along, in layers: lowest first in each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TaskLayers {
+    /// What it does: lookups look for files by it.
+    pub action: Arc<str>,
     pub role: Option<Arc<Role>>,
     /// Defaults of the role, and of those it depends on and that brought it here.
     pub defaults: Vec<Dict>,
@@ -31,11 +33,15 @@ impl TaskLayers {
     /// Of a task.
     pub fn of(task: &Task) -> Self {
         let mut layers = TaskLayers {
+            action: Arc::clone(&task.action.name),
             role: task.role().cloned(),
             own: task.variable_layers(),
             include_parameters: task.include_layers(),
             search_path: task.search_path(),
-            ..TaskLayers::default()
+            defaults: Vec::new(),
+            role_variables: Vec::new(),
+            parameters: Vec::new(),
+            parent_roles: Vec::new(),
         };
         // They come from the inside out.
         layers.own.reverse();

@@ -334,6 +334,7 @@ impl<'c> Constructor<'c> {
             ciphertext: Arc::clone(text),
             origin: Some(self.origin(index)),
             trusted: self.trusted && self.unsafe_depth == 0,
+            reason: None,
         };
         Ok(self.finish(index, Content::Scalar(self.reader.open(encrypted))))
     }

@@ -32,6 +32,7 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
             ("dict2items", dict_to_items),
             ("items2dict", items_to_dict),
             ("subelements", subelements),
+            ("unique", unique),
             ("rekey_on_member", rekey),
             ("intersect", |_, one, arguments| {
                 let two = other(arguments, "intersect")?;
@@ -272,6 +273,55 @@ fn merge_dicts(
         merged.insert(key, value);
     }
     Ok(Value::Dict(Dict::new(merged)))
+}
+
+/// `unique` of Jinja; of what has no hash by comparing each with each, unless options ask for more.
+fn unique(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<Value> {
+    let [exact, attribute] = arguments.bind("unique", ["case_sensitive", "attribute"])?;
+    let attribute = given(attribute);
+    let special = matches!(exact, Some(Value::Bool(false))) || attribute.is_some();
+    let exact = given(exact).map_or(Ok(false), |exact| exact.truth())?;
+    let fold = |key: Value| match &key {
+        Value::Str(text) if !exact => Value::from(text.to_lowercase()),
+        _ => key,
+    };
+    let items = value.iterate()?;
+    let mut seen: IndexSet<Key> = IndexSet::new();
+    let mut kept = Vec::new();
+    for item in &items {
+        let key = match &attribute {
+            None => item.clone(),
+            Some(path) => {
+                let mut found = item.clone();
+                match path {
+                    Value::Str(path) => {
+                        for step in path.split('.') {
+                            let step = step.parse().map_or_else(|_| Value::from(step), Value::Int);
+                            found = state.item(&found, &step)?;
+                        }
+                    }
+                    other => found = state.item(&found, other)?,
+                }
+                found
+            }
+        };
+        match Key::new(fold(key)) {
+            Ok(key) => {
+                if seen.insert(key) {
+                    kept.push(item.clone());
+                }
+            }
+            Err(error) if special => {
+                return Err(Error::caused(
+                    "Jinja2's unique filter failed and we cannot fall back to Ansible's version as it does not support \
+                     the parameters supplied.",
+                    error,
+                ));
+            }
+            Err(_) => return Ok(Value::list(compared(&items, &[], Operation::Unite))),
+        }
+    }
+    Ok(Value::list(kept))
 }
 
 fn extract(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<Value> {

@@ -103,6 +103,7 @@ fn encrypt(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Re
             ciphertext: made.into(),
             origin: None,
             trusted: false,
+            reason: None,
         })));
     }
     Ok(Value::from(made))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use consort_jinja::{Dict, Error, Result, Value, repr};
+use consort_jinja::{Dict, Error, Origin, Result, Str, Value, repr};
 
 use super::Call;
 use crate::inventory::{Inventory, Limits, ReadSettings};
@@ -86,7 +86,11 @@ pub(super) fn env(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
         };
         let surroundings = &call.context().options.surroundings;
         found.push(match (surroundings.variables.get(name), &default) {
-            (Some(value), _) => Value::from(value.as_str()),
+            (Some(value), _) => Value::Str(Str::new(value.as_str()).written_at(Arc::new(Origin {
+                file: format!("<environment variable {}>", repr::string(name)).into(),
+                line: 0,
+                column: 0,
+            }))),
             (None, None) => Value::from(""),
             (None, Some(Value::Undefined(undefined))) if undefined.error.is_none() => {
                 call.state.missing(
