@@ -1,5 +1,8 @@
 //! Texts in files, in the encodings Python names.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// An encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -10,7 +13,37 @@ pub(crate) enum Encoding {
     Utf16,
     Utf16Little,
     Utf16Big,
+    /// One byte a character, by a table.
+    Table(&'static Table),
+    /// Several bytes a character, as East Asia has them.
+    Wide(&'static encoding_rs::Encoding),
 }
+
+/// What the bytes of an encoding mean.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Table {
+    names: Vec<&'static str>,
+    characters: Vec<Option<char>>,
+}
+
+/// The encodings by tables.
+static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
+    include_str!("encodings.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let mut parts = line.split(' ');
+            let names: Vec<&'static str> = parts.next()?.split(',').collect();
+            let mut characters: Vec<Option<char>> = (0..=255_u8).map(|byte| Some(byte as char)).collect();
+            for part in parts {
+                let (byte, code) = part.split_once('=')?;
+                let byte = usize::from_str_radix(byte, 16).ok()?;
+                characters[byte] = u32::from_str_radix(code, 16).ok().and_then(char::from_u32);
+            }
+            Some(Table { names, characters })
+        })
+        .collect()
+});
 
 impl Encoding {
     /// By one of the names it has in Python. The error is Python's.
@@ -29,7 +62,25 @@ impl Encoding {
             "utf_16" | "utf16" | "u16" => Encoding::Utf16,
             "utf_16_le" | "utf_16le" => Encoding::Utf16Little,
             "utf_16_be" | "utf_16be" => Encoding::Utf16Big,
-            _ => return Err(format!("unknown encoding: {name}")),
+            "gbk" | "936" | "cp936" | "ms936" | "gb2312" | "chinese" | "euc_cn" | "euccn" => {
+                Encoding::Wide(encoding_rs::GBK)
+            }
+            "gb18030" | "gb18030_2000" => Encoding::Wide(encoding_rs::GB18030),
+            "big5" | "big5_tw" | "csbig5" | "cp950" | "950" => Encoding::Wide(encoding_rs::BIG5),
+            "shift_jis" | "shiftjis" | "sjis" | "s_jis" | "csshiftjis" | "cp932" | "932"
+            | "ms932" | "mskanji" => Encoding::Wide(encoding_rs::SHIFT_JIS),
+            "euc_jp" | "eucjp" | "ujis" | "u_jis" => Encoding::Wide(encoding_rs::EUC_JP),
+            "euc_kr" | "euckr" | "korean" | "ksc5601" | "cp949" | "949" | "ms949" | "uhc" => {
+                Encoding::Wide(encoding_rs::EUC_KR)
+            }
+            "iso2022_jp" | "csiso2022jp" | "iso2022jp" | "iso_2022_jp" => {
+                Encoding::Wide(encoding_rs::ISO_2022_JP)
+            }
+            other => TABLES
+                .iter()
+                .find(|table| table.names.contains(&other))
+                .map(Encoding::Table)
+                .ok_or_else(|| format!("unknown encoding: {name}"))?,
         })
     }
 
@@ -56,6 +107,32 @@ impl Encoding {
             },
             Encoding::Utf16Little => utf16(bytes, u16::from_le_bytes),
             Encoding::Utf16Big => utf16(bytes, u16::from_be_bytes),
+            Encoding::Wide(encoding) => encoding
+                .decode_without_bom_handling_and_without_replacement(bytes)
+                .map(std::borrow::Cow::into_owned)
+                .ok_or_else(|| {
+                    (
+                        0,
+                        format!(
+                            "'{}' codec can't decode bytes: illegal multibyte sequence",
+                            encoding.name().to_lowercase()
+                        ),
+                    )
+                }),
+            Encoding::Table(table) => bytes
+                .iter()
+                .enumerate()
+                .map(|(at, byte)| {
+                    table.characters[usize::from(*byte)].ok_or_else(|| {
+                        (
+                            at,
+                            format!(
+                                "'charmap' codec can't decode byte 0x{byte:02x} in position {at}: character maps to <undefined>"
+                            ),
+                        )
+                    })
+                })
+                .collect(),
         }
     }
 
@@ -90,6 +167,36 @@ impl Encoding {
                 .collect()),
             Encoding::Utf16Little => Ok(wide(u16::to_le_bytes).collect()),
             Encoding::Utf16Big => Ok(wide(u16::to_be_bytes).collect()),
+            Encoding::Wide(encoding) => {
+                let (bytes, _, lossy) = encoding.encode(text);
+                if lossy {
+                    return Err(format!(
+                        "'{}' codec can't encode characters: illegal multibyte sequence",
+                        encoding.name().to_lowercase()
+                    ));
+                }
+                Ok(bytes.into_owned())
+            }
+            Encoding::Table(table) => {
+                // The first byte for a character is the one Python takes.
+                let mut bytes: HashMap<char, u8> = HashMap::new();
+                for (byte, character) in (0..=255_u8).zip(&table.characters) {
+                    if let Some(character) = character {
+                        bytes.entry(*character).or_insert(byte);
+                    }
+                }
+                text.chars()
+                    .enumerate()
+                    .map(|(at, character)| {
+                        bytes.get(&character).copied().ok_or_else(|| {
+                            format!(
+                                "'charmap' codec can't encode character {} in position {at}: character maps to <undefined>",
+                                crate::python::repr(&character.to_string())
+                            )
+                        })
+                    })
+                    .collect()
+            }
         }
     }
 }

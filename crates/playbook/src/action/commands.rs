@@ -45,10 +45,9 @@ impl Action for Shell {
     fn run<'a>(&'a self, attempt: &'a Attempt<'a>, arguments: Dict) -> Call<'a, Outcome> {
         Box::pin(async move {
             if arguments.get("expand_argument_vars").is_some() {
-                return Err(Failure::new(format!(
-                    "Unsupported parameters for ({}) module: expand_argument_vars",
-                    attempt.task.action.name
-                )));
+                return Err(Failure::new(
+                    "Unsupported parameters for (shell) module: expand_argument_vars",
+                ));
             }
             let arguments = copied(&arguments);
             set(&arguments, "_uses_shell", true);
