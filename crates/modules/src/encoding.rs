@@ -34,7 +34,8 @@ static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
         .filter_map(|line| {
             let mut parts = line.split(' ');
             let names: Vec<&'static str> = parts.next()?.split(',').collect();
-            let mut characters: Vec<Option<char>> = (0..=255_u8).map(|byte| Some(byte as char)).collect();
+            let mut characters: Vec<Option<char>> =
+                (0..=255_u8).map(|byte| Some(byte as char)).collect();
             for part in parts {
                 let (byte, code) = part.split_once('=')?;
                 let byte = usize::from_str_radix(byte, 16).ok()?;
