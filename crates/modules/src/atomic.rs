@@ -117,7 +117,7 @@ pub fn take_place(
     let mut secontext = None;
     match &there {
         Some(there) if keep.attributes => {
-            match take_after(source, there) {
+            match take_after(source, there).and_then(|()| copy_extended(&path, source)) {
                 Err(error) if error.raw_os_error() != Some(libc::EPERM) => {
                     return Err(failed(error, source));
                 }
@@ -168,6 +168,35 @@ fn take_after(file: &Path, other: &std::fs::Metadata) -> std::io::Result<()> {
     owned?;
     if own.mode() & 0o7777 != other.mode() & 0o7777 {
         std::fs::set_permissions(file, std::fs::Permissions::from_mode(other.mode() & 0o7777))?;
+    }
+    Ok(())
+}
+
+/// Gives a file the extended attributes of another, its access control list among them. What the file system does not
+/// take is left out, as Python does.
+fn copy_extended(from: &Path, to: &Path) -> std::io::Result<()> {
+    let is_bearable = |error: &std::io::Error| {
+        matches!(
+            error.raw_os_error(),
+            Some(libc::EPERM | libc::ENOTSUP | libc::ENODATA | libc::EINVAL | libc::EACCES)
+        )
+    };
+    let names = match xattr::list_deref(from) {
+        Ok(names) => names,
+        Err(error) if is_bearable(&error) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for name in names {
+        // That of SELinux is set by itself.
+        if name == "security.selinux" {
+            continue;
+        }
+        let copied = xattr::get_deref(from, &name)
+            .and_then(|value| value.map_or(Ok(()), |value| xattr::set_deref(to, &name, &value)));
+        match copied {
+            Err(error) if !is_bearable(&error) => return Err(error),
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -303,6 +332,7 @@ pub fn preserved_copy(context: &mut Context<'_>, source: &str, dest: &str) -> Re
         times = times.set_modified(time);
     }
     output.set_times(times).map_err(told)?;
+    copy_extended(&from, &to).map_err(told)?;
     output.sync_data().map_err(told)?;
     if selinux::is_enabled() {
         let secontext = selinux::context_of(&from);

@@ -4,9 +4,12 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use jiff::tz::TimeZone;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
+
+use crate::context::Context;
 
 /// `st_mtime`.
 pub(crate) fn modified(meta: &Metadata) -> f64 {
@@ -48,4 +51,15 @@ pub(crate) fn set(path: &Path, times: Option<(f64, f64)>) -> std::io::Result<()>
         UtimensatFlags::FollowSymlink,
     )
     .map_err(std::io::Error::from)
+}
+
+/// The time zone of a call: `TZ` of its environment, or that of the machine.
+pub(crate) fn zone(context: &Context<'_>) -> TimeZone {
+    let Some(name) = context.variable("TZ").filter(|name| !name.is_empty()) else {
+        return TimeZone::system();
+    };
+    let name = name.trim_start_matches(':');
+    TimeZone::get(name)
+        .or_else(|_| TimeZone::posix(name))
+        .unwrap_or(TimeZone::UTC)
 }

@@ -233,7 +233,7 @@ enum Time {
     At(f64),
 }
 
-fn wanted_times(arguments: &Arguments) -> Result<(Time, Time), Failure> {
+fn wanted_times(context: &Context<'_>, arguments: &Arguments) -> Result<(Time, Time), Failure> {
     let usual = if arguments.text("state") == Some("touch") {
         "now"
     } else {
@@ -244,7 +244,7 @@ fn wanted_times(arguments: &Arguments) -> Result<(Time, Time), Failure> {
         match wanted {
             "preserve" => Ok(Time::Preserved),
             "now" => Ok(Time::Now),
-            _ => seconds_of(wanted, arguments.required(format))
+            _ => seconds_of(wanted, arguments.required(format), times::zone(context))
                 .map(Time::At)
                 .ok_or_else(|| {
                     let format = arguments.required(format);
@@ -263,7 +263,7 @@ fn wanted_times(arguments: &Arguments) -> Result<(Time, Time), Failure> {
 }
 
 /// The time a text means in the local time zone.
-fn seconds_of(text: &str, format: &str) -> Option<f64> {
+fn seconds_of(text: &str, format: &str, zone: jiff::tz::TimeZone) -> Option<f64> {
     use jiff::civil::{Date, DateTime, Time};
     let parsed = jiff::fmt::strtime::parse(format, text).ok()?;
     if let Ok(zoned) = parsed.to_zoned() {
@@ -284,9 +284,7 @@ fn seconds_of(text: &str, format: &str) -> Option<f64> {
         0,
     )
     .ok()?;
-    let zoned = DateTime::from_parts(date, time)
-        .to_zoned(jiff::tz::TimeZone::system())
-        .ok()?;
+    let zoned = DateTime::from_parts(date, time).to_zoned(zone).ok()?;
     Some(zoned.timestamp().as_second() as f64)
 }
 
@@ -375,7 +373,7 @@ fn absent(context: &mut Context<'_>, path: &str) -> Outcome {
 
 fn touch(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome {
     let before = state_of(context, path);
-    let times = wanted_times(arguments)?;
+    let times = wanted_times(context, arguments)?;
     let whole = context.path(path);
     let mut changed = false;
     if before == "absent" {
@@ -430,7 +428,7 @@ fn attributes_of_file(context: &mut Context<'_>, arguments: &Arguments, path: &s
     let mut path = path.to_owned();
     let mut before = state_of(context, &path);
     let mut wanted = Wanted::of(context, arguments, None);
-    let times = wanted_times(arguments)?;
+    let times = wanted_times(context, arguments)?;
     if before == "link" && arguments.flag("follow") {
         path = real_path(context, &path);
         before = state_of(context, &path);
@@ -457,7 +455,7 @@ fn directory(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Ou
     let mut path = path.to_owned();
     let mut before = state_of(context, &path);
     let mut wanted = Wanted::of(context, arguments, None);
-    let times = wanted_times(arguments)?;
+    let times = wanted_times(context, arguments)?;
     if arguments.flag("follow") && before == "link" {
         path = real_path(context, &path);
         wanted.path.clone_from(&path);
@@ -583,7 +581,7 @@ fn recursively(
 
 fn link(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome {
     let before = state_of(context, path);
-    let times = wanted_times(arguments)?;
+    let times = wanted_times(context, arguments)?;
     let follow = arguments.flag("follow");
     let force = arguments.flag("force");
     let whole = context.path(path);
@@ -728,7 +726,7 @@ fn replace(
 fn hard_link(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome {
     let before = state_of(context, path);
     let wanted = Wanted::of(context, arguments, None);
-    let times = wanted_times(arguments)?;
+    let times = wanted_times(context, arguments)?;
     let force = arguments.flag("force");
     let whole = context.path(path);
     let src = arguments.text("src").map(str::to_owned);

@@ -508,8 +508,9 @@ impl Archive<'_> {
         let mut diff = String::new();
         let checksums: BTreeMap<String, u32> = sums(self.src)?.into_iter().collect();
         let owners = Owners::of(self.wanted);
+        let zone = times::zone(context);
         for line in done.out().lines() {
-            let Some(entry) = Entry::read(line)? else {
+            let Some(entry) = Entry::read(line, &zone)? else {
                 continue;
             };
             if excludes.contains(&entry.path) {
@@ -714,7 +715,7 @@ impl Entry {
     }
 
     /// Reads a line; `None` for one that is of no entry.
-    fn read(line: &str) -> Result<Option<Entry>, Failure> {
+    fn read(line: &str, zone: &jiff::tz::TimeZone) -> Result<Option<Entry>, Failure> {
         let mut fields = Vec::with_capacity(8);
         let mut rest = line.trim_start();
         while fields.len() < 7 {
@@ -775,13 +776,13 @@ impl Entry {
             is_dos,
             is_special: letter == '?',
             size: fields[3].parse().unwrap_or(0),
-            time: time_of(fields[6]),
+            time: time_of(fields[6], zone),
         }))
     }
 }
 
 /// The local time `20240131.235959` means, in seconds.
-fn time_of(text: &str) -> f64 {
+fn time_of(text: &str, zone: &jiff::tz::TimeZone) -> f64 {
     let number =
         |from: usize, to: usize| text.get(from..to).and_then(|part| part.parse::<i16>().ok());
     let parts =
@@ -808,7 +809,7 @@ fn time_of(text: &str) -> f64 {
         [Some(year), ..] if year > 2107 => jiff::civil::date(2107, 12, 31).at(23, 59, 59, 0),
         _ => epoch,
     };
-    time.to_zoned(jiff::tz::TimeZone::system())
+    time.to_zoned(zone.clone())
         .map_or(0.0, |zoned| zoned.timestamp().as_second() as f64)
 }
 
