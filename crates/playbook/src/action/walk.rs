@@ -79,29 +79,33 @@ impl Walk<'_> {
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<std::io::Result<_>>()?;
         entries.sort_unstable();
-        for path in &entries {
+        let (directories, files): (Vec<PathBuf>, Vec<PathBuf>) =
+            entries.into_iter().partition(|path| path.is_dir());
+        let below = |path: &Path| {
             let shown = path.to_string_lossy();
-            let below = paths::join(base, shown.get(offset..).unwrap_or_default());
-            let link = path.is_symlink();
-            if path.is_dir() {
-                if !link {
-                    self.found.directories.push((path.clone(), below));
-                    self.recurse(path, offset, parents, base, depth + 1)?;
-                } else if self.follow {
-                    self.linked(path, below, parents, depth)?;
-                } else {
-                    self.link(path, below)?;
+            paths::join(base, shown.get(offset..).unwrap_or_default())
+        };
+        for path in files {
+            if !path.is_symlink() {
+                let below = below(&path);
+                self.found.files.push((path, below));
+                continue;
+            }
+            match std::fs::canonicalize(&path) {
+                Ok(real) if self.follow && real.is_file() => {
+                    self.found.files.push((real, below(&path)));
                 }
-            } else if link {
-                let real = std::fs::canonicalize(path);
-                match real {
-                    Ok(real) if self.follow && real.is_file() => {
-                        self.found.files.push((real, below));
-                    }
-                    _ => self.link(path, below)?,
-                }
+                _ => self.link(&path, below(&path))?,
+            }
+        }
+        for path in directories {
+            if !path.is_symlink() {
+                self.found.directories.push((path.clone(), below(&path)));
+                self.recurse(&path, offset, parents, base, depth + 1)?;
+            } else if self.follow {
+                self.linked(&path, below(&path), parents, depth)?;
             } else {
-                self.found.files.push((path.clone(), below));
+                self.link(&path, below(&path))?;
             }
         }
         Ok(())

@@ -147,7 +147,7 @@ fn shown(session: &Session) -> Result<Shown, Located> {
         .and_then(|text| text.trim().parse().ok())
         .unwrap_or(usual.indentation),
         width: match raw(
-            "ANSIBLE_CALLBACK_RESULT_YAML_LINE_WIDTH",
+            "ANSIBLE_CALLBACK_YAML_LINE_WIDTH",
             "callback_result_yaml_line_width",
         )
         .as_deref()

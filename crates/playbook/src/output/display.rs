@@ -205,9 +205,26 @@ impl Display {
     }
 
     fn write_log(&mut self, text: &str) {
-        if let Some(log) = &mut self.log {
-            let _ = writeln!(log, "{text}");
-        }
+        let Some(log) = &mut self.log else { return };
+        let level = if text.starts_with("[ERROR]: ") {
+            "ERROR"
+        } else if text.starts_with("[WARNING]: ") {
+            "WARNING"
+        } else {
+            "INFO"
+        };
+        let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S,%3f");
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid())
+            .ok()
+            .flatten()
+            .map_or_else(String::new, |user| user.name);
+        // A log that cannot be written does not stop a run.
+        let _ = writeln!(
+            log,
+            "{now} p={} u={user} n=ansible {level}| {}",
+            std::process::id(),
+            text.trim_start_matches('\n')
+        );
     }
 
     /// A line with stars behind it, as wide as the terminal, after an empty one.
