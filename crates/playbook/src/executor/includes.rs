@@ -63,9 +63,9 @@ impl PlayRun {
                     }
                     if handlers {
                         let mut tasks = Vec::new();
-                        sections
-                            .iter()
-                            .for_each(|section| section.flatten(&mut tasks));
+                        for section in &sections {
+                            section.flatten(&mut tasks);
+                        }
                         for task in &tasks {
                             for host in &included.hosts {
                                 self.iteration.notify(task, host);

@@ -123,11 +123,8 @@ impl Place {
         }
     }
 
-    fn within(section: &Arc<Section>) -> Box<Self> {
-        Box::new(Place::new(
-            Arc::new(vec![Arc::clone(section)]),
-            Phase::Tasks,
-        ))
+    fn within(section: &Arc<Section>) -> Self {
+        Place::new(Arc::new(vec![Arc::clone(section)]), Phase::Tasks)
     }
 
     fn current(&self) -> Option<&Arc<Section>> {
@@ -153,14 +150,14 @@ impl Place {
             return match self.phase {
                 Phase::Rescue if !self.failed.has(Failed::RESCUE) => false,
                 Phase::Always if !self.failed.has(Failed::ALWAYS) => false,
-                _ => !(self.rescued && !self.failed.has(Failed::ALWAYS)),
+                _ => !self.rescued || self.failed.has(Failed::ALWAYS),
             };
         }
         if self.phase == Phase::Tasks && child(&self.in_tasks) {
             let rescues = self
                 .current()
                 .is_some_and(|section| !section.rescue.is_empty());
-            return !(rescues && !self.failed.has(Failed::RESCUE));
+            return !rescues || self.failed.has(Failed::RESCUE);
         }
         false
     }
@@ -662,7 +659,7 @@ fn enter(step: &Step, child: &mut Option<Box<Place>>) -> Moved {
     match step {
         Step::Task(task) => Moved::To(Some(Arc::clone(task))),
         Step::Section(section) => {
-            *child = Some(Place::within(section));
+            *child = Some(Box::new(Place::within(section)));
             Moved::Again
         }
     }

@@ -27,12 +27,15 @@ impl Ended {
     }
 }
 
+/// A task, and the hosts it is next for with where they stand then.
+type InStep = (Arc<Task>, Vec<(Arc<str>, Place)>);
+
 impl PlayRun {
     /// The task that is next in the order they stand for some of the hosts, with those it is next for.
     fn in_step(
         &mut self,
         hosts: &[Arc<str>],
-    ) -> Result<Option<(Arc<Task>, Vec<(Arc<str>, Place)>)>, Located> {
+    ) -> Result<Option<InStep>, Located> {
         let mut next: Vec<(Arc<str>, Place, Arc<Task>)> = Vec::with_capacity(hosts.len());
         for host in hosts {
             if let (place, Some(task)) = self.peek(host) {

@@ -258,7 +258,7 @@ impl Attempt<'_> {
     ) -> Result<(Packed, Option<String>), Failure> {
         let modules = &self.run.modules;
         modules.look_in(self.directory);
-        for role in self.task.role().into_iter() {
+        if let Some(role) = self.task.role() {
             modules.look_in(&role.path);
         }
         let packer = Arc::clone(&modules.packer);

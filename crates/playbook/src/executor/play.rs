@@ -546,7 +546,7 @@ impl PlayRun {
                 .is_some_and(|value| super::result::is_true(&value))
         };
         let names: Vec<String> = if flag("per_host") {
-            hosts.iter().map(|host| host.to_string()).collect()
+            hosts.iter().map(ToString::to_string).collect()
         } else {
             vec!["_run".to_owned()]
         };

@@ -504,7 +504,7 @@ impl Said {
         let patterns: Vec<String> = keywords
             .texts("hosts", written(Directive::Hosts))?
             .iter()
-            .map(|pattern| pattern.to_string())
+            .map(ToString::to_string)
             .collect();
         if patterns.iter().all(|pattern| pattern.trim().is_empty()) {
             return Err(

@@ -351,13 +351,13 @@ impl Reach {
     }
 
     /// What modules are set to.
-    pub(super) fn module_settings(&self, work: &Work, settled: &Settled) -> ModuleSettings {
-        let settings = &work.run.settings;
+    pub(super) fn module_settings(&self, settled: &Settled) -> ModuleSettings {
+        let settings = &self.run.settings;
         ModuleSettings {
             check: settled.check,
             diff: settled.diff,
             no_log: settled.no_log || settings.no_target_syslog,
-            verbosity: work.run.options.verbosity,
+            verbosity: self.run.options.verbosity,
             environment: settled.environment.clone(),
             selinux_special_fs: settings.selinux_special_fs.clone(),
             syslog_facility: settings.syslog_facility.clone(),

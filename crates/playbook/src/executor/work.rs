@@ -550,7 +550,7 @@ impl Work {
             settled.delay
         };
         let background = settled.background;
-        let settings = reach.module_settings(self, settled);
+        let settings = reach.module_settings(settled);
         for attempt in 1..=retries {
             let effects = Mutex::new(Effects::default());
             let attempted = Attempt {
@@ -612,7 +612,6 @@ impl Work {
                 }
                 (given, _) => given.map(|result| Outcome::of_result(&result)),
             };
-            drop(attempted);
             let effects = effects.into_inner();
             let mut outcome = match given {
                 Ok(outcome) => outcome,
@@ -626,7 +625,7 @@ impl Work {
             };
             outcome = with_warnings(outcome, effects.warnings);
             outcome.variables = effects.variables;
-            self.finish_fact_layer(&mut outcome);
+            finish_fact_layer(&mut outcome);
             self.show_changes(&outcome, variables, settled);
             if retries > 1 {
                 outcome.attempts = Some(attempt);
@@ -667,15 +666,6 @@ impl Work {
             tokio::time::sleep(Duration::from_secs_f64(delay)).await;
         }
         Err(Failure::error("The task was not tried at all."))
-    }
-
-    fn finish_fact_layer(&self, outcome: &mut Outcome) {
-        if let Some(facts) = &outcome.facts
-            && !facts.is_empty()
-        {
-            let facts = facts.clone();
-            outcome.variables.entry(Layer::Fact).or_insert(facts);
-        }
     }
 
     /// Shows the task itself what its action set, as others will see it afterwards.
@@ -887,6 +877,16 @@ impl Work {
         for old in self.variables.take_used() {
             outcome.deprecations.push(super::old::told(old));
         }
+    }
+}
+
+/// Facts in a result become facts of the host, unless the action says what does.
+fn finish_fact_layer(outcome: &mut Outcome) {
+    if let Some(facts) = &outcome.facts
+        && !facts.is_empty()
+    {
+        let facts = facts.clone();
+        outcome.variables.entry(Layer::Fact).or_insert(facts);
     }
 }
 

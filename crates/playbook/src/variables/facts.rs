@@ -21,7 +21,7 @@ pub(super) struct Facts {
 
 impl Facts {
     /// Adds facts, which take the place of those of the same names. Costs as much as is added.
-    pub fn add(&self, facts: &Dict) {
+    pub(super) fn add(&self, facts: &Dict) {
         let facts = facts.read().clone();
         self.shown.change(|shown| {
             for (key, value) in &facts {

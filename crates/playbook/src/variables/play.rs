@@ -14,7 +14,7 @@ use crate::language::{Role, Task};
 use crate::source::Located;
 
 /// Reads a file of variables: a dict, or a list of dicts.
-pub type ReadVariables =
+pub(super) type ReadVariables =
     dyn Fn(&std::path::Path) -> Result<Option<Vec<Dict>>, Located> + Send + Sync;
 
 /// The variables of a play.

@@ -34,8 +34,11 @@ pub struct Store {
     pub(super) notices: Notices,
     broken: Mutex<Option<Located>>,
     groups: Mutex<Option<(u64, Dict)>>,
-    layers: Mutex<HashMap<(Arc<str>, Option<PathBuf>), (u64, Arc<HostLayers>)>>,
+    layers: Mutex<HashMap<HostIn, (u64, Arc<HostLayers>)>>,
 }
+
+/// A host, and the playbook's directory its variables are looked for beside.
+type HostIn = (Arc<str>, Option<PathBuf>);
 
 /// What is known of a host beside the inventory.
 #[derive(Debug)]

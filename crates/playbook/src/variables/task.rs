@@ -31,7 +31,7 @@ pub(crate) struct TaskLayers {
 
 impl TaskLayers {
     /// Of a task.
-    pub fn of(task: &Task) -> Self {
+    pub(super) fn of(task: &Task) -> Self {
         let mut layers = TaskLayers {
             action: Arc::clone(&task.action.name),
             role: task.role().cloned(),
