@@ -32,10 +32,7 @@ type InStep = (Arc<Task>, Vec<(Arc<str>, Place)>);
 
 impl PlayRun {
     /// The task that is next in the order they stand for some of the hosts, with those it is next for.
-    fn in_step(
-        &mut self,
-        hosts: &[Arc<str>],
-    ) -> Result<Option<InStep>, Located> {
+    fn in_step(&mut self, hosts: &[Arc<str>]) -> Result<Option<InStep>, Located> {
         let mut next: Vec<(Arc<str>, Place, Arc<Task>)> = Vec::with_capacity(hosts.len());
         for host in hosts {
             if let (place, Some(task)) = self.peek(host) {
