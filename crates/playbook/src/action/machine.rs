@@ -141,7 +141,6 @@ pub(super) async fn expand_user(attempt: &Attempt<'_>, path: &str) -> Result<Str
     let user = attempt.user()?;
     if home == "~"
         && let Some(user) = user
-        && attempt.transport()? != "local"
     {
         home = format!("~{}", user.user);
     }
