@@ -198,7 +198,7 @@ fn described(
         ("template_fullpath", full.into()),
     ];
     if managed {
-        let written = formatted(&attempt.settings().managed_str);
+        let written = crate::template::formatted(&attempt.settings().managed_str);
         let text = if written.contains('%') {
             changed.strftime(&written).to_string()
         } else {
@@ -207,35 +207,6 @@ fn described(
         entries.push(("ansible_managed", Value::Str(Str::template(text))));
     }
     Ok(entries.into_iter().collect())
-}
-
-/// The setting for `ansible_managed` with what stands in single braces put in; doubled braces are single ones.
-fn formatted(written: &str) -> String {
-    let mut out = String::with_capacity(written.len());
-    let mut rest = written;
-    while let Some(at) = rest.find(['{', '}']) {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let fields = [
-            ("{{", "{"),
-            ("}}", "}"),
-            ("{host}", "{{ template_host }}"),
-            ("{uid}", "{{ template_uid }}"),
-            ("{file}", "{{ template_path }}"),
-        ];
-        match fields.iter().find(|(field, _)| rest.starts_with(field)) {
-            Some((field, value)) => {
-                out.push_str(value);
-                rest = &rest[field.len()..];
-            }
-            None => {
-                out.push_str(&rest[..1]);
-                rest = &rest[1..];
-            }
-        }
-    }
-    out.push_str(rest);
-    out
 }
 
 /// Variables of the template before those of the task.

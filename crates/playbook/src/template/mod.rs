@@ -20,6 +20,7 @@ mod versions;
 mod yaml;
 
 pub use error::Error;
+pub(crate) use lookups::formatted;
 pub use lookups::template_variables;
 pub use templar::{Lookup, Plugins, TASK_ACTION, Templar, TemplarOptions, Warned};
 

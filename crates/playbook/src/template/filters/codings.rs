@@ -75,7 +75,7 @@ pub(super) fn bytes(value: &Value, encoding: &str) -> Result<Vec<u8>> {
 }
 
 /// A text from bytes in some encoding; what cannot be read is replaced.
-pub(super) fn text(bytes: &[u8], encoding: &str) -> Result<String> {
+pub(in crate::template) fn text(bytes: &[u8], encoding: &str) -> Result<String> {
     let wide = |bytes: &[u8], order: fn([u8; 2]) -> u16| -> String {
         let units: Vec<u16> = bytes
             .chunks_exact(2)
@@ -95,6 +95,20 @@ pub(super) fn text(bytes: &[u8], encoding: &str) -> Result<String> {
     Ok(match normal(encoding).as_str() {
         "utf8" | "ascii" | "usascii" => String::from_utf8_lossy(bytes).into_owned(),
         "latin1" | "iso88591" => bytes.iter().map(|byte| char::from(*byte)).collect(),
+        "latin9" | "latin15" | "iso885915" => bytes
+            .iter()
+            .map(|byte| match byte {
+                0xa4 => '€',
+                0xa6 => 'Š',
+                0xa8 => 'š',
+                0xb4 => 'Ž',
+                0xb8 => 'ž',
+                0xbc => 'Œ',
+                0xbd => 'œ',
+                0xbe => 'Ÿ',
+                byte => char::from(*byte),
+            })
+            .collect(),
         "utf16le" => wide(bytes, u16::from_le_bytes),
         "utf16be" => wide(bytes, u16::from_be_bytes),
         "utf16" => match bytes {

@@ -33,7 +33,11 @@ fn password_hash(state: &mut State<'_, '_>, value: Value, arguments: &Arguments)
         "sha512" => "sha512_crypt",
         other => other,
     };
-    let algorithm = Algorithm::of(name).map_err(Error::failed)?;
+    let Ok(algorithm) = Algorithm::of(name) else {
+        return refused(format!(
+            "{name} is not in the list of supported passlib algorithms: md5, blowfish, sha256, sha512"
+        ));
+    };
     let text = |value: Option<Value>| -> Result<Option<String>> {
         given(value)
             .map(|value| value.text().map(|text| text.to_string()))

@@ -37,7 +37,7 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
     yaml::add(environment, shared);
 }
 
-pub(super) use codings::hex;
+pub(super) use codings::{hex, text as decoded};
 pub(super) use encryption::is_secret;
 pub(super) use paths::glob;
 

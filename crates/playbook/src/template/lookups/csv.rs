@@ -60,7 +60,7 @@ pub(super) fn csvfile(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
         let Some(path) = call.find_file_or_warn("files", &file)? else {
             return refused("expected str, bytes or os.PathLike object, not NoneType");
         };
-        let text = call.read(&path)?;
+        let text = call.read_as(&path, &call.text("encoding", "utf-8")?)?;
         let cell = |row: &[String], at: i64| -> Result<String> {
             let length = row.len() as i64;
             let at = if at < 0 { at + length } else { at };

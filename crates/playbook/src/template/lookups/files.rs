@@ -8,7 +8,7 @@ use consort_jinja::{Error, Key, Result, Value, repr};
 use super::Call;
 use crate::paths::{basename, dirname, join, unfrack};
 use crate::template::context::refused;
-use crate::template::filters::glob;
+use crate::template::filters::{decoded, glob};
 use crate::template::templar::TASK_ACTION;
 
 impl Call<'_, '_, '_, '_> {
@@ -20,6 +20,22 @@ impl Call<'_, '_, '_, '_> {
             .text(Path::new(path))
             .map(|(text, _)| text)
             .map_err(|error| Error::failed(error.brief()))
+    }
+}
+
+impl Call<'_, '_, '_, '_> {
+    /// The text of a file in some encoding.
+    pub(super) fn read_as(&self, path: &str, encoding: &str) -> Result<String> {
+        if matches!(encoding.to_ascii_lowercase().as_str(), "utf-8" | "utf8") {
+            return self.read(path);
+        }
+        let (content, _) = self
+            .context()
+            .options
+            .reader
+            .bytes(Path::new(path))
+            .map_err(|error| Error::failed(error.brief()))?;
+        decoded(&content, encoding)
     }
 }
 

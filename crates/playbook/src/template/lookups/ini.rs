@@ -43,7 +43,7 @@ pub(super) fn ini(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
         let Some(path) = call.find_file_or_warn("files", &file)? else {
             return refused("Invalid filename None.");
         };
-        let mut text = call.read(&path)?;
+        let mut text = call.read_as(&path, &call.text("encoding", "utf-8")?)?;
         if properties {
             text.insert_str(0, "[java_properties]\n");
         }

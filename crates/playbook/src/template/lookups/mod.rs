@@ -24,6 +24,7 @@ use super::context::{Context, Shared, refused};
 use super::templar::Warned;
 use super::tests::to_bool;
 
+pub(crate) use templates::formatted;
 pub use templates::template_variables;
 
 /// A lookup under way: what it was given, and what it works with.

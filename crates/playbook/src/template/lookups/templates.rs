@@ -165,10 +165,7 @@ pub fn template_variables(path: &str, full: &str, target: Option<&str>, managed:
         }
         .into_value()
     };
-    let written = managed
-        .replace("{host}", "{{ template_host }}")
-        .replace("{uid}", "{{ template_uid }}")
-        .replace("{file}", "{{ template_path }}");
+    let written = formatted(managed);
     let written = format(
         &Moment {
             at: changed,
@@ -189,4 +186,33 @@ pub fn template_variables(path: &str, full: &str, target: Option<&str>, managed:
     ]
     .into_iter()
     .collect()
+}
+
+/// The setting for `ansible_managed` with what stands in single braces put in; doubled braces are single ones.
+pub(crate) fn formatted(written: &str) -> String {
+    let mut out = String::with_capacity(written.len());
+    let mut rest = written;
+    while let Some(at) = rest.find(['{', '}']) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let fields = [
+            ("{{", "{"),
+            ("}}", "}"),
+            ("{host}", "{{ template_host }}"),
+            ("{uid}", "{{ template_uid }}"),
+            ("{file}", "{{ template_path }}"),
+        ];
+        match fields.iter().find(|(field, _)| rest.starts_with(field)) {
+            Some((field, value)) => {
+                out.push_str(value);
+                rest = &rest[field.len()..];
+            }
+            None => {
+                out.push_str(&rest[..1]);
+                rest = &rest[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
 }
