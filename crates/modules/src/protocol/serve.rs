@@ -182,9 +182,8 @@ fn read(input: &mut impl Read, shared: &Arc<Shared>) -> io::Result<()> {
 
 /// Gives a frame to the helper behind this one that it is for.
 fn pass_on(shared: &Arc<Shared>, frame: &Frame) {
-    let mut lanes = match shared.lanes.lock() {
-        Ok(lanes) => lanes,
-        Err(_) => return,
+    let Ok(mut lanes) = shared.lanes.lock() else {
+        return;
     };
     if let Some(lane) = lanes.get_mut(&frame.lane) {
         // a helper that is gone is told of by who reads its output

@@ -165,6 +165,7 @@ impl Attempt<'_> {
             // playbooks use the interpreter as a fact also where nothing here needs one; it is looked for meanwhile
             let (done, python) = tokio::join!(done, self.python(way));
             let mut report = done?;
+            own_facts(&mut report);
             if let Ok((_, Some(interpreter))) = python {
                 discovered_fact(&mut report, interpreter);
             }
@@ -204,6 +205,7 @@ impl Attempt<'_> {
                 }
                 done => done.map_err(refused)?,
             };
+            own_facts(&mut report);
             if let Some(interpreter) = discovered {
                 discovered_fact(&mut report, interpreter);
             }
@@ -381,6 +383,19 @@ fn explained(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Leaves only those facts of a module that it may tell: what interpreters were found is not its affair.
+fn own_facts(report: &mut Report) {
+    if let Some(facts) = report
+        .get_mut("ansible_facts")
+        .and_then(serde_json::Value::as_object_mut)
+    {
+        facts.retain(|name, _| {
+            let name = name.strip_prefix("ansible_").unwrap_or(name);
+            !name.starts_with("discovered_interpreter_")
+        });
+    }
 }
 
 /// The interpreter that was found, as a fact of a result.

@@ -27,6 +27,9 @@ const ALWAYS: &[&str] = &[
     "ansible.module_utils._internal._json._profiles._module_legacy_m2c",
 ];
 
+/// What old modules have in the place of an import.
+const REPLACER: &[u8] = b"#<<INCLUDE_ANSIBLE_MODULE_COMMON>>";
+
 /// Why a module cannot be packed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -254,7 +257,6 @@ impl Packer {
             path: found.path.clone(),
             source,
         })?;
-        const REPLACER: &[u8] = b"#<<INCLUDE_ANSIBLE_MODULE_COMMON>>";
         let replaced = has(&content, REPLACER);
         if replaced {
             content = replace(
