@@ -103,11 +103,18 @@ pub(super) fn run(arguments: &AdHocArguments, session: &Session) -> Result<i32, 
     };
     common.check(session)?;
     session.begin("ansible");
-    if arguments.tree.is_some() {
-        return Err(Located::new(
-            "--tree: results are not kept as a tree; use the junit or json callback",
-        )
-        .exiting(5));
+    for (given, option, callback) in [
+        (arguments.one_line, "-o", "oneline"),
+        (arguments.tree.is_some(), "-t", "tree"),
+    ] {
+        if given {
+            session.terminal.deprecate(
+                &Located::new(format!("The '{option}' argument is deprecated.")).hint(format!(
+                    "Use callback configuration to enable the {callback} callback instead."
+                )),
+                "2.23",
+            );
+        }
     }
     let passwords = passwords::machines(
         &arguments.connect,
@@ -184,7 +191,11 @@ pub(super) fn run(arguments: &AdHocArguments, session: &Session) -> Result<i32, 
     } else {
         "minimal".to_owned()
     };
-    prepared.run(What::Play(Arc::new(play)), &callback)
+    prepared.run(
+        What::Play(Arc::new(play)),
+        &callback,
+        arguments.tree.as_deref(),
+    )
 }
 
 impl AdHocArguments {

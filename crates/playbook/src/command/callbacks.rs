@@ -17,7 +17,11 @@ use crate::source::Located;
 const PRINTING: &[&str] = &["default", "yaml", "minimal", "oneline", "json"];
 
 /// The callbacks of a run: the one that prints, by its name, and those that are enabled beside it.
-pub(super) fn of(session: &Session, name: &str) -> Result<Vec<Box<dyn Callback>>, Located> {
+pub(super) fn of(
+    session: &Session,
+    name: &str,
+    tree: Option<&str>,
+) -> Result<Vec<Box<dyn Callback>>, Located> {
     let settings = &session.settings;
     let screen = || display(settings, session.terminal.verbosity());
     let mut options = options(session)?;
@@ -48,6 +52,14 @@ pub(super) fn of(session: &Session, name: &str) -> Result<Vec<Box<dyn Callback>>
                 ));
             }
         }
+    }
+    if let Some(directory) = tree {
+        let directory = crate::paths::unfrack(directory, &session.surroundings, None);
+        all.push(Box::new(Tree::new(
+            PathBuf::from(directory),
+            shown(session)?,
+            screen(),
+        )));
     }
     Ok(all)
 }

@@ -140,7 +140,11 @@ pub(super) fn run(arguments: &PlayArguments, session: &Session) -> Result<i32, L
         );
     }
     let callback = session.settings.stdout_callback.clone();
-    prepared.run(What::Playbooks(arguments.playbooks.clone()), &callback)
+    prepared.run(
+        What::Playbooks(arguments.playbooks.clone()),
+        &callback,
+        None,
+    )
 }
 
 fn check_file(playbook: &str) -> Result<(), Located> {

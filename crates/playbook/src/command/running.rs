@@ -273,7 +273,12 @@ impl Prepared<'_> {
     }
 
     /// Runs; the exit status.
-    pub(super) fn run(self, what: What, callback: &str) -> Result<i32, Located> {
+    pub(super) fn run(
+        self,
+        what: What,
+        callback: &str,
+        tree: Option<&str>,
+    ) -> Result<i32, Located> {
         let session = self.session;
         let pool = Arc::new(Pool::new());
         let parts = Parts {
@@ -286,7 +291,7 @@ impl Prepared<'_> {
             templar: self.templar,
             connections: Arc::clone(&pool) as Arc<dyn crate::connection::Connections>,
             loader: self.loader,
-            callbacks: callbacks::of(session, callback)?,
+            callbacks: callbacks::of(session, callback, tree)?,
             notices: session.terminal.notices(),
         };
         let options = self.options;

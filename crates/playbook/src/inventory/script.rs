@@ -25,7 +25,7 @@ pub(super) fn parse(reading: &mut Reading<'_>, path: &str) -> Result<(), Located
         ))
         .because(
             Located::new("Value could not be parsed as JSON.")
-                .because(Located::new(error.to_string())),
+                .because(Located::new(json_error(&output, &error))),
         )
     })?;
     let serde_json::Value::Object(json) = json else {
