@@ -118,7 +118,10 @@ fn to_yaml(value: &Value, arguments: Arguments, mut style: Style) -> Result<Valu
                     "yaml.dump() got multiple values for keyword argument 'allow_unicode'",
                 );
             }
-            "line_break" | "encoding" | "canonical" | "version" | "tags" => {
+            "canonical" => {
+                style.canonical = given(Some(value)).map_or(Ok(false), |value| value.truth())?;
+            }
+            "line_break" | "encoding" | "version" | "tags" => {
                 return refused(format!("to_yaml does not know the option '{name}'"));
             }
             _ => {

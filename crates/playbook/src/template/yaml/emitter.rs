@@ -21,6 +21,7 @@ pub(super) fn emit(node: &Node, style: &Style) -> String {
             style.width
         },
         unicode: style.unicode,
+        canonical: style.canonical,
         column: 0,
         indent: None,
         indents: Vec::new(),
@@ -29,8 +30,11 @@ pub(super) fn emit(node: &Node, style: &Style) -> String {
         indention: true,
         open_ended: false,
     };
-    if style.explicit_start {
+    if style.explicit_start || style.canonical {
         emitter.indicator("---", true, false, false);
+        if style.canonical {
+            emitter.write_indent();
+        }
     }
     emitter.node(node, Place::default());
     emitter.write_indent();
@@ -52,6 +56,7 @@ struct Emitter {
     indent_step: usize,
     width: usize,
     unicode: bool,
+    canonical: bool,
     column: usize,
     /// How far lines are indented; none before the first level.
     indent: Option<usize>,
@@ -153,21 +158,33 @@ impl Emitter {
                 }
             }
             Kind::Scalar {
+                text, kind, style, ..
+            } if self.canonical => {
+                self.scalar(text, Some(kind), (true, true), style.or(Some('"')), place)
+            }
+            Kind::Scalar {
                 text,
                 tag,
                 plain,
                 quoted,
                 style,
+                ..
             } => self.scalar(text, *tag, (*plain, *quoted), *style, place),
             Kind::Sequence { items, flow } => {
-                if self.flow > 0 || *flow || items.is_empty() {
+                if self.canonical {
+                    self.indicator("!!seq", true, false, false);
+                }
+                if self.canonical || self.flow > 0 || *flow || items.is_empty() {
                     self.flow_sequence(items);
                 } else {
                     self.block_sequence(items, place);
                 }
             }
             Kind::Mapping { entries, flow } => {
-                if self.flow > 0 || *flow || entries.is_empty() {
+                if self.canonical {
+                    self.indicator("!!map", true, false, false);
+                }
+                if self.canonical || self.flow > 0 || *flow || entries.is_empty() {
                     self.flow_mapping(entries);
                 } else {
                     self.block_mapping(entries);
@@ -184,13 +201,17 @@ impl Emitter {
             if at > 0 {
                 self.indicator(",", false, false, false);
             }
-            if self.column > self.width {
+            if self.canonical || self.column > self.width {
                 self.write_indent();
             }
             self.node(item, Place::default());
         }
         self.flow -= 1;
         self.decrease_indent();
+        if self.canonical && !items.is_empty() {
+            self.indicator(",", false, false, false);
+            self.write_indent();
+        }
         self.indicator("]", false, false, false);
     }
 
@@ -202,7 +223,7 @@ impl Emitter {
             if at > 0 {
                 self.indicator(",", false, false, false);
             }
-            if self.column > self.width {
+            if self.canonical || self.column > self.width {
                 self.write_indent();
             }
             let mapping = Place {
@@ -221,7 +242,7 @@ impl Emitter {
             } else {
                 self.indicator("?", true, false, false);
                 self.node(key, mapping);
-                if self.column > self.width {
+                if self.canonical || self.column > self.width {
                     self.write_indent();
                 }
                 self.indicator(":", true, false, false);
@@ -230,6 +251,10 @@ impl Emitter {
         }
         self.flow -= 1;
         self.decrease_indent();
+        if self.canonical && !entries.is_empty() {
+            self.indicator(",", false, false, false);
+            self.write_indent();
+        }
         self.indicator("}", false, false, false);
     }
 
@@ -272,6 +297,9 @@ impl Emitter {
     }
 
     fn is_simple(&self, key: &Node) -> bool {
+        if self.canonical {
+            return false;
+        }
         let anchor = key.anchor.as_ref().map_or(0, String::len);
         let length = match &key.kind {
             Kind::Alias(name) => name.len(),
@@ -393,7 +421,11 @@ impl Emitter {
         place: Place,
     ) {
         let analysis = self.analyze(text);
-        let mut style = style.unwrap_or(' ');
+        let mut style = if self.canonical {
+            '"'
+        } else {
+            style.unwrap_or(' ')
+        };
         if place.simple_key && analysis.multiline {
             style = '"';
         }

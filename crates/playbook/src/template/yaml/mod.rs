@@ -26,6 +26,8 @@ pub(super) struct Style {
     pub(super) explicit_start: bool,
     /// Whether `...` ends it.
     pub(super) explicit_end: bool,
+    /// Whether everything is written out: tags, quotes, each item on a line of its own.
+    pub(super) canonical: bool,
     /// Whether characters beyond ASCII are written as they are.
     pub(super) unicode: bool,
 }
@@ -41,6 +43,7 @@ impl Default for Style {
             blocks: None,
             explicit_start: false,
             explicit_end: false,
+            canonical: false,
             unicode: true,
         }
     }
@@ -58,6 +61,8 @@ pub(super) enum Kind {
         text: String,
         /// The tag, where the text alone would not be read as what it is.
         tag: Option<&'static str>,
+        /// The tag of what it is.
+        kind: &'static str,
         /// Read as what it is without quotes.
         plain: bool,
         /// Read as what it is with quotes: a text.

@@ -92,10 +92,10 @@ impl Representer<'_> {
         }
         let kind = match value {
             Value::Undefined(undefined) => return Err(undefined.as_error()),
-            Value::None => self.scalar("null".to_owned(), None),
-            Value::Bool(value) => self.scalar(value.to_string(), None),
-            Value::Int(_) | Value::Big(_) => self.scalar(repr::repr(value), None),
-            Value::Float(number) => self.scalar(float(*number), None),
+            Value::None => self.scalar("null".to_owned(), "!!null"),
+            Value::Bool(value) => self.scalar(value.to_string(), "!!bool"),
+            Value::Int(_) | Value::Big(_) => self.scalar(repr::repr(value), "!!int"),
+            Value::Float(number) => self.scalar(float(*number), "!!float"),
             Value::Str(text) => {
                 let mut style = self.style.scalars;
                 let mut written = text.to_string();
@@ -108,6 +108,7 @@ impl Representer<'_> {
                     }
                 }
                 Kind::Scalar {
+                    kind: "!!str",
                     plain: is_text(&written),
                     quoted: true,
                     text: written,
@@ -118,6 +119,7 @@ impl Representer<'_> {
             Value::Bytes(bytes) => Kind::Scalar {
                 text: lines(&base64::engine::general_purpose::STANDARD.encode(bytes)),
                 tag: Some("!!binary"),
+                kind: "!!binary",
                 plain: false,
                 quoted: false,
                 style: Some('|'),
@@ -129,6 +131,7 @@ impl Representer<'_> {
                     Kind::Scalar {
                         text: secret.ciphertext.to_string(),
                         tag: Some("!vault"),
+                        kind: "!vault",
                         plain: false,
                         quoted: false,
                         style: Some('|'),
@@ -138,7 +141,7 @@ impl Representer<'_> {
                 } else if let Some(items) = object.items() {
                     self.sequence(&items)?
                 } else if object.may_be_stored() {
-                    self.scalar(object.text(), None)
+                    self.scalar(object.text(), "!!timestamp")
                 } else {
                     return Err(Error::failed(format!(
                         "('cannot represent an object', {})",
@@ -150,13 +153,14 @@ impl Representer<'_> {
         Ok(Node { anchor, kind })
     }
 
-    fn scalar(&self, text: String, style: Option<char>) -> Kind {
+    fn scalar(&self, text: String, kind: &'static str) -> Kind {
         Kind::Scalar {
             text,
             tag: None,
+            kind,
             plain: true,
             quoted: false,
-            style: style.or(self.style.scalars),
+            style: self.style.scalars,
         }
     }
 
