@@ -167,10 +167,10 @@ pub(super) fn line(mark: &str, remote_tmp: &str) -> Result<String, String> {
     let check = serve.replace("serve", "check");
     let directory = shell_path(remote_tmp);
     Ok(format!(
-        "umask 077; \
+        "O=$(umask); \
          for D in {directory}/consort /var/tmp/consort-$(id -u); do \
          if [ -O \"$D\" ] && [ -x \"$D/{name}\" ]; then echo {mark} have; exec \"$D/{name}\" {serve}; fi; done; \
-         U=no; command -v gzip >/dev/null 2>&1 && U=gzip; \
+         umask 077; U=no; command -v gzip >/dev/null 2>&1 && U=gzip; \
          echo {mark} want $(uname -s) $(uname -m) $U; \
          read -r S || exit 0; [ \"$S\" = none ] && exit 0; \
          for D in {directory}/consort /var/tmp/consort-$(id -u); do \
@@ -182,7 +182,7 @@ pub(super) fn line(mark: &str, remote_tmp: &str) -> Result<String, String> {
          chmod 700 \"$T\"; W=$(\"$T\" {check} 2>&1 </dev/null) || {{ echo {mark} cannot $W; exit 0; }}; \
          mv -f \"$T\" \"$D/{name}\" || {{ echo {mark} cannot it cannot be named; exit 0; }}; \
          find \"$D\" -name 'helper-*' -mtime +30 -exec rm -f {{}} + 2>/dev/null; \
-         trap - EXIT HUP INT TERM PIPE; echo {mark} have; exec \"$D/{name}\" {serve}"
+         trap - EXIT HUP INT TERM PIPE; umask $O; echo {mark} have; exec \"$D/{name}\" {serve}"
     ))
 }
 

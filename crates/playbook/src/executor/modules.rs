@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use consort_jinja::{Dict, Value, Variables as _};
+use consort_jinja::{Dict, Value, Variables as _, is_omit};
 use consort_modules::{Invocation, Report};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
@@ -289,15 +289,16 @@ impl Attempt<'_> {
     /// The Python interpreter of the machine.
     async fn python(&self, way: &Way) -> Result<(String, Option<String>), Failure> {
         let variables = self.machine_variables();
+        let usual = || self.run.settings.interpreter_python.clone();
         let told = match variables.get("ansible_python_interpreter") {
-            Some(value) => {
-                let value = self.templar().render(&value, variables)?;
-                value
+            Some(value) => match self.templar().render(&value, variables)? {
+                value if is_omit(&value) => usual(),
+                value => value
                     .text()
                     .map(|text| text.trim().to_owned())
-                    .unwrap_or_default()
-            }
-            None => self.run.settings.interpreter_python.clone(),
+                    .unwrap_or_default(),
+            },
+            None => usual(),
         };
         let silent = match told.as_str() {
             "" | "auto" | "auto_legacy" => false,

@@ -229,6 +229,14 @@ async fn a_machine_over_ssh_does_all_that_this_one_does_by_a_helper_that_is_sent
     assert_eq!((output.status, output.stdout.len()), (3, 3_000_000));
     assert_eq!(output.stderr, b"out\n");
 
+    // what is made there gets the permissions that the login's mask gives, also by the helper that was just sent
+    let made = Command {
+        line: "umask".to_owned(),
+        ..Command::default()
+    };
+    let output = connection.command(made, None, None).await.unwrap();
+    assert_ne!(output.stdout, b"0077\n");
+
     let content: Vec<u8> = (0..2_000_000_u32).map(|number| number as u8).collect();
     let file = here.join("file");
     let path = file.to_str().unwrap();
