@@ -165,7 +165,7 @@ pub(super) fn run(arguments: &AdHocArguments, session: &Session) -> Result<i32, 
         .unwrap_or(module);
     let free = FREE.contains(&short);
     if free && written.is_empty() {
-        let hint = if pattern.ends_with(".yml") {
+        let hint = if pattern.rsplit('.').next() == Some("yml") {
             " (did you mean to run ansible-playbook?)"
         } else {
             ""

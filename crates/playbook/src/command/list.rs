@@ -140,7 +140,7 @@ pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, L
             );
         };
         let variables = shown.host_variables(host)?;
-        arguments.dump(Value::Dict(variables), session, &shown.reader)?
+        arguments.dump(&Value::Dict(variables), session, &shown.reader)?
     } else if arguments.graph {
         let pattern = arguments.group.as_deref().unwrap_or("all");
         let Some(group) = inventory.groups.get(pattern) else {
@@ -163,7 +163,7 @@ pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, L
         } else {
             shown.json(&available)?
         };
-        arguments.dump(value, session, &shown.reader)?
+        arguments.dump(&value, session, &shown.reader)?
     };
     match &arguments.output {
         None => session.terminal.line(&text),
@@ -176,12 +176,12 @@ pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, L
 }
 
 impl ListArguments {
-    fn dump(&self, value: Value, session: &Session, reader: &Reader) -> Result<String, Located> {
+    fn dump(&self, value: &Value, session: &Session, reader: &Reader) -> Result<String, Located> {
         if self.yaml {
-            return yaml_text(&value, session, reader);
+            return yaml_text(value, session, reader);
         }
         if self.toml {
-            return super::toml::text(&value);
+            return super::toml::text(value);
         }
         let style = Style {
             indent: Some("    ".to_owned()),
@@ -189,7 +189,7 @@ impl ListArguments {
             ascii: false,
             ..Style::default()
         };
-        let plain = plain(&value, &mut Vec::new());
+        let plain = plain(value, &mut Vec::new());
         consort_jinja::json::write(&plain, &style).map_err(|error| Located::new(error.to_string()))
     }
 }

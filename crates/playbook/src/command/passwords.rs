@@ -22,6 +22,7 @@ pub(super) enum Asked {
 /// The secrets of the options and settings, in the order in which they are tried.
 ///
 /// `prompts`: whether the user is asked where there are none at all.
+#[allow(clippy::too_many_arguments)]
 pub(super) fn secrets(
     ids: &[String],
     files: &[String],

@@ -38,7 +38,7 @@ fn table(
                         .read()
                         .iter()
                         .all(|item| matches!(item, Value::Dict(_)))
-                    && !items.read().iter().all(|item| fits_inline(item)) =>
+                    && !items.read().iter().all(fits_inline) =>
             {
                 tables.push((name, value, true));
             }

@@ -107,6 +107,8 @@ pub fn expand(written: &str) -> Result<(Vec<String>, Option<u32>), Located> {
     Ok((names, port))
 }
 
+const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
 /// More hosts than anybody has.
 const MOST: usize = 4_000_000;
 
@@ -159,7 +161,6 @@ fn expand_ranges(name: &str, names: &mut Vec<String>) -> Result<(), Located> {
     if step == 0 {
         return Err(Located::new("range() arg 3 must not be zero"));
     }
-    const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     let items: Vec<String> = match (LETTERS.find(first), LETTERS.find(last)) {
         (Some(from), Some(to)) => {
             if from > to {

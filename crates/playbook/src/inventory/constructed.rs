@@ -132,13 +132,12 @@ fn construct(reading: &mut Reading<'_>, config: &Dict) -> Result<(), Located> {
                     let group = reading.add_group(&group)?;
                     reading.inventory.add_child(&group, &host)?;
                 }
-                Ok(false) => {}
                 Err(error) if options.strict => {
                     return Err(Located::parser(format!(
                         "Could not add host {host} to group {group}: {error}"
                     )));
                 }
-                Err(_) => {}
+                Ok(false) | Err(_) => {}
             }
         }
         for entry in &keyed {

@@ -20,10 +20,7 @@ pub(super) fn parse(reading: &mut Reading<'_>, path: &str) -> Result<(), Located
         } else {
             "layers"
         };
-        return Err(Located::parser(format!(
-            "{}",
-            consort_jinja::repr::string(missing)
-        )));
+        return Err(Located::parser(consort_jinja::repr::string(missing)));
     };
     let extra = if yes(
         config.get("use_extra_vars").as_ref(),

@@ -33,7 +33,7 @@ struct Parser<'t> {
     origin: &'t Arc<Origin>,
 }
 
-impl<'t> Parser<'t> {
+impl Parser<'_> {
     fn blanks(&mut self, lines: bool) {
         loop {
             self.rest = if lines {
@@ -314,7 +314,7 @@ impl<'t> Parser<'t> {
                 char::from_u32(code)?
             }
             other => {
-                whole.push_str("\\");
+                whole.push('\\');
                 whole.push(other);
                 return Some(());
             }
@@ -376,12 +376,9 @@ impl<'t> Parser<'t> {
     fn complex(&mut self, real: Value) -> Option<Value> {
         let before = self.rest;
         self.blanks(false);
-        let sign = match self.rest.chars().next() {
-            Some(sign @ ('+' | '-')) => sign,
-            _ => {
-                self.rest = before;
-                return Some(real);
-            }
+        let Some(sign @ ('+' | '-')) = self.rest.chars().next() else {
+            self.rest = before;
+            return Some(real);
         };
         self.rest = self.rest[1..].trim_start_matches([' ', '\t']);
         let end = self

@@ -80,10 +80,10 @@ impl Reading<'_> {
                 parsed |= self.source(&entry)?;
             }
             // What the directory is, is left to what it holds: each part has told its own failure.
-            if !parsed {
-                self.unreadable(source, Vec::new())?;
-            } else {
+            if parsed {
                 self.processed.push(source.to_owned());
+            } else {
+                self.unreadable(source, Vec::new())?;
             }
             return Ok(parsed);
         }
@@ -320,7 +320,7 @@ impl Plugin {
             Plugin::Script => {
                 readable() && nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()
             }
-            Plugin::Auto => (source.ends_with(".yml") || source.ends_with(".yaml")) && readable(),
+            Plugin::Auto => matches!(extension.as_deref(), Some(".yml" | ".yaml")) && readable(),
             Plugin::Yaml => is_yaml() && readable(),
             Plugin::Ini => extension.as_deref() != Some(".toml") && readable(),
             Plugin::Toml => extension.as_deref() == Some(".toml") && readable(),

@@ -359,11 +359,10 @@ fn value(
         serde_json::Value::Bool(yes) => Value::Bool(*yes),
         serde_json::Value::Number(number) => match number.as_i64() {
             Some(number) => Value::Int(number),
-            None => number
-                .to_string()
-                .parse()
-                .map(Value::integer)
-                .unwrap_or_else(|_| Value::Float(number.as_f64().unwrap_or(f64::NAN))),
+            None => number.to_string().parse().map_or_else(
+                |_| Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+                Value::integer,
+            ),
         },
         serde_json::Value::String(written) => text(written, trusted),
         serde_json::Value::Array(items) => Value::list(
