@@ -406,7 +406,12 @@ impl Work {
         outcome.no_log |= self.no_log(variables);
         self.ignoring(&mut outcome, variables);
         if let Some(item) = item {
-            outcome.item = Some(item.recorded(self.label(item, variables)));
+            if outcome.skipped() || outcome.failed() {
+                // The label may look at what came of the item itself.
+                self.record(&outcome, Some(item), variables, recorded);
+            }
+            let label = self.label(item, variables, &mut outcome);
+            outcome.item = Some(item.recorded(label));
         }
         outcome
     }
@@ -439,14 +444,14 @@ impl Work {
         outcome.ignore_unreachable = given("ignore_unreachable", Directive::IgnoreUnreachable);
     }
 
-    fn label(&self, item: &Current, variables: &TaskVariables) -> Value {
+    fn label(&self, item: &Current, variables: &TaskVariables, outcome: &mut Outcome) -> Value {
         if let Some(written) = &self.plan.control.label {
             match self.run.templar.render(written, variables) {
                 Ok(label) => return label,
                 Err(error) => {
                     let warning = Located::new("Failed to template loop_control label.")
                         .because(Located::from(&error));
-                    self.run.tell.warning(&warning);
+                    outcome.warnings.push(Value::from(warning.brief()));
                 }
             }
         }
