@@ -197,11 +197,21 @@ impl PlayRun {
 
     /// What a task says.
     pub(super) fn plan(&mut self, task: &Arc<Task>) -> Arc<Plan> {
-        Arc::clone(
-            self.plans
-                .entry(task.id)
-                .or_insert_with(|| Arc::new(Plan::of(task))),
-        )
+        if let Some(known) = self.plans.get(&task.id) {
+            return Arc::clone(known);
+        }
+        let plan = Arc::new(Plan::of(task));
+        if plan
+            .keyword(Directive::Debugger)
+            .is_some_and(|written| written.as_str() != Some("never"))
+        {
+            self.run.tell.warning(
+                &Located::new("There is no task debugger: the keyword `debugger` is not heeded.")
+                    .at(&task.origin),
+            );
+        }
+        self.plans.insert(task.id, Arc::clone(&plan));
+        plan
     }
 
     /// The variables of a task on a host.
