@@ -319,7 +319,7 @@ impl Environment {
             if let Some(known) = self.templates.lock().get(source) {
                 return known.clone();
             }
-            let compiled = self.compile(source, &self.syntax);
+            let compiled = Self::compile(source, &self.syntax);
             let mut kept = self.templates.lock();
             if kept.len() >= KEPT {
                 kept.clear();
@@ -335,7 +335,7 @@ impl Environment {
             literal_backslashes,
             ..syntax.map_or_else(|| self.syntax.clone(), |syntax| (**syntax).clone())
         };
-        let compiled = self.compile(source, &written);
+        let compiled = Self::compile(source, &written);
         let mut kept = self.others.lock();
         if kept.len() >= KEPT {
             kept.clear();
@@ -344,7 +344,7 @@ impl Environment {
         compiled
     }
 
-    fn compile(&self, source: &str, syntax: &Syntax) -> Result<Compiled> {
+    fn compile(source: &str, syntax: &Syntax) -> Result<Compiled> {
         let (header, text) = match syntax.with_header(source)? {
             Some((header, text)) => (Some(Arc::new(header)), text),
             None => (None, source),
@@ -378,7 +378,7 @@ impl Environment {
     /// # Errors
     /// What is wrong with it.
     pub fn check(&self, source: &str) -> Result<()> {
-        self.compile(source, &self.syntax).map(|_| ())
+        Self::compile(source, &self.syntax).map(|_| ())
     }
 
     /// Renders a template: gives the value of its only tag, or text when there is more in it. What is undefined comes

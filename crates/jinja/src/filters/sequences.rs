@@ -330,6 +330,8 @@ pub(crate) fn add(environment: &mut Environment) {
     });
 }
 
+// Filters have the same signature.
+#[allow(clippy::needless_pass_by_value)]
 fn map(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<Value> {
     let mut arguments = arguments.clone();
     let items = value.iterate()?;

@@ -168,7 +168,7 @@ pub(super) fn hash(
                 .get(..16)
                 .and_then(|bytes| bytes.try_into().ok())
                 .ok_or_else(unsalted)?;
-            bcrypt(password, ident, rounds as u32, salt)
+            Ok(bcrypt(password, ident, rounds as u32, salt))
         }
         Algorithm::Md5 => {
             if raw.len() < 3 || rounds != 0 && rounds != 1000 || ident != "1" {
@@ -216,7 +216,7 @@ fn digits(bytes: &[u8]) -> String {
         .collect()
 }
 
-fn bcrypt(password: &str, ident: &str, cost: u32, salt: [u8; 16]) -> Result<String, String> {
+fn bcrypt(password: &str, ident: &str, cost: u32, salt: [u8; 16]) -> String {
     // What comes after 72 bytes does not count.
     let bytes = password.as_bytes();
     let bytes = &bytes[..bytes.len().min(72)];
@@ -242,11 +242,7 @@ fn bcrypt(password: &str, ident: &str, cost: u32, salt: [u8; 16]) -> Result<Stri
         }
         out
     };
-    Ok(format!(
-        "${ident}${cost:02}${}{}",
-        encode(&salt),
-        encode(&raw[..23])
-    ))
+    format!("${ident}${cost:02}${}{}", encode(&salt), encode(&raw[..23]))
 }
 
 /// In which order the bytes of a digest are written, in groups of up to four digits.
@@ -319,6 +315,8 @@ fn repeated(digest: &[u8], length: usize) -> Vec<u8> {
     digest.iter().copied().cycle().take(length).collect()
 }
 
+// The names of the specification.
+#[allow(clippy::many_single_char_names)]
 fn sha<D: Digest>(password: &[u8], salt: &[u8], rounds: u64, order: &Order) -> String {
     let b = D::new()
         .chain_update(password)

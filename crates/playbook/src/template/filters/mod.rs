@@ -1,5 +1,8 @@
 //! The filters of `ansible.builtin`.
 
+// All filters have the same signature.
+#![allow(clippy::needless_pass_by_value)]
+
 mod codings;
 mod combinatorics;
 mod data;

@@ -1,6 +1,6 @@
 //! Filters over numbers.
 
-use consort_jinja::{Arguments, Environment, Error, Result, State, Value, repr};
+use consort_jinja::{Arguments, Environment, Error, Result, State, Value};
 use num_bigint::BigInt;
 use num_traits::{FromPrimitive as _, ToPrimitive as _};
 

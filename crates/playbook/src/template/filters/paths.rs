@@ -35,7 +35,7 @@ pub(super) fn add(environment: &mut Environment) {
             }),
             ("path_join", path_join),
             ("realpath", |_, value, _| {
-                Ok(Value::from(real_path(&*path(&value)?)))
+                Ok(Value::from(real_path(&path(&value)?)))
             }),
             ("relpath", |_, value, arguments| {
                 let [start] = arguments.bind("relpath", ["start"])?;
@@ -72,7 +72,7 @@ pub(super) fn add(environment: &mut Environment) {
             }),
             ("commonpath", common_path),
             ("normpath", |_, value, _| {
-                Ok(Value::from(normal(&*path(&value)?)))
+                Ok(Value::from(normal(&path(&value)?)))
             }),
             ("fileglob", |_, value, _| {
                 let pattern = path(&value)?;

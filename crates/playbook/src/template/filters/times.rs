@@ -24,7 +24,7 @@ fn to_datetime(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Re
             ));
         }
     }
-    parse(&*value.text()?, &*format.text()?)
+    parse(&value.text()?, &format.text()?)
         .map(crate::source::Timestamp::into_value)
         .map_err(Error::failed)
 }

@@ -17,7 +17,7 @@ mod web;
 use std::sync::Arc;
 
 use consort_jinja::{
-    Arguments, Environment, Error, Native, Result, State, Str, Takes, Value, integer, repr,
+    Arguments, Environment, Error, Native, Result, State, Str, Takes, Value, repr,
 };
 
 use super::context::{Context, Shared, refused};

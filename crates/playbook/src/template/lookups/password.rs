@@ -30,7 +30,7 @@ pub(super) fn password(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
 
 fn one(call: &mut Call<'_, '_, '_, '_>, term: &Str) -> Result<String> {
     let path = parameters(call, term)?;
-    let path = call.from_playbook(&path);
+    let path = call.beside_playbook(&path);
     let length = match call.option("length") {
         None => 20,
         Some(Value::Str(text)) => {

@@ -9,7 +9,7 @@ use crate::paths::{dirname, join, unfrack};
 
 impl Call<'_, '_, '_, '_> {
     /// A path from the directory of the playbook on.
-    pub(super) fn from_playbook(&self, path: &str) -> String {
+    pub(super) fn beside_playbook(&self, path: &str) -> String {
         let options = &self.context().options;
         let base = options.basedir.to_string_lossy();
         unfrack(path, &options.surroundings, Some(&base))

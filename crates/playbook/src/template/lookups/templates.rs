@@ -131,7 +131,7 @@ impl Loader for Files {
                         .map(|text| Some(text.into()))
                         .map_err(|error| consort_jinja::Error::failed(error.to_string()));
                 }
-                Err(_) => continue,
+                Err(_) => {}
             }
         }
         Ok(None)
