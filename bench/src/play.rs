@@ -223,9 +223,9 @@ fn write(here: &Path) -> Result<()> {
     let mut scale =
         "- hosts: all\n  connection: local\n  gather_facts: false\n  tasks:\n".to_owned();
     for n in 0..10 {
-        let _ = write!(
+        let _ = writeln!(
             scale,
-            "  - set_fact: {{fact_{n}: \"{{{{ inventory_hostname }}}} {n}\"}}\n"
+            "  - set_fact: {{fact_{n}: \"{{{{ inventory_hostname }}}} {n}\"}}"
         );
     }
     file("scale.yml", &scale)?;

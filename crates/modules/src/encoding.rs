@@ -225,7 +225,7 @@ fn utf8(bytes: &[u8]) -> Result<String, (usize, String)> {
 }
 
 fn utf16(bytes: &[u8], from_bytes: fn([u8; 2]) -> u16) -> Result<String, (usize, String)> {
-    if bytes.len() % 2 != 0 {
+    if !bytes.len().is_multiple_of(2) {
         let at = bytes.len() - 1;
         return Err((
             at,

@@ -12,13 +12,13 @@
 //! One file in `src/module/` with `pub(crate) const MODULE: Module`, a line in `registry.rs` and one in `module/mod.rs`.
 //! What they share:
 //!
-//! - [`arguments`]: what the module takes; `context.arguments(&SPEC, invocation)?`.
-//! - [`process`]: other programs (`run_command`, `get_bin_path`).
-//! - [`attributes`]: mode, owner, group and the like of files (`set_fs_attributes_if_different`).
-//! - [`atomic`]: files replaced as a whole (`atomic_move`, `backup_local`).
-//! - [`digest`]: checksums.
-//! - [`python_re`]: Python's regular expressions.
-//! - [`python`]: Python's `repr`, errors of the system, paths, `shlex`.
+//! - [`arguments`], what the module takes; `context.arguments(&SPEC, invocation)?`.
+//! - [`process`], other programs (`run_command`, `get_bin_path`).
+//! - [`attributes`], mode, owner, group and the like of files (`set_fs_attributes_if_different`).
+//! - [`atomic`], files replaced as a whole (`atomic_move`, `backup_local`).
+//! - [`digest`], checksums.
+//! - [`python_re`], Python's regular expressions.
+//! - [`python`], Python's `repr`, errors of the system, paths, `shlex`.
 //!
 //! A failure is `Err(Failure::new("msg").with("rc", 1).because(python::os_error_at(&error, &path)))`: `fail_json` with
 //! `exception=`; an exception nobody would catch is [`Failure::unhandled`]. What `exit_json` adds by itself (owner, mode and

@@ -607,7 +607,7 @@ fn wait_for_output(pipes: [Option<BorrowedFd<'_>>; 2]) -> std::io::Result<[bool;
 
 /// Takes what is there. True at the end.
 fn take(pipe: &mut impl std::io::Read, into: &mut Vec<u8>) -> std::io::Result<bool> {
-    let mut chunk = [0; 32 * 1024];
+    let mut chunk = vec![0; 32 * 1024];
     loop {
         match pipe.read(&mut chunk) {
             Ok(0) => return Ok(true),

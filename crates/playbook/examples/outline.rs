@@ -66,7 +66,9 @@ fn outline(path: &Path) -> Result<(), Located> {
         ] {
             if !items.is_empty() {
                 println!("  {part}");
-                items.iter().for_each(|item| show(item, 2));
+                for item in items {
+                    show(item, 2);
+                }
             }
             if part == "pre_tasks" {
                 for block in &play.role_blocks {
@@ -84,11 +86,13 @@ fn print(node: &Node, depth: usize) {
     let at = node.origin();
     match node.content() {
         Content::Scalar(value) => {
-            println!("{indent}{} {}:{}", repr::repr(value), at.line, at.column)
+            println!("{indent}{} {}:{}", repr::repr(value), at.line, at.column);
         }
         Content::Sequence(items) => {
             println!("{indent}list {}:{}", at.line, at.column);
-            items.iter().for_each(|item| print(item, depth + 1));
+            for item in items {
+                print(item, depth + 1);
+            }
         }
         Content::Mapping(entries) => {
             println!("{indent}dict {}:{}", at.line, at.column);
@@ -134,7 +138,9 @@ fn show(item: &Item, depth: usize) {
                 if !items.is_empty() && !name.is_empty() {
                     println!("{indent}{name}");
                 }
-                items.iter().for_each(|item| show(item, depth + 1));
+                for item in items {
+                    show(item, depth + 1);
+                }
             }
         }
     }

@@ -274,9 +274,8 @@ impl Work {
         // One file, compressed: the checksum of what is in it.
         let mut sum = flate2::Crc::new();
         let mut chunk = vec![0; 64 * 1024];
-        let mut reader = match self.reader(&path) {
-            Ok(reader) => reader,
-            Err(_) => return Some(BTreeSet::new()),
+        let Ok(mut reader) = self.reader(&path) else {
+            return Some(BTreeSet::new());
         };
         loop {
             match reader.read(&mut chunk) {

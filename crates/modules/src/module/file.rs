@@ -613,12 +613,12 @@ fn link(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome
                 "refusing to convert from {before} to symlink for {path}"
             ));
         }
-        "directory" => {
-            if std::fs::read_dir(&whole).is_ok_and(|mut entries| entries.next().is_some()) {
-                return refuse(format!(
-                    "the directory {path} is not empty, refusing to convert it"
-                ));
-            }
+        "directory"
+            if std::fs::read_dir(&whole).is_ok_and(|mut entries| entries.next().is_some()) =>
+        {
+            return refuse(format!(
+                "the directory {path} is not empty, refusing to convert it"
+            ));
         }
         "file" | "hard" if !force => {
             return refuse(format!(

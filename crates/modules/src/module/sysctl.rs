@@ -58,8 +58,7 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
     let there = lines
         .iter()
         .filter_map(|line| pair(line))
-        .filter(|(key, _)| *key == name)
-        .next_back()
+        .rfind(|(key, _)| *key == name)
         .map(|(_, value)| value.to_owned());
     let is_set = current
         .as_ref()

@@ -172,7 +172,7 @@ async fn script(attempt: &Attempt<'_>, temporary: &Temporary<'_>, arguments: &Di
         .map(|value| repr::text(&value))
         .unwrap_or_default();
     let line = line.trim();
-    let parts = shell_split(line).map_err(|error| Failure::error(error))?;
+    let parts = shell_split(line).map_err(Failure::error)?;
     let Some(first) = parts.first() else {
         return Err(Failure::error("list index out of range"));
     };

@@ -13,24 +13,24 @@ pub(super) struct Given<'a>(pub &'a Dict);
 
 impl Given<'_> {
     /// One of them; nothing for `None`.
-    pub fn get(&self, name: &str) -> Option<Value> {
+    pub(super) fn get(&self, name: &str) -> Option<Value> {
         self.0
             .get(name)
             .filter(|value| !matches!(value, Value::None))
     }
 
     /// One of them as text.
-    pub fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         self.get(name).map(|value| repr::text(&value))
     }
 
     /// Yes or no; what is neither is no.
-    pub fn flag(&self, name: &str, default: bool) -> bool {
+    pub(super) fn flag(&self, name: &str, default: bool) -> bool {
         self.0.get(name).map_or(default, |value| is_yes(&value))
     }
 
     /// Whether it is given at all.
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.0.get(name).is_some()
     }
 
@@ -38,7 +38,7 @@ impl Given<'_> {
     ///
     /// # Errors
     /// It is none.
-    pub fn integer(&self, name: &str, default: i64) -> Result<i64, Failure> {
+    pub(super) fn integer(&self, name: &str, default: i64) -> Result<i64, Failure> {
         let Some(value) = self.0.get(name) else {
             return Ok(default);
         };

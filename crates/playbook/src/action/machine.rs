@@ -199,7 +199,7 @@ pub(super) struct Temporary<'a> {
 
 impl<'a> Temporary<'a> {
     /// Nothing is made yet.
-    pub fn of(attempt: &'a Attempt<'a>) -> Self {
+    pub(super) fn of(attempt: &'a Attempt<'a>) -> Self {
         Temporary {
             attempt,
             path: OnceCell::new(),
@@ -207,7 +207,7 @@ impl<'a> Temporary<'a> {
     }
 
     /// Where it is.
-    pub async fn path(&self) -> Result<&str, Failure> {
+    pub(super) async fn path(&self) -> Result<&str, Failure> {
         let path = self
             .path
             .get_or_try_init(|| async {
@@ -223,7 +223,7 @@ impl<'a> Temporary<'a> {
     }
 
     /// Carries a file into it. Gives its path there.
-    pub async fn put(
+    pub(super) async fn put(
         &self,
         content: Content<'_>,
         name: &str,
@@ -241,7 +241,7 @@ impl<'a> Temporary<'a> {
     }
 
     /// Takes it away. That it cannot be taken away is only warned of.
-    pub async fn remove(mut self) {
+    pub(super) async fn remove(mut self) {
         let Some(path) = self.path.take() else { return };
         let attempt = self.attempt;
         if attempt.settings().keep_remote_files {
@@ -267,7 +267,11 @@ pub(super) struct Source {
 
 impl Source {
     /// A file of the controller; decrypted if it is encrypted.
-    pub async fn file(attempt: &Attempt<'_>, path: &Path, decrypt: bool) -> Result<Self, Failure> {
+    pub(super) async fn file(
+        attempt: &Attempt<'_>,
+        path: &Path,
+        decrypt: bool,
+    ) -> Result<Self, Failure> {
         let path = path.to_owned();
         let reader = attempt.loader().reader().clone();
         blocking(move || {
@@ -295,7 +299,7 @@ impl Source {
     }
 
     /// What is sent.
-    pub fn content(&self) -> Content<'_> {
+    pub(super) fn content(&self) -> Content<'_> {
         match &self.bytes {
             Some(bytes) => Content::Bytes(bytes),
             None => Content::File(&self.path),
@@ -303,7 +307,7 @@ impl Source {
     }
 
     /// What it holds.
-    pub async fn read(&self) -> Result<Vec<u8>, Failure> {
+    pub(super) async fn read(&self) -> Result<Vec<u8>, Failure> {
         if let Some(bytes) = &self.bytes {
             return Ok(bytes.clone());
         }
@@ -321,7 +325,7 @@ impl Source {
     }
 
     /// How many bytes it holds.
-    pub fn size(&self) -> u64 {
+    pub(super) fn size(&self) -> u64 {
         match &self.bytes {
             Some(bytes) => bytes.len() as u64,
             None => std::fs::metadata(&self.path).map_or(0, |meta| meta.len()),
@@ -329,7 +333,7 @@ impl Source {
     }
 
     /// Its SHA-1.
-    pub async fn checksum(&self) -> Result<String, Failure> {
+    pub(super) async fn checksum(&self) -> Result<String, Failure> {
         if let Some(bytes) = &self.bytes {
             return Ok(consort_modules::digest::sha1(bytes));
         }

@@ -190,9 +190,8 @@ pub(super) fn line(mark: &str, remote_tmp: &str) -> Result<String, String> {
 pub(super) async fn arrive(mut pipes: Pipes, mark: &str) -> Result<Arrived, NoAnswer> {
     let mut content: Cow<'static, [u8]> = Cow::Borrowed(&[]);
     loop {
-        let said = match pipes.line().await {
-            Ok(Some(said)) => said,
-            Ok(None) | Err(_) => return Err(NoAnswer::Lost(pipes.lost().await)),
+        let Ok(Some(said)) = pipes.line().await else {
+            return Err(NoAnswer::Lost(pipes.lost().await));
         };
         // greetings of the login come first
         let Some(at) = said.find(mark) else { continue };

@@ -21,12 +21,15 @@ use crate::python::pack::{Found, Interpreters, Packer};
 use crate::settings::Settings;
 use crate::values;
 
+/// The task that looked, and what it found.
+type Looked = (u64, Arc<OnceCell<Discovered>>);
+
 /// What is known of modules in a run.
 pub(super) struct Modules {
     packer: Arc<Packer>,
     looked: Mutex<HashSet<PathBuf>>,
     /// By host, the task that looked last, and what it found: as a fact it is known to later tasks, until it is forgotten.
-    interpreters: Mutex<HashMap<Arc<str>, (u64, Arc<OnceCell<Discovered>>)>>,
+    interpreters: Mutex<HashMap<Arc<str>, Looked>>,
 }
 
 /// The interpreters of a machine.

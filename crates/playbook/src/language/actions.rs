@@ -249,6 +249,9 @@ enum Found {
     File(String, PathBuf),
 }
 
+/// What a name was found to stand for, or why not.
+type Answer = Result<Option<Resolved>, Located>;
+
 /// Finds what names stand for.
 pub(crate) struct Actions {
     pub(crate) collections: Collections,
@@ -257,7 +260,7 @@ pub(crate) struct Actions {
     added: Mutex<HashSet<PathBuf>>,
     /// How many of the directories of each sort were added later.
     extra: Mutex<HashMap<Sort, usize>>,
-    known: Mutex<HashMap<(String, Vec<String>), Result<Option<Resolved>, Located>>>,
+    known: Mutex<HashMap<(String, Vec<String>), Answer>>,
     /// What a directory holds: names without endings.
     listed: Mutex<HashMap<PathBuf, Arc<HashMap<String, PathBuf>>>>,
 }

@@ -92,19 +92,19 @@ pub fn join_words(words: &[String]) -> String {
 /// # Errors
 /// A quote or a template is not closed.
 pub fn split_words(text: &str) -> Result<Vec<String>, Located> {
-    let mut words: Vec<String> = Vec::new();
-    if text.is_empty() {
-        return Ok(words);
-    }
+    const TAGS: [(&str, &str); 3] = [("{{", "}}"), ("{%", "%}"), ("{#", "#}")];
     fn append(words: &mut Vec<String>, text: &str) {
         match words.last_mut() {
             Some(last) => last.push_str(text),
             None => words.push(text.to_owned()),
         }
     }
+    let mut words: Vec<String> = Vec::new();
+    if text.is_empty() {
+        return Ok(words);
+    }
     let mut quote: Option<char> = None;
     let mut depths = [0_usize; 3];
-    const TAGS: [(&str, &str); 3] = [("{{", "}}"), ("{%", "%}"), ("{#", "#}")];
     let lines: Vec<&str> = text.split('\n').collect();
     for (number, line) in lines.iter().enumerate() {
         let mut continued = false;

@@ -425,8 +425,8 @@ pub(crate) fn truth(value: &Value) -> Option<bool> {
         Value::Bool(value) => Some(*value),
         Value::Int(1) => Some(true),
         Value::Int(0) => Some(false),
-        Value::Float(value) if *value == 1.0 => Some(true),
-        Value::Float(value) if *value == 0.0 => Some(false),
+        Value::Float(value) if value.to_bits() == 1.0_f64.to_bits() => Some(true),
+        Value::Float(value) if value.abs().to_bits() == 0 => Some(false),
         Value::Str(text) => match text.trim().to_lowercase().as_str() {
             "y" | "yes" | "on" | "1" | "true" | "t" | "1.0" => Some(true),
             "n" | "no" | "off" | "0" | "false" | "f" | "0.0" => Some(false),

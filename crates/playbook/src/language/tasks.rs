@@ -81,7 +81,7 @@ fn takes_free_text(name: &str) -> bool {
     )
 }
 
-impl<'d> Tasks<'d> {
+impl Tasks<'_> {
     /// A list that may be mixed of tasks and blocks. `what` it is for, and where that stands, for messages.
     pub(crate) fn list(
         self,
@@ -1064,7 +1064,10 @@ impl<'d> Tasks<'d> {
             .iter()
             .map(|(key, _)| python::shown(key))
             .chain(parsed.delegate.is_some().then(|| "delegate_to".to_owned()))
-            .find(|name| !VALID.contains(&name.as_str()) && !(self.handlers && name == "listen"));
+            .find(|name| {
+                let listens = self.handlers && name == "listen";
+                !listens && !VALID.contains(&name.as_str())
+            });
         match wrong {
             Some(name) if self.draft.loader.settings.invalid_task_attribute_failed => Err(
                 Located::parser(format!("'{name}' is not a valid attribute for a {class}"))
@@ -1262,7 +1265,7 @@ impl<'d> Tasks<'d> {
             for item in items {
                 match item {
                     Item::Block(block) => read.extend(block.tasks.iter().cloned()),
-                    item => read.push(item),
+                    Item::Task(_) => read.push(item),
                 }
             }
         } else if !items.is_empty() {

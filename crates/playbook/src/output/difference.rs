@@ -199,7 +199,7 @@ pub fn unified(
             at: (i, x, j, y),
         });
     }
-    if !group.is_empty() && !(group.len() == 1 && group[0].equal) {
+    if group.len() > 1 || group.iter().any(|change| !change.equal) {
         groups.push(group);
     }
     let mut out = Vec::new();

@@ -155,7 +155,9 @@ impl Junit {
         }
         if self.options.class_a_file
             && let Some((file, line)) = class.rsplit_once(':')
-            && file.ends_with(".yml")
+            && std::path::Path::new(file)
+                .extension()
+                .is_some_and(|end| end == "yml")
             && line.bytes().all(|byte| byte.is_ascii_digit())
         {
             class = file.to_owned();

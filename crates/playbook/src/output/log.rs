@@ -11,11 +11,14 @@ use super::display::Display;
 use super::shown::Shown;
 use super::{Callback, Event, Stats, TaskResult};
 
+/// A task: its number, what is told of it, and its hosts.
+type Told = (u64, Dict, IndexMap<Key, Value>);
+
 /// The callback `json`: one document about the whole run, at its end.
 pub struct Json {
     display: Display,
     plays: Vec<Dict>,
-    tasks: Vec<Vec<(u64, Dict, IndexMap<Key, Value>)>>,
+    tasks: Vec<Vec<Told>>,
 }
 
 fn now() -> Value {

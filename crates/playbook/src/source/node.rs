@@ -203,7 +203,7 @@ pub struct Encrypted {
 }
 
 impl Object for Encrypted {
-    fn type_name(&self) -> &str {
+    fn type_name(&self) -> &'static str {
         "EncryptedString"
     }
 

@@ -670,7 +670,7 @@ pub(crate) fn method(
         tz::TimeZone::system()
             .to_ambiguous_timestamp(point.at)
             .compatible()
-            .map_or(micros(point) / 1_000_000, |instant| instant.as_second())
+            .map_or(micros(point) / 1_000_000, jiff::Timestamp::as_second)
     };
     let weekday = point.at.date().weekday();
     Some(match name {

@@ -298,7 +298,7 @@ async fn a_machine_that_is_lost_is_unreachable_and_nothing_is_left_running_or_ha
                 .write(true)
                 .open(endless)
                 .unwrap();
-            while to.write_all(&[b'x'; 65536]).is_ok() {}
+            while to.write_all(&[b'x'; 8192]).is_ok() {}
         })
     };
     let target = here.join("target");

@@ -69,8 +69,8 @@ fn characters(text: &str, byte: usize) -> usize {
     text.get(..byte).unwrap_or(text).chars().count()
 }
 
-fn find(pattern: &Option<Regex>, text: &str, group: &str) -> Option<(usize, String)> {
-    let captures = pattern.as_ref()?.captures(text)?;
+fn find(pattern: Option<&Regex>, text: &str, group: &str) -> Option<(usize, String)> {
+    let captures = pattern?.captures(text)?;
     let value = captures.name(group)?;
     Some((characters(text, value.start()), value.as_str().to_owned()))
 }
@@ -141,7 +141,7 @@ fn usual(line: &str) -> Option<(&'static str, usize, Option<&'static str>)> {
             None,
         ));
     }
-    if let Some((column, _)) = find(&UNQUOTED, line, "value") {
+    if let Some((column, _)) = find(UNQUOTED.as_ref(), line, "value") {
         return Some((
             "This may be an issue with missing quotes around a template block.",
             column,
@@ -149,7 +149,7 @@ fn usual(line: &str) -> Option<(&'static str, usize, Option<&'static str>)> {
         ));
     }
     if !line.trim_start().starts_with(':')
-        && let Some((column, value)) = find(&VALUE, line, "value")
+        && let Some((column, value)) = find(VALUE.as_ref(), line, "value")
         && !QUOTED.as_ref().is_some_and(|q| q.is_match(&value))
         && let Some(colon) = COLONS.as_ref().and_then(|c| c.find(&value))
     {
@@ -159,7 +159,7 @@ fn usual(line: &str) -> Option<(&'static str, usize, Option<&'static str>)> {
             Some(COLON),
         ));
     }
-    let (column, value) = find(&STARTS_QUOTED, line, "value")?;
+    let (column, value) = find(STARTS_QUOTED.as_ref(), line, "value")?;
     let (first, last) = (value.chars().next()?, value.chars().last()?);
     if first != last {
         return Some((

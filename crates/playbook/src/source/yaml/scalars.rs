@@ -43,8 +43,8 @@ static TIME: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
-fn matches(pattern: &Option<Regex>, text: &str) -> bool {
-    pattern.as_ref().is_some_and(|p| p.is_match(text))
+fn matches(pattern: Option<&Regex>, text: &str) -> bool {
+    pattern.is_some_and(|p| p.is_match(text))
 }
 
 /// What a plain scalar is.
@@ -68,13 +68,13 @@ pub fn resolve(text: &str) -> Resolved {
     if !(first.is_ascii_digit() || matches!(first, '-' | '+' | '.')) {
         return Resolved::Text;
     }
-    if matches(&FLOAT, text) {
+    if matches(FLOAT.as_ref(), text) {
         return float(text);
     }
-    if matches(&INT, text) {
+    if matches(INT.as_ref(), text) {
         return int(text);
     }
-    if matches(&TIME, text) {
+    if matches(TIME.as_ref(), text) {
         return match Timestamp::read(text) {
             Ok(time) => Resolved::Value(time.into_value()),
             Err(message) => Resolved::Invalid(message),

@@ -306,7 +306,7 @@ impl Scanner {
     }
 
     fn fetch(&mut self) -> Result<()> {
-        self.to_next_token();
+        self.skip_to_next_token();
         self.drop_stale_keys()?;
         self.unroll(self.mark.column as isize);
         let Some(c) = self.at(0) else {
@@ -386,7 +386,7 @@ impl Scanner {
         self.is(0, c) && self.is(1, c) && self.is(2, c) && self.blankz(3)
     }
 
-    fn to_next_token(&mut self) {
+    fn skip_to_next_token(&mut self) {
         loop {
             if self.mark.index == 0 && self.is(0, '\u{feff}') {
                 self.skip();

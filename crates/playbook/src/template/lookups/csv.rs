@@ -20,7 +20,7 @@ pub(super) fn csvfile(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
             match name.as_str() {
                 Some("_raw_params") => {}
                 Some(name @ ("col" | "keycol" | "default" | "delimiter" | "file" | "encoding")) => {
-                    call.set(name, value.clone())
+                    call.set(name, value.clone());
                 }
                 other => {
                     return refused(format!(

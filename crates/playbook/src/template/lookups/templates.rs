@@ -125,13 +125,10 @@ impl Loader for Files {
         let name = name.trim_start_matches('/');
         for directory in &self.search {
             let path = directory.join(name);
-            match std::fs::read(&path) {
-                Ok(content) => {
-                    return String::from_utf8(content)
-                        .map(|text| Some(text.into()))
-                        .map_err(|error| consort_jinja::Error::failed(error.to_string()));
-                }
-                Err(_) => {}
+            if let Ok(content) = std::fs::read(&path) {
+                return String::from_utf8(content)
+                    .map(|text| Some(text.into()))
+                    .map_err(|error| consort_jinja::Error::failed(error.to_string()));
             }
         }
         Ok(None)
@@ -147,9 +144,9 @@ pub fn template_variables(path: &str, full: &str, target: Option<&str>, managed:
     let (seconds, nanos, user) = about.as_ref().map_or((0, 0, 0), |about| {
         (about.mtime(), about.mtime_nsec(), about.uid())
     });
-    let changed = Instant::new(seconds, nanos as i32)
-        .map(|instant| jiff::tz::TimeZone::system().to_datetime(instant))
-        .unwrap_or(now.at);
+    let changed = Instant::new(seconds, nanos as i32).map_or(now.at, |instant| {
+        jiff::tz::TimeZone::system().to_datetime(instant)
+    });
     let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(user))
         .ok()
         .flatten()

@@ -160,7 +160,7 @@ impl Emitter {
             Kind::Scalar {
                 text, kind, style, ..
             } if self.canonical => {
-                self.scalar(text, Some(kind), (true, true), style.or(Some('"')), place)
+                self.scalar(text, Some(kind), (true, true), style.or(Some('"')), place);
             }
             Kind::Scalar {
                 text,
