@@ -31,7 +31,7 @@ pub(super) struct Composed {
     pub(super) root: Option<usize>,
 }
 
-const DEPTH: usize = 300;
+const DEPTH: usize = 128;
 
 struct Composer {
     scanner: Scanner,
