@@ -31,6 +31,14 @@ pub(super) fn run(
     for name in playbooks {
         let playbook = prepared.loader.playbook(Path::new(name))?;
         session.terminal.line(&format!("\nplaybook: {name}"));
+        for play in &playbook.plays {
+            let name = play
+                .name
+                .as_ref()
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            prepared.loader.check(play, name)?;
+        }
         if wanted.syntax {
             continue;
         }

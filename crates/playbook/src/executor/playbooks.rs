@@ -16,7 +16,8 @@ use super::tags::Chooser;
 use crate::connection::Connections;
 use crate::inventory::{Inventory, Limits, Order};
 use crate::language::{
-    Action, ActionKind, Directive, Directives, Play, Playbook, PlaybookLoader, Task, next_task_id,
+    Action, ActionKind, ArgumentSpec, Directive, Directives, Play, Playbook, PlaybookLoader, Task,
+    next_task_id,
 };
 use crate::output::{Callback, Event, Stats};
 use crate::settings::{Settings, Sources};
@@ -407,8 +408,8 @@ impl State {
             variables: Arc::clone(variables),
         };
         let validation = match &said.argument_spec {
-            Some((name, specification)) => {
-                let task = validation(play, name, specification);
+            Some(specification) => {
+                let task = validation(play, specification);
                 chooser.runs(&task)?.then_some(task)
             }
             None => None,
@@ -489,7 +490,7 @@ struct Said {
     strategy: String,
     order: Option<String>,
     /// The name and options of the specification its variables are checked by.
-    argument_spec: Option<(String, Dict)>,
+    argument_spec: Option<ArgumentSpec>,
 }
 
 impl Said {
@@ -674,15 +675,13 @@ fn implicit(play: &Play, name: Option<&str>, action: &str, arguments: Dict) -> T
 }
 
 /// The task that checks the variables of a play.
-fn validation(play: &Arc<Play>, name: &str, specification: &Dict) -> Arc<Task> {
+fn validation(play: &Arc<Play>, specification: &ArgumentSpec) -> Arc<Task> {
+    let name = specification.name.as_str();
     let context: Dict = [
         ("type", Value::from("play")),
         ("name", Value::from(name)),
         ("argument_spec_name", Value::from(name)),
-        (
-            "path",
-            Value::from(play.playbook.to_string_lossy().into_owned()),
-        ),
+        ("path", Value::from(specification.path.as_str())),
     ]
     .into_iter()
     .collect();
@@ -691,7 +690,7 @@ fn validation(play: &Arc<Play>, name: &str, specification: &Dict) -> Arc<Task> {
         Some(&format!("Validating arguments against arg spec {name}")),
         "validate_argument_spec",
         [
-            ("argument_spec", Value::Dict(specification.clone())),
+            ("argument_spec", Value::Dict(specification.options.clone())),
             ("validate_args_context", Value::Dict(context)),
         ]
         .into_iter()

@@ -35,8 +35,29 @@ pub struct PlayKeywords {
     pub strategy: Option<String>,
     /// The order of its hosts.
     pub order: Option<String>,
-    /// The name and options of the specification its variables are checked by.
-    pub argument_spec: Option<(String, Dict)>,
+    /// The specification its variables are checked by.
+    pub argument_spec: Option<ArgumentSpec>,
+}
+
+/// A specification of the variables of a play: from the file `PLAYBOOK.meta.yml` beside its playbook.
+#[derive(Clone, Debug)]
+pub struct ArgumentSpec {
+    /// Its name.
+    pub name: String,
+    /// The options it has.
+    pub options: Dict,
+    /// The file.
+    pub path: String,
+}
+
+/// What is wrong with the specification that a play of this name wants, if something is.
+pub(crate) fn check_argument_spec(play: &Play, name: &str) -> Result<(), Located> {
+    let prompted = Dict::default();
+    let read = Reading {
+        play,
+        prompted: &prompted,
+    };
+    read.argument_spec(name).map(|_| ())
 }
 
 impl PlayKeywords {
@@ -161,7 +182,7 @@ impl Reading<'_> {
     }
 
     /// The specification that `validate_argspec` names: true for that of the play's name.
-    fn argument_spec(&self, name: &str) -> Result<Option<(String, Dict)>, Located> {
+    fn argument_spec(&self, name: &str) -> Result<Option<ArgumentSpec>, Located> {
         let Some(written) = self.play.scope.directives.get(Directive::ValidateArgspec) else {
             return Ok(None);
         };
@@ -247,7 +268,11 @@ impl Reading<'_> {
             .and_then(|spec| spec.get("options"))
             .filter(|options| options.mapping().is_some());
         match options {
-            Some(options) => Ok(Some((wanted, options.dict()))),
+            Some(options) => Ok(Some(ArgumentSpec {
+                name: wanted,
+                options: options.dict(),
+                path: found.clone(),
+            })),
             None => {
                 let error = Located::parser(format!(
                     "No argument spec named '{wanted}' in {found}. Minimally expected:\nargument_specs:\n  {wanted}:\n    options: {{}}\n"

@@ -10,7 +10,7 @@ use super::actions::{Actions, Resolved};
 use super::collections::Collections;
 use super::directives::{Bearer, Directives};
 use super::draft::Draft;
-use super::keywords::PlayKeywords;
+use super::keywords::{self, PlayKeywords};
 use super::roles::{self, LoadedRole, RoleUse};
 use super::tasks::Tasks;
 use super::{Brought, Item, Play, Playbook, Scope, ScopeKind, Task, files, plays};
@@ -129,6 +129,8 @@ impl PlaybookLoader {
     pub fn play(&self, data: &Value, directory: &Path) -> Result<Play, Located> {
         let directory =
             paths::unfrack(&directory.to_string_lossy(), &self.inner.surroundings, None);
+        self.inner.actions.add_directory(Path::new(&directory));
+        self.inner.actions.collections.beside(Path::new(&directory));
         let origin = Arc::new(Origin {
             file: "".into(),
             line: 0,
@@ -151,6 +153,16 @@ impl PlaybookLoader {
     /// A template among them fails, or one is not what it must be.
     pub fn keywords(&self, play: &Play, prompted: &Dict) -> Result<PlayKeywords, Located> {
         PlayKeywords::of(play, prompted)
+    }
+
+    /// Finds what is wrong with what a play of this name begins with: its files of variables, where their names are no
+    /// templates, and the specification its variables are checked by.
+    ///
+    /// # Errors
+    /// Something is.
+    pub fn check(&self, play: &Play, name: &str) -> Result<(), Located> {
+        play.draft.check_named_files()?;
+        keywords::check_argument_spec(play, name)
     }
 
     /// What the name of an action stands for, for names that are known only when they are rendered. None if there is no

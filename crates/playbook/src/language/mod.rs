@@ -26,7 +26,7 @@ use consort_jinja::{Dict, Origin, Value};
 pub use actions::{ActionKind, Resolved};
 pub use arguments::{join_words, split_pairs, split_words};
 pub use directives::{Bearer, Directive, Directives, Kind};
-pub use keywords::PlayKeywords;
+pub use keywords::{ArgumentSpec, PlayKeywords};
 pub use loader::{LoaderOptions, PlaybookLoader};
 pub use roles::{LoadedRole, RoleUse};
 pub use scope::{DependencyChain, next_task_id};

@@ -835,23 +835,36 @@ pub(crate) fn meta(
     scope: &Arc<Scope>,
     origin: &Arc<Origin>,
 ) -> Task {
+    let arguments = [("_raw_params", Value::from(what))].into_iter().collect();
+    unwritten("meta", arguments, directives, scope, origin, true)
+}
+
+/// A task of `ansible.builtin` nobody wrote; one that is implicit is not told of.
+pub(crate) fn unwritten(
+    action: &str,
+    arguments: Dict,
+    directives: Directives,
+    scope: &Arc<Scope>,
+    origin: &Arc<Origin>,
+    implicit: bool,
+) -> Task {
     Task {
         id: next_task_id(),
         origin: Arc::clone(origin),
         parent: Arc::clone(scope),
         directives,
         action: Action {
-            written: "meta".into(),
-            name: "ansible.builtin.meta".into(),
+            written: action.into(),
+            name: format!("ansible.builtin.{}", super::actions::builtin_leaf(action)).into(),
             kind: ActionKind::Builtin,
-            arguments: [("_raw_params", Value::from(what))].into_iter().collect(),
+            arguments,
             variable_arguments: None,
             origin: Arc::clone(origin),
             collections: Arc::from([]),
         },
         looped: None,
         handler: false,
-        implicit: true,
+        implicit,
     }
 }
 
@@ -887,22 +900,12 @@ fn validation(role: &Role, entry: &str, specification: &Dict, scope: &Arc<Scope>
     let mut directives = Directives::default();
     directives.set(Directive::Name, Value::from(name));
     directives.set(Directive::Tags, Value::list(vec![Value::from("always")]));
-    Task {
-        id: next_task_id(),
-        origin: Arc::clone(&role.origin),
-        parent: Arc::clone(scope),
+    unwritten(
+        "ansible.builtin.validate_argument_spec",
+        arguments,
         directives,
-        action: Action {
-            written: "ansible.builtin.validate_argument_spec".into(),
-            name: "ansible.builtin.validate_argument_spec".into(),
-            kind: ActionKind::Builtin,
-            arguments,
-            variable_arguments: None,
-            origin: Arc::clone(&role.origin),
-            collections: Arc::from([]),
-        },
-        looped: None,
-        handler: false,
-        implicit: false,
-    }
+        scope,
+        &role.origin,
+        false,
+    )
 }

@@ -3,5 +3,6 @@
 mod connections;
 mod executor;
 mod inventory;
+mod language;
 mod templates;
 mod vault;

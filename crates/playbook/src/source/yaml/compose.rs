@@ -40,6 +40,32 @@ struct Composer {
     tags: HashMap<String, String>,
 }
 
+/// What begins with a token.
+#[derive(Clone, Copy)]
+enum Shape {
+    Entry,
+    Scalar,
+    FlowSequence,
+    FlowMapping,
+    BlockSequence,
+    BlockMapping,
+    Other,
+}
+
+impl Shape {
+    fn of(kind: &Kind) -> Shape {
+        match kind {
+            Kind::BlockEntry => Shape::Entry,
+            Kind::Scalar(..) => Shape::Scalar,
+            Kind::FlowSequenceStart => Shape::FlowSequence,
+            Kind::FlowMappingStart => Shape::FlowMapping,
+            Kind::BlockSequenceStart => Shape::BlockSequence,
+            Kind::BlockMappingStart => Shape::BlockMapping,
+            _ => Shape::Other,
+        }
+    }
+}
+
 impl Composed {
     pub(super) fn read(text: &str) -> Result<Composed> {
         let mut composer = Composer {
@@ -65,7 +91,7 @@ impl Composer {
         if first.kind == Kind::StreamEnd {
             return Ok(None);
         }
-        let root = self.document(true)?;
+        let root = self.document()?;
         while self.scanner.peek()?.kind == Kind::DocumentEnd {
             self.scanner.take()?;
         }
@@ -101,7 +127,7 @@ impl Composer {
         ))
     }
 
-    fn document(&mut self, _first: bool) -> Result<usize> {
+    fn document(&mut self) -> Result<usize> {
         let explicit = matches!(
             self.scanner.peek()?.kind,
             Kind::DocumentStart | Kind::Version(..) | Kind::TagDirective(..)
@@ -210,7 +236,6 @@ impl Composer {
         }
         let mut anchor = None;
         let mut tag: Option<Arc<str>> = None;
-        let mut properties_end = start;
         let first = start;
         loop {
             let token = self.scanner.peek()?;
@@ -220,11 +245,9 @@ impl Composer {
                     if let Kind::Anchor(name) = token.kind {
                         anchor = Some((name, token.start));
                     }
-                    properties_end = token.end;
                 }
                 Kind::Tag(..) if tag.is_none() => {
                     let token = self.scanner.take()?;
-                    properties_end = token.end;
                     if let Kind::Tag(handle, suffix) = token.kind {
                         tag = Some(if handle.is_empty() {
                             suffix.into()
@@ -253,16 +276,18 @@ impl Composer {
         }
         let token = self.scanner.peek()?;
         let token_start = token.start;
-        let kind = token.kind.clone();
+        let kind = Shape::of(&token.kind);
         let at = if has_properties { start } else { token_start };
         match kind {
-            Kind::BlockEntry if indentless => {
+            Shape::Entry if indentless => {
                 let node = self.add(tag, at, Content::Sequence(Vec::new()));
                 self.indentless(node, depth)?;
                 Ok(node)
             }
-            Kind::Scalar(text, style) => {
-                self.scanner.take()?;
+            Shape::Scalar => {
+                let Kind::Scalar(text, style) = self.scanner.take()?.kind else {
+                    return Ok(self.empty(at));
+                };
                 Ok(self.add(
                     tag,
                     at,
@@ -272,22 +297,22 @@ impl Composer {
                     },
                 ))
             }
-            Kind::FlowSequenceStart => {
+            Shape::FlowSequence => {
                 let node = self.add(tag, at, Content::Sequence(Vec::new()));
                 self.flow_sequence(node, depth)?;
                 Ok(node)
             }
-            Kind::FlowMappingStart => {
+            Shape::FlowMapping => {
                 let node = self.add(tag, at, Content::Mapping(Vec::new()));
                 self.flow_mapping(node, depth)?;
                 Ok(node)
             }
-            Kind::BlockSequenceStart if block => {
+            Shape::BlockSequence if block => {
                 let node = self.add(tag, at, Content::Sequence(Vec::new()));
                 self.block_sequence(node, depth)?;
                 Ok(node)
             }
-            Kind::BlockMappingStart if block => {
+            Shape::BlockMapping if block => {
                 let node = self.add(tag, at, Content::Mapping(Vec::new()));
                 self.block_mapping(node, depth)?;
                 Ok(node)
@@ -300,18 +325,15 @@ impl Composer {
                     style: Style::Plain,
                 },
             )),
-            _ => {
-                let _ = properties_end;
-                Err(Problem::new(
-                    Some(if block {
-                        "while parsing a block node"
-                    } else {
-                        "while parsing a flow node"
-                    }),
-                    "did not find expected node content",
-                    token_start,
-                ))
-            }
+            _ => Err(Problem::new(
+                Some(if block {
+                    "while parsing a block node"
+                } else {
+                    "while parsing a flow node"
+                }),
+                "did not find expected node content",
+                token_start,
+            )),
         }
     }
 
