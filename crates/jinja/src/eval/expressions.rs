@@ -277,8 +277,13 @@ impl State<'_, '_> {
     /// The arguments of a lookup: texts that look like templates are taken for such.
     fn lookup_arguments(&mut self, call: &Call) -> Result<Arguments> {
         let mut arguments = Arguments::default();
-        for expr in &call.positional {
-            arguments.positional.push(self.lookup_term(expr)?);
+        for (place, expr) in call.positional.iter().enumerate() {
+            let value = match &*expr.kind {
+                // The name of the lookup is no template.
+                Kind::Const(name) if place == 0 => name.clone(),
+                _ => self.lookup_term(expr)?,
+            };
+            arguments.positional.push(value);
         }
         self.further_arguments(call, arguments)
     }

@@ -95,14 +95,14 @@ async fn include_vars(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
             .map(|file| file.trim_end_matches('\n').to_owned());
         let Some(file) = file else {
             attempt.warn("Invalid request to find a file that matches a \"null\" value");
-            return tell(
+            return Ok(tell(
                 attempt,
                 &given,
                 Found {
                     failure: Some("Could not find file on the Ansible Controller.".to_owned()),
                     ..Found::default()
                 },
-            );
+            ));
         };
         match attempt.find_file("vars", &file) {
             Ok(path) => {
@@ -122,11 +122,11 @@ async fn include_vars(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
             Err(other) => return Err(other),
         }
     };
-    tell(attempt, &given, found)
+    Ok(tell(attempt, &given, found))
 }
 
 /// The result, with the variables set.
-fn tell(attempt: &Attempt<'_>, given: &Given<'_>, found: Found) -> Outcome {
+fn tell(attempt: &Attempt<'_>, given: &Given<'_>, found: Found) -> Dict {
     let truthy = |name: &str| given.text(name).filter(|text| !text.is_empty());
     let mut variables = Dict::new(found.variables);
     if let Some(name) = truthy("name") {
@@ -165,7 +165,7 @@ fn tell(attempt: &Attempt<'_>, given: &Given<'_>, found: Found) -> Outcome {
     attempt.register(Layer::Fact, Dict::default());
     set(&result, "ansible_facts", variables);
     set(&result, "_ansible_no_log", found.encrypted);
-    Ok(result)
+    result
 }
 
 /// One value laid over another: dicts entry by entry, all others as a whole.

@@ -78,7 +78,7 @@ fn with_defaults(attempt: &Attempt<'_>, module: &str, own: &Dict) -> Result<Dict
                 if let Some(defaults) = layer.get(&name)
                     && let Value::Dict(defaults) = attempt.render(&defaults)?
                 {
-                    found = defaults.read().clone();
+                    found.clone_from(&defaults.read());
                     break;
                 }
             }

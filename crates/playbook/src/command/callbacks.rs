@@ -21,10 +21,12 @@ pub(super) fn of(
     session: &Session,
     name: &str,
     tree: Option<&str>,
+    check: bool,
 ) -> Result<Vec<Box<dyn Callback>>, Located> {
     let settings = &session.settings;
     let screen = || display(settings, session.terminal.verbosity());
     let mut options = options(session)?;
+    options.check = check;
     let main: Box<dyn Callback> = match leaf(name) {
         "default" => Box::new(Default::new(screen(), options)),
         "yaml" => {
@@ -209,6 +211,7 @@ fn options(session: &Session) -> Result<Options, Located> {
             "display_included_hosts",
             true,
         ),
+        check: false,
         arguments: session.settings.display_args_to_stdout,
         shown: shown(session)?,
     })

@@ -291,7 +291,7 @@ impl Prepared<'_> {
             templar: self.templar,
             connections: Arc::clone(&pool) as Arc<dyn crate::connection::Connections>,
             loader: self.loader,
-            callbacks: callbacks::of(session, callback, tree)?,
+            callbacks: callbacks::of(session, callback, tree, self.options.check)?,
             notices: session.terminal.notices(),
         };
         let options = self.options;

@@ -26,6 +26,8 @@ pub struct Options {
     pub starts: bool,
     /// Marks for what runs in check mode (`check_mode_markers`).
     pub check_marks: bool,
+    /// Whether the whole run is in check mode.
+    pub check: bool,
     /// The place of a task that failed (`show_task_path_on_failure`).
     pub path_on_failure: bool,
     /// The arguments with the names of tasks (`DISPLAY_ARGS_TO_STDOUT`).
@@ -45,6 +47,7 @@ impl std::default::Default for Options {
             custom_stats: false,
             starts: false,
             check_marks: false,
+            check: false,
             path_on_failure: false,
             arguments: false,
             included: true,
@@ -288,6 +291,12 @@ impl Default {
         }
     }
 
+    fn dry_run(&mut self) {
+        if self.options.check && self.options.check_marks {
+            self.display.banner("DRY RUN");
+        }
+    }
+
     fn recap(&mut self, stats: &Stats) {
         self.display.banner("PLAY RECAP");
         for (host, counts) in &stats.hosts {
@@ -382,6 +391,7 @@ impl Callback for Default {
                         None,
                     );
                 }
+                self.dry_run();
             }
             Event::Play {
                 name, check, free, ..
@@ -491,7 +501,10 @@ impl Callback for Default {
             Event::Deprecation { message } => self.display.deprecation(message),
             Event::Error(text) => self.display.error(text, true),
             Event::Detail { level, host, text } => self.display.detail(*level, *host, text),
-            Event::Stats(stats) => self.recap(stats),
+            Event::Stats(stats) => {
+                self.recap(stats);
+                self.dry_run();
+            }
         }
     }
 }

@@ -153,6 +153,7 @@ fn range(from: usize, to: usize) -> String {
 }
 
 /// The lines of the difference, each with its end; none if the texts are equal. `context` lines around each change.
+#[allow(clippy::many_single_char_names)]
 pub fn unified(
     a: &[String],
     b: &[String],

@@ -128,9 +128,9 @@ impl Junit {
         let message = match status {
             "skipped" => text("skip_reason").unwrap_or_else(|| "skipped".to_owned()),
             _ => match (&result.error, text("msg")) {
-                (Some(_), Some(msg)) => msg,
+                (Some(error), _) => brief(error),
                 (None, Some(msg)) => msg,
-                _ => format!("rc={}", text("rc").unwrap_or_else(|| "0".to_owned())),
+                (None, None) => format!("rc={}", text("rc").unwrap_or_else(|| "0".to_owned())),
             },
         };
         let case = Case {
@@ -243,6 +243,13 @@ impl Junit {
             ));
         }
     }
+}
+
+/// The message of an error without the places it is told with.
+fn brief(error: &str) -> String {
+    let head = error.split("\nOrigin: ").next().unwrap_or(error);
+    let head = head.split("\n\nTask failed.").next().unwrap_or(head);
+    head.trim().to_owned()
 }
 
 /// A path from a directory on.

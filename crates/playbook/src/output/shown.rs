@@ -242,9 +242,9 @@ fn texts(result: &Dict, name: &str, goes: bool) -> Vec<String> {
                 } else if goes {
                     going(
                         &message,
-                        text("version"),
-                        text("date"),
-                        text("collection_name"),
+                        text("version").as_deref(),
+                        text("date").as_deref(),
+                        text("collection_name").as_deref(),
                     )
                 } else {
                     message
@@ -258,9 +258,9 @@ fn texts(result: &Dict, name: &str, goes: bool) -> Vec<String> {
 /// Says when something goes that goes out of use.
 fn going(
     message: &str,
-    version: Option<String>,
-    date: Option<String>,
-    collection: Option<String>,
+    version: Option<&str>,
+    date: Option<&str>,
+    collection: Option<&str>,
 ) -> String {
     let message = message.trim();
     let stop = if message.ends_with(['.', '!', '?']) {
@@ -268,7 +268,7 @@ fn going(
     } else {
         "."
     };
-    let of = match collection.as_deref() {
+    let of = match collection {
         None => " in the future".to_owned(),
         Some(name) => {
             let from = if name == "ansible.builtin" {

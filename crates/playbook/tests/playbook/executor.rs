@@ -47,6 +47,25 @@ impl Callback for Kept {
 
 /// Runs a playbook on hosts that are all this machine; gives the exit status and what was told.
 fn play(directory: &Path, text: &str, hosts: &[&str], extra: Dict) -> (i32, Vec<String>) {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let status = play_telling(
+        directory,
+        text,
+        hosts,
+        extra,
+        vec![Box::new(Kept(Arc::clone(&kept)))],
+    );
+    (status, std::mem::take(&mut *kept.lock()))
+}
+
+/// Runs a playbook on hosts that are all this machine, and tells callbacks of it; gives the exit status.
+pub(crate) fn play_telling(
+    directory: &Path,
+    text: &str,
+    hosts: &[&str],
+    extra: Dict,
+    callbacks: Vec<Box<dyn Callback>>,
+) -> i32 {
     let file = directory.join("site.yml");
     std::fs::write(&file, text).unwrap();
     let inventory = directory.join("hosts");
@@ -63,7 +82,6 @@ fn play(directory: &Path, text: &str, hosts: &[&str], extra: Dict) -> (i32, Vec<
     let settings = Arc::new(Settings::defaults().unwrap());
     let templar = Templar::new(TemplarOptions::default());
     let reader = Reader::new();
-    let kept = Arc::new(Mutex::new(Vec::new()));
     let parts = Parts {
         settings: Arc::clone(&settings),
         sources: Arc::new(Sources::default()),
@@ -86,7 +104,7 @@ fn play(directory: &Path, text: &str, hosts: &[&str], extra: Dict) -> (i32, Vec<
             extra,
             magic: Dict::default(),
         }),
-        callbacks: vec![Box::new(Kept(Arc::clone(&kept)))],
+        callbacks,
         notices,
     };
     let options = Options {
@@ -99,14 +117,13 @@ fn play(directory: &Path, text: &str, hosts: &[&str], extra: Dict) -> (i32, Vec<
         .enable_all()
         .build()
         .unwrap();
-    let status = runtime
+    runtime
         .block_on(run(
             What::Playbooks(vec![file.to_string_lossy().into_owned()]),
             options,
             parts,
         ))
-        .unwrap_or_else(|error| panic!("{error}"));
-    (status, std::mem::take(&mut *kept.lock()))
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]

@@ -4,5 +4,6 @@ mod connections;
 mod executor;
 mod inventory;
 mod language;
+mod output;
 mod templates;
 mod vault;

@@ -1053,9 +1053,7 @@ impl Scanner {
                     return self.error(context, "found unexpected ':'");
                 }
                 if (c == ':' && self.blankz(1))
-                    || (self.flow > 0
-                        && (matches!(c, ',' | '[' | ']' | '{' | '}')
-                            || (c == '?' && self.blankz(1))))
+                    || (self.flow > 0 && matches!(c, ',' | '[' | ']' | '{' | '}'))
                 {
                     break;
                 }
