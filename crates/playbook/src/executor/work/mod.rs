@@ -1,0 +1,331 @@
+//! A task on one host, from its loop to its result.
+
+mod attempts;
+mod loops;
+mod registered;
+mod told;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use consort_jinja::{Str, Value, is_omit, repr};
+use parking_lot::Mutex;
+
+use super::arguments;
+use super::held;
+use super::keyword::{Keywords, boolean, listed};
+use super::plan::Plan;
+use super::reach::{Reach, Settled};
+use super::result::{Outcome, is_true};
+use super::run::Run;
+use crate::action::Failure;
+use crate::language::{ActionKind, Directive, Task};
+use crate::output::Event;
+use crate::source::Located;
+use crate::variables::{PlayVariables, TaskVariables};
+
+pub(super) use attempts::background;
+use loops::Current;
+use registered::Recorded;
+pub(super) use told::task_result;
+
+/// A task on one host.
+pub(super) struct Work {
+    pub(super) run: Arc<Run>,
+    pub(super) play: Arc<PlayVariables>,
+    pub(super) plan: Arc<Plan>,
+    /// The groups of actions `module_defaults` may name, with their members.
+    pub(super) groups: Arc<HashMap<String, Vec<String>>>,
+    pub(super) host: Arc<str>,
+    /// The task's name, rendered.
+    pub(super) name: Arc<str>,
+    pub(super) variables: TaskVariables,
+    pub(super) started: Instant,
+}
+
+/// What was found of the task as a whole, for who tells of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shown {
+    pub(super) check: bool,
+    pub(super) diff: bool,
+}
+
+/// What came of it.
+pub(super) struct Done {
+    pub(super) host: Arc<str>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) name: Arc<str>,
+    pub(super) outcome: Outcome,
+    pub(super) shown: Shown,
+    pub(super) delegate_facts: bool,
+    pub(super) elapsed: Duration,
+}
+
+impl Work {
+    /// Carries it out.
+    pub(super) async fn run(self) -> Done {
+        let mut shown = Shown {
+            check: self.run.options.check,
+            diff: self.run.options.diff,
+        };
+        let mut delegate_facts = false;
+        let recorded = Mutex::new(Recorded::default());
+        let mut outcome = self.whole(&recorded, &mut shown, &mut delegate_facts).await;
+        let last = recorded.into_inner().last;
+        self.register(&mut outcome, last.as_ref().unwrap_or(&self.variables));
+        self.deprecations(&mut outcome);
+        Done {
+            host: self.host,
+            plan: self.plan,
+            name: self.name,
+            outcome,
+            shown,
+            delegate_facts,
+            elapsed: self.started.elapsed(),
+        }
+    }
+
+    fn task(&self) -> &Arc<Task> {
+        &self.plan.task
+    }
+
+    fn keywords<'a>(&'a self, variables: &'a TaskVariables) -> Keywords<'a> {
+        Keywords {
+            templar: &self.run.templar,
+            variables,
+        }
+    }
+
+    /// The full name of the action; it may be given by a template.
+    pub(super) fn action_name(&self, variables: &TaskVariables) -> Result<String, Failure> {
+        let action = &self.task().action;
+        if !matches!(action.kind, ActionKind::Template) {
+            return Ok(action.name.to_string());
+        }
+        let written =
+            Value::Str(Str::template(&*action.written).written_at(Arc::clone(&action.origin)));
+        let rendered = self.run.templar.render(&written, variables)?;
+        if is_omit(&rendered) {
+            return Err(
+                Located::parser("Omit is not valid for the `action` keyword.")
+                    .at(&action.origin)
+                    .into(),
+            );
+        }
+        let name = rendered
+            .text()
+            .map(|text| text.to_string())
+            .unwrap_or_default();
+        let collections: Vec<String> = listed(self.plan.keyword(Directive::Collections).cloned())
+            .iter()
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect();
+        match self.run.loader.resolve_action(&name, &collections)? {
+            Some(resolved) => Ok(resolved.name.to_string()),
+            None => Err(Located::new(format!(
+                "Cannot resolve {} to an action or module.",
+                repr::string(&name)
+            ))
+            .at(&action.origin)
+            .into()),
+        }
+    }
+
+    async fn whole(
+        &self,
+        recorded: &Mutex<Recorded>,
+        shown: &mut Shown,
+        delegate_facts: &mut bool,
+    ) -> Outcome {
+        if let Some(error) = self.variables.files_error() {
+            return self.refused(error.clone());
+        }
+        if let Some(error) = self.play.store().take_error() {
+            return self.refused(error);
+        }
+        match self.items() {
+            Ok(None) => {
+                self.one(&self.variables, None, None, recorded, shown, delegate_facts)
+                    .await
+            }
+            Ok(Some(items)) if items.is_empty() => Outcome::no_items(),
+            Ok(Some(items)) => match self.control() {
+                Ok(control) => {
+                    self.every(items, &control, recorded, shown, delegate_facts)
+                        .await
+                }
+                Err(error) => self.refused(error),
+            },
+            Err((error, true)) => {
+                // A condition may say that the task is not for this host.
+                self.one(
+                    &self.variables,
+                    None,
+                    Some(error),
+                    recorded,
+                    shown,
+                    delegate_facts,
+                )
+                .await
+            }
+            Err((error, false)) => self.refused(error),
+        }
+    }
+
+    /// A failure outside of what is done for an item.
+    fn refused(&self, error: Located) -> Outcome {
+        let mut outcome = Outcome::of_failure(error.into());
+        outcome.msg = outcome
+            .error
+            .as_ref()
+            .map(|error| Value::from(error.brief()));
+        outcome.no_log = self.no_log(&self.variables);
+        self.ignoring(&mut outcome, &self.variables);
+        outcome
+    }
+
+    /// What is done for the task, or for an item of its loop.
+    async fn one(
+        &self,
+        variables: &TaskVariables,
+        item: Option<&Current>,
+        loop_error: Option<Located>,
+        recorded: &Mutex<Recorded>,
+        shown: &mut Shown,
+        delegate_facts: &mut bool,
+    ) -> Outcome {
+        let (given, warnings, deprecations) =
+            held::holding(self.inner(variables, item, loop_error, recorded, shown, delegate_facts))
+                .await;
+        let mut outcome = match given {
+            Ok(outcome) => outcome,
+            Err(failure) => Outcome::of_failure(failure),
+        };
+        outcome.warnings.extend(warnings);
+        outcome.deprecations.extend(deprecations);
+        outcome.raise(&self.task().origin);
+        outcome.no_log |= self.no_log(variables);
+        self.ignoring(&mut outcome, variables);
+        if let Some(item) = item {
+            if outcome.skipped() || outcome.failed() {
+                // The label may look at what came of the item itself.
+                self.record(&outcome, Some(item), variables, recorded);
+            }
+            let label = self.label(item, variables, &mut outcome);
+            outcome.item = Some(item.recorded(label));
+        }
+        outcome
+    }
+
+    fn no_log(&self, variables: &TaskVariables) -> bool {
+        match self
+            .keywords(variables)
+            .bool("no_log", self.plan.keyword(Directive::NoLog))
+        {
+            Ok(given) => given.unwrap_or(self.run.settings.no_log),
+            Err(error) => {
+                let warning = Located::new("Invalid no_log value for task, output will be masked.")
+                    .because(error);
+                self.run.tell.warning(&warning);
+                true
+            }
+        }
+    }
+
+    fn ignoring(&self, outcome: &mut Outcome, variables: &TaskVariables) {
+        let keywords = self.keywords(variables);
+        let given = |name, directive| {
+            keywords
+                .bool(name, self.plan.keyword(directive))
+                .ok()
+                .flatten()
+                .unwrap_or(false)
+        };
+        outcome.ignore_errors = given("ignore_errors", Directive::IgnoreErrors);
+        outcome.ignore_unreachable = given("ignore_unreachable", Directive::IgnoreUnreachable);
+    }
+
+    /// Whether all conditions hold; the one that does not.
+    fn conditions(
+        &self,
+        conditions: &[Value],
+        variables: &TaskVariables,
+    ) -> Result<(bool, Option<Value>), Located> {
+        for condition in conditions {
+            let holds = self
+                .run
+                .templar
+                .conditional(condition, variables)
+                .map_err(|error| Located::from(&error))?;
+            if !holds {
+                return Ok((false, Some(condition.clone())));
+            }
+        }
+        Ok((true, None))
+    }
+
+    async fn inner(
+        &self,
+        variables: &TaskVariables,
+        item: Option<&Current>,
+        loop_error: Option<Located>,
+        recorded: &Mutex<Recorded>,
+        shown: &mut Shown,
+        delegate_facts: &mut bool,
+    ) -> Result<Outcome, Failure> {
+        let reach = Arc::new(Reach::of(self, variables)?);
+        reach.show(variables);
+        match self.conditions(&self.plan.when, variables) {
+            Ok((true, _)) => {}
+            Ok((false, condition)) => {
+                return Ok(Outcome::condition_false(condition.unwrap_or_default()));
+            }
+            Err(error) => {
+                let error = Located::new("A 'when' expression failed.")
+                    .at_maybe(error.origin())
+                    .because(error);
+                if let Some(loop_error) = loop_error {
+                    self.run.tell.event(&Event::Error(&error.text()));
+                    return Err(loop_error.into());
+                }
+                return Err(error.into());
+            }
+        }
+        if let Some(error) = loop_error {
+            return Err(error.into());
+        }
+        let settled = Settled::of(self, variables)?;
+        shown.check = settled.check;
+        shown.diff = settled.diff;
+        *delegate_facts = settled.delegate_facts;
+        let (name, arguments) = arguments::of(self, variables)?;
+        if self.plan.includes_tasks() || self.plan.includes_role() {
+            let mut outcome = Outcome::default();
+            outcome.include = Some(arguments);
+            return Ok(outcome);
+        }
+        let mut outcome = self
+            .attempts(
+                &name, arguments, variables, &reach, &settled, item, recorded, shown,
+            )
+            .await?;
+        outcome.notify.clone_from(&settled.notify);
+        if let Some(delegated) = &reach.delegated {
+            outcome.delegated = Some(Arc::clone(delegated));
+            outcome.delegated_variables = Some(reach.told());
+        }
+        Ok(outcome)
+    }
+
+    fn deprecations(&self, outcome: &mut Outcome) {
+        for old in self.variables.take_used() {
+            outcome.deprecations.push(super::old::told(old));
+        }
+    }
+}
+
+/// Whether a rendered value says yes.
+pub(super) fn says_yes(value: &Value) -> bool {
+    !is_omit(value) && boolean(value).unwrap_or_else(|| is_true(value))
+}
