@@ -42,11 +42,19 @@ mount -t tmpfs tmpfs tmp -o mode=1777
 mount -t sysfs sysfs sys 2>/dev/null || true
 mkdir -p root/ansible/test tmp/out
 cp "$SOURCE/run-target" root/ansible/
-for part in integration support; do
+for part in integration support lib; do
   mkdir -p "$WORK/$part-up" "$WORK/$part-work" "root/ansible/test/$part"
   mount -t overlay overlay -o "lowerdir=$ARCHIVE/test/$part,upperdir=$WORK/$part-up,workdir=$WORK/$part-work" "root/ansible/test/$part"
 done
 [ -e usr/bin/python ] || ln -s python3 usr/bin/python
+# What ansible-test puts on the way to programs and modules.
+mkdir -p opt/injector root/ansible/lib
+cp root/ansible/test/lib/ansible_test/_util/target/injector/virtualenv.sh opt/injector/
+{ echo '#!/usr/bin/python3'; cat root/ansible/test/lib/ansible_test/_util/target/injector/python.py; } > opt/injector/python.py
+chmod +x opt/injector/*
+ln -sfn "$(chroot . python3 -c 'import ansible, os; print(os.path.dirname(ansible.__file__))')" root/ansible/lib/ansible
+ln -sfn ../test/lib/ansible_test root/ansible/lib/ansible_test
+if [ -n "$WHEELS" ]; then mkdir -p opt/wheels; mount --bind -o ro "$WHEELS" opt/wheels; fi
 if [ -n "$PROGRAM" ]; then
   mkdir -p opt/consort
   cp "$PROGRAM" opt/consort/play
@@ -97,8 +105,9 @@ def plan(targets, name):
     return lines
 
 
-def script(targets, name, ours):
-    path = ("/opt/consort:" if ours else "") + "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+def script(targets, name, ours, wheels):
+    support = "/root/ansible/test/support/integration"
+    path = "/opt/injector:" + ("/opt/consort:" if ours else "") + "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     env = {
         "PATH": path,
         "HOME": "/root",
@@ -113,7 +122,11 @@ def script(targets, name, ours):
         "ANSIBLE_HOST_KEY_CHECKING": "false",
         "ANSIBLE_RETRY_FILES_ENABLED": "false",
         "ANSIBLE_CONFIG": "/root/ansible/ansible.cfg",
-        "ANSIBLE_LIBRARY": "/root/ansible/test/support/integration/plugins/modules",
+        "ANSIBLE_COLLECTIONS_PATH": f"{support}/collections",
+        "ANSIBLE_LIBRARY": f"{support}/plugins/modules",
+        "ANSIBLE_CALLBACKS_ENABLED": "junit",
+        "ANSIBLE_PYTHON_MODULE_RLIMIT_NOFILE": "1024",
+        "PYTHONPATH": "/root/ansible/lib",
         "ANSIBLE_DEVEL_WARNING": "false",
         "ANSIBLE_PYTHON_INTERPRETER": "/set/ansible_python_interpreter/in/inventory",
         "ANSIBLE_TEST_CI": "",
@@ -125,7 +138,16 @@ def script(targets, name, ours):
         "OUTPUT_DIR": "/tmp/out",
         "INVENTORY_PATH": "/root/ansible/test/integration/inventory",
         "JUNIT_OUTPUT_DIR": "/tmp/junit",
+        "JUNIT_TASK_RELATIVE_PATH": "/root/ansible/test/integration",
+        "JUNIT_REPLACE_OUT_OF_TREE_PATH": "out-of-tree:",
+        "PIP_BREAK_SYSTEM_PACKAGES": "1",
     }
+    if wheels:
+        env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/opt/wheels"}
+    for alias in words(os.path.join(targets, name, "aliases")):
+        found = re.match(r"env/set/([^/]+)/(.*)", alias)
+        if found:
+            env[found[1]] = found[2]
     lines = ["set -e"]
     lines += [f"export {key}='{value}'" for key, value in env.items()]
     lines += [
@@ -148,7 +170,7 @@ def run(options, name, ours):
     os.makedirs(root)
     os.makedirs(source)
     with open(os.path.join(source, "run-target"), "w") as file:
-        file.write(script(targets, name, ours))
+        file.write(script(targets, name, ours, bool(options.wheels)))
     env = {
         "PATH": os.environ["PATH"],
         "WORK": root,
@@ -158,6 +180,7 @@ def run(options, name, ours):
         "PROGRAM": options.program if ours else "",
         "HELPER": options.helper if ours and options.helper else "",
         "NAMES": " ".join(OURS),
+        "WHEELS": options.wheels or "",
     }
     begun = time.time()
     log = os.path.join(options.logs, f"{name}.{'ours' if ours else 'peer'}.log")
@@ -187,6 +210,7 @@ def main():
     parser.add_argument("--helper", help="`consort-play-helper`, if it is to stand beside it")
     parser.add_argument("--source", required=True, help="the unpacked source archive of ansible-core")
     parser.add_argument("--root", required=True, help="a Debian with ansible-core in it")
+    parser.add_argument("--wheels", help="a directory of wheels for targets that install some with pip; there is no network")
     parser.add_argument("--peer", action="store_true", help="run the real ansible-core too")
     parser.add_argument("--scratch", default="/tmp/consort-targets")
     parser.add_argument("--logs", default="/tmp/consort-targets/logs")
@@ -194,7 +218,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
-    for path in ("program", "helper", "source", "root", "scratch", "logs"):
+    for path in ("program", "helper", "source", "root", "scratch", "logs", "wheels"):
         if getattr(options, path):
             setattr(options, path, os.path.abspath(getattr(options, path)))
     os.makedirs(options.logs, exist_ok=True)

@@ -1,13 +1,16 @@
 //! Playbooks from the first play to the recap.
 
+mod said;
+mod unwritten;
+
 use std::sync::Arc;
 
-use consort_jinja::{Dict, Key, Str, Value};
+use consort_jinja::{Dict, Key, Value};
 use indexmap::IndexSet;
 
 use super::includes::tasks_of;
 use super::iterator::Iteration;
-use super::keyword::{Keywords, integer, listed};
+use super::keyword::listed;
 use super::linear::Ended;
 use super::modules::Modules;
 use super::play::{Beginning, Gathering, PlayRun, full_name};
@@ -15,10 +18,7 @@ use super::run::{Options, Run, Tell};
 use super::tags::Chooser;
 use crate::connection::Connections;
 use crate::inventory::{Inventory, Limits, Order};
-use crate::language::{
-    Action, ActionKind, ArgumentSpec, Directive, Directives, Play, Playbook, PlaybookLoader, Task,
-    next_task_id,
-};
+use crate::language::{Directive, Play, Playbook, PlaybookLoader};
 use crate::output::{Callback, Event, Stats};
 use crate::settings::{Settings, Sources};
 use crate::source::{Located, Notices};
@@ -26,6 +26,9 @@ use crate::template::Templar;
 use crate::variables::{
     FactCache, PlayOptions, PlayVariables, Roster, Store, StoreOptions, TaskVariables,
 };
+
+use said::{Said, batches};
+use unwritten::{setup, validation};
 
 /// What a run is made of.
 pub struct Parts {
@@ -475,119 +478,6 @@ impl State {
     }
 }
 
-/// What a play says, rendered without a host.
-struct Said {
-    name: String,
-    patterns: Vec<String>,
-    check: bool,
-    gather_facts: Option<bool>,
-    gather_subset: Option<Value>,
-    gather_timeout: Option<Value>,
-    fact_path: Option<Value>,
-    force_handlers: bool,
-    max_fail_percentage: Option<f64>,
-    serial: Vec<Value>,
-    strategy: String,
-    order: Option<String>,
-    /// The name and options of the specification its variables are checked by.
-    argument_spec: Option<ArgumentSpec>,
-}
-
-impl Said {
-    fn of(run: &Run, play: &Play, seen: &TaskVariables) -> Result<Self, Located> {
-        let keywords = Keywords {
-            templar: &run.templar,
-            variables: seen,
-        };
-        let written = |directive: Directive| play.scope.directives.get(directive);
-        let value = |directive: Directive| keywords.value(directive.name(), written(directive));
-        let text = |directive: Directive| keywords.text(directive.name(), written(directive));
-        let patterns: Vec<String> = keywords
-            .texts("hosts", written(Directive::Hosts))?
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        if patterns.iter().all(|pattern| pattern.trim().is_empty()) {
-            return Err(
-                Located::parser("Hosts list cannot be empty. Please check your playbook")
-                    .at(&play.origin),
-            );
-        }
-        let name = keywords
-            .text("name", play.name.as_ref())?
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| patterns.join(","));
-        let prompted = seen.of_play_variables();
-        Ok(Said {
-            argument_spec: run.loader.keywords(play, &prompted)?.argument_spec,
-            name,
-            check: keywords
-                .bool("check_mode", written(Directive::CheckMode))?
-                .unwrap_or(run.options.check),
-            gather_facts: keywords.bool("gather_facts", written(Directive::GatherFacts))?,
-            gather_subset: value(Directive::GatherSubset)?,
-            gather_timeout: value(Directive::GatherTimeout)?,
-            fact_path: value(Directive::FactPath)?,
-            force_handlers: keywords
-                .bool("force_handlers", written(Directive::ForceHandlers))?
-                .unwrap_or(run.options.force_handlers),
-            max_fail_percentage: match value(Directive::MaxFailPercentage)? {
-                None | Some(Value::None) => None,
-                Some(given) => Some(percentage(&given).ok_or_else(|| {
-                    Located::new(format!(
-                        "The value {} could not be converted to 'percent'.",
-                        consort_jinja::repr::repr(&given)
-                    ))
-                })?),
-            },
-            serial: listed(value(Directive::Serial)?),
-            strategy: text(Directive::Strategy)?.unwrap_or_else(|| run.settings.strategy.clone()),
-            order: text(Directive::Order)?,
-            patterns,
-        })
-    }
-}
-
-fn percentage(value: &Value) -> Option<f64> {
-    match value {
-        Value::Str(text) => text.replace('%', "").trim().parse().ok(),
-        value => super::keyword::float(value),
-    }
-}
-
-/// The batches of the hosts of a play: sizes one after the other, the last again and again.
-fn batches(hosts: &[Arc<str>], serial: &[Value]) -> Vec<Vec<Arc<str>>> {
-    let mut batches = Vec::new();
-    let mut rest = hosts;
-    let mut at = 0;
-    while !rest.is_empty() {
-        let size = serial
-            .get(at.min(serial.len().saturating_sub(1)))
-            .map_or(0, |size| batch_size(size, hosts.len()));
-        if size == 0 || size >= rest.len() {
-            batches.push(rest.to_vec());
-            break;
-        }
-        let (batch, left) = rest.split_at(size);
-        batches.push(batch.to_vec());
-        rest = left;
-        at += 1;
-    }
-    batches
-}
-
-fn batch_size(size: &Value, count: usize) -> usize {
-    if let Value::Str(text) = size
-        && let Some(percent) = text.trim().strip_suffix('%')
-    {
-        let percent: f64 = percent.trim().parse().unwrap_or(0.0);
-        return ((percent / 100.0 * count as f64) as usize).max(1);
-    }
-    integer(size)
-        .and_then(|size| usize::try_from(size).ok())
-        .unwrap_or(0)
-}
-
 fn glob(pattern: &str) -> regex::Regex {
     let mut expression = String::from("(?s)^");
     for character in pattern.chars() {
@@ -646,95 +536,4 @@ fn variables_file(
         }
     }
     Ok(Some(dicts))
-}
-
-/// A task nobody wrote.
-fn implicit(play: &Play, name: Option<&str>, action: &str, arguments: Dict) -> Task {
-    let mut directives = Directives::default();
-    if let Some(name) = name {
-        directives.set(Directive::Name, Value::Str(Str::new(name)));
-    }
-    Task {
-        id: next_task_id(),
-        origin: Arc::clone(&play.origin),
-        parent: Arc::clone(&play.scope),
-        directives,
-        action: Action {
-            written: Arc::from(action),
-            name: Arc::from(format!("ansible.builtin.{action}")),
-            arguments,
-            variable_arguments: None,
-            origin: Arc::clone(&play.origin),
-            kind: ActionKind::Builtin,
-            collections: Arc::new([]),
-        },
-        looped: None,
-        handler: false,
-        implicit: false,
-    }
-}
-
-/// The task that checks the variables of a play.
-fn validation(play: &Arc<Play>, specification: &ArgumentSpec) -> Arc<Task> {
-    let name = specification.name.as_str();
-    let context: Dict = [
-        ("type", Value::from("play")),
-        ("name", Value::from(name)),
-        ("argument_spec_name", Value::from(name)),
-        ("path", Value::from(specification.path.as_str())),
-    ]
-    .into_iter()
-    .collect();
-    let mut task = implicit(
-        play,
-        Some(&format!("Validating arguments against arg spec {name}")),
-        "validate_argument_spec",
-        [
-            ("argument_spec", Value::Dict(specification.options.clone())),
-            ("validate_args_context", Value::Dict(context)),
-        ]
-        .into_iter()
-        .collect(),
-    );
-    task.directives.set(Directive::RunOnce, Value::Bool(false));
-    if listed(play.scope.inherited(Directive::Tags)).is_empty() {
-        task.directives
-            .set(Directive::Tags, Value::list(vec!["always".into()]));
-    }
-    if !play.imported_when.is_empty() {
-        task.directives
-            .set(Directive::When, Value::list(play.imported_when.clone()));
-    }
-    Arc::new(task)
-}
-
-/// The task that gathers facts.
-fn setup(play: &Arc<Play>, said: &Said) -> Arc<Task> {
-    let mut arguments = Vec::new();
-    for (name, value) in [
-        ("gather_subset", &said.gather_subset),
-        ("gather_timeout", &said.gather_timeout),
-        ("fact_path", &said.fact_path),
-    ] {
-        match value {
-            None | Some(Value::None) => {}
-            Some(value) => arguments.push((name, value.clone())),
-        }
-    }
-    let mut task = implicit(
-        play,
-        Some("Gathering Facts"),
-        "gather_facts",
-        arguments.into_iter().collect(),
-    );
-    task.directives.set(Directive::RunOnce, Value::Bool(false));
-    if listed(play.scope.inherited(Directive::Tags)).is_empty() {
-        task.directives
-            .set(Directive::Tags, Value::list(vec!["always".into()]));
-    }
-    if !play.imported_when.is_empty() {
-        task.directives
-            .set(Directive::When, Value::list(play.imported_when.clone()));
-    }
-    Arc::new(task)
 }
