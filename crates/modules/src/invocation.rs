@@ -89,7 +89,7 @@ pub struct Failure {
     /// What is said as `msg`.
     pub message: String,
     /// What else the result tells (`rc`, `stderr`, `path`).
-    pub more: Report,
+    pub more: Box<Report>,
     /// What caused it, the outermost first.
     pub causes: Vec<String>,
     /// How it ends the module.
@@ -152,7 +152,7 @@ impl Failure {
 
     /// The failure as a result: with `failed` and `msg`.
     pub fn into_report(self) -> Report {
-        let mut report = self.more;
+        let mut report = *self.more;
         let mut causes = self.causes;
         match self.kind {
             FailureKind::Told => {

@@ -50,7 +50,7 @@ fn outline(path: &Path) -> Result<(), Located> {
         reader: Reader::new().telling(Arc::new(tell)),
         settings: Arc::new(settings),
         sources,
-        templar: Templar::new(TemplarOptions::default()),
+        templar: Templar::new(&TemplarOptions::default()),
         extra: Dict::default(),
         magic: Dict::default(),
     });

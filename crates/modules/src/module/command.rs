@@ -75,7 +75,7 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
             }
         });
         if let Err(error) = entered {
-            result.message = "Unable to change directory before execution.".to_owned();
+            "Unable to change directory before execution.".clone_into(&mut result.message);
             return Err(result
                 .failure()
                 .because(python::os_error_at(&error, directory)));
@@ -223,7 +223,7 @@ impl Told {
     fn failure(self) -> Failure {
         Failure {
             message: self.message.clone(),
-            more: self.report(),
+            more: Box::new(self.report()),
             ..Failure::default()
         }
     }

@@ -608,7 +608,7 @@ fn link(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome
     }
     let refuse = |message: String| Err(Failure::new(message).with("path", path));
     match before {
-        "directory" if !force => {
+        "directory" | "file" | "hard" if !force => {
             return refuse(format!(
                 "refusing to convert from {before} to symlink for {path}"
             ));
@@ -618,11 +618,6 @@ fn link(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome
         {
             return refuse(format!(
                 "the directory {path} is not empty, refusing to convert it"
-            ));
-        }
-        "file" | "hard" if !force => {
-            return refuse(format!(
-                "refusing to convert from {before} to symlink for {path}"
             ));
         }
         _ => {}

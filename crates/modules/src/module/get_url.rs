@@ -64,7 +64,7 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
     ]);
     let fail = |message: String, report: &Report| Failure {
         message,
-        more: report.clone(),
+        more: Box::new(report.clone()),
         ..Failure::default()
     };
     let into_directory = context.path(&dest).is_dir();

@@ -196,7 +196,7 @@ struct Key {
     options: Option<String>,
     host: String,
     kind: String,
-    key: String,
+    encoded: String,
 }
 
 impl Key {
@@ -213,7 +213,7 @@ impl Key {
             options: marked.then(|| parts[0].to_owned()),
             host: (*host).to_owned(),
             kind: (*kind).to_owned(),
-            key: (*key).to_owned(),
+            encoded: (*key).to_owned(),
         })
     }
 }

@@ -124,7 +124,7 @@ fn finish(
     path: &str,
     mut message: String,
     mut changed: bool,
-    diff: Map<String, Value>,
+    diff: &Map<String, Value>,
     backup: Option<String>,
 ) -> Outcome {
     let mut attributes = Map::new();
@@ -207,7 +207,7 @@ fn present(
             ("diff".to_owned(), diff.into()),
         ]));
     }
-    finish(context, arguments, path, message, changed, diff, backup)
+    finish(context, arguments, path, message, changed, &diff, backup)
 }
 
 /// Puts the line where it belongs: what was done, if anything.
@@ -386,7 +386,7 @@ fn absent(
     } else {
         String::new()
     };
-    let mut report = finish(context, arguments, path, message, changed, diff, backup)?;
+    let mut report = finish(context, arguments, path, message, changed, &diff, backup)?;
     report.insert("found".to_owned(), gone.into());
     Ok(report)
 }

@@ -131,7 +131,7 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
         if !done.success() {
             return Err(Failure {
                 message: format!("failed to unpack {src} to {dest}"),
-                more: report,
+                more: Box::new(report),
                 ..Failure::default()
             });
         }

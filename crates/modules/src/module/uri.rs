@@ -237,7 +237,7 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
             "Status code was {status} and not [{}]: {message}",
             wanted.join(", ")
         ),
-        more: report,
+        more: Box::new(report),
         ..Failure::default()
     })
 }
@@ -322,7 +322,7 @@ fn write(
             message: format!("failed to copy to {dest}: {} {message}", failure.message)
                 .trim_end()
                 .to_owned(),
-            more,
+            more: Box::new(more),
             ..Failure::default()
         }
     })

@@ -22,7 +22,7 @@ pub(crate) fn random(length: usize) -> String {
 #[derive(Debug)]
 pub struct Beside {
     file: Option<File>,
-    beside: PathBuf,
+    written: PathBuf,
     target: PathBuf,
 }
 
@@ -49,7 +49,7 @@ impl Beside {
             .open(&beside)?;
         Ok(Beside {
             file: Some(file),
-            beside,
+            written: beside,
             target,
         })
     }
@@ -63,8 +63,8 @@ impl Beside {
             file.set_permissions(Permissions::from_mode(mode))?;
             file.sync_data()?;
         }
-        fs::rename(&self.beside, &self.target)?;
-        self.beside = PathBuf::new();
+        fs::rename(&self.written, &self.target)?;
+        self.written = PathBuf::new();
         Ok(())
     }
 }
@@ -84,9 +84,9 @@ impl Write for Beside {
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        if !self.beside.as_os_str().is_empty() {
+        if !self.written.as_os_str().is_empty() {
             // nothing more can be done about a file that cannot be removed
-            let _ = fs::remove_file(&self.beside);
+            let _ = fs::remove_file(&self.written);
         }
     }
 }

@@ -146,7 +146,7 @@ pub(super) fn run(program: &Program) -> io::Result<()> {
                     |bytes| err.extend_from_slice(bytes),
                 )
             });
-            parsed(status, &out, &err)
+            parsed(&status, &out, &err)
         }
     };
     drop(done);
@@ -183,11 +183,11 @@ fn native(program: &Program, invocation: &Invocation, cancel: &Cancel) -> Report
         |bytes| out.extend_from_slice(bytes),
         |bytes| err.extend_from_slice(bytes),
     );
-    parsed(status, &out, &err)
+    parsed(&status, &out, &err)
 }
 
 /// What a module's output says.
-fn parsed(status: io::Result<i32>, out: &[u8], err: &[u8]) -> Report {
+fn parsed(status: &io::Result<i32>, out: &[u8], err: &[u8]) -> Report {
     let text = String::from_utf8_lossy(out);
     if let Some(mut report) = super::output::report(&text) {
         if !err.is_empty() {
@@ -201,7 +201,7 @@ fn parsed(status: io::Result<i32>, out: &[u8], err: &[u8]) -> Report {
     report.insert("cmd".to_owned(), "".into());
     report.insert(
         "msg".to_owned(),
-        match &status {
+        match status {
             Err(error) => error.to_string(),
             Ok(_) => "Could not get the result of the module.".to_owned(),
         }

@@ -293,9 +293,8 @@ impl Beginning {
                         let mut byte = [0];
                         match self.output.read(&mut byte) {
                             Ok(1) => self.written.push(byte[0]),
-                            Ok(_) => output_open = false,
                             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                            Err(_) => output_open = false,
+                            Ok(_) | Err(_) => output_open = false,
                         }
                     }
                     1 => complaints_open = take(&mut self.complaints, &mut self.complained),

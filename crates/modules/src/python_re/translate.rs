@@ -446,8 +446,7 @@ impl Translator {
                                     }
                                 }
                             }
-                            Some(_) => return self.fail("missing -, : or )", self.at),
-                            None => return self.fail("missing -, : or )", self.at),
+                            Some(_) | None => return self.fail("missing -, : or )", self.at),
                         }
                         self.at += 1;
                     }

@@ -35,10 +35,10 @@ impl Address {
         }
         if let Some(after) = rest.strip_prefix("//") {
             let end = after.find('/').unwrap_or(after.len());
-            address.place = after[..end].to_owned();
+            after[..end].clone_into(&mut address.place);
             rest = &after[end..];
         }
-        address.path = rest.to_owned();
+        rest.clone_into(&mut address.path);
         address
     }
 

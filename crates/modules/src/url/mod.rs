@@ -125,7 +125,7 @@ pub(crate) fn fetch(
     }
     let whole = |reason: String| Failure {
         message: reason,
-        more: info.clone(),
+        more: Box::new(info.clone()),
         ..Failure::default()
     };
     if arguments.flag("use_gssapi") {

@@ -59,8 +59,11 @@ fn replay(case: &Case) -> Result<(), String> {
         let arguments = json!(step.arguments).to_string().replace("@DIR@", place);
         let mut settings: Settings =
             serde_json::from_value(Value::Object(step.settings.clone())).unwrap();
-        settings.directory = place.to_owned();
-        settings.remote_tmp = top.join("tmp").to_str().unwrap().to_owned();
+        place.clone_into(&mut settings.directory);
+        top.join("tmp")
+            .to_str()
+            .unwrap()
+            .clone_into(&mut settings.remote_tmp);
         settings.umask = Some(0o022);
         let report = find(&step.module).unwrap().run(&Invocation {
             module: step.module.clone(),

@@ -97,7 +97,7 @@ impl Session {
 
     /// What renders templates, with a directory for relative paths.
     pub(super) fn templar(&self, directory: &Path, reader: &Reader) -> Templar {
-        Templar::new(TemplarOptions {
+        Templar::new(&TemplarOptions {
             basedir: directory.to_owned(),
             extensions: !self.settings.jinja2_extensions.is_empty(),
             allow_broken_conditionals: self.settings.allow_broken_conditionals,

@@ -36,6 +36,7 @@ pub use data::LOCAL_NAMES;
 pub use dynamic::Dynamic;
 pub use files::VariableFiles;
 
+pub(crate) use pattern::glob;
 pub use pattern::{Limits, Order, split};
 pub use settings::{GroupNames, Mismatch, ReadSettings};
 pub use shlex::split as split_words;

@@ -151,7 +151,7 @@ impl Default for ReadSettings {
             reader: Reader::new(),
             extra_variables: Dict::default(),
             python: "/usr/bin/python3".to_owned(),
-            templar: Templar::new(TemplarOptions::default()),
+            templar: Templar::new(&TemplarOptions::default()),
             use_extra_variables: false,
             facts: None,
         }

@@ -1,7 +1,7 @@
 //! A module and all that it needs, as one package: the import closure of a Python module as a zip archive, or the program
 //! that another kind of module is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -469,14 +469,14 @@ impl Closure<'_> {
 
     /// Finds what is wanted, and what that wants, until nothing more is.
     fn follow(&mut self) -> Result<(), Error> {
-        let mut done: HashMap<Vec<String>, ()> = HashMap::new();
+        let mut done: HashSet<Vec<String>> = HashSet::new();
         while let Some(wanted) = self.wanted.pop() {
             let known =
                 wanted.name.len() < 3 && wanted.name.first().is_some_and(|name| name == "ansible");
-            if known || done.contains_key(&wanted.name) {
+            if known || done.contains(&wanted.name) {
                 continue;
             }
-            done.insert(wanted.name.clone(), ());
+            done.insert(wanted.name.clone());
             let Some(source) = self.locate(&wanted) else {
                 if wanted.optional {
                     continue;
@@ -490,7 +490,7 @@ impl Closure<'_> {
                     looked_for: format!("[{}]", looked_for.join(", ")),
                 });
             };
-            done.insert(source.name.clone(), ());
+            done.insert(source.name.clone());
             let path = source.name.join("/");
             let path = if source.package {
                 format!("{path}/__init__.py")

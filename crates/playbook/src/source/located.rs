@@ -303,7 +303,7 @@ fn joined(messages: &[&str]) -> String {
         .map_or_else(String::new, |last| (*last).to_owned());
     for part in rest {
         if part.ends_with(&whole) {
-            whole = (*part).to_owned();
+            (*part).clone_into(&mut whole);
         } else {
             whole = format!("{}: {whole}", part.trim_end_matches(['.', ' ']));
         }

@@ -111,7 +111,7 @@ const BROKEN_ALLOWED: &str = "Broken conditionals are currently allowed because 
 
 impl Templar {
     /// With the filters, tests and lookups of `ansible.builtin`.
-    pub fn new(options: TemplarOptions) -> Self {
+    pub fn new(options: &TemplarOptions) -> Self {
         let mut environment = Environment::new(Syntax {
             trim_blocks: true,
             literal_backslashes: true,

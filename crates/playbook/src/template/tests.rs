@@ -55,7 +55,9 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
         (&["regex"], |_, value, arguments| {
             matching(&value, arguments, None)
         }),
-        (&["version", "version_compare"], version),
+        (&["version", "version_compare"], |_, value, arguments| {
+            version(&value, arguments)
+        }),
         (&["any"], |_, value, _| {
             for item in value.iterate()? {
                 if item.truth()? {
@@ -72,9 +74,9 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
             }
             Ok(true)
         }),
-        (&["truthy"], |_, value, arguments| truthy(value, arguments)),
+        (&["truthy"], |_, value, arguments| truthy(&value, arguments)),
         (&["falsy"], |_, value, arguments| {
-            truthy(value, arguments).map(|truth| !truth)
+            truthy(&value, arguments).map(|truth| !truth)
         }),
         (&["vaulted_file"], |_, value, _| {
             let path = path(&value)?;
@@ -267,7 +269,7 @@ fn matching(value: &Value, arguments: &Arguments, kind: Option<&str>) -> Result<
     Ok(found.map_err(pattern::refused)?.is_some())
 }
 
-fn version(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<bool> {
+fn version(value: &Value, arguments: &Arguments) -> Result<bool> {
     let [other, operator, strict, kind] = arguments.bind(
         "version_compare",
         ["version", "operator", "strict", "version_type"],
@@ -327,10 +329,10 @@ fn version(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result
         .map_err(|error| Error::failed(format!("Version comparison failed: {error}")))
 }
 
-fn truthy(value: Value, arguments: &Arguments) -> Result<bool> {
+fn truthy(value: &Value, arguments: &Arguments) -> Result<bool> {
     let [convert] = arguments.bind("truthy", ["convert_bool"])?;
     if convert.map_or(Ok(false), |convert| convert.truth())?
-        && let Some(answer) = to_bool(&value)
+        && let Some(answer) = to_bool(value)
     {
         return Ok(answer);
     }

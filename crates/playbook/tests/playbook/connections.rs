@@ -183,8 +183,8 @@ impl Sshd {
     fn settings(&self) -> ConnectionSettings {
         let here = self.directory.path().display();
         let mut settings = local(&here.to_string());
-        settings.plugin = "ssh".to_owned();
-        settings.address = "127.0.0.1".to_owned();
+        "ssh".clone_into(&mut settings.plugin);
+        "127.0.0.1".clone_into(&mut settings.address);
         settings.port = Some(self.port);
         settings.options = [
             ("ssh_args", "-o ControlMaster=no -F none".to_owned()),
@@ -366,8 +366,8 @@ async fn a_machine_that_is_lost_is_unreachable_and_nothing_is_left_running_or_ha
 async fn a_machine_that_refuses_is_told_as_ansible_tells_it() {
     let directory = tempfile::tempdir().unwrap();
     let mut settings = local(directory.path().to_str().unwrap());
-    settings.plugin = "ssh".to_owned();
-    settings.address = "127.0.0.1".to_owned();
+    "ssh".clone_into(&mut settings.plugin);
+    "127.0.0.1".clone_into(&mut settings.address);
     settings.port = Some(1);
     settings.options = vec![("ssh_args".to_owned(), "-F none".to_owned())];
     let connection = Pool::new().connection(&settings).unwrap();

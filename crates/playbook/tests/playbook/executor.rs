@@ -80,7 +80,7 @@ pub(crate) fn play_telling(
     .unwrap();
     let notices: Notices = Arc::new(|_| {});
     let settings = Arc::new(Settings::defaults().unwrap());
-    let templar = Templar::new(TemplarOptions::default());
+    let templar = Templar::new(&TemplarOptions::default());
     let reader = Reader::new();
     let parts = Parts {
         settings: Arc::clone(&settings),

@@ -149,7 +149,7 @@ impl Files {
             reader: Reader::new(),
             settings: Arc::new(Settings::load(&sources).expect("settings")),
             sources,
-            templar: Templar::new(TemplarOptions::default()),
+            templar: Templar::new(&TemplarOptions::default()),
             extra: extra
                 .iter()
                 .map(|(name, value)| (*name, *value))

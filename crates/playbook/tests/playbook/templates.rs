@@ -33,7 +33,7 @@ fn differing(recorded: &str, prepare: impl Fn(&str) -> String) -> Vec<String> {
     let Value::Dict(variables) = trusted(&recorded["variables"]) else {
         panic!("variables");
     };
-    let templar = Templar::new(TemplarOptions::default());
+    let templar = Templar::new(&TemplarOptions::default());
     let mut wrong = Vec::new();
     for case in recorded["cases"].as_array().unwrap() {
         let template = case["template"].as_str().unwrap();
@@ -76,5 +76,5 @@ fn filters_tests_and_lookups_give_what_ansible_gives() {
 #[test]
 fn a_templar_can_be_shared_by_threads() {
     fn shared<T: Send + Sync + Clone>(_: &T) {}
-    shared(&Arc::new(Templar::new(TemplarOptions::default())));
+    shared(&Arc::new(Templar::new(&TemplarOptions::default())));
 }

@@ -290,7 +290,7 @@ impl Iteration {
     /// Ends the play for a host.
     pub(super) fn end_host(&mut self, host: &Arc<str>) {
         let place = self.place(host);
-        if place.active_mut().phase == Phase::Rescue {
+        if place.active_phase() == Phase::Rescue {
             // Who ends in a rescue has been rescued.
             place.failed = Failed::default();
         }

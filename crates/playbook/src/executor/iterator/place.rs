@@ -214,26 +214,17 @@ impl Place {
         }
     }
 
-    pub(super) fn active_mut(&mut self) -> &mut Place {
-        // The borrow checker wants the question asked before the way is taken.
-        let goes_on = match self.phase {
-            Phase::Tasks => self.in_tasks.is_some(),
-            Phase::Rescue => self.in_rescue.is_some(),
-            Phase::Always => self.in_always.is_some(),
-            _ => false,
-        };
-        if !goes_on {
-            return self;
-        }
+    /// How far the innermost block is.
+    pub(super) fn active_phase(&self) -> Phase {
         let child = match self.phase {
-            Phase::Tasks => &mut self.in_tasks,
-            Phase::Rescue => &mut self.in_rescue,
-            _ => &mut self.in_always,
+            Phase::Tasks => &self.in_tasks,
+            Phase::Rescue => &self.in_rescue,
+            Phase::Always => &self.in_always,
+            phase => return phase,
         };
-        match child {
-            Some(child) => child.active_mut(),
-            None => unreachable!("asked before"),
-        }
+        child
+            .as_ref()
+            .map_or(self.phase, |child| child.active_phase())
     }
 
     /// Whether a failure here is being, or will be, rescued by some block around.

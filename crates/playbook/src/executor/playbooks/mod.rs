@@ -17,7 +17,7 @@ use super::play::{Beginning, Gathering, PlayRun, full_name};
 use super::run::{Options, Run, Tell};
 use super::tags::Chooser;
 use crate::connection::Connections;
-use crate::inventory::{Inventory, Limits, Order};
+use crate::inventory::{Inventory, Limits, Order, glob};
 use crate::language::{Directive, Play, Playbook, PlaybookLoader};
 use crate::output::{Callback, Event, Stats};
 use crate::settings::{Settings, Sources};
@@ -437,7 +437,7 @@ impl State {
         if let Some(wanted) = run.options.start_at_task.as_deref()
             && !self.start_at_done
         {
-            let pattern = glob(wanted);
+            let pattern = fancy_regex::Regex::new(&format!("^(?s:{})$", glob(wanted)));
             let templar = &run.templar;
             self.start_at_done = this.start_at(&|task| {
                 let name = task
@@ -451,9 +451,11 @@ impl State {
                     .and_then(|name| name.text().ok())
                     .map(|name| name.to_string());
                 let full = full_name(task, name.as_deref(), true);
-                [name.unwrap_or_default(), full]
-                    .iter()
-                    .any(|name| !name.is_empty() && (name == wanted || pattern.is_match(name)))
+                [name.unwrap_or_default(), full].iter().any(|name| {
+                    let fits =
+                        |pattern: &fancy_regex::Regex| pattern.is_match(name).unwrap_or(false);
+                    !name.is_empty() && (name == wanted || pattern.as_ref().is_ok_and(fits))
+                })
             });
         }
         for host in &self.failed {
@@ -476,22 +478,6 @@ impl State {
         self.failed.extend(this.iteration.failed_hosts());
         Ok((ended?, this.iteration.end_play))
     }
-}
-
-fn glob(pattern: &str) -> regex::Regex {
-    let mut expression = String::from("(?s)^");
-    for character in pattern.chars() {
-        match character {
-            '*' => expression.push_str(".*"),
-            '?' => expression.push('.'),
-            other => expression.push_str(&regex::escape(other.encode_utf8(&mut [0; 4]))),
-        }
-    }
-    expression.push('$');
-    regex::Regex::new(&expression).unwrap_or_else(|_| {
-        // Every character is escaped or an expression of its own.
-        regex::Regex::new("$^").unwrap_or_else(|_| unreachable!("a fixed expression"))
-    })
 }
 
 /// The variables of a file of `vars_files`; none if there is no such file.

@@ -110,7 +110,7 @@ pub(super) fn explain(problem: &Problem, text: &str, file: &Arc<str>, redacted: 
     }
     let mut message = [
         problem.context.as_deref(),
-        Some(problem.problem.as_str()),
+        Some(problem.message.as_str()),
         problem.note.as_deref(),
     ]
     .into_iter()

@@ -26,7 +26,7 @@ pub(crate) struct Mark {
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     pub(crate) context: Option<String>,
-    pub(crate) problem: String,
+    pub(crate) message: String,
     pub(crate) note: Option<String>,
     /// Where; none for a character that may stand nowhere.
     pub(crate) mark: Option<Mark>,
@@ -38,7 +38,7 @@ impl Problem {
     pub(crate) fn new(context: Option<&str>, problem: impl Into<String>, mark: Mark) -> Self {
         Problem {
             context: context.map(str::to_owned),
-            problem: problem.into(),
+            message: problem.into(),
             note: None,
             mark: Some(mark),
             own: false,

@@ -80,21 +80,21 @@ pub(in crate::template) fn split(address: &str) -> Result<Parts, String> {
     }
     if let Some(after) = rest.strip_prefix("//") {
         let end = after.find(['/', '?', '#']).unwrap_or(after.len());
-        parts.netloc = after[..end].to_owned();
+        after[..end].clone_into(&mut parts.netloc);
         rest = &after[end..];
         if parts.netloc.contains('[') != parts.netloc.contains(']') {
             return Err("Invalid IPv6 URL".to_owned());
         }
     }
     if let Some((before, fragment)) = rest.split_once('#') {
-        parts.fragment = fragment.to_owned();
+        fragment.clone_into(&mut parts.fragment);
         rest = before;
     }
     if let Some((before, query)) = rest.split_once('?') {
-        parts.query = query.to_owned();
+        query.clone_into(&mut parts.query);
         rest = before;
     }
-    parts.path = rest.to_owned();
+    rest.clone_into(&mut parts.path);
     Ok(parts)
 }
 

@@ -68,7 +68,7 @@ fn find(name: &str) -> Option<Known> {
         "nested" => lists::nested,
         "password" => password::password,
         "pipe" => commands::pipe,
-        "random_choice" => lists::random_choice,
+        "random_choice" => |call| Ok(lists::random_choice(call)),
         "sequence" => sequence::sequence,
         "subelements" => subelements::subelements,
         "template" => templates::template,

@@ -92,7 +92,7 @@ impl Scanner {
         if let Some(index) = chars.iter().position(|c| !is_allowed(*c)) {
             return Err(Problem {
                 context: None,
-                problem: format!(
+                message: format!(
                     "unacceptable character #x{:04x}: control characters are not allowed in \"<unicode string>\", position {index}",
                     u32::from(chars[index])
                 ),
