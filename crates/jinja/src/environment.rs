@@ -80,6 +80,16 @@ pub trait Plugins: Send + Sync {
     fn filter(&self, name: &str) -> Option<Arc<Filter>>;
     /// A test by its name.
     fn test(&self, name: &str) -> Option<Arc<Test>>;
+
+    /// Whether one of them (`filter`, `test`) is given what is undefined, too.
+    fn takes_undefined(&self, _kind: &str, _name: &str) -> bool {
+        false
+    }
+
+    /// The name one of them is called by when it fails.
+    fn full_name(&self, _kind: &str, _name: &str) -> Option<String> {
+        None
+    }
 }
 
 /// Is told of a text within an expression that was taken for a template, and of the template it stands in.
@@ -234,11 +244,25 @@ impl Environment {
             .strip_prefix('.')
     }
 
-    /// The name with its namespace.
-    pub(crate) fn full_name(&self, name: &str) -> String {
-        match &self.namespace {
-            Some(namespace) if !name.contains('.') => format!("{namespace}.{name}"),
+    /// The name with its namespace, of a filter or a test.
+    pub(crate) fn full_name(&self, kind: &str, name: &str) -> String {
+        let own = match kind {
+            "filter" => self.filters.contains_key(name),
+            _ => self.tests.contains_key(name),
+        };
+        match (&self.namespace, &self.plugins) {
+            (Some(namespace), _) if own && !name.contains('.') => format!("{namespace}.{name}"),
+            (_, Some(plugins)) if !own => plugins
+                .full_name(kind, name)
+                .unwrap_or_else(|| name.to_owned()),
             _ => name.to_owned(),
+        }
+    }
+
+    fn taken(&self, kind: &str, name: &str) -> Takes {
+        match &self.plugins {
+            Some(plugins) if plugins.takes_undefined(kind, name) => Takes::Anything,
+            _ => Takes::Defined,
         }
     }
 
@@ -248,9 +272,10 @@ impl Environment {
             .or_else(|| self.filters.get(self.short_name(name)?))
             .cloned()
             .or_else(|| {
+                let run = self.plugins.as_ref()?.filter(name)?;
                 Some(Known {
-                    takes: Takes::Defined,
-                    run: self.plugins.as_ref()?.filter(name)?,
+                    takes: self.taken("filter", name),
+                    run,
                 })
             })
     }
@@ -261,9 +286,10 @@ impl Environment {
             .or_else(|| self.tests.get(self.short_name(name)?))
             .cloned()
             .or_else(|| {
+                let run = self.plugins.as_ref()?.test(name)?;
                 Some(Known {
-                    takes: Takes::Defined,
-                    run: self.plugins.as_ref()?.test(name)?,
+                    takes: self.taken("test", name),
+                    run,
                 })
             })
     }

@@ -13,7 +13,8 @@
 //! executor    strategies, hosts in parallel, loops, retries, blocks, handlers
 //!    |-- action       what runs on the controller: debug, set_fact, the controller's half of copy, template, ...
 //!    |-- connection   this machine, OpenSSH, containers, machines of ours; becoming another user
-//!    '-- python       every module that is not native, as real Python
+//!    |-- python       every module that is not native, as real Python
+//!    '-- bridge       plugins that are written in Python, on the controller
 //!    |
 //! output      what is told of it: the default callback and others
 //! ```
@@ -21,6 +22,7 @@
 //! The behaviour is that of ansible-core 2.21: its documentation, and what it was seen to do.
 
 pub mod action;
+pub mod bridge;
 pub mod command;
 pub mod connection;
 pub mod executor;

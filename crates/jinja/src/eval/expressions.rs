@@ -499,7 +499,9 @@ impl State<'_, '_> {
         };
         match (known.run)(self, value, &arguments) {
             Err(Error::Recursion) => Err(Error::Recursion),
-            Err(error) => Ok(self.plugin_failed("filter", &environment.full_name(name), error)),
+            Err(error) => {
+                Ok(self.plugin_failed("filter", &environment.full_name("filter", name), error))
+            }
             done => done,
         }
     }
@@ -520,7 +522,9 @@ impl State<'_, '_> {
         match (known.run)(self, value, &arguments) {
             Ok(answer) => Ok(Value::Bool(answer)),
             Err(Error::Recursion) => Err(Error::Recursion),
-            Err(error) => Ok(self.plugin_failed("test", &environment.full_name(name), error)),
+            Err(error) => {
+                Ok(self.plugin_failed("test", &environment.full_name("test", name), error))
+            }
         }
     }
 

@@ -113,10 +113,11 @@ pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, L
     let directory = playbook
         .clone()
         .unwrap_or_else(|| PathBuf::from(&session.surroundings.directory));
+    let bridge = super::plugins::bridge_of_listing(session, &directory, &vault);
     let mut inventory = session.inventory(
         &session.inventory_sources(&arguments.inventory.inventory),
         reader.clone().keeping_encrypted(),
-        session.templar(&directory, &reader),
+        session.templar(&directory, &reader, Some(&bridge)),
         extra.clone(),
     )?;
     let notices = session.terminal.notices();
@@ -248,7 +249,7 @@ fn plain(value: &Value, path: &mut Vec<String>) -> Value {
 }
 
 fn yaml_text(value: &Value, session: &Session, reader: &Reader) -> Result<String, Located> {
-    let templar = session.templar(std::path::Path::new("/"), reader);
+    let templar = session.templar(std::path::Path::new("/"), reader, None);
     let variables: Dict = [("shown", value.clone())].into_iter().collect();
     templar
         .evaluate(

@@ -10,6 +10,7 @@ mod options;
 mod outline;
 mod passwords;
 mod play;
+mod plugins;
 mod running;
 mod session;
 mod terminal;

@@ -69,7 +69,8 @@ impl Common<'_> {
         let vault = session.vault(self.vault)?;
         let reader = session.reader(&vault);
         let extra = session.extra_variables(&self.extra.extra_vars, &reader)?;
-        let templar = session.templar(directory, &reader);
+        let bridge = super::plugins::bridge(session, self, directory, tags, skip_tags, &vault);
+        let templar = session.templar(directory, &reader, Some(&bridge));
         let settings = self.settings(session);
         let sources = session.inventory_sources(&self.inventory.inventory);
         let inventory =

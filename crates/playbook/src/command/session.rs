@@ -8,11 +8,12 @@ use consort_jinja::Dict;
 use super::options::VaultOptions;
 use super::terminal::Terminal;
 use super::{extra_variables, passwords};
+use crate::bridge::Bridge;
 use crate::inventory::{Inventory, ReadSettings};
 use crate::paths::{Surroundings, unfrack};
 use crate::settings::{Settings, Sources};
 use crate::source::{Duplicates, Located, Reader};
-use crate::template::{Templar, TemplarOptions};
+use crate::template::{Plugins, Templar, TemplarOptions};
 use crate::vault::Vault;
 
 /// What a command has read before it begins.
@@ -96,7 +97,12 @@ impl Session {
     }
 
     /// What renders templates, with a directory for relative paths.
-    pub(super) fn templar(&self, directory: &Path, reader: &Reader) -> Templar {
+    pub(super) fn templar(
+        &self,
+        directory: &Path,
+        reader: &Reader,
+        bridge: Option<&Bridge>,
+    ) -> Templar {
         Templar::new(&TemplarOptions {
             basedir: directory.to_owned(),
             extensions: !self.settings.jinja2_extensions.is_empty(),
@@ -106,7 +112,7 @@ impl Session {
             surroundings: self.surroundings.clone(),
             sources: Arc::new(self.sources.clone()),
             managed: self.settings.managed_str.clone(),
-            plugins: None,
+            plugins: bridge.map(|bridge| Arc::new(bridge.clone()) as Arc<dyn Plugins>),
             warn: self.terminal.warned(),
         })
     }

@@ -124,7 +124,7 @@ impl Terminal {
                     help,
                 } => Notice::Deprecated {
                     what: located(message, about, help),
-                    version: version.to_owned(),
+                    version: version.into_owned(),
                 },
             };
             // What a task warns of is told with its result.

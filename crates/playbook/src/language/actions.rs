@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use parking_lot::Mutex;
 
 use super::collections::{Collections, Route};
+use crate::bridge::Bridge;
 use crate::source::Located;
 
 /// Where the plugins that `ansible.builtin` no longer has have gone, and its groups of actions.
@@ -255,6 +256,8 @@ type Answer = Result<Option<Resolved>, Located>;
 /// Finds what names stand for.
 pub(crate) struct Actions {
     pub(crate) collections: Collections,
+    /// Plugins of other kinds, which are looked for in the same directories.
+    bridge: Option<Bridge>,
     /// Directories of modules, actions and lookups, the first first.
     paths: Mutex<HashMap<Sort, Vec<PathBuf>>>,
     added: Mutex<HashSet<PathBuf>>,
@@ -271,10 +274,12 @@ impl Actions {
         modules: &[String],
         actions: &[String],
         lookups: &[String],
+        bridge: Option<Bridge>,
     ) -> Self {
         let of = |paths: &[String]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
         Actions {
             collections,
+            bridge,
             paths: Mutex::new(HashMap::from([
                 (Sort::Module, of(modules)),
                 (Sort::Action, of(actions)),
@@ -291,6 +296,9 @@ impl Actions {
     pub(crate) fn add_directory(&self, directory: &Path) {
         if !self.added.lock().insert(directory.to_path_buf()) {
             return;
+        }
+        if let Some(bridge) = &self.bridge {
+            bridge.look_in(directory);
         }
         let mut changed = false;
         for (sort, name) in [

@@ -80,6 +80,7 @@ impl PlaybookLoader {
             &settings.module_path,
             &settings.action_plugin_path,
             &settings.lookup_plugin_path,
+            options.templar.bridge().cloned(),
         );
         PlaybookLoader {
             inner: Arc::new(Inner {

@@ -17,7 +17,7 @@ impl Context {
     pub(super) fn deprecated(&self, message: String, about: Option<&Str>) {
         (self.options.warn)(Warned::Deprecation {
             message,
-            version: "2.23",
+            version: "2.23".into(),
             about: about.cloned(),
             help: None,
         });

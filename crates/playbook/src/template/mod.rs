@@ -22,7 +22,7 @@ mod yaml;
 pub use error::Error;
 pub(crate) use lookups::formatted;
 pub use lookups::template_variables;
-pub use templar::{Lookup, Plugins, TASK_ACTION, Templar, TemplarOptions, Warned};
+pub use templar::{ForeignLookup, Lookup, Plugins, TASK_ACTION, Templar, TemplarOptions, Warned};
 
 use consort_jinja::{Origin, Value};
 

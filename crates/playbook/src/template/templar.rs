@@ -1,6 +1,7 @@
 //! Renders values, evaluates conditions.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use consort_jinja::{
@@ -10,6 +11,7 @@ use consort_jinja::{
 use super::context::Context;
 use super::error::Error;
 use super::{filters, globals, inner, lookups, tests};
+use crate::bridge::Bridge;
 use crate::paths::Surroundings;
 use crate::settings::Sources;
 use crate::source::Reader;
@@ -31,7 +33,7 @@ pub enum Warned {
         /// What.
         message: String,
         /// The version it goes away with.
-        version: &'static str,
+        version: Cow<'static, str>,
         /// The text it is about.
         about: Option<Str>,
         /// What may help.
@@ -39,14 +41,34 @@ pub enum Warned {
     },
 }
 
-/// A lookup beside those of `ansible.builtin`: gives its items.
+/// A lookup beside those of `ansible.builtin`: gives its items. It is told whether it stands in `with_NAME`.
 pub type Lookup =
-    dyn Fn(&mut State<'_, '_>, &Arguments) -> consort_jinja::Result<Vec<Value>> + Send + Sync;
+    dyn Fn(&mut State<'_, '_>, &Arguments, bool) -> consort_jinja::Result<Vec<Value>> + Send + Sync;
+
+/// A lookup beside those of `ansible.builtin`, and what it takes.
+#[derive(Clone)]
+pub struct ForeignLookup {
+    /// What it does.
+    pub run: Arc<Lookup>,
+    /// What is undefined is given to it, too.
+    pub takes_undefined: bool,
+}
 
 /// Finds filters, tests and lookups that are not of `ansible.builtin`, when they are first asked for.
 pub trait Plugins: consort_jinja::Plugins {
     /// A lookup by its name.
-    fn lookup(&self, name: &str) -> Option<Arc<Lookup>>;
+    fn lookup(&self, name: &str) -> Option<ForeignLookup>;
+
+    /// Looks for plugins in a playbook's or role's directory too.
+    fn look_in(&self, _directory: &Path) {}
+
+    /// The way to plugins of other kinds.
+    fn bridge(&self) -> Option<&Bridge> {
+        None
+    }
+
+    /// Says who is told of what these plugins warn of.
+    fn warn_by(&self, _warn: &Arc<dyn Fn(Warned) + Send + Sync>) {}
 }
 
 /// The name under which variables tell the action of the task they are of: lookups look for files by it. No play can
@@ -128,6 +150,7 @@ impl Templar {
         globals::add(&mut environment);
         inner::add(&mut environment);
         if let Some(plugins) = &options.plugins {
+            plugins.warn_by(&options.warn);
             environment.set_plugins(Arc::clone(plugins) as Arc<dyn consort_jinja::Plugins>);
         }
         if options.allow_embedded_templates {
@@ -161,6 +184,11 @@ impl Templar {
     /// How it was made.
     pub fn options(&self) -> &TemplarOptions {
         &self.inner.context.options
+    }
+
+    /// The way to plugins that are written in Python.
+    pub fn bridge(&self) -> Option<&Bridge> {
+        self.options().plugins.as_ref()?.bridge()
     }
 
     /// What templates know.
@@ -385,7 +413,7 @@ impl Templar {
     fn deprecated(&self, message: String, about: Option<Str>, help: Option<&str>) {
         (self.inner.context.options.warn)(Warned::Deprecation {
             message,
-            version: "2.23",
+            version: "2.23".into(),
             about,
             help: help.map(str::to_owned),
         });

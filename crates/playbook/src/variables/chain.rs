@@ -1,5 +1,6 @@
 //! The chain of layers a name is looked up through.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
@@ -48,6 +49,18 @@ pub enum Old {
     PlayHosts,
     /// `vars`.
     Vars,
+}
+
+thread_local! {
+    static UNNOTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Looks variables up for somebody who only hands them on: that is no use of what will go away.
+pub(crate) fn unnoted<T>(look: impl FnOnce() -> T) -> T {
+    let before = UNNOTED.replace(true);
+    let found = look();
+    UNNOTED.set(before);
+    found
 }
 
 impl TaskVariables {
@@ -206,7 +219,9 @@ impl TaskVariables {
     }
 
     pub(super) fn note(&self, old: Old) {
-        self.0.used.lock().insert(old);
+        if !UNNOTED.get() {
+            self.0.used.lock().insert(old);
+        }
     }
 
     /// What went wrong with the files of variables, if something did.

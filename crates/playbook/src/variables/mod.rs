@@ -20,6 +20,7 @@ mod reserved;
 mod store;
 mod task;
 
+pub(crate) use chain::unnoted;
 pub use chain::{Old, TaskVariables};
 pub(crate) use facts::may_be_variable;
 pub use facts::{FactCache, JsonFiles, Memory};

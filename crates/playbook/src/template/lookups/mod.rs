@@ -136,9 +136,12 @@ pub(super) fn invoke(
             ..consort_jinja::Explained::default()
         })));
     }
-    if known.as_ref().is_none_or(|known| !known.takes_undefined)
-        && let Some(undefined) = arguments.first_undefined()
-    {
+    let takes_undefined = match (&known, &foreign) {
+        (Some(known), _) => known.takes_undefined,
+        (None, Some(foreign)) => foreign.takes_undefined,
+        (None, None) => false,
+    };
+    if !takes_undefined && let Some(undefined) = arguments.first_undefined() {
         return Ok(undefined.clone());
     }
     let list = arguments
@@ -149,7 +152,8 @@ pub(super) fn invoke(
     state.changes_from_call_to_call();
     let found = match (known, foreign) {
         (Some(known), _) => run(context, state, &known, arguments, as_with),
-        (None, Some(lookup)) => lookup(state, &arguments),
+        (None, Some(lookup)) => ready(state, lookup.takes_undefined, arguments)
+            .and_then(|arguments| (lookup.run)(state, &arguments, as_with)),
         (None, None) => Ok(Vec::new()),
     };
     let found = match found {
@@ -192,6 +196,29 @@ pub(super) fn invoke(
     })
 }
 
+/// The arguments with every template in them rendered, and what is undefined left in them if it may be there.
+fn ready(
+    state: &mut State<'_, '_>,
+    takes_undefined: bool,
+    arguments: Arguments,
+) -> Result<Arguments> {
+    let mut each = |value: Value| {
+        if takes_undefined && value.is_undefined() {
+            Ok(value)
+        } else {
+            state.ready(value)
+        }
+    };
+    let mut found = Arguments::default();
+    for value in arguments.positional {
+        found.positional.push(each(value)?);
+    }
+    for (name, value) in arguments.named {
+        found.named.push((name, each(value)?));
+    }
+    Ok(found)
+}
+
 fn run(
     context: &Shared,
     state: &mut State<'_, '_>,
@@ -199,28 +226,12 @@ fn run(
     arguments: Arguments,
     as_with: bool,
 ) -> Result<Vec<Value>> {
-    let mut terms = Vec::with_capacity(arguments.positional.len());
-    for term in arguments.positional {
-        terms.push(if known.takes_undefined {
-            term
-        } else {
-            state.ready(term)?
-        });
-    }
-    let mut named = Vec::with_capacity(arguments.named.len());
-    for (name, value) in arguments.named {
-        let value = if known.takes_undefined && value.is_undefined() {
-            value
-        } else {
-            state.ready(value)?
-        };
-        named.push((name, value));
-    }
+    let arguments = ready(state, known.takes_undefined, arguments)?;
     (known.run)(&mut Call {
         context,
         state,
-        terms,
-        named,
+        terms: arguments.positional,
+        named: arguments.named,
         as_with,
     })
 }
