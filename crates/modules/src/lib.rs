@@ -42,6 +42,7 @@ pub mod python_re;
 mod registry;
 mod secrets;
 pub mod selinux;
+mod status;
 mod times;
 mod url;
 

@@ -306,6 +306,11 @@ pub fn expand_user(context: &Context<'_>, path: &str) -> String {
 
 /// `$name` and `${name}` in a text, as `os.path.expandvars` does it: what is not set stays as it is written.
 pub fn expand_variables(context: &Context<'_>, text: &str) -> String {
+    expand_variables_of(text, |name| context.variable(name))
+}
+
+/// The same with the variables a function knows.
+pub fn expand_variables_of(text: &str, variable: impl Fn(&str) -> Option<String>) -> String {
     if !text.contains('$') {
         return text.to_owned();
     }
@@ -325,7 +330,7 @@ pub fn expand_variables(context: &Context<'_>, text: &str) -> String {
                 .unwrap_or(after.len());
             (&after[..end], end)
         };
-        match context.variable(name).filter(|_| length > 0) {
+        match variable(name).filter(|_| length > 0) {
             Some(value) => expanded.push_str(&value),
             None => {
                 expanded.push('$');

@@ -99,30 +99,9 @@ pub fn unfrack(path: &str, surroundings: &Surroundings, base: Option<&str>) -> S
 
 /// Puts in what `$NAME` and `${NAME}` stand for; unknown ones stay.
 pub fn expand_variables(text: &str, surroundings: &Surroundings) -> String {
-    let mut expanded = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        expanded.push_str(&rest[..at]);
-        let after = &rest[at + 1..];
-        let (name, length) = if let Some(inner) = after.strip_prefix('{') {
-            match inner.find('}') {
-                Some(end) => (&inner[..end], end + 2),
-                None => ("", 0),
-            }
-        } else {
-            let end = after
-                .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-                .unwrap_or(after.len());
-            (&after[..end], end)
-        };
-        match surroundings.variables.get(name).filter(|_| length > 0) {
-            Some(value) => expanded.push_str(value),
-            None => expanded.push_str(&rest[at..=at + length]),
-        }
-        rest = &after[length..];
-    }
-    expanded.push_str(rest);
-    expanded
+    consort_modules::python::expand_variables_of(text, |name| {
+        surroundings.variables.get(name).cloned()
+    })
 }
 
 /// Puts in the home directory for `~` and `~USER` at the beginning.

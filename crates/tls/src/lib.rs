@@ -12,4 +12,4 @@
 
 mod unverified;
 
-pub use unverified::unverified;
+pub use unverified::{anyone, unverified};

@@ -12,12 +12,16 @@ use std::sync::Arc;
 /// When the cryptography at hand supports no protocol version.
 pub fn unverified() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Arc::new(Anyone(provider.clone()));
-    Ok(ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(anyone(provider))
         .with_no_client_auth())
+}
+
+/// What takes every certificate, for configurations that hold more (a certificate of one's own).
+pub fn anyone(provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Anyone(provider))
 }
 
 /// Takes every certificate, but only from who holds its key.

@@ -1,6 +1,6 @@
 //! `stat`: what there is to know of a file.
 
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::LazyLock;
 
 use nix::unistd::{AccessFlags, access};
@@ -14,7 +14,7 @@ use crate::invocation::{Failure, Invocation, Outcome, Report};
 use crate::process::{self, Command};
 use crate::python;
 use crate::registry::Module;
-use crate::{selinux, times};
+use crate::{selinux, status};
 
 pub(crate) const MODULE: Module = Module { name: "stat", act };
 
@@ -128,46 +128,10 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
 
 /// What the system tells by itself.
 fn basics(shown: &str, meta: &std::fs::Metadata) -> Map<String, Value> {
-    let mode = meta.mode();
-    let kind = meta.file_type();
-    let Value::Object(stat) = json!({
-        "exists": true,
-        "path": shown,
-        "mode": format!("{:04o}", mode & 0o7777),
-        "isdir": kind.is_dir(),
-        "ischr": kind.is_char_device(),
-        "isblk": kind.is_block_device(),
-        "isreg": kind.is_file(),
-        "isfifo": kind.is_fifo(),
-        "islnk": kind.is_symlink(),
-        "issock": kind.is_socket(),
-        "uid": meta.uid(),
-        "gid": meta.gid(),
-        "size": meta.size(),
-        "inode": meta.ino(),
-        "dev": meta.dev(),
-        "nlink": meta.nlink(),
-        "atime": times::accessed(meta),
-        "mtime": times::modified(meta),
-        "ctime": times::changed(meta),
-        "wusr": mode & 0o200 != 0,
-        "rusr": mode & 0o400 != 0,
-        "xusr": mode & 0o100 != 0,
-        "wgrp": mode & 0o020 != 0,
-        "rgrp": mode & 0o040 != 0,
-        "xgrp": mode & 0o010 != 0,
-        "woth": mode & 0o002 != 0,
-        "roth": mode & 0o004 != 0,
-        "xoth": mode & 0o001 != 0,
-        "isuid": mode & 0o4000 != 0,
-        "isgid": mode & 0o2000 != 0,
-        "blocks": meta.blocks(),
-        "disk_usage_bytes": meta.blocks() * 512,
-        "block_size": meta.blksize(),
-        "device_type": meta.rdev(),
-    }) else {
-        return Map::new();
-    };
+    let mut stat = status::of(shown, meta);
+    stat.insert("exists".to_owned(), true.into());
+    stat.insert("block_size".to_owned(), meta.blksize().into());
+    stat.insert("device_type".to_owned(), meta.rdev().into());
     stat
 }
 

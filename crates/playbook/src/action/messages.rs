@@ -78,7 +78,7 @@ fn shown(attempt: &Attempt<'_>, expression: &Str) -> Result<Value, Failure> {
     if error.undefined {
         let mut replacing = Replacing { attempt, count: 0 };
         // A variable that has undefined values somewhere inside is shown with the rest of what it holds.
-        if crate::action::given::is_name(expression)
+        if crate::variables::is_name(expression)
             && let Some(value) = attempt.variables().get(expression)
         {
             return Ok(replacing.replaced(&value, 0));
@@ -280,7 +280,7 @@ fn conditions(attempt: &Attempt<'_>, that: Value) -> Vec<Value> {
 fn container(attempt: &Attempt<'_>, that: &Value) -> Option<Vec<Value>> {
     let text = that.as_str()?.trim();
     let inner = text.strip_prefix("{{")?.strip_suffix("}}")?.trim();
-    if super::given::is_name(inner)
+    if crate::variables::is_name(inner)
         && let Some(Value::List(items)) = attempt.variables().get(inner)
     {
         return Some(items.read().clone());

@@ -3,12 +3,13 @@
 use consort_jinja::{Dict, Key, Value, repr};
 use indexmap::IndexMap;
 
-use super::given::{Given, dict, is_name, is_yes, no_name};
+use super::given::{Given, dict, is_yes};
 use super::{Action, Failure, Outcome, Traits};
 use crate::connection::Call;
 use crate::executor::{Attempt, Layer};
 use crate::source::Located;
 use crate::values;
+use crate::variables::{is_name, no_name};
 
 /// `set_fact`: sets variables of the host.
 pub(super) struct SetFact;
@@ -34,7 +35,7 @@ fn name_of(attempt: &Attempt<'_>, key: &Key) -> Result<Key, Failure> {
     };
     match &name {
         Value::Str(text) if is_name(text) => Ok(Key::from(&**text)),
-        other => Err(no_name(other)),
+        other => Err(no_name(other).into()),
     }
 }
 

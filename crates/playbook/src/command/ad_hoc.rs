@@ -7,10 +7,6 @@ use clap::Parser;
 use consort_jinja::{Dict, Key, Origin, Str, Value};
 use indexmap::IndexMap;
 
-use super::options::{
-    BecomeOptions, CheckOptions, ConnectOptions, ExtraOptions, InventoryOptions, RunOptions,
-    VaultOptions, Verbosity,
-};
 use super::passwords;
 use super::running::Common;
 use super::session::Session;
@@ -28,21 +24,7 @@ use crate::source::Located;
 )]
 pub(super) struct AdHocArguments {
     #[command(flatten)]
-    verbosity: Verbosity,
-    #[command(flatten)]
-    inventory: InventoryOptions,
-    #[command(flatten)]
-    vault: VaultOptions,
-    #[command(flatten)]
-    extra: ExtraOptions,
-    #[command(flatten)]
-    connect: ConnectOptions,
-    #[command(flatten)]
-    becoming: BecomeOptions,
-    #[command(flatten)]
-    check: CheckOptions,
-    #[command(flatten)]
-    run: RunOptions,
+    common: Common,
     /// The directory that paths are relative to, as if a playbook stood there.
     #[arg(long, value_name = "DIRECTORY")]
     playbook_dir: Option<String>,
@@ -75,7 +57,7 @@ pub(super) struct AdHocArguments {
 impl AdHocArguments {
     /// How much is told.
     pub(super) fn verbosity(&self) -> u8 {
-        self.verbosity.verbose
+        self.common.verbosity.verbose
     }
 }
 
@@ -92,15 +74,7 @@ const FREE: [&str; 7] = [
 
 /// Carries it out; the exit status.
 pub(super) fn run(arguments: &AdHocArguments, session: &Session) -> Result<i32, Located> {
-    let common = Common {
-        inventory: &arguments.inventory,
-        vault: &arguments.vault,
-        extra: &arguments.extra,
-        connect: &arguments.connect,
-        becoming: &arguments.becoming,
-        check: &arguments.check,
-        run: &arguments.run,
-    };
+    let common = &arguments.common;
     common.check(session)?;
     session.begin("ansible");
     for (given, option, callback) in [
@@ -117,8 +91,8 @@ pub(super) fn run(arguments: &AdHocArguments, session: &Session) -> Result<i32, 
         }
     }
     let passwords = passwords::machines(
-        &arguments.connect,
-        &arguments.becoming,
+        &common.connect,
+        &common.becoming,
         &session.settings,
         &session.surroundings,
     )?;
@@ -133,15 +107,15 @@ pub(super) fn run(arguments: &AdHocArguments, session: &Session) -> Result<i32, 
         );
     let mut prepared = common.prepare(session, &directory, &["all".to_owned()], &[], passwords)?;
     let pattern = &arguments.pattern;
-    let hosts = match prepared.hosts(arguments.inventory.limit.as_deref(), pattern) {
+    let hosts = match prepared.hosts(common.inventory.limit.as_deref(), pattern) {
         Ok(hosts) => hosts,
-        Err(error) if arguments.inventory.limit.is_some() => return Err(error),
+        Err(error) if common.inventory.limit.is_some() => return Err(error),
         Err(_) => {
             session.terminal.warn("No hosts matched, nothing to do");
             Vec::new()
         }
     };
-    if arguments.inventory.list_hosts {
+    if common.inventory.list_hosts {
         session
             .terminal
             .line(&format!("  hosts ({}):", hosts.len()));

@@ -554,6 +554,21 @@ impl Shown<'_> {
             }
         }
         parts.insert(Key::from("children"), entries(children));
+        self.members(group, available, seen, &mut parts)?;
+        if !parts.is_empty() {
+            whole.insert(Key::from(&*group.name), entries(parts));
+        }
+        Ok(())
+    }
+
+    /// The hosts of a group, each with its variables where it is seen first, and the group's own variables.
+    fn members(
+        &self,
+        group: &Group,
+        available: &HashSet<Arc<str>>,
+        seen: &mut HashSet<Arc<str>>,
+        parts: &mut IndexMap<Key, Value>,
+    ) -> Result<(), Located> {
         let mut hosts = IndexMap::new();
         if &*group.name != "all" {
             for host in group.hosts.iter().filter(|host| available.contains(*host)) {
@@ -570,9 +585,6 @@ impl Shown<'_> {
             parts.insert(Key::from("vars"), Value::Dict(self.group_variables(group)?));
         }
         parts.retain(|_, part| !is_empty(part));
-        if !parts.is_empty() {
-            whole.insert(Key::from(&*group.name), entries(parts));
-        }
         Ok(())
     }
 
@@ -605,22 +617,7 @@ impl Shown<'_> {
             self.toml_group(child, available, seen, &mut below)?;
         }
         parts.insert(Key::from("children"), Value::list(children));
-        if &*group.name != "all" {
-            let mut hosts = IndexMap::new();
-            for host in group.hosts.iter().filter(|host| available.contains(*host)) {
-                let variables = if seen.insert(Arc::clone(host)) {
-                    self.host_variables(host)?
-                } else {
-                    Dict::default()
-                };
-                hosts.insert(Key::from(&**host), Value::Dict(variables));
-            }
-            parts.insert(Key::from("hosts"), entries(hosts));
-        }
-        if self.export {
-            parts.insert(Key::from("vars"), Value::Dict(self.group_variables(group)?));
-        }
-        parts.retain(|_, part| !is_empty(part));
+        self.members(group, available, seen, &mut parts)?;
         if !parts.is_empty() {
             whole.insert(Key::from(&*group.name), entries(parts));
         }

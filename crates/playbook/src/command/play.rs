@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
-use super::options::{
-    BecomeOptions, CheckOptions, ConnectOptions, ExtraOptions, InventoryOptions, RunOptions,
-    TagOptions, VaultOptions, Verbosity,
-};
+use super::options::TagOptions;
 use super::passwords::{self, Passwords};
 use super::running::{Common, tags};
 use super::session::Session;
@@ -25,21 +22,7 @@ use crate::source::Located;
 )]
 pub(super) struct PlayArguments {
     #[command(flatten)]
-    verbosity: Verbosity,
-    #[command(flatten)]
-    inventory: InventoryOptions,
-    #[command(flatten)]
-    vault: VaultOptions,
-    #[command(flatten)]
-    extra: ExtraOptions,
-    #[command(flatten)]
-    connect: ConnectOptions,
-    #[command(flatten)]
-    becoming: BecomeOptions,
-    #[command(flatten)]
-    check: CheckOptions,
-    #[command(flatten)]
-    run: RunOptions,
+    common: Common,
     #[command(flatten)]
     tags: TagOptions,
     /// Run handlers on hosts that failed too.
@@ -68,33 +51,25 @@ pub(super) struct PlayArguments {
 impl PlayArguments {
     /// How much is told.
     pub(super) fn verbosity(&self) -> u8 {
-        self.verbosity.verbose
+        self.common.verbosity.verbose
     }
 }
 
 /// Carries it out; the exit status.
 pub(super) fn run(arguments: &PlayArguments, session: &Session) -> Result<i32, Located> {
-    let common = Common {
-        inventory: &arguments.inventory,
-        vault: &arguments.vault,
-        extra: &arguments.extra,
-        connect: &arguments.connect,
-        becoming: &arguments.becoming,
-        check: &arguments.check,
-        run: &arguments.run,
-    };
+    let common = &arguments.common;
     common.check(session)?;
     session.begin("ansible-playbook");
     for playbook in &arguments.playbooks {
         check_file(playbook)?;
     }
-    let lists = arguments.inventory.list_hosts || arguments.list_tasks || arguments.list_tags;
+    let lists = common.inventory.list_hosts || arguments.list_tasks || arguments.list_tags;
     let passwords = if lists || arguments.syntax_check {
         Passwords::default()
     } else {
         passwords::machines(
-            &arguments.connect,
-            &arguments.becoming,
+            &common.connect,
+            &common.becoming,
             &session.settings,
             &session.surroundings,
         )?
@@ -119,7 +94,7 @@ pub(super) fn run(arguments: &PlayArguments, session: &Session) -> Result<i32, L
         })
         .unwrap_or_else(|| PathBuf::from(&session.surroundings.directory));
     let mut prepared = common.prepare(session, &directory, &wanted, &skipped, passwords)?;
-    prepared.hosts(arguments.inventory.limit.as_deref(), "all")?;
+    prepared.hosts(common.inventory.limit.as_deref(), "all")?;
     prepared.options.force_handlers |= arguments.force_handlers;
     prepared.options.step = arguments.step;
     prepared
@@ -129,7 +104,7 @@ pub(super) fn run(arguments: &PlayArguments, session: &Session) -> Result<i32, L
     if lists || arguments.syntax_check {
         return super::outline::run(
             &super::outline::Wanted {
-                hosts: arguments.inventory.list_hosts,
+                hosts: common.inventory.list_hosts,
                 tasks: arguments.list_tasks,
                 tags: arguments.list_tags,
                 syntax: arguments.syntax_check,

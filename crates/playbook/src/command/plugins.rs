@@ -13,14 +13,14 @@ use crate::vault::Vault;
 /// The way to plugins in Python, for a run.
 pub(super) fn bridge(
     session: &Session,
-    common: &Common<'_>,
+    common: &Common,
     directory: &Path,
     tags: &[String],
     skip_tags: &[String],
     vault: &Arc<Vault>,
 ) -> Bridge {
     let settings = &session.settings;
-    let (connect, becoming, run) = (common.connect, common.becoming, common.run);
+    let (connect, becoming, run) = (&common.connect, &common.becoming, &common.run);
     let arguments = json!({
         "verbosity": session.terminal.verbosity(),
         "check": common.check.check,

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::Args;
 use consort_jinja::{Dict, Key, Value};
 
 use super::callbacks;
 use super::options::{
     BecomeOptions, CheckOptions, ConnectOptions, ExtraOptions, InventoryOptions, RunOptions,
-    VaultOptions,
+    VaultOptions, Verbosity,
 };
 use super::passwords::Passwords;
 use super::session::Session;
@@ -24,14 +25,24 @@ use crate::template::Templar;
 use crate::variables::{FactCache, JsonFiles, Memory};
 
 /// The options that both commands have.
-pub(super) struct Common<'a> {
-    pub(super) inventory: &'a InventoryOptions,
-    pub(super) vault: &'a VaultOptions,
-    pub(super) extra: &'a ExtraOptions,
-    pub(super) connect: &'a ConnectOptions,
-    pub(super) becoming: &'a BecomeOptions,
-    pub(super) check: &'a CheckOptions,
-    pub(super) run: &'a RunOptions,
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Common {
+    #[command(flatten)]
+    pub(super) verbosity: Verbosity,
+    #[command(flatten)]
+    pub(super) inventory: InventoryOptions,
+    #[command(flatten)]
+    pub(super) vault: VaultOptions,
+    #[command(flatten)]
+    pub(super) extra: ExtraOptions,
+    #[command(flatten)]
+    pub(super) connect: ConnectOptions,
+    #[command(flatten)]
+    pub(super) becoming: BecomeOptions,
+    #[command(flatten)]
+    pub(super) check: CheckOptions,
+    #[command(flatten)]
+    pub(super) run: RunOptions,
 }
 
 /// What a run is made of, before it begins.
@@ -46,7 +57,7 @@ pub(super) struct Prepared<'s> {
     pub(super) options: Options,
 }
 
-impl Common<'_> {
+impl Common {
     /// Checks the options that are numbers.
     pub(super) fn check(&self, session: &Session) -> Result<i64, Located> {
         let forks = self.run.forks.unwrap_or(session.settings.forks);
@@ -66,7 +77,7 @@ impl Common<'_> {
         passwords: Passwords,
     ) -> Result<Prepared<'s>, Located> {
         let forks = self.check(session)?;
-        let vault = session.vault(self.vault)?;
+        let vault = session.vault(&self.vault)?;
         let reader = session.reader(&vault);
         let extra = session.extra_variables(&self.extra.extra_vars, &reader)?;
         let bridge = super::plugins::bridge(session, self, directory, tags, skip_tags, &vault);
@@ -139,7 +150,7 @@ impl Common<'_> {
         passwords: Passwords,
     ) -> Options {
         let settings = &session.settings;
-        let connect = self.connect;
+        let connect = &self.connect;
         let mut connection_options = Vec::new();
         let mut given = |name: &str, value: Option<String>| {
             connection_options.extend(value.map(|value| (name.to_owned(), value)));

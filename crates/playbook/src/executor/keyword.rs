@@ -113,24 +113,7 @@ fn in_keyword(name: &str, written: &Value, cause: Located) -> Located {
         .because(cause)
 }
 
-/// What Ansible takes for a boolean.
-pub(super) fn boolean(value: &Value) -> Option<bool> {
-    match value {
-        Value::Bool(value) => Some(*value),
-        Value::Int(1) => Some(true),
-        Value::Int(0) => Some(false),
-        #[allow(clippy::float_cmp)]
-        Value::Float(number) if *number == 1.0 => Some(true),
-        #[allow(clippy::float_cmp)]
-        Value::Float(number) if *number == 0.0 => Some(false),
-        Value::Str(text) => match text.trim().to_lowercase().as_str() {
-            "y" | "yes" | "on" | "1" | "true" | "t" | "1.0" => Some(true),
-            "n" | "no" | "off" | "0" | "false" | "f" | "0.0" => Some(false),
-            _ => None,
-        },
-        _ => None,
-    }
-}
+pub(super) use crate::template::to_bool as boolean;
 
 /// What Ansible takes for an integer.
 pub(super) fn integer(value: &Value) -> Option<i64> {

@@ -9,13 +9,12 @@ use indexmap::{IndexMap, IndexSet};
 use super::notice::{deprecate, detail, warn};
 use super::{Group, GroupNames, Host, Inventory, ReadSettings, VariableFiles};
 use crate::source::{Located, Notices};
+use crate::variables::is_name;
 
 /// The names that mean this machine whether or not a source names it.
 pub const LOCAL_NAMES: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
 
 /// Words that cannot be names of variables, being words of templates.
-const KEYWORDS: [&str; 7] = ["true", "false", "none", "True", "False", "None", "not"];
-
 impl Inventory {
     /// One with nothing in it but the groups there always are.
     pub fn new(settings: Arc<ReadSettings>) -> Self {
@@ -539,14 +538,7 @@ fn untemplated(key: &Key) -> Key {
 }
 
 fn check_name(name: &Key, notices: &Notices) {
-    let is_name = name.as_str().is_some_and(|text| {
-        text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && text
-                .chars()
-                .all(|character| character.is_ascii_alphanumeric() || character == '_')
-            && !KEYWORDS.contains(&text)
-    });
-    if !is_name {
+    if !name.as_str().is_some_and(is_name) {
         deprecate(
             notices,
             Located::new(format!(

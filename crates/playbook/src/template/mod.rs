@@ -23,6 +23,7 @@ pub use error::Error;
 pub(crate) use lookups::formatted;
 pub use lookups::template_variables;
 pub use templar::{ForeignLookup, Lookup, Plugins, TASK_ACTION, Templar, TemplarOptions, Warned};
+pub(crate) use tests::to_bool;
 
 use consort_jinja::{Origin, Value};
 

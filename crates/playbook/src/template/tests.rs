@@ -340,7 +340,7 @@ fn truthy(value: &Value, arguments: &Arguments) -> Result<bool> {
 }
 
 /// What a word means as a truth value, if it is one of those that mean one.
-pub(super) fn to_bool(value: &Value) -> Option<bool> {
+pub(crate) fn to_bool(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(value) => Some(*value),
         Value::Int(1) => Some(true),

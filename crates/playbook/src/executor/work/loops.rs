@@ -11,7 +11,7 @@ use super::{Shown, Work};
 use crate::executor::result::{LoopItem, Outcome};
 use crate::output::Event;
 use crate::source::Located;
-use crate::variables::TaskVariables;
+use crate::variables::{TaskVariables, is_name, no_name};
 
 /// What an item of a loop is, while it is worked on.
 pub(super) struct Current {
@@ -77,11 +77,10 @@ impl Work {
             ("index_var", index_variable.as_ref()),
         ] {
             if let Some(name) = name
-                && !is_variable_name(name)
+                && !is_name(name)
             {
-                return Err(
-                    Located::new(format!("Invalid '{keyword}'.")).because(invalid_name(name))
-                );
+                return Err(Located::new(format!("Invalid '{keyword}'."))
+                    .because(no_name(&Value::from(&**name))));
             }
         }
         self.warn_of_names(&variable, index_variable.as_ref());
@@ -274,65 +273,4 @@ fn extended(items: &[Value], index: usize, all: Option<&Value>) -> Dict {
         entries.push(("previtem", previous.clone()));
     }
     entries.into_iter().collect()
-}
-
-/// Whether a text may be the name of a variable.
-fn is_variable_name(name: &str) -> bool {
-    const KEYWORDS: &[&str] = &[
-        "and",
-        "as",
-        "autoescape",
-        "block",
-        "break",
-        "call",
-        "continue",
-        "do",
-        "elif",
-        "else",
-        "endautoescape",
-        "endblock",
-        "endcall",
-        "endfilter",
-        "endfor",
-        "endif",
-        "endmacro",
-        "endset",
-        "endtrans",
-        "endwith",
-        "extends",
-        "filter",
-        "for",
-        "from",
-        "if",
-        "import",
-        "in",
-        "include",
-        "is",
-        "macro",
-        "not",
-        "or",
-        "pluralize",
-        "recursive",
-        "set",
-        "trans",
-        "with",
-        "true",
-        "false",
-        "none",
-        "True",
-        "False",
-        "None",
-    ];
-    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name
-            .chars()
-            .all(|character| character.is_ascii_alphanumeric() || character == '_')
-        && !KEYWORDS.contains(&name)
-}
-
-fn invalid_name(name: &str) -> Located {
-    Located::new(format!("Invalid variable name {}.", repr::string(name))).hint(
-        "Variable names must be strings starting with a letter or underscore character, and contain only letters, numbers \
-         and underscores.",
-    )
 }

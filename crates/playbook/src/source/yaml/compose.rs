@@ -447,21 +447,7 @@ impl Composer {
     fn flow_sequence(&mut self, node: usize, depth: usize) -> Result<()> {
         self.scanner.take()?;
         let mut first = true;
-        loop {
-            if self.scanner.peek()?.kind == Kind::FlowSequenceEnd {
-                break;
-            }
-            if !first {
-                let token = self.scanner.peek()?;
-                if token.kind != Kind::FlowEntry {
-                    return Err(Problem::new(
-                        Some("while parsing a flow sequence"),
-                        "did not find expected ',' or ']'",
-                        token.start,
-                    ));
-                }
-                self.scanner.take()?;
-            }
+        while self.goes_on(&Kind::FlowSequenceEnd, first)? {
             first = false;
             let token = self.scanner.peek()?;
             let mark = token.start;
@@ -493,6 +479,33 @@ impl Composer {
         Ok(())
     }
 
+    /// Whether a flow collection that ends with `end` has not ended; takes the comma before what follows.
+    fn goes_on(&mut self, end: &Kind, first: bool) -> Result<bool> {
+        let token = self.scanner.peek()?;
+        if token.kind == *end {
+            return Ok(false);
+        }
+        if first {
+            return Ok(true);
+        }
+        if token.kind != Kind::FlowEntry {
+            let (context, problem) = if *end == Kind::FlowSequenceEnd {
+                (
+                    "while parsing a flow sequence",
+                    "did not find expected ',' or ']'",
+                )
+            } else {
+                (
+                    "while parsing a flow mapping",
+                    "did not find expected ',' or '}'",
+                )
+            };
+            return Err(Problem::new(Some(context), problem, token.start));
+        }
+        self.scanner.take()?;
+        Ok(true)
+    }
+
     /// What stands after the key of a flow collection that ends with `end`.
     fn flow_value(&mut self, end: &Kind, depth: usize) -> Result<usize> {
         let token = self.scanner.peek()?;
@@ -512,21 +525,7 @@ impl Composer {
     fn flow_mapping(&mut self, node: usize, depth: usize) -> Result<()> {
         self.scanner.take()?;
         let mut first = true;
-        loop {
-            if self.scanner.peek()?.kind == Kind::FlowMappingEnd {
-                break;
-            }
-            if !first {
-                let token = self.scanner.peek()?;
-                if token.kind != Kind::FlowEntry {
-                    return Err(Problem::new(
-                        Some("while parsing a flow mapping"),
-                        "did not find expected ',' or '}'",
-                        token.start,
-                    ));
-                }
-                self.scanner.take()?;
-            }
+        while self.goes_on(&Kind::FlowMappingEnd, first)? {
             first = false;
             let token = self.scanner.peek()?;
             match token.kind {

@@ -226,28 +226,7 @@ impl Emitter {
             if self.canonical || self.column > self.width {
                 self.write_indent();
             }
-            let mapping = Place {
-                mapping: true,
-                simple_key: false,
-            };
-            if self.is_simple(key) {
-                self.node(
-                    key,
-                    Place {
-                        simple_key: true,
-                        ..mapping
-                    },
-                );
-                self.indicator(":", false, false, false);
-            } else {
-                self.indicator("?", true, false, false);
-                self.node(key, mapping);
-                if self.canonical || self.column > self.width {
-                    self.write_indent();
-                }
-                self.indicator(":", true, false, false);
-            }
-            self.node(value, mapping);
+            self.entry(key, value, false);
         }
         self.flow -= 1;
         self.decrease_indent();
@@ -272,28 +251,33 @@ impl Emitter {
         self.increase_indent(false, false);
         for (key, value) in entries {
             self.write_indent();
-            let mapping = Place {
-                mapping: true,
-                simple_key: false,
-            };
-            if self.is_simple(key) {
-                self.node(
-                    key,
-                    Place {
-                        simple_key: true,
-                        ..mapping
-                    },
-                );
-                self.indicator(":", false, false, false);
-            } else {
-                self.indicator("?", true, false, true);
-                self.node(key, mapping);
-                self.write_indent();
-                self.indicator(":", true, false, true);
-            }
-            self.node(value, mapping);
+            self.entry(key, value, true);
         }
         self.decrease_indent();
+    }
+
+    /// An entry of a mapping, of the block or the flow style.
+    fn entry(&mut self, key: &Node, value: &Node, block: bool) {
+        let mapping = Place {
+            mapping: true,
+            simple_key: false,
+        };
+        if self.is_simple(key) {
+            let simple = Place {
+                simple_key: true,
+                ..mapping
+            };
+            self.node(key, simple);
+            self.indicator(":", false, false, false);
+        } else {
+            self.indicator("?", true, false, block);
+            self.node(key, mapping);
+            if block || self.canonical || self.column > self.width {
+                self.write_indent();
+            }
+            self.indicator(":", true, false, block);
+        }
+        self.node(value, mapping);
     }
 
     fn is_simple(&self, key: &Node) -> bool {
