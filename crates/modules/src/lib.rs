@@ -24,6 +24,7 @@
 //! `exception=`; an exception nobody would catch is [`Failure::unhandled`]. What `exit_json` adds by itself (owner, mode and
 //! size of the file at `path` or `dest`, `warnings`, `deprecations`, `invocation`, secrets taken out) [`Module::run`] adds.
 
+pub mod apt;
 pub mod arguments;
 pub mod atomic;
 pub mod attributes;
@@ -34,6 +35,7 @@ mod encoding;
 mod glob;
 mod invocation;
 mod journal;
+mod locale;
 mod module;
 pub mod process;
 pub mod protocol;

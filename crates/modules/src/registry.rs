@@ -17,6 +17,7 @@ pub struct Module {
 
 /// The modules, in the order of their names.
 static MODULES: &[Module] = &[
+    module::apt::MODULE,
     module::archive::MODULE,
     module::assemble::MODULE,
     module::async_status::MODULE,

@@ -1,5 +1,6 @@
 //! One file for each module.
 
+pub(crate) mod apt;
 pub(crate) mod archive;
 pub(crate) mod assemble;
 pub(crate) mod async_status;

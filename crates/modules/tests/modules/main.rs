@@ -22,5 +22,6 @@ fn ping_answers_what_it_is_told() {
     assert_eq!(run("ping", json!({"data": "crash"}))["failed"], true);
 }
 
+mod apt;
 mod python_re;
 mod recorded;

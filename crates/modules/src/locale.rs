@@ -1,0 +1,34 @@
+//! The locale other programs are run in where what they say is read.
+
+use crate::context::Context;
+use crate::process::{self, Command};
+
+/// The locales whose messages can be read, the best first.
+const READABLE: [&str; 6] = [
+    "C.utf8",
+    "C.UTF-8",
+    "en_US.utf8",
+    "en_US.UTF-8",
+    "C",
+    "POSIX",
+];
+
+/// The locale of the machine in which programs speak as is expected (`get_best_parsable_locale`); `C` if nothing better is
+/// known.
+pub(crate) fn readable(context: &Context<'_>) -> String {
+    let there = process::find(context, "locale", &[])
+        .and_then(|program| Command::new([program.as_str(), "-a"]).run(context).ok())
+        .filter(process::Finished::success)
+        .map(|done| done.out())
+        .unwrap_or_default();
+    READABLE
+        .iter()
+        .find(|wanted| there.lines().any(|line| line.trim() == **wanted))
+        .unwrap_or(&"C")
+        .to_string()
+}
+
+/// The variables that make programs speak in a locale.
+pub(crate) fn variables(locale: &str) -> [(&'static str, String); 5] {
+    ["LANG", "LC_ALL", "LC_MESSAGES", "LC_CTYPE", "LANGUAGE"].map(|name| (name, locale.to_owned()))
+}
