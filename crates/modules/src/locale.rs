@@ -32,3 +32,12 @@ pub(crate) fn readable(context: &Context<'_>) -> String {
 pub(crate) fn variables(locale: &str) -> [(&'static str, String); 5] {
     ["LANG", "LC_ALL", "LC_MESSAGES", "LC_CTYPE", "LANGUAGE"].map(|name| (name, locale.to_owned()))
 }
+
+/// A command in the locale in which it can be read.
+pub(crate) fn command(context: &Context<'_>, command: Command) -> Command {
+    variables(&readable(context))
+        .into_iter()
+        .fold(command, |command, (name, value)| {
+            command.variable(name, value)
+        })
+}

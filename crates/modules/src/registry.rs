@@ -18,6 +18,8 @@ pub struct Module {
 /// The modules, in the order of their names.
 static MODULES: &[Module] = &[
     module::apt::MODULE,
+    module::apt_key::MODULE,
+    module::apt_repository::MODULE,
     module::archive::MODULE,
     module::assemble::MODULE,
     module::async_status::MODULE,
@@ -25,6 +27,9 @@ static MODULES: &[Module] = &[
     module::blockinfile::MODULE,
     module::command::MODULE,
     module::copy::MODULE,
+    module::deb822_repository::MODULE,
+    module::debconf::MODULE,
+    module::dpkg_selections::MODULE,
     module::file::MODULE,
     module::find::MODULE,
     module::get_url::MODULE,
@@ -33,6 +38,7 @@ static MODULES: &[Module] = &[
     module::mount::MODULE,
     module::ping::MODULE,
     module::replace::MODULE,
+    module::rpm_key::MODULE,
     module::slurp::MODULE,
     module::stat::MODULE,
     module::sysctl::MODULE,
@@ -40,6 +46,7 @@ static MODULES: &[Module] = &[
     module::unarchive::MODULE,
     module::uri::MODULE,
     module::wait_for::MODULE,
+    module::yum_repository::MODULE,
 ];
 
 /// The module of a name (without its collection), if it is native.
@@ -92,6 +99,12 @@ impl Module {
             report.insert("warnings".to_owned(), context.warnings.clone().into());
         }
         if !context.deprecations.is_empty() {
+            for entry in &mut context.deprecations {
+                entry["deprecator"] = json!({
+                    "resolved_name": format!("ansible.builtin.{}", self.name),
+                    "type": "module",
+                });
+            }
             report.insert(
                 "deprecations".to_owned(),
                 context.deprecations.clone().into(),

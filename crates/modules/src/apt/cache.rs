@@ -42,6 +42,9 @@ fn ask(
         .run(context)?;
     if !done.success() {
         let said = complaints(&done.err());
+        if said.contains(super::update::UNREADABLE) {
+            return Err(Failure::new(said));
+        }
         if said.contains("E:") {
             return Err(Failure::unhandled(said));
         }
@@ -54,8 +57,7 @@ pub(crate) fn known(
     context: &mut Context<'_>,
     environment: &Environment,
     names: &[&str],
-    pins: &[Pin],
-    release: Option<&str>,
+    (pins, release): (&[Pin], Option<&str>),
 ) -> Result<HashMap<String, Known>, Failure> {
     let mut found = HashMap::new();
     if names.is_empty() {
@@ -79,7 +81,8 @@ pub(crate) fn known(
         for name in names {
             let known = told.get(*name).or_else(|| {
                 // The machine's own architecture is not told.
-                name.split_once(':').and_then(|(bare, _)| told.get(bare))
+                let (bare, architecture) = name.split_once(':')?;
+                (architecture != "any").then(|| told.get(bare)).flatten()
             });
             if let Some(known) = known {
                 found.insert((*name).to_owned(), known.clone());
@@ -176,7 +179,7 @@ pub(crate) fn providers(
     let mut names: Vec<&str> = listed.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    let known = known(context, environment, &names, &[], release)?;
+    let known = known(context, environment, &names, (&[], release))?;
     Ok(names
         .iter()
         .filter(|name| {

@@ -67,7 +67,6 @@ impl Installed {
     /// The package of a name, which may have an architecture: `libc6:i386`. Without one it is the machine's own.
     pub fn find(&self, name: &str) -> Option<Package<'_>> {
         let (name, wanted) = match name.split_once(':') {
-            Some((name, "any")) => return self.of_name(name).next(),
             Some((name, "native" | "all")) => (name, self.architecture.as_str()),
             Some((name, architecture)) => (name, architecture),
             None => (name, self.architecture.as_str()),

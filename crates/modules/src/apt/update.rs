@@ -10,6 +10,8 @@ use crate::process::{Command, Finished};
 use crate::times;
 
 const STAMP: &str = "/var/lib/apt/periodic/update-success-stamp";
+/// What apt says last when it cannot make sense of the files of sources.
+pub(crate) const UNREADABLE: &str = "The list of sources could not be read.";
 /// Where apt keeps its lists.
 pub(crate) const LISTS: &str = "/var/lib/apt/lists";
 
@@ -41,6 +43,8 @@ pub(crate) enum Trouble {
     Locked(String),
     /// They could not be fetched.
     Fetch(String),
+    /// The files of sources cannot be read.
+    Unreadable(String),
     /// apt could not be run at all.
     Failed(Failure),
 }
@@ -53,10 +57,18 @@ pub(crate) fn once(
 ) -> Result<(), Trouble> {
     let command = Command::new([get, "-o", "quiet=0", "update"]).literal();
     let done: Finished = prepare(command).run(context).map_err(Trouble::Failed)?;
-    if done.success() {
-        return Ok(());
-    }
     let said = complaints(&done.err());
+    if done.success() {
+        // A server that is not there is only warned of: it may be again the next time.
+        return if said.contains("W:Some index files failed to download.") {
+            Err(Trouble::Fetch(String::new()))
+        } else {
+            Ok(())
+        };
+    }
+    if said.contains(UNREADABLE) {
+        return Err(Trouble::Unreadable(said));
+    }
     if said.contains("lists/lock") {
         return Err(Trouble::Locked(format!(
             "Failed to lock directory {LISTS}/: {said}"
@@ -85,14 +97,14 @@ pub(crate) fn patiently(
         .integer("update_cache_retry_max_delay")
         .unwrap_or(12) as f64;
     let chance = f64::from(rand::random::<u16>() % 1000) / 1000.0;
-    let mut last = String::new();
+    let mut last = None;
     for number in 0..tries.unsigned_abs() {
         if !context.settings.check {
             match once(context, get, &prepare) {
                 Ok(()) => return Ok(Ok(())),
                 Err(Trouble::Fetch(said)) => {
                     context.warn(failed(number + 1, &said));
-                    last = said;
+                    last = Some(said);
                 }
                 Err(other) => return Err(other),
             }
@@ -111,10 +123,6 @@ pub(crate) fn patiently(
     }
     Ok(Err(format!(
         "Failed to update apt cache after {tries} retries: {}",
-        if last.is_empty() {
-            "unknown reason"
-        } else {
-            &last
-        }
+        last.as_deref().unwrap_or("unknown reason")
     )))
 }

@@ -1,6 +1,8 @@
 //! One file for each module.
 
 pub(crate) mod apt;
+pub(crate) mod apt_key;
+pub(crate) mod apt_repository;
 pub(crate) mod archive;
 pub(crate) mod assemble;
 pub(crate) mod async_status;
@@ -8,6 +10,9 @@ pub(crate) mod authorized_key;
 pub(crate) mod blockinfile;
 pub(crate) mod command;
 pub(crate) mod copy;
+pub(crate) mod deb822_repository;
+pub(crate) mod debconf;
+pub(crate) mod dpkg_selections;
 pub(crate) mod file;
 pub(crate) mod find;
 pub(crate) mod get_url;
@@ -16,6 +21,7 @@ pub(crate) mod lineinfile;
 pub(crate) mod mount;
 pub(crate) mod ping;
 pub(crate) mod replace;
+pub(crate) mod rpm_key;
 pub(crate) mod slurp;
 pub(crate) mod stat;
 pub(crate) mod sysctl;
@@ -23,3 +29,4 @@ pub(crate) mod tempfile;
 pub(crate) mod unarchive;
 pub(crate) mod uri;
 pub(crate) mod wait_for;
+pub(crate) mod yum_repository;

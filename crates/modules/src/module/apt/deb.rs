@@ -259,7 +259,7 @@ impl Apt<'_> {
             .iter()
             .map(|relation| relation.name.as_str())
             .collect();
-        let known = cache::known(context, &environment, &names, &[], None)?;
+        let known = cache::known(context, &environment, &names, (&[], None))?;
         for relation in group {
             let Some(found) = known.get(&relation.name) else {
                 continue;
@@ -298,7 +298,7 @@ impl Apt<'_> {
             .flatten()
             .map(|relation| relation.name.as_str())
             .collect();
-        let known = cache::known(context, &environment, &names, &[], None)?;
+        let known = cache::known(context, &environment, &names, (&[], None))?;
         for group in &groups {
             for relation in group {
                 let Some(found) = known.get(&relation.name).filter(|known| known.has_versions)

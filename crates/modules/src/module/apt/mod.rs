@@ -248,6 +248,7 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
                     "Could not fetch updated apt files: {why}"
                 )));
             }
+            Err(Trouble::Unreadable(why)) => return Err(Failure::new(why)),
             Err(Trouble::Failed(failure)) => return Err(failure),
         }
     }
@@ -272,7 +273,7 @@ impl Apt<'_> {
         if let Some(release) = self.release().map(str::to_owned) {
             // One that apt does not know is told at once.
             let environment = self.environment(context);
-            cache::known(context, &environment, &["apt"], &[], Some(&release))?;
+            cache::known(context, &environment, &["apt"], (&[], Some(&release)))?;
         }
         let (updated, time) = self.update(context)?;
         let told = |report: &mut Report| {

@@ -190,7 +190,7 @@ impl Apt<'_> {
         }
         let names: BTreeSet<&str> = asked.iter().map(|asked| asked.name.as_str()).collect();
         let names: Vec<&str> = names.into_iter().collect();
-        cache::known(context, &environment, &names, &pins, release.as_deref())
+        cache::known(context, &environment, &names, (&pins, release.as_deref()))
     }
 
     fn standing(

@@ -379,9 +379,8 @@ impl Tasks<'_> {
         if let Some((version, text)) = deprecated {
             let leaf = builtin_leaf(&name);
             self.draft.loader.notice(Notice::Deprecated {
-                what: Located::new(format!("{leaf} has been deprecated."))
-                    .at(parsed.origin_key.origin())
-                    .hint(text),
+                what: Located::new(format!("{leaf} has been deprecated. {text}").trim_end())
+                    .at(parsed.origin_key.origin()),
                 version,
             });
         }
