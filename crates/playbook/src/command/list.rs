@@ -141,7 +141,7 @@ pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, L
             );
         };
         let variables = shown.host_variables(host)?;
-        arguments.dump(&Value::Dict(variables), session, &shown.reader)?
+        arguments.dump(&Value::Dict(variables))?
     } else if arguments.graph {
         let pattern = arguments.group.as_deref().unwrap_or("all");
         let Some(group) = inventory.groups.get(pattern) else {
@@ -164,7 +164,7 @@ pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, L
         } else {
             shown.json(&available)?
         };
-        arguments.dump(&value, session, &shown.reader)?
+        arguments.dump(&value)?
     };
     match &arguments.output {
         None => session.terminal.line(&text),
@@ -177,9 +177,10 @@ pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, L
 }
 
 impl ListArguments {
-    fn dump(&self, value: &Value, session: &Session, reader: &Reader) -> Result<String, Located> {
+    fn dump(&self, value: &Value) -> Result<String, Located> {
         if self.yaml {
-            return yaml_text(value, session, reader);
+            return crate::template::yaml_as_it_is(value)
+                .map_err(|error| Located::new(error.to_string()));
         }
         if self.toml {
             return super::toml::text(value);
@@ -246,18 +247,6 @@ fn plain(value: &Value, path: &mut Vec<String>) -> Value {
         )),
         other => other.clone(),
     }
-}
-
-fn yaml_text(value: &Value, session: &Session, reader: &Reader) -> Result<String, Located> {
-    let templar = session.templar(std::path::Path::new("/"), reader, None);
-    let variables: Dict = [("shown", value.clone())].into_iter().collect();
-    templar
-        .evaluate(
-            &consort_jinja::Str::template("shown | to_yaml(default_flow_style=false)"),
-            &variables,
-        )
-        .map(|text| consort_jinja::repr::text(&text))
-        .map_err(|error| Located::new(error.to_string()))
 }
 
 /// What Ansible itself sets, and is not shown.

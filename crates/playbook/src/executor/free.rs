@@ -61,7 +61,7 @@ impl PlayRun {
                 };
                 has_work = true;
                 let plan = self.plan(&task);
-                let variables = self.task_variables(host, &task);
+                let variables = self.known_variables(host, &task)?;
                 let throttle = self.throttle(&plan, &variables)?;
                 if throttle > 0
                     && busy.values().filter(|busy| **busy == task.id).count() >= throttle
@@ -111,7 +111,10 @@ impl PlayRun {
                 if at_work.len() > before {
                     busy.insert(Arc::clone(host), task.id);
                 }
-                last = (last + step + 1) % count;
+                // A pinned host that can go on does so before another begins.
+                if !pinned {
+                    last = (last + step + 1) % count;
+                }
                 if !done.is_empty() {
                     break;
                 }

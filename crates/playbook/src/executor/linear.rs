@@ -98,7 +98,7 @@ impl PlayRun {
             let mut skip = false;
             let is_meta = task.action.builtin() == Some("meta");
             for (host, _) in theirs {
-                let variables = self.task_variables(&host, &task);
+                let variables = self.known_variables(&host, &task)?;
                 let once;
                 if is_meta {
                     done.push(self.meta(&plan, &host).await?);

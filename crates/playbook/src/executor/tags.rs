@@ -121,11 +121,8 @@ pub(crate) fn collect(value: &Value, tags: &mut Vec<String>) {
         }
         Value::None => {}
         Value::Str(text) => {
-            for tag in text.split(',') {
-                let tag = tag.trim().to_owned();
-                if !tags.contains(&tag) {
-                    tags.push(tag);
-                }
+            if !tags.iter().any(|known| **known == **text) {
+                tags.push(text.to_string());
             }
         }
         value => {

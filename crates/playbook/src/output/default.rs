@@ -227,6 +227,7 @@ impl Default {
         let item = item_label(result);
         match result.status {
             Status::Ok => {
+                self.differences(result);
                 if result.task.action.includes() || (!result.changed && !self.options.ok) {
                     return;
                 }
@@ -282,7 +283,7 @@ impl Default {
     }
 
     fn differences(&mut self, result: &TaskResult) {
-        for diff in differences(result) {
+        if let Some(diff) = differences(result) {
             let text = self.options.shown.difference(&diff, &self.display);
             if !text.is_empty() {
                 self.announce(&result.task);

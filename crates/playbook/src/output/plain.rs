@@ -18,11 +18,15 @@ impl Minimal {
         Minimal { display, shown }
     }
 
-    fn result(&mut self, result: &TaskResult) {
-        for diff in differences(result) {
+    fn differences(&mut self, result: &TaskResult) {
+        if let Some(diff) = differences(result) {
             let text = self.shown.difference(&diff, &self.display);
             self.display.line(&text, None);
         }
+    }
+
+    fn result(&mut self, result: &TaskResult) {
+        self.differences(result);
         complaints(result, &mut self.display, false);
         let of = &result.result;
         let host = &result.host;
@@ -90,10 +94,10 @@ fn output(host: &str, of: &Dict, caption: &str) -> String {
 
 impl Callback for Minimal {
     fn event(&mut self, event: &Event<'_>) {
-        if let Event::Result(result) = event {
-            self.result(result);
-        } else {
-            general(event, &mut self.display);
+        match event {
+            Event::Result(result) => self.result(result),
+            Event::Item(result) if result.status == Status::Ok => self.differences(result),
+            _ => general(event, &mut self.display),
         }
     }
 }

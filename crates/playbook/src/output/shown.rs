@@ -370,30 +370,12 @@ pub fn is_loop(result: &TaskResult) -> bool {
     result.task.looped.is_some() && result.result.get("results").is_some()
 }
 
-/// The differences of a result, also those of its items, that are worth showing.
-pub fn differences(result: &TaskResult) -> Vec<Value> {
-    let mut told = Vec::new();
-    if !result.diff {
-        return told;
-    }
-    let truthy = |value: &Value| value.truth().unwrap_or(false);
-    if is_loop(result) {
-        for item in result
-            .result
-            .get("results")
-            .and_then(|items| items.iterate().ok())
-            .unwrap_or_default()
-        {
-            if let Value::Dict(item) = item
-                && item.get("changed").is_some_and(|changed| truthy(&changed))
-            {
-                told.extend(item.get("diff").filter(truthy));
-            }
-        }
-    } else if result.changed {
-        told.extend(result.result.get("diff").filter(truthy));
-    }
-    told
+/// The differences of a result that are worth showing. Those of a loop are told with its items.
+pub fn differences(result: &TaskResult) -> Option<Value> {
+    (result.diff && result.changed)
+        .then(|| result.result.get("diff"))
+        .flatten()
+        .filter(|diff| diff.truth().unwrap_or(false))
 }
 
 /// Whether the module of a task gives commands' output, which some callbacks write as it is.

@@ -36,6 +36,17 @@ fn place(origin: &Origin) -> String {
     }
 }
 
+/// A value as YAML, each entry on a line of its own. What is a template in it stays one.
+pub(crate) fn yaml_as_it_is(value: &Value) -> consort_jinja::Result<String> {
+    yaml::dump(
+        value,
+        &yaml::Style {
+            flow: Some(false),
+            ..yaml::Style::default()
+        },
+    )
+}
+
 /// A value as YAML for people: texts of several lines as blocks, where `lossy` without what blocks cannot have.
 pub(crate) fn yaml_for_people(
     value: &Value,

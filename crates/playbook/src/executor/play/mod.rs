@@ -147,6 +147,23 @@ impl PlayRun {
         TaskVariables::of(&self.variables, host, task)
     }
 
+    /// As [`PlayRun::task_variables`].
+    ///
+    /// # Errors
+    ///
+    /// If what the files beside the inventory say of the host cannot be read: the run ends.
+    pub(super) fn known_variables(
+        &self,
+        host: &Arc<str>,
+        task: &Task,
+    ) -> Result<TaskVariables, Located> {
+        let variables = self.task_variables(host, task);
+        match self.run.store.take_error() {
+            Some(error) => Err(error.exiting(4)),
+            None => Ok(variables),
+        }
+    }
+
     /// A keyword that is a truth value, for the task as a whole.
     pub(super) fn flag(
         &self,
