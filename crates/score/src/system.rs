@@ -7,6 +7,7 @@ use std::sync::Arc;
 use consort_infra::layer::{self, Terraform};
 use consort_manifests::Manifests;
 use consort_plan::{Edge, Graph, Input, Intent, Location, NodeId, Part, Problem};
+use consort_playbook::part::{self as playbook, Playbooks};
 use consort_policy::PolicyPart;
 use kube::Client;
 use serde::Deserialize;
@@ -27,6 +28,20 @@ pub struct Environment {
     pub scratch: PathBuf,
     /// Whether what left the source goes, in place of what the parts say.
     pub prune: Option<bool>,
+}
+
+impl Environment {
+    /// What parts of playbooks find around them.
+    fn playbooks(&self) -> playbook::Environment {
+        playbook::Environment {
+            variables: self
+                .terraform
+                .variables
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        }
+    }
 }
 
 /// A score whose parts are open.
@@ -357,6 +372,21 @@ async fn open(
         }
         Layer::Manifests => {
             let opened = open_manifests(part, definition, environment)?;
+            Ok(Some(Box::new(opened)))
+        }
+        Layer::Playbook => {
+            let mut spec: consort_playbook::part::Spec = stanza(part)?;
+            if let Some(prune) = environment.prune {
+                spec.prune = prune;
+            }
+            let opened = Playbooks::open(
+                &part.name,
+                &definition.name,
+                spec,
+                part.lines.clone(),
+                &definition.directory,
+                environment.playbooks(),
+            )?;
             Ok(Some(Box::new(opened)))
         }
         Layer::Terraform => {

@@ -11,7 +11,7 @@ mod outline;
 mod passwords;
 mod play;
 mod plugins;
-mod running;
+pub(crate) mod running;
 mod session;
 mod terminal;
 mod toml;

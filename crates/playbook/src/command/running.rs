@@ -212,7 +212,7 @@ fn loader(
 }
 
 /// The options as variables.
-fn option_variables(options: &Options, sources: &[String], limit: Option<&str>) -> Dict {
+pub(crate) fn option_variables(options: &Options, sources: &[String], limit: Option<&str>) -> Dict {
     let list = |texts: &[String]| {
         Value::list(
             texts

@@ -9,6 +9,7 @@ use consort_modules::Settings;
 use parking_lot::Mutex;
 
 use super::effects::{Effects, Layer};
+use super::foresight;
 use super::held;
 use super::reach::{Reach, Way};
 use super::run::Run;
@@ -141,6 +142,11 @@ impl Attempt<'_> {
     }
 
     pub(super) fn way(&self) -> Result<&Way, Failure> {
+        if let Some(foresight) = &self.run.options.foresight
+            && let Some(why) = foresight.lost(self.delegated.unwrap_or(self.host))
+        {
+            return Err(foresight::unreachable(&why));
+        }
         self.reach.way()
     }
 

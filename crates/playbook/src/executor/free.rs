@@ -25,6 +25,14 @@ impl PlayRun {
         let mut begun: HashSet<Arc<str>> = HashSet::new();
         let mut last = 0;
         loop {
+            // What is under way is waited for; nothing begins any more.
+            if self.run.options.stop.is_cancelled() {
+                while !at_work.is_empty() {
+                    let mut done = Vec::new();
+                    self.finish_one(&mut at_work, &mut done, false).await?;
+                }
+            }
+            self.run.may_go_on()?;
             let hosts = self.hosts_left();
             if hosts.is_empty() {
                 self.run.tell.event(&Event::NoHostsRemaining);

@@ -85,6 +85,7 @@ impl PlayRun {
     pub(super) async fn linear(&mut self) -> Result<Ended, Located> {
         let mut ended = Ended::OK;
         loop {
+            self.run.may_go_on()?;
             let hosts = self.hosts_left();
             let Some((task, theirs)) = self.in_step(&hosts)? else {
                 break;

@@ -3,6 +3,7 @@
 mod arguments;
 mod attempt;
 mod effects;
+pub mod foresight;
 mod free;
 pub(crate) mod held;
 mod includes;
@@ -27,5 +28,6 @@ mod work;
 
 pub use attempt::{Attempt, Background, ModuleCall};
 pub use effects::{Effects, Layer};
+pub use foresight::Foresight;
 pub use playbooks::{Parts, What, run};
 pub use run::Options;

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
+use super::foresight::Foresight;
 use super::held;
 use super::modules::Modules;
 use crate::connection::Connections;
@@ -57,6 +59,10 @@ pub struct Options {
     pub directory: PathBuf,
     /// Forget all facts that are kept first.
     pub flush_cache: bool,
+    /// In check mode: go on past what cannot be known beforehand, and tell it.
+    pub foresight: Option<Arc<Foresight>>,
+    /// When it is cancelled no further task begins; those under way end.
+    pub stop: CancellationToken,
 }
 
 /// What all of a run works with.
@@ -108,6 +114,17 @@ impl Tell {
 }
 
 impl Run {
+    /// Whether the run may go on.
+    ///
+    /// # Errors
+    /// It was told to end.
+    pub(super) fn may_go_on(&self) -> Result<(), Located> {
+        if self.options.stop.is_cancelled() {
+            return Err(Located::new("The run was ended early"));
+        }
+        Ok(())
+    }
+
     /// Counts something of a host.
     pub(super) fn count(&self, host: &Arc<str>, add: impl FnOnce(&mut crate::output::Counts)) {
         add(self.stats.lock().hosts.entry(Arc::clone(host)).or_default());

@@ -174,6 +174,10 @@ pub struct TaskResult {
     pub attempts: u64,
     /// How long it took.
     pub elapsed: Duration,
+    /// What the action was given, rendered; none for a loop as a whole, and where it did not come to that.
+    pub arguments: Option<Dict>,
+    /// In a run with [foresight](crate::executor::Foresight): why the result cannot be known before the task is done.
+    pub unforeseen: Option<Arc<str>>,
 }
 
 /// The recap: what came of each host.

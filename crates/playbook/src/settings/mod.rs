@@ -87,6 +87,15 @@ impl Sources {
         })
     }
 
+    /// No file: the environment alone.
+    pub fn bare(surroundings: Surroundings) -> Sources {
+        Sources {
+            file: None,
+            ini: Ini::default(),
+            surroundings,
+        }
+    }
+
     /// The environment and the directory settings are seen from.
     pub fn surroundings(&self) -> &Surroundings {
         &self.surroundings

@@ -198,6 +198,12 @@ impl Located {
         self.0.exit
     }
 
+    /// Whether it came of a value that [nothing can know yet](crate::template::unknown).
+    pub fn is_of_unknown(&self) -> bool {
+        self.0.message.contains(crate::template::KNOWN_LATER)
+            || self.0.cause.as_ref().is_some_and(Located::is_of_unknown)
+    }
+
     /// The message with those of its causes.
     pub fn brief(&self) -> String {
         let mut messages = vec![self.0.message.trim()];

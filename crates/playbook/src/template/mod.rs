@@ -25,7 +25,19 @@ pub use lookups::template_variables;
 pub use templar::{ForeignLookup, Lookup, Plugins, TASK_ACTION, Templar, TemplarOptions, Warned};
 pub(crate) use tests::to_bool;
 
-use consort_jinja::{Origin, Value};
+use consort_jinja::{Error as JinjaError, Origin, Value};
+
+/// What is said of a value that nothing can know yet.
+pub(crate) const KNOWN_LATER: &str = "known only after the apply";
+
+/// A value that nothing can know yet: it is neither defined nor undefined, has no default, and whatever uses it fails in words
+/// that [`crate::source::Located::is_of_unknown`] knows.
+pub fn unknown(what: &str) -> Value {
+    Value::failed(JinjaError::failed(format!(
+        "{} is {KNOWN_LATER}",
+        consort_jinja::repr::string(what)
+    )))
+}
 
 /// A place as messages name it: `/srv/site.yml:3:5`.
 fn place(origin: &Origin) -> String {

@@ -75,6 +75,8 @@ pub enum Layer {
     Terraform,
     /// Kubernetes objects.
     Manifests,
+    /// Ansible playbooks.
+    Playbook,
     /// Rego policies.
     Policy,
 }
@@ -85,11 +87,17 @@ impl Layer {
         match self {
             Layer::Terraform => "terraform",
             Layer::Manifests => "manifests",
+            Layer::Playbook => "playbook",
             Layer::Policy => "policy",
         }
     }
 
-    const ALL: [Layer; 3] = [Layer::Terraform, Layer::Manifests, Layer::Policy];
+    const ALL: [Layer; 4] = [
+        Layer::Terraform,
+        Layer::Manifests,
+        Layer::Playbook,
+        Layer::Policy,
+    ];
 }
 
 /// A part as it is described.

@@ -66,6 +66,10 @@ pub(super) struct Outcome {
     causes: Vec<String>,
     /// It tells of an exception.
     broke: bool,
+    /// Why it cannot be known before it is done.
+    pub(super) unforeseen: Option<String>,
+    /// What the action was given.
+    pub(super) arguments: Option<Dict>,
 }
 
 /// An item of a loop.
@@ -346,6 +350,19 @@ impl Outcome {
         match &self.items {
             Some(items) => items.iter().any(|item| item.ignore_unreachable),
             None => self.ignore_unreachable,
+        }
+    }
+
+    /// Says whether something changed.
+    pub(super) fn set_changed(&mut self, changed: bool) {
+        self.changed = Some(changed);
+    }
+
+    /// Why it, or an item of it, cannot be known before it is done.
+    pub(super) fn unforeseen(&self) -> Option<&str> {
+        match (&self.unforeseen, &self.items) {
+            (None, Some(items)) => items.iter().find_map(Outcome::unforeseen),
+            (own, _) => own.as_deref(),
         }
     }
 

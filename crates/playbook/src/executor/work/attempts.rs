@@ -12,6 +12,7 @@ use super::{Shown, Work};
 use crate::action::Failure;
 use crate::executor::attempt::{Attempt, Background};
 use crate::executor::effects::{Effects, Layer};
+use crate::executor::foresight;
 use crate::executor::plan;
 use crate::executor::reach::{Reach, Settled};
 use crate::executor::result::Outcome;
@@ -39,6 +40,11 @@ impl Work {
             None => 1,
         };
         let retries = u64::try_from(retries).unwrap_or(1);
+        let foresees = self.run.options.foresight.is_some();
+        if foresees && let Some(outcome) = foresight::passes_over(name) {
+            return Ok(outcome);
+        }
+        let (wanted, retries) = (retries, if foresees { 1 } else { retries });
         let delay = if settled.delay < 0.0 {
             1.0
         } else {
@@ -130,6 +136,9 @@ impl Work {
                 self.judge(&mut outcome, item, variables, recorded);
             }
             if retries == 1 {
+                if wanted > 1 {
+                    foresight::not_yet(&mut outcome);
+                }
                 return Ok(outcome);
             }
             let done = if self.plan.until.is_empty() {

@@ -182,6 +182,7 @@ impl Work {
             .map(|error| Value::from(error.brief()));
         outcome.no_log = self.no_log(&self.variables);
         self.ignoring(&mut outcome, &self.variables);
+        self.foresee(&mut outcome, &self.variables);
         outcome
     }
 
@@ -207,6 +208,7 @@ impl Work {
         outcome.raise(&self.task().origin);
         outcome.no_log |= self.no_log(variables);
         self.ignoring(&mut outcome, variables);
+        self.foresee(&mut outcome, variables);
         if let Some(item) = item {
             if outcome.skipped() || outcome.failed() {
                 // The label may look at what came of the item itself.
@@ -305,11 +307,21 @@ impl Work {
             outcome.include = Some(arguments);
             return Ok(outcome);
         }
-        let mut outcome = self
+        let given = arguments.clone();
+        let attempted = self
             .attempts(
                 &name, arguments, variables, &reach, &settled, item, recorded, shown,
             )
-            .await?;
+            .await;
+        let mut outcome = match attempted {
+            Ok(outcome) => outcome,
+            Err(failure) => {
+                let mut outcome = Outcome::of_failure(failure);
+                outcome.arguments = Some(given);
+                return Ok(outcome);
+            }
+        };
+        outcome.arguments = Some(given);
         outcome.notify.clone_from(&settled.notify);
         if let Some(delegated) = &reach.delegated {
             outcome.delegated = Some(Arc::clone(delegated));

@@ -141,6 +141,13 @@ impl Work {
         if self.plan.register.is_empty() {
             return;
         }
+        if outcome.unforeseen().is_some() {
+            for (name, _) in &self.plan.register {
+                let unknown = crate::template::unknown(name);
+                outcome.registered.push((Arc::clone(name), unknown));
+            }
+            return;
+        }
         let value = Value::Dict(outcome.as_dict(false));
         let mut errors = Vec::new();
         for (name, expression) in &self.plan.register {

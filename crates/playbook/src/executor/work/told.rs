@@ -60,5 +60,7 @@ pub(in crate::executor) fn task_result(
         item: outcome.item.as_ref().map(|item| item.label.clone()),
         attempts: outcome.attempts.unwrap_or(1),
         elapsed,
+        arguments: outcome.arguments.clone(),
+        unforeseen: outcome.unforeseen().map(Arc::from),
     }
 }
