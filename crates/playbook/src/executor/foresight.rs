@@ -185,7 +185,10 @@ impl Work {
         if outcome.failed() {
             let unknown = outcome.error.as_ref().is_some_and(Located::is_of_unknown);
             if unknown {
-                return outcome.error.as_ref().map(|error| deepest(error).to_owned());
+                return outcome
+                    .error
+                    .as_ref()
+                    .map(|error| deepest(error).to_owned());
             }
             return foresight.is_changing(&self.host).then(said);
         }

@@ -328,9 +328,10 @@ impl Carrier for Carrying<'_> {
 
     fn output(&self, name: &str) -> Result<Planned, Box<Problem>> {
         self.outputs.lock().get(name).cloned().ok_or_else(|| {
-            Box::new(self.part.problem(format!(
-                "no task has set {name} (set_stats)"
-            )))
+            Box::new(
+                self.part
+                    .problem(format!("no task has set {name} (set_stats)")),
+            )
         })
     }
 

@@ -110,7 +110,11 @@ fn unforeseen(deed: &Deed, hidden: &Hidden, there: bool) -> Sides {
     hide(&mut before, deed, hidden, &secret);
     hide(&mut after, deed, hidden, &secret);
     Sides {
-        action: if there { Action::Update } else { Action::Create },
+        action: if there {
+            Action::Update
+        } else {
+            Action::Create
+        },
         before: there.then_some(before),
         after: Some(after),
     }
@@ -153,11 +157,7 @@ fn hide(planned: &mut Planned, deed: &Deed, hidden: &Hidden, secret: &[String]) 
 }
 
 /// One piece: what is done, what is there, and what will be.
-type OfPiece = (
-    Action,
-    Option<Map<String, Json>>,
-    Option<Map<String, Json>>,
-);
+type OfPiece = (Action, Option<Map<String, Json>>, Option<Map<String, Json>>);
 
 fn of_piece(deed: &Deed, piece: &Piece) -> OfPiece {
     let mut before = piece.arguments.clone();

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use super::spec::{Described, Group, Host, Hosts};
 use super::values::{self, Inputs};
-use crate::embedded::Given;
+use crate::unattended::Given;
 
 /// A host of the stanza.
 #[derive(Clone, Debug)]
@@ -59,9 +59,9 @@ pub(super) fn resolve(hosts: Option<&Hosts>, inputs: &Inputs, origin: &Arc<Origi
         Some(Hosts::Grouped(groups)) => {
             for (name, group) in groups {
                 match group {
-                    Group::Listed(all) => all
-                        .iter()
-                        .for_each(|host| resolving.host(host, Some(name))),
+                    Group::Listed(all) => {
+                        all.iter().for_each(|host| resolving.host(host, Some(name)))
+                    }
                     Group::Fed(From { from }) => resolving.fed(name, from),
                 }
             }
@@ -354,9 +354,13 @@ pub(super) fn output(resolved: &Resolved, inventory: &crate::inventory::Inventor
                         one.at = format!("{at}{}", one.at);
                         one
                     }));
-                whole
-                    .sensitive
-                    .extend(known.address.sensitive.iter().map(|one| format!("{at}{one}")));
+                whole.sensitive.extend(
+                    known
+                        .address
+                        .sensitive
+                        .iter()
+                        .map(|one| format!("{at}{one}")),
+                );
                 known.address.value.clone()
             }
             None => match host.variables.get("ansible_host") {

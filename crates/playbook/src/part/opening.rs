@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use super::Playbooks;
 use super::hosts::{self, Resolved};
 use super::values::{self, Hidden, Inputs};
-use crate::embedded::{Ready, Run};
 use crate::executor::Options;
 use crate::source::{Located, Notice, Notices, Secrets};
+use crate::unattended::{Ready, Run};
 use crate::vault::{self, Secret, Vault};
 
 /// A run of a part, ready to begin, with what its problems are told with.
@@ -116,7 +116,10 @@ impl Playbooks {
         if real.starts_with(&self.root) {
             Ok(full)
         } else {
-            Err(self.at(pointer, format!("{path} leads out of the score's directory")))
+            Err(self.at(
+                pointer,
+                format!("{path} leads out of the score's directory"),
+            ))
         }
     }
 

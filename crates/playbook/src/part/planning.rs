@@ -92,7 +92,11 @@ impl Playbooks {
         for (group, input, play, location) in unnamed_plays {
             let place = plan.changes.len() as u32;
             let local = super::told::local(&format!("{{{group}}}"), &play, 1);
-            if plan.changes.iter().any(|known| known.address.local() == local) {
+            if plan
+                .changes
+                .iter()
+                .any(|known| known.address.local() == local)
+            {
                 continue;
             }
             plan.takes.push((place, input.clone()));
@@ -123,7 +127,9 @@ impl Playbooks {
             .collect();
         payload.runs = plan.changes.iter().any(|change| change.action.changes());
         self.give(&mut plan, &mut payload, &declared, &foreseen, &hidden);
-        payload.outputs.insert(HOSTS.to_owned(), hosts_output.clone());
+        payload
+            .outputs
+            .insert(HOSTS.to_owned(), hosts_output.clone());
         plan.outputs.insert(
             HOSTS.to_owned(),
             Output {
@@ -245,9 +251,7 @@ impl Playbooks {
         foreseen.warnings.dedup();
         match ended {
             Ok(_) => Ok(foreseen),
-            Err(_) if cancel.is_cancelled() => {
-                Err(vec![self.problem("planning was ended early")])
-            }
+            Err(_) if cancel.is_cancelled() => Err(vec![self.problem("planning was ended early")]),
             Err(error) => Err(vec![self.told(&error, &secrets.hidden())]),
         }
     }

@@ -315,4 +315,3 @@ fn piece(result: &TaskResult) -> Piece {
     }
     piece
 }
-

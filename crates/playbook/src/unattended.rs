@@ -151,13 +151,13 @@ impl Run {
         settings.inject_invocation = true;
         settings.retry_files_enabled = false;
         let settings = Arc::new(settings);
-        let mut reader = Reader::new()
-            .telling(Arc::clone(&notices))
-            .with_duplicates(match settings.duplicate_yaml_dict_key.as_str() {
+        let mut reader = Reader::new().telling(Arc::clone(&notices)).with_duplicates(
+            match settings.duplicate_yaml_dict_key.as_str() {
                 "error" => Duplicates::Error,
                 "ignore" => Duplicates::Ignore,
                 _ => Duplicates::Warn,
-            });
+            },
+        );
         reader = reader.with_secrets(match &self.secrets {
             Some(secrets) => Arc::clone(secrets),
             None => Arc::clone(&self.vault) as Arc<dyn Secrets>,
@@ -279,11 +279,7 @@ impl Ready {
             .render(&written, &self.extra)
             .map_err(|error| Located::from(&error))?;
         let patterns: Vec<String> = match &rendered {
-            Value::List(list) => list
-                .read()
-                .iter()
-                .map(consort_jinja::repr::text)
-                .collect(),
+            Value::List(list) => list.read().iter().map(consort_jinja::repr::text).collect(),
             other => vec![consort_jinja::repr::text(other)],
         };
         self.inventory
