@@ -53,6 +53,8 @@ pub struct Settings {
     pub ignore_unknown_opts: bool,
     /// Temporary files stay.
     pub keep_remote_files: bool,
+    /// The Python interpreter of the machine, for modules that tell of it or work with it; empty if none was told.
+    pub python: String,
 }
 
 impl Default for Settings {
@@ -75,6 +77,7 @@ impl Default for Settings {
             inject_invocation: false,
             ignore_unknown_opts: false,
             keep_remote_files: false,
+            python: String::new(),
         }
     }
 }

@@ -18,6 +18,7 @@
 //! - [`atomic`], files replaced as a whole (`atomic_move`, `backup_local`).
 //! - [`digest`], checksums.
 //! - [`python_re`], Python's regular expressions.
+//! - [`facts`], what is known of a machine.
 //! - [`python`], Python's `repr`, errors of the system, paths, `shlex`.
 //!
 //! A failure is `Err(Failure::new("msg").with("rc", 1).because(python::os_error_at(&error, &path)))`: `fail_json` with
@@ -34,6 +35,7 @@ pub mod digest;
 mod edit;
 mod encoding;
 mod glob;
+pub mod ini;
 mod invocation;
 mod journal;
 mod locale;
@@ -51,5 +53,6 @@ mod url;
 
 pub use context::Context;
 pub use invocation::{CAUSES, Failure, FailureKind, Invocation, Outcome, Report, Settings};
+pub use module::facts;
 pub use process::Cancel;
 pub use registry::{Module, find, find_of_collection};

@@ -39,6 +39,7 @@ static MODULES: &[Module] = &[
     module::ping::MODULE,
     module::replace::MODULE,
     module::rpm_key::MODULE,
+    module::setup::MODULE,
     module::slurp::MODULE,
     module::stat::MODULE,
     module::sysctl::MODULE,

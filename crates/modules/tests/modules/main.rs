@@ -23,5 +23,6 @@ fn ping_answers_what_it_is_told() {
 }
 
 mod apt;
+mod facts;
 mod python_re;
 mod recorded;

@@ -82,6 +82,9 @@ impl Modules {
     }
 }
 
+/// Native modules that want to know the Python interpreter of the machine.
+const USE_PYTHON: [&str; 2] = ["pip", "setup"];
+
 impl Attempt<'_> {
     /// What a module's name stands for: a native one, or the file of another. Both where it is one of ansible.builtin.
     fn module_of(&self, name: &str) -> Result<(Option<String>, Option<PathBuf>), Failure> {
@@ -150,6 +153,16 @@ impl Attempt<'_> {
             }
             _ => false,
         };
+        let told_early = match &leaf {
+            // These tell of the interpreter, or work with it: it is looked for before they run.
+            Some(leaf) if native && USE_PYTHON.contains(&leaf.as_str()) => {
+                self.python(way).await.ok()
+            }
+            _ => None,
+        };
+        if let Some((interpreter, _)) = &told_early {
+            invocation.settings.python.clone_from(interpreter);
+        }
         let report = if native {
             let done = async {
                 match background {
@@ -166,10 +179,15 @@ impl Attempt<'_> {
                 .map_err(refused)
             };
             // playbooks use the interpreter as a fact also where nothing here needs one; it is looked for meanwhile
-            let (done, python) = tokio::join!(done, self.python(way));
+            let (done, python) = tokio::join!(done, async {
+                match told_early {
+                    Some(told) => Some(told),
+                    None => self.python(way).await.ok(),
+                }
+            });
             let mut report = done?;
             own_facts(&mut report);
-            if let Ok((_, Some(interpreter))) = python {
+            if let Some((_, Some(interpreter))) = python {
                 discovered_fact(&mut report, interpreter);
             }
             report

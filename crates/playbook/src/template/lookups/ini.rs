@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use consort_jinja::{Error, Result, Value, repr};
+use consort_modules::ini::{Ini, Wrong};
 use indexmap::IndexMap;
 
 use super::Call;
@@ -24,7 +25,7 @@ const OPTIONS: [&str; 10] = [
 
 pub(super) fn ini(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
     let mut found = Vec::new();
-    let mut parsed = Parsed::default();
+    let mut parsed = Ini::default();
     for term in call.texts()? {
         let mut key = term.to_string();
         if term.contains('=') || term.trim().contains(' ') {
@@ -67,8 +68,9 @@ pub(super) fn ini(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
             match value {
                 None => Ok(Value::None),
                 Some(value) if interpolated => parsed
-                    .interpolated(&section, name, value, exact, 0)
-                    .map(Value::from),
+                    .interpolated(&section, name, value, exact)
+                    .map(Value::from)
+                    .map_err(Error::failed),
                 Some(value) => Ok(Value::from(&**value)),
             }
         };
@@ -151,202 +153,4 @@ fn within(call: &mut Call<'_, '_, '_, '_>, term: &str) -> Result<String> {
             "No key to look up was provided as first term within string inline options: {term}"
         ))
     })
-}
-
-type Entries = IndexMap<String, Option<Arc<str>>>;
-
-#[derive(Default)]
-struct Parsed {
-    defaults: Entries,
-    sections: IndexMap<String, Entries>,
-}
-
-enum Wrong {
-    Twice(String),
-    Syntax(String),
-}
-
-impl Parsed {
-    fn read(&mut self, text: &str, exact: bool, bare: bool) -> std::result::Result<(), Wrong> {
-        let mut section: Option<String> = None;
-        let mut open: Option<(String, usize, Vec<String>)> = None;
-        let mut seen: std::collections::HashSet<(String, String)> =
-            std::collections::HashSet::new();
-        for (at, line) in text.lines().enumerate() {
-            let trimmed = line.trim();
-            if trimmed.starts_with(['#', ';']) {
-                continue;
-            }
-            let indent = line.len() - line.trim_start().len();
-            if let Some((_, depth, lines)) = &mut open {
-                if trimmed.is_empty() {
-                    lines.push(String::new());
-                    continue;
-                }
-                if indent > *depth {
-                    lines.push(trimmed.to_owned());
-                    continue;
-                }
-            }
-            if trimmed.is_empty() {
-                continue;
-            }
-            self.close(section.as_deref(), &mut open);
-            if let Some(name) = trimmed
-                .strip_prefix('[')
-                .and_then(|rest| rest.rfind(']').map(|end| &rest[..end]))
-                .filter(|name| !name.is_empty())
-            {
-                if name != "DEFAULT" {
-                    self.sections.entry(name.to_owned()).or_default();
-                }
-                section = Some(name.to_owned());
-                continue;
-            }
-            let Some(current) = &section else {
-                return Err(Wrong::Syntax(format!(
-                    "File contains no section headers.\nfile: '<???>', line: {}\n{}",
-                    at + 1,
-                    repr::string(&format!("{line}\n"))
-                )));
-            };
-            let (name, value) = match trimmed.split_once(['=', ':']) {
-                Some((name, value)) => (name.trim_end(), Some(value.trim())),
-                None if bare => (trimmed, None),
-                None => {
-                    return Err(Wrong::Syntax(format!(
-                        "Source contains parsing errors: '<???>'\n\t[line {:>2}]: {}",
-                        at + 1,
-                        repr::string(&format!("{line}\n"))
-                    )));
-                }
-            };
-            let name = if exact {
-                name.to_owned()
-            } else {
-                name.to_lowercase()
-            };
-            if !seen.insert((current.clone(), name.clone())) {
-                return Err(Wrong::Twice(format!(
-                    "While reading from '<???>' [line {:>2}]: option {} in section {} already exists",
-                    at + 1,
-                    repr::string(&name),
-                    repr::string(current)
-                )));
-            }
-            match value {
-                Some(value) => open = Some((name, indent, vec![value.to_owned()])),
-                None => {
-                    self.put(current, name, None);
-                }
-            }
-        }
-        self.close(section.as_deref(), &mut open);
-        Ok(())
-    }
-
-    fn close(&mut self, section: Option<&str>, open: &mut Option<(String, usize, Vec<String>)>) {
-        if let (Some(section), Some((name, _, mut lines))) = (section, open.take()) {
-            while lines.len() > 1 && lines.last().is_some_and(String::is_empty) {
-                lines.pop();
-            }
-            let value = lines.join("\n");
-            self.put(section, name, Some(value.trim_end().into()));
-        }
-    }
-
-    fn put(&mut self, section: &str, name: String, value: Option<Arc<str>>) {
-        if section == "DEFAULT" {
-            self.defaults.insert(name, value);
-        } else {
-            self.sections
-                .entry(section.to_owned())
-                .or_default()
-                .insert(name, value);
-        }
-    }
-
-    /// The entries of a section with those that all have: the latter come first, where the section has none of its own.
-    fn defaults_and<'a>(
-        &'a self,
-        entries: &'a Entries,
-    ) -> impl Iterator<Item = (&'a String, &'a Option<Arc<str>>)> {
-        self.defaults
-            .iter()
-            .map(|(name, value)| (name, entries.get(name).unwrap_or(value)))
-            .chain(
-                entries
-                    .iter()
-                    .filter(|(name, _)| !self.defaults.contains_key(*name)),
-            )
-    }
-
-    /// Puts in what `%(name)s` stands for.
-    fn interpolated(
-        &self,
-        section: &str,
-        name: &str,
-        written: &str,
-        exact: bool,
-        depth: u32,
-    ) -> Result<String> {
-        if depth > 10 {
-            return refused(format!(
-                "Recursion limit exceeded in value substitution: option {} in section {} contains an interpolation key which cannot be substituted in 10 steps. Raw value: {}",
-                repr::string(name),
-                repr::string(section),
-                repr::string(written)
-            ));
-        }
-        let mut out = String::new();
-        let mut rest = written;
-        while let Some(at) = rest.find('%') {
-            out.push_str(&rest[..at]);
-            let after = &rest[at + 1..];
-            if let Some(left) = after.strip_prefix('%') {
-                out.push('%');
-                rest = left;
-                continue;
-            }
-            let inner = after
-                .strip_prefix('(')
-                .and_then(|inner| inner.split_once(")s"));
-            let Some((wanted, left)) = inner else {
-                return refused(if after.starts_with('(') {
-                    format!(
-                        "bad interpolation variable reference {}",
-                        repr::string(&rest[at..])
-                    )
-                } else {
-                    format!(
-                        "'%' must be followed by '%' or '(', found: {}",
-                        repr::string(&rest[at..])
-                    )
-                });
-            };
-            let wanted = if exact {
-                wanted.to_owned()
-            } else {
-                wanted.to_lowercase()
-            };
-            let value = self
-                .sections
-                .get(section)
-                .and_then(|entries| entries.get(&wanted))
-                .or_else(|| self.defaults.get(&wanted));
-            let Some(Some(value)) = value else {
-                return refused(format!(
-                    "Bad value substitution: option {} in section {} contains an interpolation key {} which is not a valid option name. Raw value: {}",
-                    repr::string(name),
-                    repr::string(section),
-                    repr::string(&wanted),
-                    repr::string(written)
-                ));
-            };
-            out.push_str(&self.interpolated(section, name, value, exact, depth + 1)?);
-            rest = left;
-        }
-        out.push_str(rest);
-        Ok(out)
-    }
 }
