@@ -22,6 +22,7 @@
 //! The behaviour is that of ansible-core 2.21: its documentation, and what it was seen to do.
 
 pub mod action;
+mod blocking;
 pub mod bridge;
 pub mod command;
 pub mod connection;

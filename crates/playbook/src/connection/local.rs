@@ -16,6 +16,7 @@ use super::{
     Become, Call, Command, Connection, ConnectionSettings, Content, Error, Job, Output, Packed,
     Work,
 };
+use crate::blocking::Broken;
 
 /// The machine the controller runs on.
 pub(super) struct Local {
@@ -53,22 +54,14 @@ impl Drop for GivenUp {
     }
 }
 
-/// Runs something that blocks away from the reactor.
+/// Runs something that blocks.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    work: impl FnOnce(Option<Cancel>) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(work).await {
+    match crate::blocking::blocking(work).await {
         Ok(done) => done,
-        Err(error) if error.is_panic() => {
-            let panic = error.into_panic();
-            let said = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("it gave no reason");
-            Err(Error::failed(format!("The module broke off: {said}")))
-        }
-        Err(_) => Err(Error::failed("The run is ending.")),
+        Err(Broken::Panicked(said)) => Err(Error::failed(format!("The module broke off: {said}"))),
+        Err(Broken::Ending) => Err(Error::failed("The run is ending.")),
     }
 }
 
@@ -104,7 +97,11 @@ impl Connection for Local {
                 done: false,
             };
             let cancel = given_up.cancel.clone();
-            let report = blocking(move || Ok(module.run_until(&invocation, Some(cancel)))).await;
+            let report = blocking(move |ending| {
+                let cancel = ending.unwrap_or(cancel);
+                Ok(module.run_until(&invocation, Some(cancel)))
+            })
+            .await;
             given_up.done = true;
             report
         })
@@ -185,7 +182,7 @@ impl Connection for Local {
             match content {
                 Content::Bytes(bytes) => {
                     let bytes = bytes.to_vec();
-                    blocking(move || {
+                    blocking(move |_| {
                         files::put(bytes.as_slice(), &to, mode)
                             .map_err(|error| Error::not_transferred(&to, &error))
                     })
@@ -193,7 +190,7 @@ impl Connection for Local {
                 }
                 Content::File(from) => {
                     let from = from.to_owned();
-                    blocking(move || {
+                    blocking(move |_| {
                         let file = std::fs::File::open(&from).map_err(|error| {
                             Error::failed(format!("cannot read {}: {error}", from.display()))
                         })?;
@@ -218,7 +215,7 @@ impl Connection for Local {
         Box::pin(async move {
             let from = self.path(path);
             let to = to.to_owned();
-            blocking(move || {
+            blocking(move |_| {
                 let file = std::fs::File::open(&from).map_err(|error| {
                     Error::failed(format!("cannot read {}: {error}", from.display()))
                 })?;
@@ -235,7 +232,7 @@ impl Connection for Local {
         }
         Box::pin(async move {
             let base = self.settings.remote_tmp.clone();
-            blocking(move || {
+            blocking(move |_| {
                 files::temporary(&base)
                     .map(|path| path.to_string_lossy().into_owned())
                     .map_err(|error| Error::no_temporary(&base, &error))
@@ -254,7 +251,7 @@ impl Connection for Local {
         }
         Box::pin(async move {
             let path = self.path(path);
-            blocking(move || {
+            blocking(move |_| {
                 files::remove(&path).map_err(|error| {
                     Error::failed(format!("cannot remove {}: {error}", path.display()))
                 })

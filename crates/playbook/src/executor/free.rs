@@ -3,11 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
-
 use super::linear::Ended;
 use super::play::PlayRun;
 use super::work::Done;
+use crate::blocking::AtWork;
 use crate::language::Directive;
 use crate::output::Event;
 use crate::source::Located;
@@ -20,7 +19,7 @@ impl PlayRun {
                 "Using max_fail_percentage with the free strategy is not supported, as tasks are executed independently on each host",
             );
         }
-        let mut at_work: JoinSet<Done> = JoinSet::new();
+        let mut at_work: AtWork<Done> = AtWork::new();
         let mut busy: HashMap<Arc<str>, u64> = HashMap::new();
         let mut begun: HashSet<Arc<str>> = HashSet::new();
         let mut last = 0;

@@ -3,11 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
-
 use super::iterator::Place;
 use super::play::{PlayRun, meta_of};
 use super::work::Done;
+use crate::blocking::AtWork;
 use crate::language::{Directive, Task};
 use crate::output::Event;
 use crate::source::Located;
@@ -92,7 +91,7 @@ impl PlayRun {
             };
             let plan = self.plan(&task);
             let mut done: Vec<Done> = Vec::new();
-            let mut at_work: JoinSet<Done> = JoinSet::new();
+            let mut at_work: AtWork<Done> = AtWork::new();
             let mut run_once: Option<bool> = None;
             let mut fatal: Option<bool> = None;
             let mut name: Option<Arc<str>> = None;

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use consort_jinja::{Str, Value, repr};
 use indexmap::IndexSet;
-use tokio::task::JoinSet;
 
 use super::iterator::{Iteration, Place};
 use super::keyword::{Keywords, integer};
 use super::plan::{self, Plan};
 use super::run::Run;
 use super::work::{Done, Work};
+use crate::blocking::AtWork;
 use crate::language::{Directive, Play, Task};
 use crate::output::{Event, TaskKind};
 use crate::source::Located;
@@ -248,7 +248,7 @@ impl PlayRun {
     /// already are taken in and added to `done`.
     pub(super) async fn begin(
         &mut self,
-        at_work: &mut JoinSet<Done>,
+        at_work: &mut AtWork<Done>,
         done: &mut Vec<Done>,
         work: Work,
         limit: usize,
@@ -261,17 +261,10 @@ impl PlayRun {
             host: &work.host,
             task: &work.plan.task,
         });
-        let mut future = Box::pin(work.run());
-        // Most tasks of the controller are done at once: then nothing is handed to another thread, and results come in the
-        // order of the hosts.
-        match futures::poll!(future.as_mut()) {
-            std::task::Poll::Ready(finished) => {
-                let finished = self.take_in(finished, run_once)?;
-                done.push(finished);
-            }
-            std::task::Poll::Pending => {
-                at_work.spawn(future);
-            }
+        // Most tasks of the controller are done at once: results come in the order of the hosts then.
+        if let Some(finished) = at_work.begin(work.run()) {
+            let finished = self.take_in(finished, run_once)?;
+            done.push(finished);
         }
         Ok(())
     }
@@ -279,7 +272,7 @@ impl PlayRun {
     /// Waits for one of those at work, and takes its result in.
     pub(super) async fn finish_one(
         &mut self,
-        at_work: &mut JoinSet<Done>,
+        at_work: &mut AtWork<Done>,
         done: &mut Vec<Done>,
         run_once: bool,
     ) -> Result<(), Located> {
