@@ -7,7 +7,7 @@ use std::time::Instant;
 use consort_image::{Credential, ErrorKind, Hold, Image, Images, Reference};
 use k8s_openapi::api::core::v1::{Container, PodSpec, Secret};
 
-use crate::pod::sources::Sources;
+use consort_reconcile::Sources;
 
 /// An image that is ready to be run.
 #[derive(Clone, Debug)]

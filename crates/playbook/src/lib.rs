@@ -32,6 +32,7 @@ pub mod language;
 pub mod output;
 pub mod part;
 pub mod paths;
+pub mod pull;
 pub mod python;
 pub mod settings;
 pub mod source;

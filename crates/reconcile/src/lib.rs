@@ -47,7 +47,9 @@
 
 mod backoff;
 mod cache;
+mod conditions;
 mod controller;
+mod ensure;
 mod events;
 mod expectations;
 mod hub;
@@ -56,10 +58,13 @@ mod key;
 mod owner;
 mod queue;
 mod reflector;
+mod sources;
 mod subscription;
 
 pub use backoff::Backoff;
+pub use conditions::{State, set_condition};
 pub use controller::{Action, Controller, Stats};
+pub use ensure::{ensure, served};
 pub use events::{EventKind, Recorder};
 pub use expectations::Expectations;
 pub use hub::{Hub, Identities, PartialObject};
@@ -69,4 +74,5 @@ pub use owner::{
     add_finalizer, controller_of, is_controlled_by, owner_reference, remove_finalizer,
 };
 pub use queue::Queue;
+pub use sources::Sources;
 pub use subscription::{Event, Subscription};

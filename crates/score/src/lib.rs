@@ -12,7 +12,6 @@ pub mod diff;
 pub mod drift;
 pub mod execute;
 pub mod follow;
-pub mod git;
 pub mod graph;
 pub mod history;
 pub mod planner;
@@ -26,6 +25,7 @@ pub mod sync;
 mod system;
 pub mod why;
 
+pub use consort_git as git;
 pub use definition::{
     Definition, FILE, Layer, NAMESPACE, PartDefinition, SCHEMA, Steps, THRESHOLD,
 };

@@ -5,11 +5,19 @@
 //! as pods, volumes and attachments come and go, so that a change costs what it refers to and a decision
 //! is a look-up. What is not divided by node is granted to all nodes alike, by fixed rules.
 //!
+//! What the Playbooks name that are for a node, by its labels, counts as what its pods refer to: their variables, sources
+//! and credentials.
+//!
 //! Rules and messages are those of upstream's node authorizer, selectors for nodes and pods included.
 
-use std::collections::HashMap;
+mod needs;
+mod relations;
+#[cfg(test)]
+mod tests;
+
 use std::sync::LazyLock;
 
+use consort_object::LabelSelector;
 use parking_lot::RwLock;
 use serde_json::Value;
 
@@ -17,6 +25,8 @@ use super::attributes::Attributes;
 use super::bootstrap;
 use super::rule::Rule;
 use super::user::User;
+use needs::{needs, playbook_needs, text, volume_secrets};
+use relations::{Kind, Relations};
 
 const PREFIX: &str = "system:node:";
 const GROUP: &str = "system:nodes";
@@ -40,109 +50,7 @@ pub fn name_of(user: &User) -> Option<&str> {
     user.name.strip_prefix(PREFIX)
 }
 
-/// The kinds that are divided by node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
-    Secret,
-    ConfigMap,
-    Claim,
-    ServiceAccount,
-    Pod,
-    ResourceClaim,
-    Attachment,
-    Slice,
-}
-
-/// An object of such a kind: kind, namespace (empty for none), name.
-type Target = (Kind, String, String);
-
-/// A place in the cluster: namespace and name.
-type Place = (String, String);
-
-#[derive(Default)]
-struct Relations {
-    /// How many times a node's pods refer to an object.
-    related: HashMap<String, HashMap<Target, usize>>,
-    /// What each source (pod, attachment, slice) added, to be taken back when it changes.
-    sources: HashMap<(Kind, Place), (String, Vec<Target>)>,
-    /// The claim each volume is bound to.
-    volumes: HashMap<String, Place>,
-    /// The secrets each volume refers to, and back.
-    volume_secrets: HashMap<String, Vec<Place>>,
-    secret_volumes: HashMap<Place, Vec<String>>,
-}
-
-impl Relations {
-    fn take_back(&mut self, source: &(Kind, Place)) {
-        let Some((node, targets)) = self.sources.remove(source) else {
-            return;
-        };
-        let Some(related) = self.related.get_mut(&node) else {
-            return;
-        };
-        for target in targets {
-            if let Some(count) = related.get_mut(&target) {
-                *count -= 1;
-                if *count == 0 {
-                    related.remove(&target);
-                }
-            }
-        }
-        if related.is_empty() {
-            self.related.remove(&node);
-        }
-    }
-
-    fn relate(&mut self, source: (Kind, Place), node: &str, targets: Vec<Target>) {
-        self.take_back(&source);
-        if node.is_empty() {
-            return;
-        }
-        let related = self.related.entry(node.to_owned()).or_default();
-        for target in &targets {
-            *related.entry(target.clone()).or_default() += 1;
-        }
-        self.sources.insert(source, (node.to_owned(), targets));
-    }
-
-    fn has(&self, node: &str, kind: Kind, namespace: &str, name: &str) -> bool {
-        let Some(related) = self.related.get(node) else {
-            return false;
-        };
-        let target = (kind, namespace.to_owned(), name.to_owned());
-        if related.contains_key(&target) {
-            return true;
-        }
-        // A claim's volume may name secrets of its own.
-        kind == Kind::Secret
-            && self
-                .secret_volumes
-                .get(&(target.1, target.2))
-                .is_some_and(|volumes| volumes.iter().any(|volume| self.has_volume(node, volume)))
-    }
-
-    fn has_volume(&self, node: &str, volume: &str) -> bool {
-        self.volumes.get(volume).is_some_and(|(namespace, name)| {
-            self.related.get(node).is_some_and(|related| {
-                related.contains_key(&(Kind::Claim, namespace.clone(), name.clone()))
-            })
-        })
-    }
-
-    fn drop_volume(&mut self, name: &str) {
-        self.volumes.remove(name);
-        for secret in self.volume_secrets.remove(name).unwrap_or_default() {
-            if let Some(volumes) = self.secret_volumes.get_mut(&secret) {
-                volumes.retain(|volume| volume != name);
-                if volumes.is_empty() {
-                    self.secret_volumes.remove(&secret);
-                }
-            }
-        }
-    }
-}
-
-/// What nodes are related to. To be told of every pod, volume, attachment and resource slice.
+/// What nodes are related to. To be told of every node, pod, volume, attachment, resource slice and playbook.
 #[derive(Default)]
 pub struct Graph {
     relations: RwLock<Relations>,
@@ -150,11 +58,13 @@ pub struct Graph {
 }
 
 /// The collections the graph is made of: group and plural.
-pub const SOURCES: [(&str, &str); 4] = [
+pub const SOURCES: [(&str, &str); 6] = [
+    ("", "nodes"),
     ("", "pods"),
     ("", "persistentvolumes"),
     ("storage.k8s.io", "volumeattachments"),
     ("resource.k8s.io", "resourceslices"),
+    ("consort.dev", "playbooks"),
 ];
 
 impl Graph {
@@ -218,6 +128,31 @@ impl Graph {
                 }
                 relations.volume_secrets.insert(name, secrets);
             }
+            "nodes" => {
+                let labels = object
+                    .pointer("/metadata/labels")
+                    .and_then(Value::as_object)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+                    .collect();
+                self.relations.write().labels.insert(name, labels);
+            }
+            "playbooks" => {
+                let place = (namespace, name);
+                // One that selects no nodes, or cannot be read, is for none.
+                let selector = object
+                    .pointer("/spec/selector")
+                    .and_then(|selector| LabelSelector::from_json(selector).ok());
+                let mut relations = self.relations.write();
+                match selector {
+                    Some(selector) => {
+                        let targets = playbook_needs(object, &place.0);
+                        relations.put_playbook(&place, selector, targets);
+                    }
+                    None => relations.drop_playbook(&place),
+                }
+            }
             _ => {}
         }
     }
@@ -231,6 +166,10 @@ impl Graph {
             "volumeattachments" => relations.take_back(&(Kind::Attachment, place)),
             "resourceslices" => relations.take_back(&(Kind::Slice, place)),
             "persistentvolumes" => relations.drop_volume(name),
+            "nodes" => {
+                relations.labels.remove(name);
+            }
+            "playbooks" => relations.drop_playbook(&place),
             _ => {}
         }
     }
@@ -492,227 +431,4 @@ fn rules() -> &'static [Rule] {
         serde_json::from_value(Value::Array(bootstrap::node_rules())).unwrap_or_default()
     });
     &RULES
-}
-
-fn text<'a>(value: &'a Value, path: &str) -> &'a str {
-    value
-        .pointer(path)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-}
-
-fn list<'a>(value: &'a Value, path: &str) -> impl Iterator<Item = &'a Value> {
-    value
-        .pointer(path)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-}
-
-/// What a pod on a node needs of the kinds that are divided.
-fn needs(pod: &Value, namespace: &str, name: &str) -> Vec<Target> {
-    let mut found: Vec<Target> = Vec::new();
-    let mut need = |kind: Kind, what: &str| {
-        if what.is_empty() {
-            return;
-        }
-        let target = (kind, namespace.to_owned(), what.to_owned());
-        if !found.contains(&target) {
-            found.push(target);
-        }
-    };
-    need(Kind::ServiceAccount, text(pod, "/spec/serviceAccountName"));
-    for secret in list(pod, "/spec/imagePullSecrets") {
-        need(Kind::Secret, text(secret, "/name"));
-    }
-    for containers in ["initContainers", "containers", "ephemeralContainers"] {
-        for container in list(pod, &format!("/spec/{containers}")) {
-            for source in list(container, "/envFrom") {
-                need(Kind::Secret, text(source, "/secretRef/name"));
-                need(Kind::ConfigMap, text(source, "/configMapRef/name"));
-            }
-            for variable in list(container, "/env") {
-                need(Kind::Secret, text(variable, "/valueFrom/secretKeyRef/name"));
-                need(
-                    Kind::ConfigMap,
-                    text(variable, "/valueFrom/configMapKeyRef/name"),
-                );
-            }
-        }
-    }
-    for volume in list(pod, "/spec/volumes") {
-        need(Kind::Secret, text(volume, "/secret/secretName"));
-        need(Kind::ConfigMap, text(volume, "/configMap/name"));
-        need(
-            Kind::Claim,
-            text(volume, "/persistentVolumeClaim/claimName"),
-        );
-        if volume.get("ephemeral").is_some() {
-            need(Kind::Claim, &format!("{name}-{}", text(volume, "/name")));
-        }
-        need(Kind::Secret, text(volume, "/azureFile/secretName"));
-        for plugin in [
-            "cephfs",
-            "cinder",
-            "flexVolume",
-            "rbd",
-            "scaleIO",
-            "iscsi",
-            "storageos",
-        ] {
-            need(
-                Kind::Secret,
-                text(volume, &format!("/{plugin}/secretRef/name")),
-            );
-        }
-        need(Kind::Secret, text(volume, "/csi/nodePublishSecretRef/name"));
-        for source in list(volume, "/projected/sources") {
-            need(Kind::Secret, text(source, "/secret/name"));
-            need(Kind::ConfigMap, text(source, "/configMap/name"));
-        }
-    }
-    for claim in list(pod, "/spec/resourceClaims") {
-        need(Kind::ResourceClaim, text(claim, "/resourceClaimName"));
-    }
-    for claim in list(pod, "/status/resourceClaimStatuses") {
-        need(Kind::ResourceClaim, text(claim, "/resourceClaimName"));
-    }
-    found
-}
-
-/// The secrets a volume names; those without a namespace are in the claim's.
-fn volume_secrets(volume: &Value, claim_namespace: &str) -> Vec<Place> {
-    let mut found = Vec::new();
-    let mut add = |secret: Option<&Value>| {
-        let Some(secret) = secret else { return };
-        let name = [text(secret, "/name"), text(secret, "/secretName")].join("");
-        let namespace = [text(secret, "/namespace"), text(secret, "/secretNamespace")].join("");
-        if !name.is_empty() {
-            let namespace = if namespace.is_empty() {
-                claim_namespace.to_owned()
-            } else {
-                namespace
-            };
-            found.push((namespace, name));
-        }
-    };
-    for field in [
-        "nodePublishSecretRef",
-        "nodeStageSecretRef",
-        "nodeExpandSecretRef",
-        "controllerPublishSecretRef",
-        "controllerExpandSecretRef",
-    ] {
-        add(volume.pointer(&format!("/spec/csi/{field}")));
-    }
-    for plugin in [
-        "cephfs",
-        "cinder",
-        "flexVolume",
-        "rbd",
-        "scaleIO",
-        "iscsi",
-        "storageos",
-    ] {
-        add(volume.pointer(&format!("/spec/{plugin}/secretRef")));
-    }
-    add(volume.pointer("/spec/azureFile"));
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use consort_object::FieldSelector;
-    use serde_json::json;
-
-    use super::*;
-
-    fn secret<'a>(verb: &'a str, namespace: &'a str, name: &'a str) -> Attributes<'a> {
-        Attributes {
-            verb,
-            resource: "secrets",
-            namespace,
-            name,
-            ..Attributes::default()
-        }
-    }
-
-    #[test]
-    fn a_node_reads_what_its_pods_need_and_no_longer_when_they_are_gone() {
-        let graph = Graph::default();
-        let pod = |name: &str, node: &str| {
-            json!({"metadata": {"name": name, "namespace": "shop"}, "spec": {
-                "nodeName": node, "serviceAccountName": "cart",
-                "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
-                "containers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "db", "key": "k"}}}]}]}})
-        };
-        let (n1, n2) = (User::node("n1"), User::node("n2"));
-        let wanted = secret("get", "shop", "db");
-        assert_ne!(graph.authorize(&n1, &wanted), Opinion::Allowed);
-        graph.put("pods", &pod("a", "n1"));
-        graph.put("pods", &pod("b", "n1"));
-        assert_eq!(graph.authorize(&n1, &wanted), Opinion::Allowed);
-        assert_eq!(
-            graph.authorize(&n2, &wanted),
-            none("no relationship found between node 'n2' and this object")
-        );
-        for (verb, name) in [("get", "other"), ("update", "db"), ("list", "")] {
-            assert_ne!(
-                graph.authorize(&n1, &secret(verb, "shop", name)),
-                Opinion::Allowed,
-                "{verb} {name}"
-            );
-        }
-        graph.put(
-            "persistentvolumes",
-            &json!({"metadata": {"name": "pv"}, "spec": {
-                "claimRef": {"namespace": "shop", "name": "data"},
-                "csi": {"nodeStageSecretRef": {"namespace": "vault", "name": "key"}}}}),
-        );
-        let key = secret("get", "vault", "key");
-        assert_eq!(graph.authorize(&n1, &key), Opinion::Allowed);
-        assert_ne!(graph.authorize(&n2, &key), Opinion::Allowed);
-        graph.remove("pods", "shop", "a");
-        assert_eq!(graph.authorize(&n1, &wanted), Opinion::Allowed);
-        graph.put("pods", &pod("b", "n2"));
-        assert_ne!(graph.authorize(&n1, &wanted), Opinion::Allowed);
-        assert_ne!(graph.authorize(&n1, &key), Opinion::Allowed);
-        assert_eq!(graph.authorize(&n2, &key), Opinion::Allowed);
-    }
-
-    #[test]
-    fn a_node_sees_itself_and_the_pods_on_it() {
-        let graph = Graph::default();
-        let n1 = User::node("n1");
-        let mut wanted = Attributes {
-            verb: "list",
-            resource: "pods",
-            ..Attributes::default()
-        };
-        assert_ne!(graph.authorize(&n1, &wanted), Opinion::Allowed);
-        let own = FieldSelector::parse("spec.nodeName=n1").unwrap();
-        wanted.field_selector = Some(&own);
-        assert_eq!(graph.authorize(&n1, &wanted), Opinion::Allowed);
-        let other = FieldSelector::parse("spec.nodeName=n2").unwrap();
-        wanted.field_selector = Some(&other);
-        assert_ne!(graph.authorize(&n1, &wanted), Opinion::Allowed);
-        let node = |name| Attributes {
-            verb: "get",
-            resource: "nodes",
-            name,
-            ..Attributes::default()
-        };
-        assert_eq!(graph.authorize(&n1, &node("n1")), Opinion::Allowed);
-        assert_ne!(graph.authorize(&n1, &node("n2")), Opinion::Allowed);
-        let services = Attributes {
-            verb: "watch",
-            resource: "services",
-            ..Attributes::default()
-        };
-        assert_eq!(graph.authorize(&n1, &services), Opinion::Allowed);
-        assert_eq!(
-            graph.authorize(&User::new("jane", ["dev"]), &services),
-            Opinion::None(None)
-        );
-    }
 }

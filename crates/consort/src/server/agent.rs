@@ -17,9 +17,12 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::nodes::Local;
-use super::{GRACE, Layer, OnStop, failed, next, runtime_dir};
+use super::{GRACE, Layer, OnStop, failed, next, playbooks, runtime_dir};
 use crate::error::{Result, chain};
 use crate::settings::Server as Settings;
+
+/// A run of a playbook that is told to end takes ten seconds at most.
+const RUN_GRACE: Duration = Duration::from_secs(15);
 
 /// The node bounds the pods' graces by itself; this is more.
 const PODS_GRACE: Duration = Duration::from_secs(100);
@@ -29,7 +32,9 @@ const DNS_TTL: Duration = Duration::from_secs(5);
 
 /// The running node.
 pub(super) struct Agent {
-    /// The pods' part; it ends first.
+    /// What keeps the machine itself as playbooks say; it ends first of all.
+    keeping: Layer,
+    /// The pods' part; it ends next.
     pods: Layer,
     /// What pods rely on while they end: services, DNS, images.
     support: Layer,
@@ -128,6 +133,8 @@ pub(super) async fn start(
             network.clone(),
         )
     });
+    let mut keeping = Layer::new("playbooks");
+    playbooks::pull(&mut keeping, &hub, &settings.node_name, &settings.data_dir)?;
     let sessions = CancellationToken::new();
     let view = node.agent();
     let streaming = Streaming::new(view.clone(), sessions.clone());
@@ -143,6 +150,7 @@ pub(super) async fn start(
         }
     });
     Ok(Agent {
+        keeping,
         pods,
         support,
         streaming,
@@ -188,6 +196,7 @@ impl Agent {
     /// Waits until a part ends that should run for ever.
     pub(super) async fn ended(&mut self) -> (&'static str, std::result::Result<(), JoinError>) {
         tokio::select! {
+            ended = next(&mut self.keeping) => ended,
             ended = next(&mut self.pods) => ended,
             ended = next(&mut self.support) => ended,
         }
@@ -200,6 +209,7 @@ impl Agent {
 
     /// Stops the node; with [`OnStop::StopPods`] nothing of it is left on the host.
     pub(super) async fn stop(mut self) {
+        self.keeping.stop(RUN_GRACE).await;
         self.pods.stop(PODS_GRACE).await;
         self.sessions.cancel();
         if tokio::time::timeout(GRACE, self.streaming.closed())

@@ -13,6 +13,7 @@ mod agent;
 pub(crate) mod join;
 mod lock;
 mod nodes;
+mod playbooks;
 mod policies;
 mod remote;
 mod scores;
@@ -237,6 +238,7 @@ impl Running {
         let token = control.token.clone();
         control.tasks.spawn(clerk.run(writer, token));
         scores::start(&mut control, &api, &settings.data_dir)?;
+        playbooks::start(&mut control, &api, &hub);
         keep_machines(&mut control, &settings.data_dir)?;
         let agent = match network {
             Some(network) => {

@@ -14,6 +14,7 @@ mod images;
 mod kills;
 mod machines;
 mod objects;
+mod pull;
 mod scores;
 mod servers;
 mod sessions;

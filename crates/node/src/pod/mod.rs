@@ -14,7 +14,6 @@ mod operations;
 mod patch;
 pub(crate) mod resources;
 mod security;
-pub(crate) mod sources;
 mod start;
 pub(crate) mod state;
 mod status;

@@ -12,12 +12,12 @@ use super::env::{self, Sources as Found};
 use super::fields::PodFacts;
 use super::resources;
 use super::security;
-use super::sources::Sources;
 use super::state::{Ended, Role, full_name};
 use super::volumes::{self, Mounted, sub_path};
 use super::{expand, labels};
 use crate::images;
 use crate::shared::Shared;
+use consort_reconcile::Sources;
 
 /// What a start needs to know.
 pub(crate) struct Start {

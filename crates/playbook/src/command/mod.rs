@@ -32,9 +32,12 @@ pub use version::ANSIBLE_VERSION;
 use crate::source::Located;
 use session::Session;
 
-/// What a process does that was started to work for another one of these: to answer a question of `ssh`, or to run modules
-/// as another user. None if it was not. To be asked before anything else.
+/// What a process does that was started to work for another one of these: to answer a question of `ssh`, to run modules
+/// as another user, or to run a playbook for a node. None if it was not. To be asked before anything else.
 pub fn called_to_help() -> Option<ExitCode> {
+    if let Some(code) = crate::pull::called() {
+        return Some(code);
+    }
     if let Some(told) = protocol::asked() {
         return Some(told);
     }

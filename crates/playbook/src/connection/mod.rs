@@ -4,7 +4,7 @@ mod container;
 mod helper;
 mod local;
 mod pool;
-mod process;
+pub(crate) mod process;
 mod reached;
 mod session;
 mod shell;

@@ -21,13 +21,13 @@ pub(super) enum Ended {
 }
 
 /// The process group of a child, which is ended when this is dropped before [`Group::done`].
-pub(super) struct Group {
+pub(crate) struct Group {
     leader: Option<Pid>,
 }
 
 impl Group {
     /// The group that a child leads.
-    pub(super) fn of(child: &tokio::process::Child) -> Self {
+    pub(crate) fn of(child: &tokio::process::Child) -> Self {
         Group {
             leader: child
                 .id()
@@ -37,7 +37,7 @@ impl Group {
     }
 
     /// The child has ended by itself.
-    pub(super) fn done(&mut self) {
+    pub(crate) fn done(&mut self) {
         self.leader = None;
     }
 }

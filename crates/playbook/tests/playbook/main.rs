@@ -5,5 +5,6 @@ mod executor;
 mod inventory;
 mod language;
 mod output;
+mod pull;
 mod templates;
 mod vault;

@@ -23,10 +23,9 @@ use super::object::{
     CommitStatus, Failure, GitSpec, SYNC_REQUESTED_BY, Score, SourceSpec, Spec, Status, SyncMode,
     Synced, WaitingStatus, short,
 };
-use super::poller::{Place, Poller, Seen};
 use super::watch::{Kind, Watches};
 use crate::deeds;
-use crate::git::{Repositories, Resolved, Tree};
+use crate::git::{Place, Poller, Repositories, Resolved, Seen, Tree};
 
 /// So many plans are made at once: they take processor time.
 const PLANS: usize = 4;
@@ -42,7 +41,7 @@ pub(super) struct Shell {
     pub(super) client: Client,
     pub(super) engine: Arc<dyn Engine>,
     pub(super) repositories: Arc<Repositories>,
-    pub(super) poller: Arc<Poller>,
+    pub(super) poller: Arc<Poller<Key>>,
     pub(super) scores: Informer<Score>,
     pub(super) watches: Arc<Watches>,
     pub(super) memories: Arc<Memories>,

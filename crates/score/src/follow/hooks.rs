@@ -10,16 +10,16 @@ use kube::Client;
 use kube::api::Api;
 
 use super::object::{Score, SourceSpec};
-use super::poller::Poller;
 use super::webhook::{self, Call};
 use crate::definition::NAMESPACE;
+use crate::git::Poller;
 
 /// Takes calls to `/hooks/scores/NAME` and `/hooks/scores/NAMESPACE/NAME`. Cheap to clone.
 #[derive(Clone)]
 pub struct Hooks {
     pub(super) client: Client,
     pub(super) scores: Informer<Score>,
-    pub(super) poller: Arc<Poller>,
+    pub(super) poller: Arc<Poller<Key>>,
 }
 
 /// What is said to whoever calls without proof, whatever is wrong: who guesses learns nothing.

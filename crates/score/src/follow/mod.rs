@@ -21,19 +21,18 @@ mod engine;
 mod hooks;
 mod memory;
 mod object;
-mod poller;
 mod run;
 mod runner;
 mod store;
 mod watch;
 pub mod webhook;
 
+pub use crate::git::Interval;
 pub use engine::{Ended, Engine, Fault, Files, Id, Made, Said, Standing, Want};
 pub use hooks::Hooks;
 pub use object::{
-    CommitStatus, DirectorySpec, Failure, GROUP, GitSpec, Interval, SYNC_REQUESTED,
-    SYNC_REQUESTED_BY, Score, SourceSpec, Spec, Status, SyncMode, SyncSpec, Synced, VERSION,
-    WaitingStatus,
+    CommitStatus, DirectorySpec, Failure, GROUP, GitSpec, SYNC_REQUESTED, SYNC_REQUESTED_BY, Score,
+    SourceSpec, Spec, Status, SyncMode, SyncSpec, Synced, VERSION, WaitingStatus,
 };
 pub use run::{Follower, Options};
 pub use runner::Runner;

@@ -13,11 +13,10 @@ use super::engine::Engine;
 use super::hooks::Hooks;
 use super::memory::Memories;
 use super::object::Score;
-use super::poller::Poller;
 use super::store;
 use super::watch::{How, Touched, Watches};
 use crate::deeds::SCORE;
-use crate::git::{Error, Repositories};
+use crate::git::{Error, Poller, Repositories};
 use crate::records;
 
 /// Several objects of a score are often changed at once: they are looked at together.
@@ -42,7 +41,7 @@ pub struct Follower {
     hub: Hub,
     engine: Arc<dyn Engine>,
     repositories: Arc<Repositories>,
-    poller: Arc<Poller>,
+    poller: Arc<Poller<Key>>,
     scores: Informer<Score>,
     workers: usize,
 }

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use consort_reconcile::{Hub, Informer};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use kube::api::Api;
 
-use super::poller::{Opens, Place};
-use crate::git::{Credentials, Error, SECRET_TYPE};
+use crate::git::{Credentials, Error, Opens, Place, SECRET_TYPE};
 
 /// Gives credentials out of Secrets: the one that is named, or of type `consort.dev/git` whose `url` is the longest
 /// prefix of the repository's. None where there is none.
@@ -27,24 +25,8 @@ async fn open(
     general: &Informer<Secret>,
     place: &Place,
 ) -> Result<Credentials, Error> {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &place.namespace);
-    let refused = |said: String| Error::Credentials {
-        url: place.remote.to_string(),
-        said,
-    };
-    let unreachable = |error: kube::Error| Error::Failed {
-        doing: format!("reading the credentials of {}", place.remote),
-        said: error.to_string(),
-    };
     if let Some(name) = &place.secret {
-        let secret = secrets.get_opt(name).await.map_err(unreachable)?;
-        let secret = secret.ok_or_else(|| {
-            refused(format!(
-                "there is no secret {name} in namespace {}",
-                place.namespace
-            ))
-        })?;
-        return Credentials::of(&secret).map_err(|error| refused(error.to_string()));
+        return consort_git::named(client, place, name).await;
     }
     general.synced().await;
     let found = general.list_in(&place.namespace);
@@ -58,7 +40,10 @@ async fn open(
         .filter_map(|secret| Some((prefix(secret)?, secret)))
         .max_by_key(|(length, _)| *length);
     match best {
-        Some((_, secret)) => Credentials::of(secret).map_err(|error| refused(error.to_string())),
+        Some((_, secret)) => Credentials::of(secret).map_err(|error| Error::Credentials {
+            url: place.remote.to_string(),
+            said: error.to_string(),
+        }),
         None => Ok(Credentials::default()),
     }
 }

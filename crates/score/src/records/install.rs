@@ -3,18 +3,13 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ApiResource, DynamicObject, ObjectMeta, Patch, PatchParams};
-use kube::core::GroupVersionKind;
-use kube::{Api, ResourceExt as _};
+use kube::Api;
+use kube::api::ObjectMeta;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::definitions::{approvals, definition};
 use super::seal::post;
 use super::{Error, FIELD_MANAGER, Kind, Records, code, doing};
-
-/// Says in an object which text it was made of, so that nothing is written where nothing changed.
-const MADE_OF: &str = "consort.dev/made-of";
 
 /// How long kinds may take to be served.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,61 +50,27 @@ impl Records {
         Ok(())
     }
 
-    /// Applies an object unless it is there as it should be. Gives whether it did.
-    async fn ensure(&self, mut wanted: Value) -> Result<bool, Error> {
-        use std::fmt::Write as _;
-        let text = |pointer: &str| {
-            let value = wanted.pointer(pointer).and_then(Value::as_str);
-            value.unwrap_or_default().to_owned()
-        };
-        let (name, kind, version) = (text("/metadata/name"), text("/kind"), text("/apiVersion"));
-        let (group, version) = version.split_once('/').unwrap_or(("", &version));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &kind));
-        let objects: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-        let mut made_of = String::new();
-        for byte in Sha256::digest(wanted.to_string()).iter().take(8) {
-            let _ = write!(made_of, "{byte:02x}");
-        }
-        let about = || format!("installing {kind} {name}");
-        let found = doing(about, objects.get_opt(&name).await)?;
-        if let Some(found) = &found
-            && found.annotations().get(MADE_OF) == Some(&made_of)
-        {
-            return Ok(false);
-        }
-        wanted["metadata"]["annotations"] = serde_json::json!({ MADE_OF: made_of });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        match objects.patch(&name, &params, &Patch::Apply(&wanted)).await {
-            Err(error) if code(&error) == Some(403) && found.is_some() => Ok(false),
-            applied => {
-                doing(about, applied)?;
-                Ok(true)
-            }
-        }
+    async fn ensure(&self, wanted: Value) -> Result<bool, Error> {
+        let text = |pointer: &str| wanted.pointer(pointer).and_then(Value::as_str);
+        let what = format!(
+            "installing {} {}",
+            text("/kind").unwrap_or_default(),
+            text("/metadata/name").unwrap_or_default()
+        );
+        doing(
+            || what,
+            consort_reconcile::ensure(&self.client, FIELD_MANAGER, wanted).await,
+        )
     }
 
     async fn served(&self, kind: Kind) -> Result<(), Error> {
-        let give_up = tokio::time::Instant::now() + PATIENCE;
-        let objects = self.objects(kind);
-        let one = kube::api::ListParams::default().limit(1);
-        loop {
-            match objects.list_metadata(&one).await {
-                Ok(_) => return Ok(()),
-                Err(error) if code(&error) == Some(404) => {}
-                Err(source) => {
-                    return Err(Error::Api {
-                        doing: format!("installing the kind {}", kind.name()),
-                        source: Box::new(source),
-                    });
-                }
-            }
-            if tokio::time::Instant::now() >= give_up {
-                return Err(Error::NotServed {
-                    kind: kind.plural(),
-                    seconds: PATIENCE.as_secs(),
-                });
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        let served = consort_reconcile::served(&self.objects(kind), PATIENCE).await;
+        if doing(|| format!("installing the kind {}", kind.name()), served)? {
+            return Ok(());
         }
+        Err(Error::NotServed {
+            kind: kind.plural(),
+            seconds: PATIENCE.as_secs(),
+        })
     }
 }

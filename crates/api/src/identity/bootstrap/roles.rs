@@ -332,6 +332,14 @@ pub(super) fn cluster_roles() -> Vec<Value> {
                  /openid/v1/jwks,/openid/v1/jwks/",
             )],
         ),
+        // Every node carries out the playbooks that are for it, and tells what came of them.
+        role(
+            "system:consort:node-playbooks",
+            &[
+                rule(READ, "consort.dev", "playbooks"),
+                rule("patch", "consort.dev", "playbooks/status"),
+            ],
+        ),
         // The service proxy is part of the node's agent here, so every node reads what it needs.
         role(
             "system:consort:node-services",
@@ -437,6 +445,7 @@ pub(super) fn cluster_role_bindings() -> Vec<Value> {
             "system:service-account-issuer-discovery",
             &[group("system:serviceaccounts")],
         ),
+        bind("system:consort:node-playbooks", &[group("system:nodes")]),
         bind("system:consort:node-services", &[group("system:nodes")]),
         // Nodes renew their own certificates, and those that hold a bootstrap token for nodes get a first.
         bind_as(

@@ -21,7 +21,7 @@ use k8s_openapi::api::core::v1::{
 
 use super::fields::{self, PodFacts};
 use super::resources::{amounts_of, parse_quantity};
-use super::sources::Sources;
+use consort_reconcile::Sources;
 pub(crate) use directory::{make as make_directory, mounts_below, remove as remove_tree};
 use payload::{File, Payload};
 pub(crate) use token::Tokens;

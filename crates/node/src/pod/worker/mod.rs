@@ -27,11 +27,11 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::adopt::Adopted;
 use super::decide::{Action, decide};
 use super::operations::Done;
-use super::sources::Sources;
 use super::state::{self, Role, Situation, Stage};
 use super::volumes::{Mounted, Tokens};
 use crate::probes::{Kind, Report};
 use crate::shared::Handle;
+use consort_reconcile::Sources;
 
 /// Reports of probes that may wait; more make the probes wait.
 const REPORTS: usize = 16;

@@ -1,12 +1,12 @@
-//! Asks repositories whether they have moved: once per repository and interval, however many scores follow it.
+//! Asks repositories whether they have moved: once per repository and interval, however many follow it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::hash::Hash;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use consort_reconcile::Key;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::git::{Credentials, Error, Reference, Remote, Repositories, Resolved};
+use crate::{Credentials, Error, Reference, Remote, Repositories, Resolved};
 
 /// So many repositories are asked at once.
 const AT_ONCE: usize = 4;
@@ -23,20 +23,20 @@ const SOONEST: Duration = Duration::from_secs(1);
 /// A repository that cannot be asked is tried again after its interval, doubled up to this.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// Where a repository is, and how it is logged in to: scores that agree in both are asked for together.
+/// Where a repository is, and how it is logged in to: those who agree in both are asked for together.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub(crate) struct Place {
+pub struct Place {
     /// The repository.
-    pub(crate) remote: Remote,
+    pub remote: Remote,
     /// The namespace whose Secrets count.
-    pub(crate) namespace: String,
+    pub namespace: String,
     /// The Secret that is named, if one is.
-    pub(crate) secret: Option<String>,
+    pub secret: Option<String>,
 }
 
-/// What is known of what a score follows.
+/// What is known of what somebody follows.
 #[derive(Clone, Debug)]
-pub(crate) enum Seen {
+pub enum Seen {
     /// Its repository was not asked yet.
     NotYet,
     /// It points to this commit.
@@ -46,22 +46,21 @@ pub(crate) enum Seen {
 }
 
 /// Gives the credentials for a repository.
-pub(crate) type Opens = Arc<
+pub type Opens = Arc<
     dyn Fn(Place) -> Pin<Box<dyn Future<Output = Result<Credentials, Error>> + Send>> + Send + Sync,
 >;
 
-/// Asks repositories for all scores.
-pub(crate) struct Poller {
+/// Asks repositories for all who follow them, each known by a key.
+pub struct Poller<K> {
     repositories: Arc<Repositories>,
     opens: Opens,
-    state: Mutex<State>,
+    state: Mutex<State<K>>,
     wake: Notify,
 }
 
-#[derive(Default)]
-struct State {
-    places: HashMap<Place, Group>,
-    scores: HashMap<Key, Followed>,
+struct State<K> {
+    places: HashMap<Place, Group<K>>,
+    followers: HashMap<K, Followed>,
     /// When the next question to each place is due; its place in the order keeps two apart.
     due: BTreeMap<(Instant, u64), Place>,
     order: u64,
@@ -76,8 +75,8 @@ struct Followed {
     awaited: bool,
 }
 
-struct Group {
-    scores: Vec<Key>,
+struct Group<K> {
+    followers: Vec<K>,
     /// Its entry in `due`; none while it is being asked.
     slot: Option<(Instant, u64)>,
     asked: Option<Instant>,
@@ -86,31 +85,37 @@ struct Group {
     failures: u32,
 }
 
-impl Poller {
-    pub(crate) fn new(repositories: Arc<Repositories>, opens: Opens) -> Self {
+impl<K: Clone + Eq + Hash> Poller<K> {
+    /// One that nobody follows anything with yet.
+    pub fn new(repositories: Arc<Repositories>, opens: Opens) -> Self {
         Self {
             repositories,
             opens,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                places: HashMap::new(),
+                followers: HashMap::new(),
+                due: BTreeMap::new(),
+                order: 0,
+            }),
             wake: Notify::new(),
         }
     }
 
     /// What gives credentials.
-    pub(crate) fn opens(&self) -> &Opens {
+    pub fn opens(&self) -> &Opens {
         &self.opens
     }
 
-    /// Follows a reference for a score from now on, and tells what is known of it.
-    pub(crate) fn follow(
+    /// Follows a reference from now on, and tells what is known of it.
+    pub fn follow(
         &self,
-        key: &Key,
+        key: &K,
         place: &Place,
         reference: &Reference,
         interval: Duration,
     ) -> Seen {
         let mut state = self.state.lock();
-        if let Some(known) = state.scores.get_mut(key)
+        if let Some(known) = state.followers.get_mut(key)
             && known.place == *place
             && known.reference == *reference
         {
@@ -121,10 +126,10 @@ impl Poller {
         // A whole commit's id means the same for ever: nobody is asked.
         let fixed = reference
             .is_commit()
-            .then(|| reference.resolve(&crate::git::Advertised::default()))
+            .then(|| reference.resolve(&crate::Advertised::default()))
             .flatten();
         let seen = fixed.clone().map_or(Seen::NotYet, Seen::At);
-        state.scores.insert(
+        state.followers.insert(
             key.clone(),
             Followed {
                 place: place.clone(),
@@ -142,15 +147,15 @@ impl Poller {
         seen
     }
 
-    /// Follows nothing for a score any more.
-    pub(crate) fn forget(&self, key: &Key) {
+    /// Follows nothing for a key any more.
+    pub fn forget(&self, key: &K) {
         self.state.lock().forget(key);
     }
 
-    /// Asks a score's repository as soon as can be. With `awaited`, the answer is told even if it is no news.
-    pub(crate) fn look(&self, key: &Key, awaited: bool) {
+    /// Asks the repository of a key as soon as can be. With `awaited`, the answer is told even if it is no news.
+    pub fn look(&self, key: &K, awaited: bool) {
         let mut state = self.state.lock();
-        let Some(score) = state.scores.get_mut(key) else {
+        let Some(score) = state.followers.get_mut(key) else {
             return;
         };
         if score.reference.is_commit() {
@@ -163,15 +168,18 @@ impl Poller {
         self.wake.notify_one();
     }
 
-    /// Whether an answer is awaited for a score.
-    pub(crate) fn is_awaited(&self, key: &Key) -> bool {
+    /// Whether an answer is awaited for a key.
+    pub fn is_awaited(&self, key: &K) -> bool {
         let state = self.state.lock();
-        state.scores.get(key).is_some_and(|score| score.awaited)
+        state
+            .followers
+            .get(key)
+            .is_some_and(|follower| follower.awaited)
     }
 
-    /// Asks again and again until `shutdown`; tells of each score whose reference has moved, or of which something
+    /// Asks again and again until `shutdown`; tells of each key whose reference has moved, or of which something
     /// else is known than before.
-    pub(crate) async fn run(&self, moved: impl Fn(Key), shutdown: CancellationToken) {
+    pub async fn run(&self, moved: impl Fn(K), shutdown: CancellationToken) {
         let mut under_way = FuturesUnordered::new();
         loop {
             let next = loop {
@@ -246,10 +254,10 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-impl State {
-    fn join(&mut self, place: &Place, key: Key) {
+impl<K: Clone + Eq + Hash> State<K> {
+    fn join(&mut self, place: &Place, key: K) {
         if let Some(group) = self.places.get_mut(place) {
-            group.scores.push(key);
+            group.followers.push(key);
             // Its reference may not have been asked for.
             self.hasten(place);
             return;
@@ -257,7 +265,7 @@ impl State {
         self.places.insert(
             place.clone(),
             Group {
-                scores: vec![key],
+                followers: vec![key],
                 slot: None,
                 asked: None,
                 again: false,
@@ -267,15 +275,15 @@ impl State {
         self.schedule(place, Instant::now());
     }
 
-    fn forget(&mut self, key: &Key) {
-        let Some(known) = self.scores.remove(key) else {
+    fn forget(&mut self, key: &K) {
+        let Some(known) = self.followers.remove(key) else {
             return;
         };
         let Some(group) = self.places.get_mut(&known.place) else {
             return;
         };
-        group.scores.retain(|other| other != key);
-        if group.scores.is_empty() {
+        group.followers.retain(|other| other != key);
+        if group.followers.is_empty() {
             if let Some(slot) = group.slot {
                 self.due.remove(&slot);
             }
@@ -326,9 +334,9 @@ impl State {
             group.again = false;
             group.asked = Some(now);
             references = group
-                .scores
+                .followers
                 .iter()
-                .filter_map(|key| Some(self.scores.get(key)?.reference.clone()))
+                .filter_map(|key| Some(self.followers.get(key)?.reference.clone()))
                 .collect();
             references.sort_unstable();
             references.dedup();
@@ -336,16 +344,16 @@ impl State {
         (Some((place, references)), None)
     }
 
-    /// Takes an answer in; gives the scores for which it is news.
-    fn answered(&mut self, place: &Place, answer: &Answer) -> Vec<Key> {
+    /// Takes an answer in; gives the keys for which it is news.
+    fn answered(&mut self, place: &Place, answer: &Answer) -> Vec<K> {
         let mut news = Vec::new();
         let mut interval = LONGEST;
         let Some(group) = self.places.get_mut(place) else {
             return news;
         };
         let mut missed = group.again;
-        for key in &group.scores {
-            let Some(score) = self.scores.get_mut(key) else {
+        for key in &group.followers {
+            let Some(score) = self.followers.get_mut(key) else {
                 continue;
             };
             interval = interval.min(score.interval);

@@ -10,11 +10,11 @@ use k8s_openapi::api::core::v1::Secret;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
-use super::error::Error;
-use super::remote::{Remote, Transport};
+use crate::error::Error;
+use crate::remote::{Remote, Transport};
 
 /// The type of Secrets that hold credentials of repositories in keys of our own; see [`Credentials::of`].
-pub(crate) const SECRET_TYPE: &str = "consort.dev/git";
+pub const SECRET_TYPE: &str = "consort.dev/git";
 
 /// What opens a repository. Never shown: its `Debug` names what there is, not what it is.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -175,7 +175,7 @@ impl Credentials {
     }
 
     /// Gets ready to log in to a repository with these.
-    pub(super) fn access(&self, remote: &Remote, directory: &Path) -> Result<Access, Error> {
+    pub(crate) fn access(&self, remote: &Remote, directory: &Path) -> Result<Access, Error> {
         let mut access = Access::default();
         let refuse = |why: &str| Error::Credentials {
             url: remote.to_string(),
@@ -275,7 +275,7 @@ fn quoted(path: &str) -> String {
 
 /// Credentials made ready for runs of `git`: its files are gone when this is dropped.
 #[derive(Default)]
-pub(super) struct Access {
+pub(crate) struct Access {
     environment: Vec<(String, String)>,
     files: Vec<NamedTempFile>,
     secrets: Vec<String>,
@@ -283,7 +283,7 @@ pub(super) struct Access {
 
 impl Access {
     /// Lets a command log in.
-    pub(super) fn apply(&self, command: &mut Command) {
+    pub(crate) fn apply(&self, command: &mut Command) {
         command.envs(
             self.environment
                 .iter()
@@ -292,7 +292,7 @@ impl Access {
     }
 
     /// A text without the secrets.
-    pub(super) fn scrub(&self, text: &str) -> String {
+    pub(crate) fn scrub(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &self.secrets {
             text = text.replace(secret, "***");

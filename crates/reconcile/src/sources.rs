@@ -1,12 +1,12 @@
-//! The ConfigMaps and Secrets that one pod refers to, watched for as long as the pod is here.
+//! The ConfigMaps and Secrets that something refers to, watched for as long as it is here.
 //!
-//! Only what is referred to is watched, one watch for each object however many pods share it.
+//! Only what is referred to is watched, one watch for each object however many share it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use consort_reconcile::{Hub, Informer};
+use crate::{Event, Hub, Informer};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Resource;
 use parking_lot::Mutex;
@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 /// How long to wait for the API to say whether an object exists.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The objects of one pod. Dropping it ends the watches that no other pod shares.
-pub(crate) struct Sources {
+/// The objects that one thing (a pod) refers to. Dropping it ends the watches that nothing else shares.
+pub struct Sources {
     hub: Hub,
     namespace: String,
     config_maps: Mutex<HashMap<String, Informer<ConfigMap>>>,
@@ -28,8 +28,8 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// For a pod of this namespace; `changed` is told whenever a watched object changes.
-    pub(crate) fn new(hub: Hub, namespace: &str, changed: Arc<Notify>) -> Self {
+    /// For what is in this namespace; `changed` is told whenever a watched object changes.
+    pub fn new(hub: Hub, namespace: &str, changed: Arc<Notify>) -> Self {
         Self {
             hub,
             namespace: namespace.to_owned(),
@@ -44,7 +44,7 @@ impl Sources {
     ///
     /// # Errors
     /// A message when the API does not answer in time.
-    pub(crate) async fn config_map(&self, name: &str) -> Result<Option<Arc<ConfigMap>>, String> {
+    pub async fn config_map(&self, name: &str) -> Result<Option<Arc<ConfigMap>>, String> {
         let informer = self.follow(&self.config_maps, name);
         self.read(&informer, name)
             .await
@@ -55,7 +55,7 @@ impl Sources {
     ///
     /// # Errors
     /// A message when the API does not answer in time.
-    pub(crate) async fn secret(&self, name: &str) -> Result<Option<Arc<Secret>>, String> {
+    pub async fn secret(&self, name: &str) -> Result<Option<Arc<Secret>>, String> {
         let informer = self.follow(&self.secrets, name);
         self.read(&informer, name)
             .await
@@ -90,7 +90,7 @@ impl Sources {
             let mut synced = false;
             while let Some(event) = subscription.next().await {
                 match event {
-                    consort_reconcile::Event::Synced => synced = true,
+                    Event::Synced => synced = true,
                     _ if synced => changed.notify_one(),
                     _ => {}
                 }

@@ -13,13 +13,13 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::commit;
-use super::credentials::Credentials;
-use super::error::Error;
-use super::links;
-use super::program::{Git, Run};
-use super::reference::{Reference, Resolved};
-use super::remote::Remote;
+use crate::commit;
+use crate::credentials::Credentials;
+use crate::error::Error;
+use crate::links;
+use crate::program::{Git, Run};
+use crate::reference::{Reference, Resolved};
+use crate::remote::Remote;
 
 /// How long a question to a repository may take.
 const ASK: Duration = Duration::from_secs(45);

@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use tokio::process::Command;
 
 /// The form in which `git log` tells a commit: its parts with zero bytes between them.
-pub(super) const FORMAT: &str = "--format=%H%x00%an <%ae>%x00%at%x00%s";
+pub(crate) const FORMAT: &str = "--format=%H%x00%an <%ae>%x00%at%x00%s";
 
 /// How long a look at a directory may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The commit of a line in [`FORMAT`].
-pub(super) fn parse(line: &[u8]) -> Option<Commit> {
+pub(crate) fn parse(line: &[u8]) -> Option<Commit> {
     let text = String::from_utf8_lossy(line);
     let mut parts = text.trim_end_matches('\n').splitn(4, '\0');
     let id = parts.next()?.to_owned();

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::error::Error;
+use crate::error::Error;
 
 /// How a repository is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,12 +55,12 @@ impl Remote {
     }
 
     /// Scheme and host of an HTTP address: what credentials are valid for.
-    pub(super) fn origin(&self) -> &str {
+    pub(crate) fn origin(&self) -> &str {
         &self.text[..self.host.1]
     }
 
     /// Whether the host is this one, by a name that always means that.
-    pub(super) fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         let host = self.host();
         let name = match host.strip_prefix('[') {
             Some(rest) => rest.split(']').next().unwrap_or_default(),

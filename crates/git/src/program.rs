@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use super::credentials::Access;
-use super::error::Error;
+use crate::credentials::Access;
+use crate::error::Error;
 
 /// So much of what `git` writes is taken.
 const MOST_OUTPUT: u64 = 64 << 20;
@@ -59,33 +59,33 @@ const CONFIGURATION: &str = "\
 
 /// Runs `git` with a configuration of its own.
 #[derive(Clone, Debug)]
-pub(super) struct Git {
+pub(crate) struct Git {
     configuration: PathBuf,
 }
 
 /// One run.
-pub(super) struct Run<'a> {
+pub(crate) struct Run<'a> {
     /// What it is for, for errors: `fetching main of https://host/repo`.
-    pub(super) doing: String,
+    pub(crate) doing: String,
     /// The repository at the other end, for errors.
-    pub(super) url: &'a str,
+    pub(crate) url: &'a str,
     /// The arguments.
-    pub(super) arguments: Vec<OsString>,
+    pub(crate) arguments: Vec<OsString>,
     /// The bare repository it works on.
-    pub(super) git_dir: Option<&'a Path>,
+    pub(crate) git_dir: Option<&'a Path>,
     /// Further variables.
-    pub(super) environment: Vec<(&'static str, OsString)>,
+    pub(crate) environment: Vec<(&'static str, OsString)>,
     /// How to log in.
-    pub(super) access: Option<&'a Access>,
+    pub(crate) access: Option<&'a Access>,
     /// How long it may take.
-    pub(super) limit: Duration,
+    pub(crate) limit: Duration,
     /// Ends it early.
-    pub(super) cancel: &'a CancellationToken,
+    pub(crate) cancel: &'a CancellationToken,
 }
 
 impl Git {
     /// Writes the configuration into a directory.
-    pub(super) fn new(directory: &Path) -> Result<Self, Error> {
+    pub(crate) fn new(directory: &Path) -> Result<Self, Error> {
         let configuration = directory.join("config");
         std::fs::write(&configuration, CONFIGURATION)
             .map_err(Error::io("writing", &configuration))?;
@@ -93,7 +93,7 @@ impl Git {
     }
 
     /// Runs it and gives what it wrote.
-    pub(super) async fn run(&self, run: Run<'_>) -> Result<Vec<u8>, Error> {
+    pub(crate) async fn run(&self, run: Run<'_>) -> Result<Vec<u8>, Error> {
         let mut command = Command::new("git");
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("GIT_") {

@@ -2,11 +2,11 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::error::Error;
+use crate::error::Error;
 
 /// Refuses a tree in which a symbolic link leads out: what such a link names is not in the commit, and may be
 /// anything of this host. `inside` are the links, relative to the tree.
-pub(super) fn check(tree: &Path, inside: &[PathBuf]) -> Result<(), Error> {
+pub(crate) fn check(tree: &Path, inside: &[PathBuf]) -> Result<(), Error> {
     let whole = tree.canonicalize().map_err(Error::io("resolving", tree))?;
     for link in inside {
         let path = tree.join(link);

@@ -152,7 +152,7 @@ impl Error {
         }
     }
 
-    pub(super) fn io<'a>(
+    pub(crate) fn io<'a>(
         doing: &'static str,
         path: &'a std::path::Path,
     ) -> impl FnOnce(std::io::Error) -> Error + 'a {

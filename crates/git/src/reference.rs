@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::error::Error;
-use super::repositories::Advertised;
+use crate::error::Error;
+use crate::repositories::Advertised;
 
 /// A branch, a tag, a full name such as `refs/pull/7/head`, a commit's id, or `HEAD`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,12 +39,12 @@ impl Reference {
     }
 
     /// Whether it may be the beginning of a commit's id.
-    pub(super) fn may_be_commit(&self) -> bool {
+    pub(crate) fn may_be_commit(&self) -> bool {
         (7..=64).contains(&self.0.len()) && self.0.bytes().all(|byte| byte.is_ascii_hexdigit())
     }
 
     /// The patterns that make `ls-remote` tell what is needed to resolve it.
-    pub(super) fn patterns(&self) -> Vec<String> {
+    pub(crate) fn patterns(&self) -> Vec<String> {
         let name = &self.0;
         if name == "HEAD" || name.starts_with("refs/") {
             return vec![name.clone(), format!("{name}^{{}}")];

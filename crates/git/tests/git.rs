@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use consort_score::git::{Credentials, Error, Reference, Remote, Repositories, commit_of};
+use consort_git::{Credentials, Error, Reference, Remote, Repositories, commit_of};
 use tokio_util::sync::CancellationToken;
 
 /// A repository that a test writes to.
@@ -63,7 +63,7 @@ impl Setting {
         }
     }
 
-    async fn tree(&self, reference: &str) -> Result<consort_score::git::Tree, Error> {
+    async fn tree(&self, reference: &str) -> Result<consort_git::Tree, Error> {
         let (remote, none) = (self.origin.remote(), Credentials::default());
         let reference: Reference = reference.parse()?;
         let resolved = self

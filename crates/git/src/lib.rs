@@ -1,5 +1,11 @@
 //! Sources in Git: a repository at a branch, tag or commit, by the `git` program.
 //!
+//! ```text
+//! Poller         asks each repository once an interval whether it has moved, for all who follow it
+//!    |  Resolved
+//! Repositories   a bare mirror of each, and trees of commits as directories
+//! ```
+//!
 //! [`Remote`] and [`Reference`] are what a user wrote, checked. [`Repositories`] asks what a repository has
 //! ([`Repositories::advertised`], one `ls-remote`, nothing is fetched), brings a commit into a bare mirror and gives
 //! its tree as a directory ([`Repositories::tree`]). [`Credentials`] come from Secrets; they reach `git` through its
@@ -12,16 +18,21 @@
 mod commit;
 mod credentials;
 mod error;
+mod interval;
 mod links;
+mod poller;
 mod program;
 mod reference;
 mod remote;
 mod repositories;
+mod secret;
 
 pub use commit::commit_of;
-pub(crate) use credentials::SECRET_TYPE;
-pub use credentials::{Credentials, CredentialsError};
+pub use credentials::{Credentials, CredentialsError, SECRET_TYPE};
 pub use error::Error;
+pub use interval::Interval;
+pub use poller::{Opens, Place, Poller, Seen};
 pub use reference::{Reference, Resolved};
 pub use remote::{Remote, Transport};
 pub use repositories::{Advertised, Repositories, Tree};
+pub use secret::named;
