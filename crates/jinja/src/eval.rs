@@ -339,6 +339,7 @@ impl State<'_, '_> {
             error: None,
             name: Some(name.into()),
             template: self.current.clone(),
+            silent: false,
         }))
     }
 

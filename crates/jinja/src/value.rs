@@ -59,6 +59,8 @@ pub struct Undefined {
     pub name: Option<Arc<str>>,
     /// The template that asked for it.
     pub template: Option<Str>,
+    /// Whether it is what an `if` without `else` leaves: that is nothing between other texts, and an error by itself.
+    pub silent: bool,
 }
 
 /// A text, whether it may be taken for a template, and where it was written.
@@ -583,7 +585,24 @@ impl Value {
             error: None,
             name: None,
             template: None,
+            silent: false,
         }))
+    }
+
+    /// What an `if` without `else` leaves.
+    pub(crate) fn left_out(message: String) -> Self {
+        Value::Undefined(Arc::new(Undefined {
+            message,
+            error: None,
+            name: None,
+            template: None,
+            silent: true,
+        }))
+    }
+
+    /// Whether it is nothing between other texts.
+    pub(crate) fn is_left_out(&self) -> bool {
+        matches!(self, Value::Undefined(undefined) if undefined.silent)
     }
 
     /// Something that could not be computed.
@@ -596,6 +615,7 @@ impl Value {
             error: Some(Box::new(error)),
             name: None,
             template: None,
+            silent: false,
         }))
     }
 

@@ -97,6 +97,9 @@ impl State<'_, '_> {
                 let mut text = String::new();
                 for part in parts {
                     let value = self.evaluate(part)?;
+                    if value.is_left_out() {
+                        continue;
+                    }
                     let value = self.ready(value)?;
                     text.push_str(&value.text()?);
                 }
@@ -123,7 +126,7 @@ impl State<'_, '_> {
                 } else if let Some(otherwise) = otherwise {
                     self.evaluate(otherwise)
                 } else {
-                    Ok(Value::undefined(format!(
+                    Ok(Value::left_out(format!(
                         "the inline if-expression on line {} evaluated to false and no else section was defined.",
                         expr.line
                     )))

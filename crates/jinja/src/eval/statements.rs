@@ -37,7 +37,7 @@ impl State<'_, '_> {
             return Ok(pieces.pop().unwrap_or(Value::None));
         }
         let mut text = String::new();
-        for piece in &pieces {
+        for piece in pieces.iter().filter(|piece| !piece.is_left_out()) {
             let piece = self.access(piece.clone());
             let piece = self.finish_inner(&piece, 0)?;
             if is_omit(&piece) {

@@ -34,6 +34,11 @@ pub(super) async fn ask(run: &Run, name: &str, prompt: &Dict) -> Result<Value, L
     }
     let question = format!("{question}: ");
     let answer = loop {
+        if !std::io::stdin().is_terminal() {
+            run.tell
+                .warn("Not prompting as we are not in interactive mode");
+            break None;
+        }
         let first = read(question.clone(), private).await?;
         if !confirm {
             break first;
@@ -45,13 +50,15 @@ pub(super) async fn ask(run: &Run, name: &str, prompt: &Dict) -> Result<Value, L
         run.tell
             .detail(0, None, "***** VALUES ENTERED DO NOT MATCH ****");
     };
+    let unanswered = if answer.is_some() { "" } else { "None" };
     let value = match answer.filter(|answer| !answer.is_empty()) {
         Some(answer) => Value::Str(if flag("unsafe", false) {
             Str::new(answer)
         } else {
             Str::template(answer)
         }),
-        None => default.unwrap_or_else(|| Value::from("")),
+        // Where nobody can be asked, this is what the text of nothing is.
+        None => default.unwrap_or_else(|| Value::from(unanswered)),
     };
     match text("encrypt") {
         Some(algorithm) => {

@@ -425,7 +425,7 @@ impl Callback for Default {
             Event::HostStarted { host, task } => {
                 if self.options.starts {
                     let name = self.begun.get(&task.id).map_or("", |begun| &begun.banner);
-                    let line = format!(" [started {name} on {host}]");
+                    let line = format!(" [started {} on {host}]", unbannered(name));
                     self.display.line(&line, Some(Tone::Ok));
                 }
             }
@@ -507,5 +507,17 @@ impl Callback for Default {
                 self.dry_run();
             }
         }
+    }
+}
+
+/// `TASK: name` of `TASK [name]`.
+fn unbannered(banner: &str) -> String {
+    let plain = banner.strip_prefix("RUNNING ").unwrap_or(banner);
+    match plain
+        .split_once(" [")
+        .and_then(|(kind, rest)| Some((kind, rest.strip_suffix(']')?)))
+    {
+        Some((kind, name)) => format!("{kind}: {name}"),
+        None => plain.to_owned(),
     }
 }

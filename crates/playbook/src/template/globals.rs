@@ -46,6 +46,7 @@ pub(super) fn add(environment: &mut Environment) {
             error: None,
             name: None,
             template: state.current().cloned(),
+            silent: false,
         })))
     });
     environment.add_global("undef", undef);

@@ -450,7 +450,13 @@ impl Variables for TaskVariables {
         }
         add(&inner.store.extra);
         for name in magic::NAMES {
-            if magic::value(self, name).is_some() && !names.contains(*name) {
+            // To list a name is not to use what will go away.
+            let there = match *name {
+                "vars" => inner.play.is_some() || inner.task.is_some(),
+                "play_hosts" => magic::value(self, "ansible_play_batch").is_some(),
+                name => magic::value(self, name).is_some(),
+            };
+            if there && !names.contains(*name) {
                 names.insert(Arc::from(*name));
             }
         }

@@ -167,7 +167,7 @@ pub(super) fn invoke(
                         "An error occurred while running the lookup plugin {}: {error}",
                         repr::string(plugin)
                     ),
-                    about: state.current().cloned(),
+                    about: None,
                     help: None,
                 }),
                 Some("ignore") => {}
