@@ -34,13 +34,16 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
         },
         // A pattern for everything, alone, is none.
         filter: if filter == ["*"] { Vec::new() } else { filter },
-        fact_path: arguments.required("fact_path").to_owned(),
-        timeout: match arguments.integer("gather_timeout").map(u64::try_from) {
-            Some(Ok(seconds)) if seconds > 0 => Duration::from_secs(seconds),
-            _ => Duration::from_secs(10),
-        },
     };
-    let mut gathering = Gathering::here(context, &wanted);
+    let mut gathering = Gathering::here(context);
+    gathering.fact_path = gathering
+        .context
+        .path(arguments.required("fact_path"))
+        .to_string_lossy()
+        .into_owned();
+    if let Some(Ok(seconds @ 1..)) = arguments.integer("gather_timeout").map(u64::try_from) {
+        gathering.timeout = Duration::from_secs(seconds);
+    }
     let facts = gather(&mut gathering, &wanted).map_err(Failure::new)?;
     Ok(Report::from_iter([(
         "ansible_facts".to_owned(),

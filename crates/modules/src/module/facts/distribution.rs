@@ -45,15 +45,25 @@ fn guessed_name(distro: &Distro) -> String {
     }
 }
 
-fn guess(distro: &Distro) -> Facts {
-    let version = match distro.id().as_str() {
+/// What the distribution calls itself, in Ansible's words, and its version.
+pub(crate) fn name_and_version(gathering: &Gathering<'_, '_>) -> (String, String) {
+    let distro = Distro::of(gathering);
+    (guessed_name(&distro), guessed_version(&distro))
+}
+
+fn guessed_version(distro: &Distro) -> String {
+    match distro.id().as_str() {
         "centos" => {
             let best = distro.version(true);
             best.split('.').take(2).collect::<Vec<_>>().join(".")
         }
         "debian" => distro.version(true),
         _ => distro.version(false),
-    };
+    }
+}
+
+fn guess(distro: &Distro) -> Facts {
+    let version = guessed_version(distro);
     let filled = |text: &str| {
         if text.is_empty() {
             "NA".to_owned()

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Facts, Wanted};
+use super::Facts;
 use crate::context::Context;
 use crate::process::{self, Command, Finished};
 
@@ -33,17 +33,13 @@ pub(crate) struct Gathering<'a, 'c> {
 
 impl<'a, 'c> Gathering<'a, 'c> {
     /// Of the machine this runs on.
-    pub(crate) fn here(context: &'a mut Context<'c>, wanted: &Wanted) -> Self {
-        let fact_path = context
-            .path(&wanted.fact_path)
-            .to_string_lossy()
-            .into_owned();
+    pub(crate) fn here(context: &'a mut Context<'c>) -> Self {
         Gathering {
             context,
             live: true,
             known: Facts::new(),
-            timeout: wanted.timeout,
-            fact_path,
+            timeout: Duration::from_secs(10),
+            fact_path: "/etc/ansible/facts.d".to_owned(),
             root: PathBuf::from("/"),
             cpuinfo: None,
             python: None,
@@ -51,12 +47,11 @@ impl<'a, 'c> Gathering<'a, 'c> {
     }
 
     /// Of a machine whose files are below a directory.
-    pub(crate) fn of_tree(context: &'a mut Context<'c>, root: &Path, wanted: &Wanted) -> Self {
+    pub(crate) fn of_tree(context: &'a mut Context<'c>, root: &Path) -> Self {
         Gathering {
             live: false,
             root: root.to_owned(),
-            fact_path: wanted.fact_path.clone(),
-            ..Gathering::here(context, wanted)
+            ..Gathering::here(context)
         }
     }
 

@@ -35,7 +35,6 @@ mod user;
 mod virtual_machine;
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -43,7 +42,9 @@ use crate::context::Context;
 use crate::glob;
 use crate::invocation::Settings;
 
+pub(crate) use distribution::name_and_version as distribution_name;
 pub(crate) use gathering::Gathering;
+pub(crate) use service_mgr::is_systemd_managed;
 
 /// Facts by their names.
 pub(crate) type Facts = Map<String, Value>;
@@ -222,10 +223,6 @@ pub(crate) struct Wanted {
     pub subset: Vec<String>,
     /// Patterns of the names that are told; all if there are none.
     pub filter: Vec<String>,
-    /// Where local facts are.
-    pub fact_path: String,
-    /// How long a single mount may take to tell its size.
-    pub timeout: Duration,
 }
 
 /// Gathers facts. The error tells that a subset is none.
@@ -277,9 +274,11 @@ pub fn of_tree(root: &Path, subset: &[&str]) -> Result<Map<String, Value>, Strin
     let wanted = Wanted {
         subset: subset.iter().map(|name| (*name).to_owned()).collect(),
         filter: Vec::new(),
-        fact_path: "/etc/ansible/facts.d".to_owned(),
-        timeout: Duration::from_secs(10),
     };
-    let mut gathering = Gathering::of_tree(&mut context, root, &wanted);
-    gather(&mut gathering, &wanted)
+    gather(&mut Gathering::of_tree(&mut context, root), &wanted)
+}
+
+/// The full name of the machine (`socket.getfqdn()`).
+pub(crate) fn full_name(gathering: &Gathering<'_, '_>) -> String {
+    fqdn::of(gathering, &platform::Uname::of(gathering).node)
 }

@@ -6,7 +6,7 @@ use super::{Facts, Gathering};
 use crate::python;
 
 /// Whether systemd is what starts services now.
-fn is_systemd_managed(gathering: &Gathering<'_, '_>) -> bool {
+pub(crate) fn is_systemd_managed(gathering: &Gathering<'_, '_>) -> bool {
     gathering.program("systemctl").is_some()
         && [
             "/run/systemd/system/",
