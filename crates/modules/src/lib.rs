@@ -26,6 +26,7 @@
 //! size of the file at `path` or `dest`, `warnings`, `deprecations`, `invocation`, secrets taken out) [`Module::run`] adds.
 
 pub mod apt;
+mod accounts;
 pub mod arguments;
 pub mod atomic;
 pub mod attributes;
@@ -48,6 +49,7 @@ mod registry;
 mod secrets;
 pub mod selinux;
 mod status;
+mod services;
 mod times;
 mod url;
 

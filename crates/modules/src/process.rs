@@ -131,6 +131,8 @@ pub struct Command {
     expand: bool,
     check: bool,
     prompt: Option<String>,
+    bare: bool,
+    detached: bool,
 }
 
 impl Command {
@@ -147,6 +149,8 @@ impl Command {
             expand: true,
             check: false,
             prompt: None,
+            bare: false,
+            detached: false,
         }
     }
 
@@ -251,6 +255,21 @@ impl Command {
     #[must_use]
     pub fn prompt(mut self, expression: impl Into<String>) -> Self {
         self.prompt = Some(expression.into());
+        self
+    }
+
+    /// Its environment is only what was set with [`Command::variable`].
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
+    /// It runs in a session of its own, in the top directory: what it leaves running outlives whoever started it.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        self.detached = true;
+        self.directory = Some("/".to_owned());
         self
     }
 
@@ -373,7 +392,11 @@ impl Command {
             let nothing = std::io::Error::other("list index out of range");
             return Err(self.not_started(context, &nothing, ""));
         }
-        let mut environment: Vec<(String, String)> = context.settings.environment.clone();
+        let mut environment: Vec<(String, String)> = if self.bare {
+            Vec::new()
+        } else {
+            context.settings.environment.clone()
+        };
         environment.extend(self.environment.iter().cloned());
         if let Some(prefix) = &self.path_prefix {
             let path = environment
@@ -404,16 +427,27 @@ impl Command {
                     .arg("-c")
                     .arg(format!("umask {umask:04o} && exec \"$@\""))
                     .arg("sh")
+                    .args(self.session(context))
                     .arg(found);
                 command
             }
-            None => {
-                // What is relative is relative to the directory it is run in.
-                let mut command = std::process::Command::new(&program);
-                command.arg0(&words[0]);
-                command
-            }
+            None => match self.session(context) {
+                Some(session) => {
+                    let mut command = std::process::Command::new(session);
+                    command.arg(&program);
+                    command
+                }
+                None => {
+                    // What is relative is relative to the directory it is run in.
+                    let mut command = std::process::Command::new(&program);
+                    command.arg0(&words[0]);
+                    command
+                }
+            },
         };
+        if self.bare {
+            command.env_clear();
+        }
         command.args(&words[1..]).envs(environment);
         self.enter_directory(context, &mut command)?;
         command
@@ -424,10 +458,20 @@ impl Command {
             })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if context.cancel.is_some() {
+        if context.cancel.is_some() && self.session(context).is_none() {
             command.process_group(0);
         }
         Ok((command, program))
+    }
+
+    /// The program that gives it a session of its own, if it is to have one: started as the leader of no group, it becomes
+    /// the leader of the session under the id it has.
+    fn session(&self, context: &Context<'_>) -> Option<String> {
+        if self.detached {
+            find(context, "setsid", &[])
+        } else {
+            None
+        }
     }
 
     fn enter_directory(
