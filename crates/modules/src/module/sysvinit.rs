@@ -163,7 +163,7 @@ impl Script<'_> {
                 "Illegal runlevel specified for enable operation on service {}",
                 self.name
             ));
-            failure.more.clone_from(report);
+            (*failure.more).clone_from(report);
             return Err(failure.with("status", json!({ "enabled": told })));
         }
         Ok(told)

@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::glob;
 use crate::invocation::Failure;
 use crate::python;
+use crate::python_re::{self, Flags, Pattern};
 use crate::services;
 
 use super::{Done as Told, Enabling, Service};
@@ -185,14 +186,18 @@ impl Service<'_> {
         } else {
             "start on manual"
         };
-        let says_so = |line: &str| {
-            let line = line.trim_end_matches(char::is_whitespace);
-            line.eq_ignore_ascii_case(word)
+        let flags = Flags {
+            multi_line: true,
+            ignore_case: true,
+            ..Flags::default()
         };
+        let failed = |error: python_re::Error| Failure::unhandled(error.0);
+        let pattern = Pattern::with(&format!(r"^{word}\s*$"), flags).map_err(failed)?;
+        let says_so = |text: &str| pattern.search(text, 0).map(|found| found.is_some());
         let file = format!("/etc/init/{}.conf", self.name);
         let own = std::fs::read_to_string(&file)
             .map_err(|error| Failure::unhandled(python::os_error_at_text(&error, &file)))?;
-        if own.lines().any(says_so) {
+        if says_so(&own).map_err(failed)? {
             return Err(Failure::new("manual stanza not supported in a .conf file"));
         }
         let beside = format!("/etc/init/{}.override", self.name);
@@ -205,16 +210,12 @@ impl Service<'_> {
                 )));
             }
         };
-        let is_manual = there
-            .as_deref()
-            .is_some_and(|text| text.lines().any(says_so));
+        let is_manual = says_so(there.as_deref().unwrap_or_default()).map_err(failed)?;
         let text = match (wanted, is_manual, there) {
-            (true, true, Some(text)) => Some(
-                text.split('\n')
-                    .map(|line| if says_so(line) { "" } else { line })
-                    .collect::<Vec<_>>()
-                    .join("\n"),
-            ),
+            (true, true, Some(text)) => {
+                let without = pattern.sub_with(&text, 0, |_| String::new());
+                Some(without.map_err(failed)?.0)
+            }
             (false, false, Some(text)) => Some(format!("{text}\n{word}\n")),
             (false, false, None) => Some(format!("{word}\n")),
             _ => None,
