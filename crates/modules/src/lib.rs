@@ -25,8 +25,8 @@
 //! `exception=`; an exception nobody would catch is [`Failure::unhandled`]. What `exit_json` adds by itself (owner, mode and
 //! size of the file at `path` or `dest`, `warnings`, `deprecations`, `invocation`, secrets taken out) [`Module::run`] adds.
 
-pub mod apt;
 mod accounts;
+pub mod apt;
 pub mod arguments;
 pub mod atomic;
 pub mod attributes;
@@ -48,8 +48,8 @@ pub mod python_re;
 mod registry;
 mod secrets;
 pub mod selinux;
-mod status;
 mod services;
+mod status;
 mod times;
 mod url;
 

@@ -16,8 +16,19 @@ const READABLE: [&str; 6] = [
 /// The locale of the machine in which programs speak as is expected (`get_best_parsable_locale`); `C` if nothing better is
 /// known.
 pub(crate) fn readable(context: &Context<'_>) -> String {
-    let there = process::find(context, "locale", &[])
-        .and_then(|program| Command::new([program.as_str(), "-a"]).run(context).ok())
+    let Some(program) = process::find(context, "locale", &[]) else {
+        return "C".to_owned();
+    };
+    // What is wanted most is mostly seen without asking.
+    if let Some(known) = READABLE[..2]
+        .iter()
+        .find(|name| std::path::Path::new("/usr/lib/locale").join(name).is_dir())
+    {
+        return (*known).to_owned();
+    }
+    let there = Command::new([program.as_str(), "-a"])
+        .run(context)
+        .ok()
         .filter(process::Finished::success)
         .map(|done| done.out())
         .unwrap_or_default();

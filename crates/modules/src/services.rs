@@ -122,38 +122,6 @@ pub(crate) fn is_offline(context: &Context<'_>) -> bool {
     is_chroot(context) || context.variable("SYSTEMD_OFFLINE").as_deref() == Some("1")
 }
 
-/// The locale in which programs say what can be understood (`get_best_parsable_locale`).
-pub(crate) fn locale(context: &Context<'_>) -> String {
-    const WANTED: [&str; 6] = [
-        "C.utf8",
-        "C.UTF-8",
-        "en_US.utf8",
-        "en_US.UTF-8",
-        "C",
-        "POSIX",
-    ];
-    let Some(program) = process::find(context, "locale", &[]) else {
-        return "C".to_owned();
-    };
-    // What it would name first is mostly seen without asking it.
-    if let Some(known) = WANTED[..2]
-        .iter()
-        .find(|name| Path::new("/usr/lib/locale").join(name).is_dir())
-    {
-        return (*known).to_owned();
-    }
-    let available = Command::new([program.as_str(), "-a"])
-        .run(context)
-        .ok()
-        .filter(process::Finished::success)
-        .map(|done| done.out())
-        .unwrap_or_default();
-    WANTED
-        .iter()
-        .find(|name| available.lines().any(|known| known == **name))
-        .map_or_else(|| "C".to_owned(), |name| (*name).to_owned())
-}
-
 /// A command whose messages are in a locale.
 pub(crate) fn speaking(command: Command, locale: &str) -> Command {
     command

@@ -26,3 +26,4 @@ mod apt;
 mod facts;
 mod python_re;
 mod recorded;
+mod services;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::arguments::{Arguments, Spec, boolean, integer, text};
 use crate::context::Context;
 use crate::invocation::{Failure, Invocation, Outcome, Report};
+use crate::locale;
 use crate::process::{self, Command, Finished};
 use crate::python;
 use crate::registry::Module;
@@ -174,7 +175,7 @@ impl<'a> Service<'a> {
             control,
             enabling,
             initctl,
-            locale: services::locale(context),
+            locale: locale::readable(context),
         };
         let initctl = find("initctl");
         if let Some(systemctl) = find("systemctl")

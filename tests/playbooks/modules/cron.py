@@ -1,0 +1,93 @@
+"""Crontabs of users, and files of /etc/cron.d."""
+
+CASES = []
+def case(name, setup, *steps, **more):
+    CASES.append(dict(name=name, setup=setup, steps=list(steps), **more))
+
+CH = {'check': True, 'diff': True}
+DF = {'diff': True}
+c = lambda **k: ('cron', k, DF)
+cn = lambda **k: ('cron', k)
+cc = lambda **k: ('cron', k, CH)
+case('cron job', '',
+     cc(name='j', job='echo 1'),
+     c(name='j', job='echo 1'),
+     c(name='j', job='echo 1'),
+     c(name='j', job='echo 2', minute='5', hour='*/2', dom=1, month='jan', dow='1-5'),
+     c(name='k', job='echo k', special_time='reboot'),
+     c(name='k', job='echo k', special_time='daily', disabled=True),
+     cn(name='k', job='echo k', special_time='daily', disabled=True),
+     cc(name='j', state='absent'),
+     c(name='j', state='absent'),
+     c(name='j', state='absent'),
+     c(name='k', state='absent'),
+     c(name='k', state='absent'))
+case('cron user', 'useradd -m joe',
+     c(name='j', job='echo 1', user='joe'),
+     cc(name='j', job='echo 2', user='joe'),
+     c(name='j', job='echo 1', user='root'),
+     cn(name='j', state='absent', user='joe'),
+     c(name='x', job='y', user='nobodyhere'),
+     cn(name='x', job='y', user='joe', minute='99'),
+     c(name='x', job='y', user='joe', backup=True),
+     c(name='x', job='y', user='joe', backup=True))
+case('cron file', '',
+     cc(name='j', job='echo 1', user='root', cron_file='my'),
+     c(name='j', job='echo 1', user='root', cron_file='my'),
+     c(name='j', job='echo 1', user='root', cron_file='my'),
+     c(name='k', job='echo 1', user='joe', cron_file='my', special_time='weekly', disabled=True),
+     c(name='PATH', value='/bin', env=True, user='root', cron_file='my'),
+     c(name='j', state='absent', cron_file='my'),
+     cn(name='PATH', env=True, state='absent', cron_file='my'),
+     cc(name='k', state='absent', cron_file='my'),
+     c(name='k', state='absent', cron_file='my'),
+     cn(name='k', state='absent', cron_file='my'),
+     c(name='j', job='x', user='root', cron_file='/srv/tab.x'),
+     c(name='j', job='x', user='root', cron_file='/nodir/x'),
+     c(name='j', job='x', cron_file='my'),
+     c(name='j', job='x', user='root', cron_file='/etc/crontab'),
+     c(name='j', user='root', cron_file='my'),
+     c(name='j', job='x', user='root', cron_file='bad.name'),
+     cn(name='j', job='x', user='root', cron_file='my'),
+     cn(name='j', state='absent', cron_file='my'))
+case('cron env', '',
+     c(name='APP', value='1', env=True),
+     c(name='APP', value='1', env=True),
+     c(name='APP', value='2', env=True),
+     c(name='B', value='b', env=True, insertafter='APP'),
+     c(name='C', value='c', env=True, insertbefore='B'),
+     c(name='D', value='c', env=True, insertbefore='NOPE'),
+     c(name='E F', value='c', env=True),
+     c(name='E', env=True),
+     c(name='j', job='x', insertafter='APP'),
+     c(name='j', job='x', insertafter='APP', insertbefore='B', env=True),
+     cc(name='B', env=True, state='absent'),
+     c(name='B', env=True, state='absent'),
+     c(name='B', env=True, state='absent'),
+     c(name='j', job='x'),
+     c(name='(', value='1', env=True))
+case('cron existing', 'printf "# c\\nA=1\\n#Ansible: None\\n* * * * * old\\n* * * * * bare\\n#Ansible: dup\\n* * * * * one\\n#Ansible: dup\\n* * * * * two\\n\\n0 1 * * * x=y z" > /tmp/t; crontab /tmp/t; printf "#Ansible: a\\n* * * * * root x" > /etc/cron.d/nonl; printf "* * * * * root first\\n#Ansible: z\\n* * * * * root last\\n" > /etc/cron.d/first',
+     c(name='bare', job='bare'),
+     c(name='old', job='old'),
+     c(name='dup', job='one'),
+     c(name='dup', job='three'),
+     c(name='dup', state='absent'),
+     c(name='a', user='root', job='x', cron_file='nonl'),
+     c(name='a', user='root', job='x', cron_file='nonl'),
+     c(name='f', user='root', job='first', cron_file='first'),
+     c(name='x', job='a\nb'),
+     c(name='y', job='\na\n'),
+     c(name='x', job='a', special_time='daily', minute=5),
+     c(name='x', job='a', special_time='sometimes'),
+     c(name='x', state='maybe'),
+     c(job='x'),
+     cn(name='', job='noname'),
+     cn(name='', job='noname2'),
+     c(name='A', value='1', env=True),
+     c(name='None', state='absent'))
+case('cron links', 'mkdir /srv/c; echo "A=1" > /srv/c/f; chmod 600 /srv/c/f; chown 12:13 /srv/c/f; ln -s /srv/c/f /etc/cron.d/ln',
+     c(name='j', job='x', user='root', cron_file='ln'),
+     cn(name='j', job='x', user='root', cron_file='ln', backup=True),
+     cn(name='j', state='absent', cron_file='ln'),
+     cn(name='A', env=True, state='absent', cron_file='ln'),
+     cn(name='j', state='absent', cron_file='ln'))
