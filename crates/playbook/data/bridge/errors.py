@@ -69,3 +69,13 @@ def summaries(warnings):
             )
         found.append(one)
     return found
+
+
+def summary(value):
+    """What a result tells of an error or a warning, as text."""
+    event = getattr(value, "event", None)
+    return _event_utils.format_event_brief_message(event) if event is not None else str(value)
+
+
+def deprecation(value):
+    return _event_utils.deprecation_as_dict(value) if hasattr(value, "event") else str(value)

@@ -2,6 +2,7 @@
 
 import argparse
 import base64
+import importlib
 import os
 import sys
 
@@ -14,7 +15,6 @@ from ansible.release import __version__
 from ansible.utils.collection_loader import AnsibleCollectionConfig
 from ansible.utils.display import Display
 
-from consort_bridge import values
 
 loader = DataLoader()
 options = {}
@@ -50,7 +50,14 @@ def operations(peer, given):
     for directory in given.get("directories", ()):
         look_in(directory)
 
-    from consort_bridge import templates
+    from consort_bridge import tasks, templates
+
+    def later(module, name):
+        # what is rarely wanted is imported when it is
+        def run(request, message):
+            return getattr(importlib.import_module("consort_bridge." + module), name)(request, message)
+
+        return run
 
     return {
         "look_in": lambda request, message: look_in(message["directory"]),
@@ -60,6 +67,17 @@ def operations(peer, given):
         "lookup": templates.lookup,
         "attribute": templates.attribute,
         "call": templates.call,
+        "action": tasks.action,
+        "traits": tasks.traits,
+        "knows": tasks.knows,
+        "reset": tasks.reset,
+        "callbacks": later("events", "begin"),
+        "event": later("events", "event"),
+        "inventory": later("sources", "inventory"),
+        "vars_plugins": later("sources", "vars_plugins"),
+        "vars": later("sources", "variables"),
+        "cache": later("sources", "cache"),
+        "config": later("sources", "configuration"),
     }
 
 
@@ -70,8 +88,3 @@ def look_in(directory):
         return
     _directories.add(directory)
     add_all_plugin_dirs(directory)
-
-
-def variables_of(request, message):
-    """The variables a request is about."""
-    return values.Variables(request)

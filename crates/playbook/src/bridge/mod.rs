@@ -4,28 +4,41 @@
 //! process    starts `python3` when the first plugin is needed; frames of JSON on a socket; ended with the run
 //! wire       values <-> JSON with marks: trust, places, bytes, dates, what stays on the other side
 //! templates  filters, tests and lookups
-//! tasks      action plugins; whole tasks over connections and methods of becoming that are written in Python
+//! told       a task, as plugins know it
 //! events     callbacks
+//! sources    inventory plugins, vars plugins, caches of facts
 //! ```
 //!
 //! What runs there is `data/bridge/*.py`. A plugin that wants something of the run (a variable, a module on the machine, a
 //! command) asks back while it is being waited for.
 
+mod events;
+pub(crate) mod located;
 mod options;
 mod process;
+mod sources;
 mod templates;
+pub(crate) mod told;
 mod wire;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use consort_jinja::Value;
 use parking_lot::Mutex;
 use serde_json::{Map, Value as Json, json};
 
-pub use options::BridgeOptions;
+use crate::action::Traits;
 
-use process::{Answer, Conversation, Process};
+pub use events::{Events, Wanted};
+pub use options::BridgeOptions;
+pub(crate) use sources::{ForeignCache, Machinery, Machines};
+
+pub(crate) use process::{Answer, Conversation};
+pub(crate) use wire::Handles;
+
+use process::Process;
 
 /// Why a plugin gave nothing.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -78,6 +91,9 @@ struct Inner {
     /// What was found of plugins of templates, by kind and name.
     found: Mutex<HashMap<(&'static str, String), templates::Looked>>,
     known: Mutex<HashMap<(&'static str, String), bool>>,
+    traits: Mutex<HashMap<String, Traits>>,
+    /// Whether there are vars plugins beside the one for files.
+    variable_plugins: std::sync::OnceLock<bool>,
     /// Who is told of what plugins of templates warn of.
     warn: std::sync::OnceLock<Arc<dyn Fn(crate::template::Warned) + Send + Sync>>,
 }
@@ -91,6 +107,8 @@ impl Bridge {
             directories: Mutex::default(),
             found: Mutex::default(),
             known: Mutex::default(),
+            traits: Mutex::default(),
+            variable_plugins: std::sync::OnceLock::new(),
             warn: std::sync::OnceLock::new(),
         }))
     }
@@ -130,6 +148,15 @@ impl Bridge {
         }
     }
 
+    /// Whether a directory of this name is beside a playbook, or in a role.
+    pub(crate) fn has_beside(&self, name: &str) -> bool {
+        self.0
+            .directories
+            .lock()
+            .iter()
+            .any(|directory| directory.join(name).is_dir())
+    }
+
     /// The process, started when it was not.
     fn process(&self) -> Result<Arc<Process>, Error> {
         let mut process = self.0.process.lock();
@@ -150,8 +177,31 @@ impl Bridge {
     }
 
     /// Begins a request whose questions are answered by who waits for it.
-    fn begin(&self, op: &str, payload: Json) -> Result<Conversation, Error> {
+    pub(crate) fn begin(&self, op: &str, payload: Json) -> Result<Conversation, Error> {
         self.process()?.begin(op, payload)
+    }
+
+    /// A value the process gave.
+    pub(crate) fn read(&self, json: Json) -> Result<Value, Error> {
+        Ok(wire::read(&self.process()?, json))
+    }
+
+    /// What an action plugin is like; as others are, if that cannot be found.
+    pub(crate) fn traits(&self, name: &str) -> Traits {
+        if let Some(known) = self.0.traits.lock().get(name) {
+            return *known;
+        }
+        let found = self
+            .call("traits", json!({"name": name}), &mut nothing)
+            .unwrap_or_default();
+        let traits = Traits {
+            bypasses_host_loop: found["bypasses_host_loop"] == Json::Bool(true),
+            free_text: found["raw"] == Json::Bool(true),
+            background: true,
+            ..Traits::default()
+        };
+        self.0.traits.lock().insert(name.to_owned(), traits);
+        traits
     }
 
     /// Whether there is a plugin of a kind that is not written in Rust.

@@ -25,7 +25,10 @@ const SOURCES: &[(&str, &str)] = &[
     ("", ""),
     ("display", include_str!("../../data/bridge/display.py")),
     ("errors", include_str!("../../data/bridge/errors.py")),
+    ("events", include_str!("../../data/bridge/events.py")),
     ("prepare", include_str!("../../data/bridge/prepare.py")),
+    ("sources", include_str!("../../data/bridge/sources.py")),
+    ("tasks", include_str!("../../data/bridge/tasks.py")),
     ("templates", include_str!("../../data/bridge/templates.py")),
     ("values", include_str!("../../data/bridge/values.py")),
     ("wire", include_str!("../../data/bridge/wire.py")),
@@ -60,7 +63,7 @@ struct Waiting {
 }
 
 /// What comes back for a request.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// The end of it.
     Done(Result<Json, Error>),
     /// A question meanwhile.
@@ -75,7 +78,7 @@ pub(super) enum Answer {
 }
 
 /// A request that is being carried out.
-pub(super) struct Conversation {
+pub(crate) struct Conversation {
     shared: Arc<Shared>,
     id: u64,
     inbox: mpsc::Receiver<Json>,
@@ -279,7 +282,7 @@ impl Shared {
 
 impl Conversation {
     /// What comes next.
-    pub(super) async fn next(&mut self) -> Answer {
+    pub(crate) async fn next(&mut self) -> Answer {
         let Some(message) = self.inbox.recv().await else {
             let why = self.shared.waiting.lock().lost.clone();
             return Answer::Done(Err(Error::Lost(why.unwrap_or_default())));
@@ -303,7 +306,7 @@ impl Conversation {
     }
 
     /// Answers a question.
-    pub(super) fn reply(&mut self, number: u64, answer: Result<Json, String>) -> Result<(), Error> {
+    pub(crate) fn reply(&mut self, number: u64, answer: Result<Json, String>) -> Result<(), Error> {
         self.asked = None;
         let message = match answer {
             Ok(value) => json!({"id": self.id, "reply": number, "ok": value}),
@@ -312,13 +315,6 @@ impl Conversation {
             }
         };
         self.shared.send(&message)
-    }
-
-    /// Answers a question with more than a message.
-    pub(super) fn refuse(&mut self, number: u64, error: &Json) -> Result<(), Error> {
-        self.asked = None;
-        self.shared
-            .send(&json!({"id": self.id, "reply": number, "err": error}))
     }
 }
 

@@ -22,11 +22,11 @@ const DEEPEST: u32 = 90;
 
 /// Mappings that the other side knows by number, and looks into only where it wants to.
 #[derive(Default)]
-pub(super) struct Handles(Vec<Value>);
+pub(crate) struct Handles(Vec<Value>);
 
 impl Handles {
     /// A value as JSON.
-    pub(super) fn write(&mut self, value: &Value) -> Json {
+    pub(crate) fn write(&mut self, value: &Value) -> Json {
         self.at(value, 0)
     }
 
@@ -107,12 +107,12 @@ impl Handles {
     }
 
     /// The entries of a dict, as JSON.
-    pub(super) fn entries(&mut self, dict: &Dict) -> Json {
+    pub(crate) fn entries(&mut self, dict: &Dict) -> Json {
         self.dict(dict, 0)
     }
 
     /// Answers what plugins ask of variables and mappings; none if it is another question.
-    pub(super) fn answer(
+    pub(crate) fn answer(
         &mut self,
         variables: &dyn Variables,
         op: &str,

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use consort_jinja::Dict;
+
 use super::session::Session;
 use super::terminal::display;
+use crate::bridge::{Bridge, Events, Wanted};
 use crate::output::Callback;
 use crate::output::default::{Default, Options};
 use crate::output::junit::{self, Junit};
@@ -16,46 +19,68 @@ use crate::source::Located;
 /// The callbacks of which one prints.
 const PRINTING: &[&str] = &["default", "yaml", "minimal", "oneline", "json"];
 
+/// Those that are told beside it.
+const BESIDE: &[&str] = &["timer", "profile_tasks", "junit", "tree"];
+
+/// Which callbacks are wanted.
+pub(super) struct Chosen<'a> {
+    /// The one that prints.
+    pub(super) printing: &'a str,
+    /// Where results are kept, a file each host.
+    pub(super) tree: Option<&'a str>,
+    /// Whether the whole run is in check mode.
+    pub(super) check: bool,
+    /// Whether others are told beside the one that prints.
+    pub(super) additional: bool,
+    /// The way to callbacks in Python.
+    pub(super) bridge: Option<&'a Bridge>,
+    /// The variables of the command line.
+    pub(super) extra: &'a Dict,
+}
+
 /// The callbacks of a run: the one that prints, by its name, and those that are enabled beside it.
 pub(super) fn of(
     session: &Session,
-    name: &str,
-    tree: Option<&str>,
-    check: bool,
+    chosen: &Chosen<'_>,
 ) -> Result<Vec<Box<dyn Callback>>, Located> {
     let settings = &session.settings;
     let screen = || display(settings, session.terminal.verbosity());
     let mut options = options(session)?;
-    options.check = check;
-    let main: Box<dyn Callback> = match leaf(name) {
-        "default" => Box::new(Default::new(screen(), options)),
-        "yaml" => {
+    options.check = chosen.check;
+    let main: Option<Box<dyn Callback>> = match builtin(chosen.printing) {
+        Some("default") => Some(Box::new(Default::new(screen(), options))),
+        Some("yaml") => {
             options.shown.format = Format::Yaml;
-            Box::new(Default::new(screen(), options))
+            Some(Box::new(Default::new(screen(), options)))
         }
-        "minimal" => Box::new(Minimal::new(screen(), options.shown)),
-        "oneline" => Box::new(Oneline::new(screen(), options.shown)),
-        "json" => Box::new(Json::new(screen())),
-        _ => {
-            return Err(Located::new(format!(
-                "Could not load '{name}' callback plugin."
-            )));
-        }
+        Some("minimal") => Some(Box::new(Minimal::new(screen(), options.shown))),
+        Some("oneline") => Some(Box::new(Oneline::new(screen(), options.shown))),
+        Some("json") => Some(Box::new(Json::new(screen()))),
+        _ => None,
     };
-    let mut all = vec![main];
+    let foreign = foreign(session, chosen, main.is_none())?;
+    let mut all: Vec<Box<dyn Callback>> = main.into_iter().collect();
+    let missing = match foreign {
+        Some((events, missing)) => {
+            all.extend(events.map(|events| Box::new(events) as Box<dyn Callback>));
+            missing
+        }
+        None => settings.callbacks_enabled.clone(),
+    };
     for name in &settings.callbacks_enabled {
         match beside(session, name)? {
             Some(callback) => all.push(callback),
             // Those that print are chosen by another setting.
-            None if PRINTING.contains(&leaf(name)) => {}
-            None => {
+            None if builtin(name).is_some_and(|leaf| PRINTING.contains(&leaf)) => {}
+            None if missing.contains(name) => {
                 screen().warning(&format!(
                     "Skipping callback plugin '{name}', unable to load"
                 ));
             }
+            None => {}
         }
     }
-    if let Some(directory) = tree {
+    if let Some(directory) = chosen.tree {
         let directory = crate::paths::unfrack(directory, &session.surroundings, None);
         all.push(Box::new(Tree::new(
             PathBuf::from(directory),
@@ -64,6 +89,66 @@ pub(super) fn of(
         )));
     }
     Ok(all)
+}
+
+/// The callbacks that are written in Python, and the names of those that nobody knows; none if nobody asks for any.
+fn foreign(
+    session: &Session,
+    chosen: &Chosen<'_>,
+    prints: bool,
+) -> Result<Option<(Option<Events>, Vec<String>)>, Located> {
+    let settings = &session.settings;
+    let unknown = || {
+        Located::new(format!(
+            "Could not load '{}' callback plugin.",
+            chosen.printing
+        ))
+    };
+    let Some(bridge) = chosen.bridge else {
+        return if prints { Err(unknown()) } else { Ok(None) };
+    };
+    let known = |name: &String| {
+        builtin(name).is_some_and(|leaf| PRINTING.contains(&leaf) || BESIDE.contains(&leaf))
+    };
+    let named = !settings.callbacks_enabled.iter().all(known);
+    let lying = chosen.additional
+        && (bridge.has_beside("callback_plugins")
+            || settings
+                .callback_plugin_path
+                .iter()
+                .any(|path| std::fs::read_dir(path).is_ok_and(|mut files| files.next().is_some())));
+    if !prints && !named && !lying {
+        return Ok(None);
+    }
+    let native: Vec<&str> = PRINTING.iter().chain(BESIDE).copied().collect();
+    let wanted = Wanted {
+        printing: prints.then_some(chosen.printing),
+        enabled: &settings.callbacks_enabled,
+        native: &native,
+        additional: chosen.additional,
+        extra: chosen.extra,
+    };
+    let screen = prints.then(|| display(settings, session.terminal.verbosity()));
+    match Events::begin(bridge, &wanted, screen) {
+        Ok((None, _)) if prints => Err(unknown()),
+        Ok(begun) => Ok(Some(begun)),
+        Err(error) if prints => Err(unknown().because(error.into())),
+        Err(crate::bridge::Error::Absent(_)) => {
+            Ok(Some((None, settings.callbacks_enabled.clone())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The name of a callback that is no other collection's.
+fn builtin(name: &str) -> Option<&str> {
+    let leaf = leaf(name);
+    let collection = name.strip_suffix(leaf).unwrap_or_default();
+    matches!(
+        collection,
+        "" | "ansible.builtin." | "ansible.legacy." | "ansible.posix." | "community.general."
+    )
+    .then_some(leaf)
 }
 
 /// The name without its collection.
@@ -83,7 +168,7 @@ fn beside(session: &Session, name: &str) -> Result<Option<Box<dyn Callback>>, Lo
     let environment = |name: &str| session.surroundings.variables.get(name).cloned();
     let says = |name: &str| environment(name).is_some_and(|text| text.to_lowercase() == "true");
     let home = |path: &str| PathBuf::from(crate::paths::unfrack(path, &session.surroundings, None));
-    Ok(Some(match leaf(name) {
+    Ok(Some(match builtin(name).unwrap_or_default() {
         "timer" => Box::new(Timer::new(screen())),
         "profile_tasks" => {
             let limit = raw(

@@ -14,6 +14,7 @@ use super::options::{
 use super::passwords::Passwords;
 use super::session::Session;
 use super::version::ANSIBLE_VERSION;
+use crate::bridge::{Bridge, ForeignCache};
 use crate::connection::Pool;
 use crate::executor::{self, Options, Parts, What};
 use crate::inventory::{Inventory, LOCAL_NAMES, Limits};
@@ -293,8 +294,10 @@ impl Prepared<'_> {
     ) -> Result<i32, Located> {
         let session = self.session;
         let pool = Arc::new(Pool::new());
+        let bridge = self.templar.bridge().cloned();
+        let extra = self.extra.clone();
         let parts = Parts {
-            cache: cache(&self.settings, session),
+            cache: cache(&self.settings, session, bridge.as_ref()),
             settings: self.settings,
             sources: Arc::new(session.sources.clone()),
             inventory: self.inventory,
@@ -303,7 +306,18 @@ impl Prepared<'_> {
             templar: self.templar,
             connections: Arc::clone(&pool) as Arc<dyn crate::connection::Connections>,
             loader: self.loader,
-            callbacks: callbacks::of(session, callback, tree, self.options.check)?,
+            callbacks: callbacks::of(
+                session,
+                &callbacks::Chosen {
+                    printing: callback,
+                    tree,
+                    check: self.options.check,
+                    additional: matches!(what, What::Playbooks(_))
+                        || session.settings.load_callback_plugins,
+                    bridge: bridge.as_ref(),
+                    extra: &extra,
+                },
+            )?,
             notices: session.terminal.notices(),
         };
         let options = self.options;
@@ -322,14 +336,25 @@ impl Prepared<'_> {
             let _ = tokio::time::timeout(std::time::Duration::from_secs(5), pool.close()).await;
             ended
         });
+        if let Some(bridge) = &bridge {
+            bridge.close();
+        }
         runtime.shutdown_timeout(std::time::Duration::from_secs(2));
         result
     }
 }
 
 /// Where facts are kept.
-fn cache(settings: &Settings, session: &Session) -> Box<dyn FactCache> {
+fn cache(settings: &Settings, session: &Session, bridge: Option<&Bridge>) -> Box<dyn FactCache> {
     let name = settings.cache_plugin.rsplit('.').next().unwrap_or_default();
+    if let Some(bridge) = bridge
+        && !matches!(name, "memory" | "jsonfile" | "")
+    {
+        return Box::new(ForeignCache {
+            bridge: bridge.clone(),
+            plugin: settings.cache_plugin.clone(),
+        });
+    }
     match (name, &settings.cache_plugin_connection) {
         ("jsonfile", Some(directory)) => {
             let directory = unfrack(directory, &session.surroundings, None);

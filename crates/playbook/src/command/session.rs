@@ -154,6 +154,7 @@ impl Session {
             templar,
             extra_variables,
             python: self.python(),
+            foreign_variables: self.foreign_variables(),
             show_complaints: flag(
                 &["ANSIBLE_INVENTORY_PLUGIN_SCRIPT_STDERR"],
                 &[("inventory_plugin_script", "always_show_stderr")],
@@ -167,6 +168,25 @@ impl Session {
             ..ReadSettings::of(&self.settings)
         };
         Inventory::read(sources, Arc::new(settings), &self.terminal.notices())
+    }
+
+    /// Whether there may be vars plugins in Python.
+    fn foreign_variables(&self) -> bool {
+        let named = self.settings.variable_plugins_enabled.iter().any(|name| {
+            !matches!(
+                name.as_str(),
+                "" | "host_group_vars" | "ansible.builtin.host_group_vars"
+            )
+        });
+        named
+            || self
+                .settings
+                .vars_plugin_path
+                .iter()
+                .any(|path| std::fs::read_dir(path).is_ok_and(|mut files| files.next().is_some()))
+            || Path::new(&self.surroundings.directory)
+                .join("vars_plugins")
+                .is_dir()
     }
 
     /// The Python of this machine: the first of the usual names on the path.

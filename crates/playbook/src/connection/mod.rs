@@ -19,6 +19,7 @@ pub use consort_modules::protocol::message::Job;
 use consort_modules::{Invocation, Report};
 
 pub use pool::Pool;
+pub(crate) use pool::is_known;
 
 /// Work that is under way, in a box.
 pub type Call<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

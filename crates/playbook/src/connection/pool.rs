@@ -32,6 +32,12 @@ impl Pool {
     }
 }
 
+/// Whether there is a way of this name.
+pub(crate) fn is_known(plugin: &str) -> bool {
+    let name = plugin.strip_prefix("ansible.builtin.").unwrap_or(plugin);
+    matches!(name, "local" | "ssh" | "smart" | "paramiko_ssh") || container::known(name)
+}
+
 impl Connections for Pool {
     fn connection(&self, settings: &ConnectionSettings) -> Result<Arc<dyn Connection>, String> {
         if let Some(connection) = self.open.lock().get(settings) {

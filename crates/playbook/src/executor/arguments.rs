@@ -3,8 +3,8 @@
 use consort_jinja::{Dict, Key, Value, is_omit, repr};
 use indexmap::IndexMap;
 
+use super::foreign;
 use super::keyword::listed;
-use super::plan;
 use super::work::Work;
 use crate::action::Failure;
 use crate::language::Directive;
@@ -33,7 +33,7 @@ pub(super) fn of(work: &Work, variables: &TaskVariables) -> Result<(String, Dict
     let action = &work.plan.task.action;
     let templar = &work.run.templar;
     let name = work.action_name(variables)?;
-    let (_, traits) = plan::action(&name);
+    let (_, traits) = foreign::action(&work.run, &work.kind(&name)?, &name);
     let leaf = name.rsplit('.').next().unwrap_or(&name);
     let takes_text = traits.free_text || TAKE_FREE_TEXT.contains(&leaf);
     let within = |error: Located| {

@@ -84,7 +84,7 @@ impl PlayRun {
                     self.meta(&plan, host).await?;
                     continue;
                 }
-                if PlayRun::bypasses_host_loop(&plan) {
+                if self.bypasses_host_loop(&plan) {
                     return Err(Located::new(format!(
                         "The '{}' module bypasses the host loop, which is currently not supported in the free strategy and \
                          would instead execute for every host in the inventory list.",

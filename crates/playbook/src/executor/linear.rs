@@ -116,7 +116,7 @@ impl PlayRun {
                             }
                         }
                     }
-                    once = PlayRun::bypasses_host_loop(&plan)
+                    once = self.bypasses_host_loop(&plan)
                         || self.flag(&plan, Directive::RunOnce, &variables)?;
                     let name = match &name {
                         Some(name) => Arc::clone(name),

@@ -3,6 +3,7 @@
 mod arguments;
 mod attempt;
 mod effects;
+mod foreign;
 pub mod foresight;
 mod free;
 pub(crate) mod held;

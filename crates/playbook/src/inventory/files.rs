@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::data::merged;
 use super::notice::warn;
 use super::{Inventory, ReadSettings};
-use crate::source::{Located, Notices};
+use crate::source::{Located, Notice, Notices};
 
 /// The variables in files of some directories. Each file is read once, when it is first asked for.
 pub struct VariableFiles {
@@ -92,6 +92,45 @@ impl VariableFiles {
 
     /// What a directory says of a group or host.
     fn in_directory(
+        &self,
+        directory: &Path,
+        kind: &str,
+        name: &str,
+        notices: &Notices,
+    ) -> Result<Option<Dict>, Located> {
+        let plugins = self.of_plugins(directory, kind, name, notices)?;
+        let files = self.of_files(directory, kind, name, notices)?;
+        Ok(match (files, plugins) {
+            (Some(files), Some(plugins)) => Some(merged(&files, &plugins)),
+            (files, plugins) => files.or(plugins),
+        })
+    }
+
+    /// What vars plugins in Python say of it.
+    fn of_plugins(
+        &self,
+        directory: &Path,
+        kind: &str,
+        name: &str,
+        notices: &Notices,
+    ) -> Result<Option<Dict>, Located> {
+        if !self.settings.foreign_variables {
+            return Ok(None);
+        }
+        let Some(bridge) = self.settings.templar.bridge() else {
+            return Ok(None);
+        };
+        if !bridge.has_variable_plugins()? {
+            return Ok(None);
+        }
+        let (found, warnings) = bridge.variables(&directory.to_string_lossy(), kind, name)?;
+        for warning in warnings {
+            notices(Notice::Warning(warning));
+        }
+        Ok(Some(found).filter(|found| !found.is_empty()))
+    }
+
+    fn of_files(
         &self,
         directory: &Path,
         kind: &str,

@@ -10,6 +10,7 @@ use super::{
     Inventory, ReadSettings, VariableFiles, constructed, generator, host_list, ini, script,
     structured,
 };
+use crate::bridge::{Bridge, Machinery, Machines};
 use crate::source::{Located, Notice, Notices};
 
 /// The default source: not having it is nothing to tell.
@@ -92,6 +93,28 @@ impl Reading<'_> {
         for plugin in self.settings().enabled.clone() {
             let name = plugin.strip_prefix("ansible.builtin.").unwrap_or(&plugin);
             let Some(kind) = Plugin::named(name) else {
+                if let Some(bridge) = self.bridge_knowing(&plugin)? {
+                    match self.foreign(&bridge, &plugin, source) {
+                        Ok(true) => {
+                            self.detail(
+                                3,
+                                format!(
+                                    "Parsed {source} inventory source with {plugin} plugin"
+                                ),
+                            );
+                            self.processed.push(source.to_owned());
+                            return Ok(true);
+                        }
+                        Ok(false) => self.detail(
+                            3,
+                            format!(
+                                "{plugin} declined parsing {source} as it did not pass its verify_file() method"
+                            ),
+                        ),
+                        Err(error) => failures.push((plugin, error)),
+                    }
+                    continue;
+                }
                 warn(
                     self.notices,
                     format!("Failed to load inventory plugin, skipping {plugin}"),
@@ -134,6 +157,78 @@ impl Reading<'_> {
         }
         self.unreadable(source, failures)?;
         Ok(false)
+    }
+
+    /// The way to a plugin in Python, if there is one of the name.
+    fn bridge_knowing(&self, plugin: &str) -> Result<Option<Bridge>, Located> {
+        let Some(bridge) = self.settings().templar.bridge() else {
+            return Ok(None);
+        };
+        match bridge.knows("inventory", plugin) {
+            Ok(known) => Ok(known.then(|| bridge.clone())),
+            // Without ansible-core there are no such plugins.
+            Err(crate::bridge::Error::Absent(why)) => {
+                self.detail(1, why);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lets a plugin in Python read a source; whether it wanted to.
+    fn foreign(&mut self, bridge: &Bridge, plugin: &str, source: &str) -> Result<bool, Located> {
+        let names = |names: &indexmap::IndexSet<Arc<str>>| {
+            names.iter().map(|name| name.to_string()).collect()
+        };
+        let known = Machines {
+            hosts: self
+                .inventory
+                .hosts
+                .values()
+                .map(|host| (host.name.to_string(), host.variables.clone()))
+                .collect(),
+            groups: self
+                .inventory
+                .groups
+                .values()
+                .map(|group| Machinery {
+                    name: group.name.to_string(),
+                    hosts: names(&group.hosts),
+                    children: names(&group.children),
+                    variables: group.variables.clone(),
+                })
+                .collect(),
+            warnings: Vec::new(),
+        };
+        let Some(found) = bridge.inventory(plugin, source, &known)? else {
+            return Ok(false);
+        };
+        for warning in found.warnings {
+            (self.notices)(Notice::Warning(warning));
+        }
+        for (name, variables) in &found.hosts {
+            self.add_hosts(std::slice::from_ref(name), None, None, &[])?;
+            self.set_variables(name, variables)?;
+        }
+        for group in &found.groups {
+            let name = self.add_group(&group.name)?;
+            self.set_variables(&name, &group.variables)?;
+        }
+        for group in &found.groups {
+            let name = self.add_group(&group.name)?;
+            for child in group.children.iter().chain(&group.hosts) {
+                self.inventory.add_child(&name, child)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn set_variables(&mut self, of: &str, variables: &consort_jinja::Dict) -> Result<(), Located> {
+        let entries = variables.read().clone();
+        for (key, value) in entries {
+            self.set_variable(of, &key, value)?;
+        }
+        Ok(())
     }
 
     fn unreadable(
@@ -363,6 +458,15 @@ fn auto(reading: &mut Reading<'_>, source: &str) -> Result<(), Located> {
     };
     let short = name.strip_prefix("ansible.builtin.").unwrap_or(name);
     let Some(kind) = Plugin::named(short).filter(|kind| *kind != Plugin::Auto) else {
+        if let Some(bridge) = reading.bridge_knowing(name)? {
+            let name = name.to_owned();
+            if reading.foreign(&bridge, &name, source)? {
+                return Ok(());
+            }
+            return Err(Located::parser(format!(
+                "inventory source '{source}' could not be verified by inventory plugin '{name}'"
+            )));
+        }
         return Err(Located::parser(format!(
             "inventory config '{source}' specifies unknown plugin '{name}'"
         )));

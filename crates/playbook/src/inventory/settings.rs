@@ -36,6 +36,8 @@ pub struct ReadSettings {
     pub merge: bool,
     /// Whether `group_vars/` and `host_vars/` are read; they are not if the plugin is not enabled.
     pub variable_files: bool,
+    /// Whether there may be vars plugins in Python: settings name some, or places of some.
+    pub foreign_variables: bool,
     /// What reads files, encrypted ones too.
     pub reader: Reader,
     /// The variables of the command line, which some plugins see.
@@ -148,6 +150,7 @@ impl Default for ReadSettings {
             ]),
             merge: false,
             variable_files: true,
+            foreign_variables: false,
             reader: Reader::new(),
             extra_variables: Dict::default(),
             python: "/usr/bin/python3".to_owned(),

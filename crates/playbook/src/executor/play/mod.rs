@@ -10,9 +10,10 @@ use std::sync::Arc;
 use consort_jinja::{Str, Value, repr};
 use indexmap::IndexSet;
 
+use super::foreign;
 use super::iterator::{Iteration, Place};
 use super::keyword::{Keywords, integer};
-use super::plan::{self, Plan};
+use super::plan::Plan;
 use super::run::Run;
 use super::work::{Done, Work};
 use crate::blocking::AtWork;
@@ -335,8 +336,11 @@ impl PlayRun {
     }
 
     /// Whether an action runs once for all hosts.
-    pub(super) fn bypasses_host_loop(plan: &Plan) -> bool {
-        plan::action(&plan.task.action.name).1.bypasses_host_loop
+    pub(super) fn bypasses_host_loop(&self, plan: &Plan) -> bool {
+        let action = &plan.task.action;
+        foreign::action(&self.run, &action.kind, &action.name)
+            .1
+            .bypasses_host_loop
     }
 }
 

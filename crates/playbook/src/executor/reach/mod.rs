@@ -8,13 +8,14 @@ use std::sync::{Arc, OnceLock};
 
 use consort_jinja::{Dict, Value, Variables as _, is_omit};
 use consort_modules::Settings as ModuleSettings;
+use serde_json::Value as Json;
 
 use super::keyword::{Keywords, boolean, integer};
 use super::plan::Plan;
 use super::run::Run;
 use super::work::{Work, says_yes};
 use crate::action::Failure;
-use crate::connection::{Become, Connection, ConnectionSettings};
+use crate::connection::{self, Become, Connection, ConnectionSettings};
 use crate::language::Directive;
 use crate::variables::TaskVariables;
 
@@ -39,6 +40,24 @@ pub(super) struct Way {
     pub(super) connection: Arc<dyn Connection>,
     pub(super) settings: ConnectionSettings,
     pub(super) user: Option<Become>,
+}
+
+/// The methods of becoming another user that need no plugin in Python.
+const METHODS: &[&str] = &[
+    "doas",
+    "dzdo",
+    "ksu",
+    "machinectl",
+    "pbrun",
+    "pfexec",
+    "pmrun",
+    "runuser",
+    "su",
+    "sudo",
+];
+
+fn leaf(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
 }
 
 impl Reach {
@@ -155,6 +174,86 @@ impl Reach {
             .or_else(|| plugin.strip_prefix("ansible.legacy."))
             .unwrap_or(&plugin);
         Ok(if plugin == "smart" { "ssh" } else { plugin }.to_owned())
+    }
+
+    /// Whether the connection, or the way to become another user there, is written in Python.
+    pub(super) fn foreign(&self) -> Result<bool, Failure> {
+        let Some(bridge) = self.run.templar.bridge() else {
+            return Ok(false);
+        };
+        let knows = |kind: &'static str, name: &str| {
+            bridge
+                .knows(kind, name)
+                .map_err(|error| Failure::error(error.to_string()))
+        };
+        let plugin = self.plugin()?;
+        if !connection::is_known(&plugin) {
+            return knows("connection", &plugin);
+        }
+        if let Some(shell) = self.text(&["ansible_shell_type"])?
+            && !matches!(shell.as_str(), "sh" | "bash" | "ansible.builtin.sh")
+        {
+            return knows("shell", &shell);
+        }
+        match self.becoming()? {
+            Some(user) if !METHODS.contains(&leaf(&user.method)) => knows("become", &user.method),
+            _ => Ok(false),
+        }
+    }
+
+    /// The keywords that say how the machine is reached, rendered, as plugins read them.
+    pub(super) fn settled_for_plugins(&self) -> Result<Vec<(&'static str, Json)>, Failure> {
+        let run = &self.run;
+        let keyword = |name: &'static str, directive: Directive, given: Option<&String>| {
+            Ok::<_, Failure>((
+                name,
+                Json::from(self.keyword(name, directive)?.or_else(|| given.cloned())),
+            ))
+        };
+        let options = &run.options;
+        let mut found = vec![
+            keyword(
+                "connection",
+                Directive::Connection,
+                options
+                    .connection
+                    .as_ref()
+                    .or(Some(&run.settings.transport)),
+            )?,
+            keyword(
+                "remote_user",
+                Directive::RemoteUser,
+                options
+                    .remote_user
+                    .as_ref()
+                    .or(run.settings.remote_user.as_ref()),
+            )?,
+            keyword(
+                "become_method",
+                Directive::BecomeMethod,
+                options
+                    .become_method
+                    .as_ref()
+                    .or(Some(&run.settings.become_method)),
+            )?,
+            keyword(
+                "become_user",
+                Directive::BecomeUser,
+                options.become_user.as_ref(),
+            )?,
+            keyword("become_exe", Directive::BecomeExe, None)?,
+            keyword("become_flags", Directive::BecomeFlags, None)?,
+        ];
+        let becomes = self
+            .keywords()
+            .bool("become", self.plan.keyword(Directive::Become))?
+            .unwrap_or(options.r#become || run.settings.becomes);
+        found.push(("become", becomes.into()));
+        let port = self
+            .keywords()
+            .int("port", self.plan.keyword(Directive::Port))?;
+        found.push(("port", port.into()));
+        Ok(found)
     }
 
     /// The way to the machine, found when it is first asked for.

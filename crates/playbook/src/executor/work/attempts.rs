@@ -13,7 +13,6 @@ use crate::action::Failure;
 use crate::executor::attempt::{Attempt, Background};
 use crate::executor::effects::{Effects, Layer};
 use crate::executor::foresight;
-use crate::executor::plan;
 use crate::executor::reach::{Reach, Settled};
 use crate::executor::result::Outcome;
 use crate::output::Event;
@@ -33,7 +32,7 @@ impl Work {
         recorded: &Mutex<Recorded>,
         shown: &Shown,
     ) -> Result<Outcome, Failure> {
-        let (action, traits) = plan::action(name);
+        let (action, traits) = self.action(name, reach)?;
         let retries = match settled.retries {
             Some(retries) => 1 + retries.max(0),
             None if !self.plan.until.is_empty() => 4,

@@ -13,13 +13,14 @@ use consort_jinja::{Str, Value, is_omit, repr};
 use parking_lot::Mutex;
 
 use super::arguments;
+use super::foreign;
 use super::held;
 use super::keyword::{Keywords, boolean, listed};
 use super::plan::Plan;
 use super::reach::{Reach, Settled};
 use super::result::{Outcome, is_true};
 use super::run::Run;
-use crate::action::Failure;
+use crate::action::{Action, Failure, Traits};
 use crate::language::{ActionKind, Directive, Task};
 use crate::output::Event;
 use crate::source::Located;
@@ -95,6 +96,27 @@ impl Work {
             templar: &self.run.templar,
             variables,
         }
+    }
+
+    /// What carries an action out on the machine that the task reaches.
+    fn action(&self, name: &str, reach: &Reach) -> Result<(&'static dyn Action, Traits), Failure> {
+        if !foreign::needs_no_machine(name) && reach.foreign()? {
+            return Ok(foreign::over_foreign());
+        }
+        Ok(foreign::action(&self.run, &self.kind(name)?, name))
+    }
+
+    /// What a name stands for: that of the task, or what its template gave.
+    pub(super) fn kind(&self, name: &str) -> Result<ActionKind, Failure> {
+        let action = &self.task().action;
+        if !matches!(action.kind, ActionKind::Template) {
+            return Ok(action.kind.clone());
+        }
+        Ok(self
+            .run
+            .loader
+            .resolve_action(name, &[])?
+            .map_or(ActionKind::Builtin, |resolved| resolved.kind))
     }
 
     /// The full name of the action; it may be given by a template.
