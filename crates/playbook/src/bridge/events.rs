@@ -76,11 +76,7 @@ impl Events {
         let none = Dict::default();
         let sent = self
             .bridge
-            .call("event", Json::Object(message), &mut |op, payload| {
-                handles
-                    .answer(&none, op, payload)
-                    .unwrap_or_else(|| nothing(op, payload))
-            });
+            .ask_with("event", Json::Object(message), &mut handles, &none);
         if let Err(error) = sent {
             self.lost = matches!(error, Error::Lost(_) | Error::Absent(_));
             let message = error.to_string();
@@ -181,7 +177,12 @@ impl Callback for Events {
                 }
             }
             Event::Playbook(playbook) => {
-                let message = json!({"path": playbook.path.to_string_lossy()});
+                // as it was most likely named
+                let path = std::env::current_dir()
+                    .ok()
+                    .and_then(|here| playbook.path.strip_prefix(here).ok())
+                    .unwrap_or(&playbook.path);
+                let message = json!({"path": path.to_string_lossy()});
                 self.send("playbook", message, handles);
             }
             Event::Play {

@@ -176,6 +176,21 @@ impl Bridge {
         call(&process, op, payload, answer)
     }
 
+    /// Asks for something that may want to know of variables.
+    pub(crate) fn ask_with(
+        &self,
+        op: &str,
+        payload: Json,
+        handles: &mut Handles,
+        variables: &dyn consort_jinja::Variables,
+    ) -> Result<Json, Error> {
+        self.call(op, payload, &mut |op, payload| {
+            handles
+                .answer(variables, op, payload)
+                .unwrap_or_else(|| nothing(op, payload))
+        })
+    }
+
     /// Begins a request whose questions are answered by who waits for it.
     pub(crate) fn begin(&self, op: &str, payload: Json) -> Result<Conversation, Error> {
         self.process()?.begin(op, payload)

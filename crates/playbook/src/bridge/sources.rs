@@ -88,11 +88,7 @@ impl Bridge {
             "groups": groups,
         });
         let none = Dict::default();
-        let done = self.call("inventory", request, &mut |op, payload| {
-            handles
-                .answer(&none, op, payload)
-                .unwrap_or_else(|| nothing(op, payload))
-        })?;
+        let done = self.ask_with("inventory", request, &mut handles, &none)?;
         if done.is_null() {
             return Ok(None);
         }
@@ -154,11 +150,7 @@ impl Bridge {
     ) -> Result<(Value, String), Error> {
         let mut handles = Handles::default();
         let request = json!({"type": kind, "plugin": plugin, "name": name});
-        let mut done = self.call("config", request, &mut |op, payload| {
-            handles
-                .answer(variables, op, payload)
-                .unwrap_or_else(|| nothing(op, payload))
-        })?;
+        let mut done = self.ask_with("config", request, &mut handles, variables)?;
         let origin = done["origin"].as_str().unwrap_or_default().to_owned();
         Ok((self.read(done["value"].take())?, origin))
     }

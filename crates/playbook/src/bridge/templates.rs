@@ -56,11 +56,7 @@ impl Bridge {
         let process = self.process().map_err(failure)?;
         let variables = state.variables();
         let done = self
-            .call(op, Json::Object(payload), &mut |op, payload| {
-                handles
-                    .answer(variables, op, payload)
-                    .unwrap_or_else(|| nothing(op, payload))
-            })
+            .ask_with(op, Json::Object(payload), &mut handles, variables)
             .map_err(failure)?;
         let Json::Object(mut done) = done else {
             return Ok(Value::None);

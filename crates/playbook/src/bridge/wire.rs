@@ -150,8 +150,7 @@ impl Handles {
                 found.map_or(Json::Null, |value| json!({"value": self.write(&value)}))
             }),
             "keys" => handle(self).map(|mapping| match &mapping {
-                Value::Object(object) => object
-                    .items()
+                Value::Object(object) => unnoted(|| object.items())
                     .unwrap_or_default()
                     .iter()
                     .map(|key| self.write(key))

@@ -10,11 +10,14 @@ use serde_json::{Map, Value as Json, json};
 use super::attempt::{Attempt, ModuleCall};
 use super::effects::Layer;
 use super::plan;
+use super::reach::Reach;
 use super::run::Run;
+use super::work::Work;
 use crate::action::{Action, Failed, Failure, Outcome, Traits};
 use crate::bridge::{Answer, Bridge, Handles, located, told};
 use crate::connection::{Call, Command, Content};
 use crate::language::ActionKind;
+use crate::variables::TaskVariables;
 
 /// Actions that need no machine: they are done here whatever the connection is.
 const CONTROLLER: &[&str] = &[
@@ -441,4 +444,23 @@ fn finish(attempt: &Attempt<'_>, bridge: &Bridge, done: Json) -> Outcome {
         Value::Dict(result) => Ok(result),
         _ => Err(Failure::error("The plugin gave no result.")),
     }
+}
+
+/// Resets a connection that is written in Python.
+pub(super) fn reset(work: &Work, reach: &Reach, variables: &TaskVariables) -> Result<(), Failure> {
+    let Some(bridge) = work.run.templar.bridge() else {
+        return Ok(());
+    };
+    let mut handles = Handles::default();
+    let mut told = told::task(&mut handles, &work.plan.task, None);
+    told::settle(&mut told, reach.settled_for_plugins()?);
+    bridge
+        .ask_with(
+            "reset",
+            json!({"task": told, "host": &*work.host, "way": null}),
+            &mut handles,
+            variables,
+        )
+        .map(|_| ())
+        .map_err(|error| Failure::error(error.to_string()))
 }

@@ -261,6 +261,9 @@ impl PlayRun {
             | crate::action::Failure::Unreachable { message, .. } => Located::new(message),
         };
         let reach = super::reach::Reach::of(&work, &variables).map_err(located)?;
+        if reach.foreign().map_err(located)? {
+            return super::foreign::reset(&work, &reach, &variables).map_err(located);
+        }
         let way = reach.way().map_err(located)?;
         way.connection.reset().await;
         Ok(())

@@ -5,6 +5,7 @@ use std::time::Duration;
 use consort_jinja::{Dict, Value};
 
 use super::attempt::{Attempt, Background};
+use super::foreign;
 use super::result::Outcome;
 use super::work::{Shown, Work};
 use crate::action::Failure;
@@ -82,9 +83,17 @@ impl Work {
 
     async fn ask(&self, attempt: &Attempt<'_>, job: &str, mode: &str) -> Result<Outcome, Failure> {
         let arguments: Dict = [("jid", job), ("mode", mode)].into_iter().collect();
-        let result = attempt
-            .action("ansible.builtin.async_status", arguments)
-            .await?;
+        let name = "ansible.builtin.async_status";
+        let result = if attempt.reach.foreign()? {
+            let asking = Attempt {
+                name,
+                background: None,
+                ..*attempt
+            };
+            foreign::over_foreign().0.run(&asking, arguments).await?
+        } else {
+            attempt.action(name, arguments).await?
+        };
         Ok(Outcome::of_result(&result))
     }
 }

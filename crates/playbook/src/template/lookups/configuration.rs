@@ -10,12 +10,7 @@ pub(super) fn config(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
     let origin = call.flag("show_origin", false)?;
     match (call.option("plugin_type"), call.option("plugin_name")) {
         (None, None) => {}
-        (Some(_), Some(name)) => {
-            return refused(format!(
-                "settings of plugins are not known here: {}",
-                repr::repr(&name)
-            ));
-        }
+        (Some(kind), Some(name)) => return of_plugin(call, &kind, &name, &missing, origin),
         _ => {
             return refused(
                 "Both plugin_type and plugin_name are required, cannot use one without the other.",
@@ -49,6 +44,47 @@ pub(super) fn config(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
                     _ => return refused(unknown),
                 }
             }
+        }
+    }
+    Ok(found)
+}
+
+/// Settings of a plugin, which ansible-core knows.
+fn of_plugin(
+    call: &mut Call<'_, '_, '_, '_>,
+    kind: &Value,
+    name: &Value,
+    missing: &str,
+    origin: bool,
+) -> Result<Vec<Value>> {
+    let bridge = call
+        .context()
+        .options
+        .plugins
+        .as_ref()
+        .and_then(|plugins| plugins.bridge())
+        .cloned();
+    let Some(bridge) = bridge else {
+        return refused(format!(
+            "settings of plugins are not known here: {}",
+            repr::repr(name)
+        ));
+    };
+    let (kind, name) = (kind.text()?, name.text()?);
+    let mut found = Vec::new();
+    for term in call.terms.clone() {
+        let variables = call.state.variables();
+        match bridge.setting(&kind, &name, &term.text()?, variables) {
+            Ok((value, from)) if origin => found.push(Value::list(vec![value, Value::from(from)])),
+            Ok((value, _)) => found.push(value),
+            Err(error) => match missing {
+                "skip" => {}
+                "warn" => {
+                    let message = format!("Skipping {}: {error}", repr::text(&term));
+                    call.context().warn(message);
+                }
+                _ => return refused(error.to_string()),
+            },
         }
     }
     Ok(found)
