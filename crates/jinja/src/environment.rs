@@ -86,6 +86,11 @@ pub trait Plugins: Send + Sync {
         false
     }
 
+    /// Whether one of them takes the place of one that is known without it.
+    fn overrides(&self, _kind: &str, _name: &str) -> bool {
+        false
+    }
+
     /// The name one of them is called by when it fails.
     fn full_name(&self, _kind: &str, _name: &str) -> Option<String> {
         None
@@ -249,7 +254,7 @@ impl Environment {
         let own = match kind {
             "filter" => self.filters.contains_key(name),
             _ => self.tests.contains_key(name),
-        };
+        } && !self.overridden(kind, name);
         match (&self.namespace, &self.plugins) {
             (Some(namespace), _) if own && !name.contains('.') => format!("{namespace}.{name}"),
             (_, Some(plugins)) if !own => plugins
@@ -257,6 +262,12 @@ impl Environment {
                 .unwrap_or_else(|| name.to_owned()),
             _ => name.to_owned(),
         }
+    }
+
+    fn overridden(&self, kind: &str, name: &str) -> bool {
+        self.plugins
+            .as_ref()
+            .is_some_and(|plugins| plugins.overrides(kind, name))
     }
 
     fn taken(&self, kind: &str, name: &str) -> Takes {
@@ -269,6 +280,7 @@ impl Environment {
     pub(crate) fn known_filter(&self, name: &str) -> Option<Known<Filter>> {
         self.filters
             .get(name)
+            .filter(|_| !self.overridden("filter", name))
             .or_else(|| self.filters.get(self.short_name(name)?))
             .cloned()
             .or_else(|| {
@@ -283,6 +295,7 @@ impl Environment {
     pub(crate) fn known_test(&self, name: &str) -> Option<Known<Test>> {
         self.tests
             .get(name)
+            .filter(|_| !self.overridden("test", name))
             .or_else(|| self.tests.get(self.short_name(name)?))
             .cloned()
             .or_else(|| {

@@ -117,8 +117,14 @@ def cache(request, message):
 
 def configuration(request, message):
     """The setting of a plugin."""
-    name = message["plugin"]
+    from ansible.plugins import loader as loaders
+
+    kind = message["type"]
+    plugins = getattr(loaders, "%s_loader" % kind, None)
+    plugin = plugins.get(message["plugin"], class_only=True) if plugins is not None else None
+    if plugin is None:
+        raise AnsibleError('Unable to load %s plugin "%s"' % (kind, message["plugin"]))
     value, origin = C.config.get_config_value_and_origin(
-        message["name"], plugin_type=message["type"], plugin_name=name, variables=values.Variables(request)
+        message["name"], plugin_type=kind, plugin_name=plugin._load_name, variables=values.Variables(request)
     )
     return {"value": values.encode(value), "origin": str(origin)}

@@ -461,6 +461,10 @@ def _handler(request, message, task, variables, templar):
 def _real(request, message, task, variables, templar, play_context):
     """As ansible-core does it, with a connection of its own."""
     host = _Host(message["host"])
+    if task.delegate_to:
+        # what is added to them is for this task alone
+        delegated = variables.get("ansible_delegated_vars", {}).get(task.delegate_to, {})
+        variables["ansible_delegated_vars"] = {task.delegate_to: dict(delegated.items())}
     play_context = play_context.set_task_and_variable_override(task=task, variables=variables, templar=templar)
     play_context.post_validate(templar=templar)
     if not play_context.remote_addr:
@@ -468,8 +472,7 @@ def _real(request, message, task, variables, templar, play_context):
     play_context.update_vars(variables)
     executor = _Executor(host, play_context)
     if task.delegate_to:
-        seen = variables.get("ansible_delegated_vars", {}).get(task.delegate_to, {})
-        seen = dict(seen.items()) if isinstance(seen, values.Lazy) else seen
+        seen = variables["ansible_delegated_vars"][task.delegate_to]
     else:
         seen = variables
     templar_there = templar.extend(variables=seen) if seen is not variables else templar

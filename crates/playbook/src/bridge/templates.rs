@@ -45,6 +45,18 @@ impl Bridge {
         found
     }
 
+    /// Whether a plugin beside a playbook or in a role has the name of one of `ansible.builtin`.
+    fn overrides(&self, kind: &str, name: &str) -> bool {
+        let (kind, directory) = match kind {
+            "filter" => ("filter", "filter_plugins"),
+            "test" => ("test", "test_plugins"),
+            _ => ("lookup", "lookup_plugins"),
+        };
+        !name.contains('.')
+            && self.has_beside(directory)
+            && matches!(self.find(kind, name), Ok(Some(found)) if !found.name.contains('.'))
+    }
+
     /// Runs a plugin, answers what it asks of variables, and tells what it warned of.
     fn run(
         &self,
@@ -167,6 +179,10 @@ impl consort_jinja::Plugins for Bridge {
                 bridge.run(state, "test", handles, payload)?.truth()
             }),
         })
+    }
+
+    fn overrides(&self, kind: &str, name: &str) -> bool {
+        Bridge::overrides(self, kind, name)
     }
 
     fn takes_undefined(&self, kind: &str, name: &str) -> bool {

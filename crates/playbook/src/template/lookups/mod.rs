@@ -120,14 +120,12 @@ pub(super) fn invoke(
     mut arguments: Arguments,
     as_with: bool,
 ) -> Result<Value> {
-    let known = find(plugin);
+    let plugins = context.options.plugins.as_ref();
+    let known = find(plugin)
+        .filter(|_| !plugins.is_some_and(|plugins| plugins.overrides("lookup", plugin)));
     let foreign = match &known {
         Some(_) => None,
-        None => context
-            .options
-            .plugins
-            .as_ref()
-            .and_then(|plugins| plugins.lookup(plugin)),
+        None => plugins.and_then(|plugins| plugins.lookup(plugin)),
     };
     if known.is_none() && foreign.is_none() {
         return Err(Error::Explained(Arc::new(consort_jinja::Explained {
