@@ -1,6 +1,6 @@
 //! The modules there are.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::context::Context;
 use crate::invocation::{Invocation, Outcome, Report};
@@ -30,6 +30,7 @@ static MODULES: &[Module] = &[
     module::cron::MODULE,
     module::deb822_repository::MODULE,
     module::debconf::MODULE,
+    module::dnf::MODULE,
     module::dpkg_selections::MODULE,
     module::file::MODULE,
     module::find::MODULE,
@@ -89,6 +90,11 @@ pub fn find_of_collection(name: &str) -> Option<&'static Module> {
 }
 
 impl Module {
+    /// Whether it works on such arguments; others are better left to the module of ansible-core, if there is one.
+    pub fn takes(&self, arguments: &Map<String, Value>) -> bool {
+        self.name != module::dnf::MODULE.name || module::dnf::takes(arguments)
+    }
+
     /// Runs it here, in this process. Blocks until it is done. A failure is a report with `failed`.
     pub fn run(&self, invocation: &Invocation) -> Report {
         self.run_until(invocation, None)

@@ -99,17 +99,16 @@ pub(crate) fn patiently(
     let chance = f64::from(rand::random::<u16>() % 1000) / 1000.0;
     let mut last = None;
     for number in 0..tries.unsigned_abs() {
-        if !context.settings.check {
-            match once(context, get, &prepare) {
-                Ok(()) => return Ok(Ok(())),
-                Err(Trouble::Fetch(said)) => {
-                    context.warn(failed(number + 1, &said));
-                    last = Some(said);
-                }
-                Err(other) => return Err(other),
-            }
-        } else {
+        if context.settings.check {
             return Ok(Ok(()));
+        }
+        match once(context, get, &prepare) {
+            Ok(()) => return Ok(Ok(())),
+            Err(Trouble::Fetch(said)) => {
+                context.warn(failed(number + 1, &said));
+                last = Some(said);
+            }
+            Err(other) => return Err(other),
         }
         let mut delay = 2_f64.powi(number.min(60) as i32) + chance;
         if delay > most {

@@ -14,6 +14,7 @@ pub(crate) mod copy;
 pub(crate) mod cron;
 pub(crate) mod deb822_repository;
 pub(crate) mod debconf;
+pub(crate) mod dnf;
 pub(crate) mod dpkg_selections;
 pub(crate) mod file;
 pub(crate) mod find;

@@ -148,7 +148,12 @@ impl Attempt<'_> {
         }
         let background = self.background.filter(|_| call.background);
         let native = match &leaf {
-            Some(leaf) if consort_modules::find(leaf).is_some() => {
+            // What a native module does not take is done by the real one, if that is there.
+            Some(leaf)
+                if consort_modules::find(leaf).is_some_and(|module| {
+                    module.takes(&invocation.arguments) || builtin(leaf).is_err()
+                }) =>
+            {
                 way.connection.runs_native(user).await.map_err(refused)?
             }
             _ => false,

@@ -229,12 +229,15 @@ impl Apt<'_> {
             match self.candidate(context, &group)? {
                 Some(name) => needed.push(name),
                 None => {
+                    // The last one decides whether versions are told, as in apt's library.
+                    let told = group.last().is_some_and(|last| !last.operator.is_empty());
                     let shown: Vec<String> = group
                         .iter()
-                        .map(|relation| match relation.operator {
-                            "" => relation.name.clone(),
-                            operator => {
-                                format!("{} ({operator} {})", relation.name, relation.version)
+                        .map(|one| {
+                            if told {
+                                format!("{} ({} {})", one.name, one.operator, one.version)
+                            } else {
+                                one.name.clone()
                             }
                         })
                         .collect();
@@ -422,15 +425,15 @@ fn broken(installed: &Installed, file: &File, architecture: &str) -> Option<Stri
                 ));
             }
         }
-        let own = package.field("Architecture").unwrap_or(architecture);
+        let own = match package.field("Architecture") {
+            Some(own) if own != "all" => own,
+            _ => installed.architecture.as_str(),
+        };
         for avoided in relations(package.field("Conflicts").unwrap_or(""))
             .iter()
             .flatten()
         {
-            if avoided.name == name
-                && (own == architecture || own == "all" || architecture == "all")
-                && avoided.holds(version)
-            {
+            if avoided.name == name && own == architecture && avoided.holds(version) {
                 return Some(format!(
                     "Breaks existing package '{other}' conflict: {name} ({} {})",
                     avoided.operator, avoided.version
