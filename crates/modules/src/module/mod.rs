@@ -1,6 +1,5 @@
 //! One file for each module.
 
-pub mod facts;
 pub(crate) mod apt;
 pub(crate) mod apt_key;
 pub(crate) mod apt_repository;
@@ -16,6 +15,7 @@ pub(crate) mod deb822_repository;
 pub(crate) mod debconf;
 pub(crate) mod dnf;
 pub(crate) mod dpkg_selections;
+pub mod facts;
 pub(crate) mod file;
 pub(crate) mod find;
 pub(crate) mod get_url;

@@ -198,7 +198,7 @@ async fn reboot(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
                 "msg",
                 format!(
                     "Running {} with local connection would reboot the control node.",
-                    attempt.task.action.name
+                    attempt.task.action.written
                 )
                 .into(),
             ),
@@ -216,12 +216,20 @@ async fn reboot(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
     let before = given.integer("pre_reboot_delay", 0)?.max(0);
     let after = given.integer("post_reboot_delay", 0)?.max(0);
     let system = distribution(attempt).await?;
-    let boot = given
-        .text("boot_time_command")
-        .filter(|text| !text.is_empty())
-        .unwrap_or_else(|| system.boot.to_owned());
-    let previous = match boot_time(attempt, &boot).await {
-        Ok(time) => time,
+    let connect = match given.integer("connect_timeout", 0)? {
+        ..=0 => None,
+        limit => Some(seconds(limit)),
+    };
+    let asked = own_command(&given, "boot_time_command").map(|own| {
+        own.filter(|text| !text.is_empty())
+            .unwrap_or_else(|| system.boot.to_owned())
+    });
+    let first = match asked {
+        Ok(boot) => boot_time(attempt, &boot).await.map(|time| (boot, time)),
+        Err(failure) => Err(failure),
+    };
+    let (boot, previous) = match first {
+        Ok(first) => first,
         Err(failure) => {
             return Ok(dict([
                 ("failed", true.into()),
@@ -233,10 +241,11 @@ async fn reboot(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
     let line = command(attempt, &given, &system, before).await?;
     attempt.detail(
         3,
-        &format!("{}: rebooting server...", attempt.task.action.name),
+        &format!("{}: rebooting server...", attempt.task.action.written),
     );
+    let told = run(attempt, &line).await;
     let began = Instant::now();
-    match run(attempt, &line).await {
+    match told {
         Ok(output) if output.status != 0 => {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
             return Ok(dict([
@@ -251,6 +260,13 @@ async fn reboot(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
                     )
                     .into(),
                 ),
+                (
+                    "start",
+                    jiff::Timestamp::now()
+                        .strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00")
+                        .to_string()
+                        .into(),
+                ),
                 ("elapsed", whole_seconds(began)),
             ]));
         }
@@ -264,7 +280,16 @@ async fn reboot(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
         .filter(|text| !text.is_empty())
         .unwrap_or_else(|| system.test.to_owned());
     let result = dict([("rebooted", true.into())]);
-    match back(attempt, timeout, &boot, &previous, &test).await {
+    attempt.detail(
+        3,
+        &format!("{}: validating reboot", attempt.task.action.written),
+    );
+    let waited = Back {
+        attempt,
+        timeout,
+        connect,
+    };
+    match waited.until(&boot, &previous, &test).await {
         Ok(()) => set(&result, "changed", true),
         Err(what) => {
             set(&result, "failed", true);
@@ -342,12 +367,24 @@ async fn boot_time(attempt: &Attempt<'_>, command: &str) -> Result<String, Failu
     if output.status != 0 {
         return Err(Failure::error(format!(
             "{}: failed to get host boot time info, rc: {}, stdout: {stdout}, stderr: {}",
-            attempt.task.action.name,
+            attempt.task.action.written,
             output.status,
             String::from_utf8_lossy(&output.stderr)
         )));
     }
     Ok(stdout.trim().to_owned())
+}
+
+/// A command that was given, which must be a text.
+fn own_command(given: &Given<'_>, name: &str) -> Result<Option<String>, Failure> {
+    match given.get(name) {
+        None => Ok(None),
+        Some(Value::Str(text)) => Ok(Some(text.to_string())),
+        Some(other) => Err(Failure::error(format!(
+            "Invalid value given for '{name}': '{}' is not a string and conversion is not allowed.",
+            repr::text(&other)
+        ))),
+    }
 }
 
 /// The line that restarts the machine.
@@ -357,16 +394,7 @@ async fn command(
     system: &System,
     delay: i64,
 ) -> Result<String, Failure> {
-    let own = match given.get("reboot_command") {
-        None => None,
-        Some(Value::Str(text)) => Some(text.to_string()),
-        Some(other) => {
-            return Err(Failure::error(format!(
-                "Invalid value given for 'reboot_command': {} is not a string and conversion is not allowed.",
-                repr::string(&repr::text(&other))
-            )));
-        }
-    };
+    let own = own_command(given, "reboot_command")?;
     let (program, arguments) = match &own {
         Some(line) => match line.split_once(' ') {
             Some((program, arguments)) => (program.to_owned(), arguments.to_owned()),
@@ -428,41 +456,98 @@ async fn command(
     }
 }
 
-/// Waits until the machine has booted anew and does what it is asked. Says what was waited for in vain.
-async fn back(
-    attempt: &Attempt<'_>,
+/// What is waited for after the machine was told to restart.
+struct Back<'a> {
+    attempt: &'a Attempt<'a>,
+    /// How long for each of the two.
     timeout: Duration,
-    boot: &str,
-    previous: &str,
-    test: &str,
-) -> Result<(), &'static str> {
-    let mut until = Instant::now() + timeout;
-    let mut failures = 0;
-    loop {
-        if Instant::now() >= until {
-            return Err("last boot time check");
-        }
-        attempt.detail(3, "attempting to get system boot time");
-        match boot_time(attempt, boot).await {
-            Ok(time) if !time.is_empty() && time != previous => break,
-            Ok(_) => {}
-            Err(_) => reset(attempt).await,
-        }
-        pause(&mut failures).await;
+    /// How long to connect may take, if that was given.
+    connect: Option<Duration>,
+}
+
+impl Back<'_> {
+    /// Waits until the machine has booted anew and does what it is asked. Says what was waited for in vain.
+    async fn until(&self, boot: &str, previous: &str, test: &str) -> Result<(), &'static str> {
+        let what = "last boot time check";
+        self.repeat(what, || async {
+            self.tell("attempting to get system boot time");
+            if self.connect.is_some() {
+                reset(self.attempt).await;
+            }
+            let time = self.bound(boot_time(self.attempt, boot)).await?;
+            if time.is_empty() || time == previous {
+                return Err("boot time has not changed".to_owned());
+            }
+            Ok(())
+        })
+        .await?;
+        self.repeat("post-reboot test command", || async {
+            self.tell("attempting post-reboot test command");
+            let output = self.bound(run(self.attempt, test)).await?;
+            if output.status != 0 {
+                return Err(format!(
+                    "Test command failed: {} {}",
+                    String::from_utf8_lossy(&output.stderr),
+                    String::from_utf8_lossy(&output.stdout)
+                ));
+            }
+            Ok(())
+        })
+        .await?;
+        self.tell("system successfully rebooted");
+        Ok(())
     }
-    until = Instant::now() + timeout;
-    failures = 0;
-    loop {
-        if Instant::now() >= until {
-            return Err("post-reboot test command");
+
+    fn tell(&self, text: &str) {
+        let name = &self.attempt.task.action.written;
+        self.attempt.detail(3, &format!("{name}: {text}"));
+    }
+
+    /// Something that the machine is asked. It may have gone without a word: then the connection is given up.
+    async fn bound<T>(&self, asked: impl Future<Output = Result<T, Failure>>) -> Result<T, String> {
+        let limit = self.connect.unwrap_or(Duration::from_secs(10)) + Duration::from_secs(20);
+        let failed = match tokio::time::timeout(limit, asked).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(failure)) => said(&failure),
+            Err(_) => "the machine did not answer".to_owned(),
+        };
+        reset(self.attempt).await;
+        Err(failed)
+    }
+
+    /// Tries something until it succeeds, or the time is over.
+    async fn repeat<F>(
+        &self,
+        what: &'static str,
+        mut act: impl FnMut() -> F,
+    ) -> Result<(), &'static str>
+    where
+        F: Future<Output = Result<(), String>>,
+    {
+        let until = Instant::now() + self.timeout;
+        let mut failures = 0;
+        let mut last = None;
+        while Instant::now() < until {
+            let Err(error) = act().await else {
+                return Ok(());
+            };
+            let line = error.lines().last().unwrap_or_default().to_owned();
+            let pause = pause(failures);
+            failures += 1;
+            let failed = format!("{what} fail '{line}'");
+            self.tell(&format!(
+                "{failed}, retrying in {:.4} seconds...",
+                pause.as_secs_f64()
+            ));
+            last = Some(failed);
+            tokio::time::sleep(pause).await;
         }
-        attempt.detail(3, "attempting post-reboot test command");
-        match run(attempt, test).await {
-            Ok(output) if output.status == 0 => return Ok(()),
-            Ok(_) => {}
-            Err(_) => reset(attempt).await,
+        if let Some(last) = last {
+            let name = &self.attempt.task.action.written;
+            let text = format!("Last error message before the timeout exception - {name}: {last}");
+            self.attempt.detail(3, &text);
         }
-        pause(&mut failures).await;
+        Err(what)
     }
 }
 
@@ -472,10 +557,8 @@ async fn reset(attempt: &Attempt<'_>) {
     }
 }
 
-/// Waits twice as long each time, twelve seconds at most, and a little more by chance.
-async fn pause(failures: &mut u32) {
-    let doubled = 1_u64.checked_shl(*failures).unwrap_or(12).min(12);
-    let more = rand::random_range(0..1000);
-    *failures = failures.saturating_add(1).min(10);
-    tokio::time::sleep(Duration::from_secs(doubled) + Duration::from_millis(more)).await;
+/// How long to wait after some failures: twice as long each time, twelve seconds at most, and a little more by chance.
+fn pause(failures: u32) -> Duration {
+    let doubled = 1_u64.checked_shl(failures.min(10)).unwrap_or(12).min(12);
+    Duration::from_secs(doubled) + Duration::from_millis(rand::random_range(0..1000))
 }
