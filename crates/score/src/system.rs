@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::admission;
 use crate::definition::{Definition, Layer, PartDefinition, nearest, plain};
+use crate::records::{Hosts, Records};
 use crate::sharing;
 
 /// What a system lives in: the servers it speaks to and the places it may write to.
@@ -32,8 +33,13 @@ pub struct Environment {
 
 impl Environment {
     /// What parts of playbooks find around them.
-    fn playbooks(&self) -> playbook::Environment {
+    fn playbooks(&self, definition: &Definition) -> playbook::Environment {
+        let memory = self.client.clone().map(|client| {
+            let records = Records::new(client, &definition.namespace);
+            Arc::new(Hosts::new(records, &definition.name)) as Arc<dyn playbook::Memory>
+        });
         playbook::Environment {
+            memory,
             variables: self
                 .terraform
                 .variables
@@ -381,11 +387,10 @@ async fn open(
             }
             let opened = Playbooks::open(
                 &part.name,
-                &definition.name,
                 spec,
                 part.lines.clone(),
                 &definition.directory,
-                environment.playbooks(),
+                environment.playbooks(definition),
             )?;
             Ok(Some(Box::new(opened)))
         }

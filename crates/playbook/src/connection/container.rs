@@ -32,7 +32,46 @@ pub(super) fn known(plugin: &str) -> bool {
             | "community.general.incus"
             | "nsenter"
             | "community.docker.nsenter"
+            | "machine"
     )
+}
+
+/// The way into a machine of this host: the words of its `exec`, or what finds it by its name.
+fn machine(
+    exec: Option<&str>,
+    address: String,
+    user: Option<String>,
+) -> Result<Vec<String>, String> {
+    let mut words = match exec {
+        Some(exec) => shlex::split(exec)
+            .filter(|words| !words.is_empty())
+            .ok_or_else(|| format!("ansible_machine_exec is no command: {exec}"))?,
+        None => vec![
+            "consort".to_owned(),
+            "machine".to_owned(),
+            "exec".to_owned(),
+            address,
+            "--".to_owned(),
+        ],
+    };
+    let is_own = words.first().is_some_and(|word| word == "consort");
+    if is_own && let Some(place) = words.iter().position(|word| word == "exec") {
+        let mut more = vec!["--stdin".to_owned()];
+        if let Some(user) = user {
+            more.push(format!("--user={user}"));
+        }
+        words.splice(place + 1..place + 1, more);
+    }
+    // This very program, wherever it lies.
+    if is_own
+        && let Ok(own) = std::env::current_exe()
+        && own
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("consort"))
+    {
+        words[0] = own.to_string_lossy().into_owned();
+    }
+    Ok(words)
 }
 
 impl Container {
@@ -131,6 +170,7 @@ impl Container {
                 );
                 arguments.extend([format!("--target={process}"), "--".to_owned()]);
             }
+            "machine" => arguments = machine(option("exec"), address, user)?,
             _ => {
                 return Err(format!(
                     "the connection plugin '{}' was not found",

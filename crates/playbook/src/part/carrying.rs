@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use consort_plan::{
-    Address, Call, Carrier, Change, Graph, Intent, NodeId, Order, Planned, Problem, Progress, Step,
+    Address, Call, Carrier, Change, Edge, Graph, Intent, NodeId, Order, Planned, Problem, Progress,
+    Step,
 };
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -13,9 +16,13 @@ use super::Playbooks;
 use super::hosts;
 use super::outputs::{self, HOSTS};
 use super::planning::{Payload, shown};
+use super::remembered::Remembered;
 use super::told::{Deed, Heard, Listener};
 use super::values::Hidden;
 use crate::output::{Stats, Status};
+
+/// How often what was done is kept while a run goes on.
+const KEPT_EVERY: Duration = Duration::from_secs(1);
 
 /// The steps of a part's plan.
 pub(super) struct Carrying<'a> {
@@ -28,6 +35,10 @@ pub(super) struct Carrying<'a> {
     cancel: &'a CancellationToken,
     outputs: Mutex<BTreeMap<String, Planned>>,
     warnings: Mutex<Vec<Problem>>,
+    /// The steps that undo what a host has no task for any more, with the host.
+    undoing: BTreeMap<NodeId, String>,
+    /// Whether the playbooks were carried out well.
+    ran_well: AtomicBool,
 }
 
 impl Playbooks {
@@ -48,10 +59,16 @@ impl Playbooks {
             })?
         };
         let mut graph = Graph::new();
-        let places = |which: &dyn Fn(&Change) -> bool| -> Vec<u32> {
+        let is_left: HashSet<u32> = payload
+            .undo
+            .iter()
+            .map(|undo| undo.change)
+            .chain(payload.forgotten.iter().map(|forgotten| forgotten.change))
+            .collect();
+        let places = |which: &dyn Fn(u32, &Change) -> bool| -> Vec<u32> {
             (0_u32..)
                 .zip(order.changes)
-                .filter(|(_, change)| which(change))
+                .filter(|(place, change)| which(*place, change))
                 .map(|(place, _)| place)
                 .collect()
         };
@@ -69,7 +86,7 @@ impl Playbooks {
             gives.push(HOSTS.to_owned());
             graph.add(Step {
                 label: self.spec.path.iter().collect::<Vec<_>>().join(", "),
-                changes: places(&|_| true),
+                changes: places(&|place, _| !is_left.contains(&place)),
                 takes,
                 gives,
             });
@@ -81,7 +98,37 @@ impl Playbooks {
                 gives: payload.outputs.keys().cloned().collect(),
             });
         }
+        let run = graph.iter().next().map(|(id, _)| id);
+        // What is undone comes after what is done, host by host; then what is remembered goes.
+        let mut by_host: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        for undo in &payload.undo {
+            by_host
+                .entry(undo.host.clone())
+                .or_default()
+                .push(undo.change);
+        }
+        for forgotten in &payload.forgotten {
+            by_host
+                .entry(forgotten.host.clone())
+                .or_default()
+                .push(forgotten.change);
+        }
+        let mut undoing = BTreeMap::new();
+        for (host, changes) in by_host {
+            let id = graph.add(Step {
+                label: host.clone(),
+                changes,
+                takes: Vec::new(),
+                gives: Vec::new(),
+            });
+            if let Some(run) = run {
+                graph.connect(id, run, Edge::Order);
+            }
+            undoing.insert(id, host);
+        }
         Ok(Box::new(Carrying {
+            undoing,
+            ran_well: AtomicBool::new(true),
             part: self,
             outputs: Mutex::new(payload.outputs.clone()),
             payload,
@@ -101,8 +148,12 @@ struct Walk<'w> {
     progress: &'w dyn Progress,
     /// The places of changes by their names.
     places: HashMap<String, u32>,
+    /// By host that was not known when it was planned, the change that stands for all that is done on it.
+    standing: HashMap<String, u32>,
     /// Those that were told of.
     told: HashSet<u32>,
+    /// Those that belong to other steps.
+    left: HashSet<u32>,
     /// By host, the task it failed at.
     failed: HashMap<String, Address>,
     problems: Vec<Problem>,
@@ -110,17 +161,17 @@ struct Walk<'w> {
     beside: Vec<String>,
     hidden: Hidden,
     stats: Stats,
+    remembered: Remembered<'w>,
 }
 
 impl Walk<'_> {
     fn hear(&mut self, heard: Heard) {
         match heard {
             Heard::Began { local, host, task } => {
-                if let Some(place) = self.place(&local, &host) {
-                    self.progress.began(place);
-                    if !self.places.contains_key(&local) {
-                        self.progress.note(place, &task);
-                    }
+                if let Some(place) = self.places.get(&local) {
+                    self.progress.began(*place);
+                } else if let Some(place) = self.standing.get(&*host) {
+                    self.progress.note(*place, &task);
                 }
             }
             Heard::Again { local, text } => {
@@ -141,12 +192,8 @@ impl Walk<'_> {
         }
     }
 
-    /// The change that a task on a host is, or that stands for it: of a host that was not known, the play of its group.
-    fn place(&self, local: &str, _host: &str) -> Option<u32> {
-        self.places.get(local).copied()
-    }
-
     fn did(&mut self, deed: &Deed) {
+        self.remembered.take_in(deed);
         let place = self.places.get(&deed.local).copied();
         let failed = matches!(deed.status, Status::Failed | Status::Unreachable) && !deed.ignored;
         if failed {
@@ -184,7 +231,7 @@ impl Walk<'_> {
     fn rest(&mut self, ended: bool) {
         let carrying = self.carrying;
         for (place, change) in (0_u32..).zip(&carrying.changes) {
-            if self.told.contains(&place) {
+            if self.told.contains(&place) || self.left.contains(&place) {
                 continue;
             }
             let host = host_of(change.address.local());
@@ -203,6 +250,57 @@ pub(super) fn host_of(local: &str) -> &str {
 }
 
 impl Carrying<'_> {
+    /// The changes that are not of the run itself.
+    fn left(&self) -> HashSet<u32> {
+        self.undoing
+            .keys()
+            .flat_map(|id| self.graph[*id].changes.iter().copied())
+            .collect()
+    }
+
+    pub(super) fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    pub(super) fn part(&self) -> &Playbooks {
+        self.part
+    }
+
+    pub(super) fn inputs(&self) -> &BTreeMap<String, Planned> {
+        &self.inputs
+    }
+
+    pub(super) fn scratch(&self) -> &std::path::Path {
+        &self.scratch
+    }
+
+    pub(super) fn stop(&self) -> &CancellationToken {
+        self.cancel
+    }
+
+    /// Whether what came before went well: what is not declared any more may still be needed by what is to replace it.
+    pub(super) fn may_undo(&self) -> bool {
+        self.ran_well.load(Ordering::Relaxed)
+    }
+
+    /// By host of a group that was not known when it was planned, the first change that stands for it.
+    fn standing(&self, resolved: &hosts::Resolved) -> HashMap<String, u32> {
+        let mut standing = HashMap::new();
+        for host in &resolved.hosts {
+            for group in &host.given.groups {
+                let prefix = format!("{{{group}}}[");
+                let place = self
+                    .changes
+                    .iter()
+                    .position(|change| change.address.local().starts_with(&prefix));
+                if let Some(place) = place {
+                    standing.insert(host.given.name.to_string(), place as u32);
+                }
+            }
+        }
+        standing
+    }
+
     async fn run(&self, progress: &dyn Progress) -> Result<(), Vec<Problem>> {
         let mut inputs = self.inputs.clone();
         for (name, value) in &mut inputs {
@@ -224,6 +322,7 @@ impl Carrying<'_> {
         if !lacking.is_empty() {
             return Err(vec![self.part.problem(lacking.join("; "))]);
         }
+        let standing = self.standing(&opened.resolved);
         let hosts_output = hosts::output(&opened.resolved, opened.ready.inventory());
         let (listener, mut heard) = Listener::new(&self.part.root);
         let mut walk = Walk {
@@ -233,12 +332,15 @@ impl Carrying<'_> {
                 .zip(&self.changes)
                 .map(|(place, change)| (change.address.local().to_owned(), place))
                 .collect(),
+            standing,
+            left: self.left(),
             told: HashSet::new(),
             failed: HashMap::new(),
             problems: Vec::new(),
             beside: Vec::new(),
             hidden: opened.secrets.hidden(),
             stats: Stats::default(),
+            remembered: Remembered::of(self.part).await?,
         };
         let secrets = opened.secrets;
         let kept = opened.kept;
@@ -246,9 +348,11 @@ impl Carrying<'_> {
             .ready
             .run_aside(None, vec![Box::new(listener)], self.cancel);
         tokio::pin!(running);
+        let mut rest = tokio::time::interval(KEPT_EVERY);
         let ended = loop {
             tokio::select! {
                 biased;
+                _ = rest.tick() => walk.remembered.keep().await,
                 Some(heard) = heard.recv() => {
                     walk.hidden.join(&secrets.hidden());
                     walk.hear(heard);
@@ -269,6 +373,10 @@ impl Carrying<'_> {
             walk.problems.push(problem);
         }
         walk.rest(ended.is_ok());
+        walk.remembered.keep().await;
+        if let Some(error) = walk.remembered.error.take() {
+            walk.problems.push(self.part.problem(error));
+        }
         let mut told = outputs::told(&walk.stats);
         {
             let mut outputs = self.outputs.lock();
@@ -312,11 +420,20 @@ impl Carrier for Carrying<'_> {
             if self.graph[id].changes.is_empty() {
                 return Ok(());
             }
-            self.run(progress).await
+            if let Some(host) = self.undoing.get(&id) {
+                return self.undo(host, progress).await;
+            }
+            let ran = self.run(progress).await;
+            self.ran_well.store(ran.is_ok(), Ordering::Relaxed);
+            ran
         })
     }
 
-    fn skip(&self, _: NodeId, _: &Problem) {}
+    fn skip(&self, id: NodeId, _: &Problem) {
+        if !self.undoing.contains_key(&id) {
+            self.ran_well.store(false, Ordering::Relaxed);
+        }
+    }
 
     fn accounts_for_failures(&self) -> bool {
         true

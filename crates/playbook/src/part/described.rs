@@ -157,9 +157,9 @@ fn hide(planned: &mut Planned, deed: &Deed, hidden: &Hidden, secret: &[String]) 
 }
 
 /// One piece: what is done, what is there, and what will be.
-type OfPiece = (Action, Option<Map<String, Json>>, Option<Map<String, Json>>);
+pub(super) type OfPiece = (Action, Option<Map<String, Json>>, Option<Map<String, Json>>);
 
-fn of_piece(deed: &Deed, piece: &Piece) -> OfPiece {
+pub(super) fn of_piece(deed: &Deed, piece: &Piece) -> OfPiece {
     let mut before = piece.arguments.clone();
     let mut after = piece.arguments.clone();
     let differences: &[Json] = match &piece.diff {

@@ -112,6 +112,16 @@ impl Resolving<'_> {
                 address = known;
             }
         }
+        if let Some(feed) = &host.exec {
+            let known = values::of_feed(feed, self.inputs);
+            if !known.is_wholly_known() {
+                lacks.get_or_insert_with(|| "the way into it".to_owned());
+            }
+            if let Feed::From(one) = feed {
+                from.push(one.from.clone());
+            }
+            variables.extend(through(&known));
+        }
         for (name, feed) in &host.variables {
             if let Feed::From(one) = feed {
                 from.push(one.from.clone());
@@ -236,6 +246,12 @@ impl Resolving<'_> {
                         address = known;
                     }
                 }
+                "exec" => {
+                    if !known.is_wholly_known() {
+                        lacks.get_or_insert_with(|| "the way into it".to_owned());
+                    }
+                    variables.extend(through(&known));
+                }
                 // Whatever else a part tells of its machines is theirs to use.
                 other => variables.push((other.to_owned(), values::given(other, &known))),
             }
@@ -278,6 +294,25 @@ impl Resolving<'_> {
         known.from.sort();
         known.from.dedup();
     }
+}
+
+/// The connection through words of a command that runs what follows them in the machine.
+fn through(exec: &Planned) -> Vec<(String, Value)> {
+    let words = if exec.is_wholly_known() {
+        let words: Vec<&str> = match &exec.value {
+            Json::Array(words) => words.iter().filter_map(Json::as_str).collect(),
+            Json::String(words) => words.split_whitespace().collect(),
+            _ => Vec::new(),
+        };
+        let words = shlex::try_join(words).unwrap_or_default();
+        Value::from(words)
+    } else {
+        crate::template::unknown("ansible_machine_exec")
+    };
+    vec![
+        ("ansible_connection".to_owned(), Value::from("machine")),
+        ("ansible_machine_exec".to_owned(), words),
+    ]
 }
 
 fn variable_of(field: &str) -> &'static str {

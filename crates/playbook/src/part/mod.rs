@@ -6,26 +6,36 @@
 //! resource, and what it would change is its change, with both sides of it. What cannot be known before it is done (a command, a
 //! machine that another part is about to make, a value of another part, and whatever follows from those) is said to be so.
 //!
+//! What tasks set is remembered by host ([`Memory`]): so what somebody else changed since is drift, what no task names any more
+//! is known, and can be undone.
+//!
 //! To carry a plan out they are run, as one step of the walk over all parts: plays keep what they set and register. What
 //! happens is told task by task and host by host, under the names the plan has.
 
 mod carrying;
 mod described;
+mod drift;
 mod hosts;
+mod identity;
 mod opening;
 mod outputs;
 mod planning;
+mod record;
+mod remembered;
 mod spec;
 mod told;
+mod undone;
 mod values;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use consort_plan::{
     Call, Carrier, Input, Lines, Moved, Order, Part, PartPlan, Problem, Request, Seen,
 };
 
+pub use record::{HostRecord, Memory, Thing};
 pub use spec::{Described, Group, Host, Hosts, Paths, Spec, VaultSecret};
 
 /// What parts of playbooks find around them.
@@ -33,6 +43,8 @@ pub use spec::{Described, Group, Host, Hosts, Paths, Spec, VaultSecret};
 pub struct Environment {
     /// The environment that lookups and programs of the controller see: `PATH`, `HOME`, `SSH_AUTH_SOCK`.
     pub variables: BTreeMap<String, String>,
+    /// What is remembered of hosts; without it nothing is, and so there is neither drift nor anything to undo.
+    pub memory: Option<Arc<dyn Memory>>,
 }
 
 impl std::fmt::Debug for Environment {
@@ -45,7 +57,6 @@ impl std::fmt::Debug for Environment {
 #[derive(Debug)]
 pub struct Playbooks {
     name: String,
-    score: String,
     spec: Spec,
     lines: Lines,
     root: PathBuf,
@@ -53,14 +64,13 @@ pub struct Playbooks {
 }
 
 impl Playbooks {
-    /// The part `name` of the score `score`, whose files lie in `directory`. `lines` tells where the fields of the stanza
+    /// The part `name` of a score whose files lie in `directory`. `lines` tells where the fields of the stanza
     /// stand. Reads no file yet.
     ///
     /// # Errors
     /// What is wrong with the stanza itself.
     pub fn open(
         name: &str,
-        score: &str,
         spec: Spec,
         lines: Lines,
         directory: &Path,
@@ -71,7 +81,6 @@ impl Playbooks {
             .unwrap_or_else(|_| directory.to_owned());
         let part = Playbooks {
             name: name.to_owned(),
-            score: score.to_owned(),
             spec,
             lines,
             root,
@@ -166,8 +175,8 @@ impl Part for Playbooks {
         Box::pin(self.planned(request))
     }
 
-    fn moved<'a>(&'a self, _: &'a [Seen]) -> Call<'a, Result<Vec<Moved>, Vec<Problem>>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
+    fn moved<'a>(&'a self, seen: &'a [Seen]) -> Call<'a, Result<Vec<Moved>, Vec<Problem>>> {
+        Box::pin(self.has_moved(seen))
     }
 
     fn carrier<'a>(

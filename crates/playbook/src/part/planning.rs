@@ -1,6 +1,6 @@
 //! The plan of a part: a run in check mode that goes on past what it cannot know.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use consort_plan::{
@@ -10,11 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::Playbooks;
-use super::described::{reversal, sides};
+use super::described::{Sides, reversal, sides};
+use super::drift;
 use super::hosts;
 use super::opening::Opened;
 use super::outputs::{self, HOSTS};
+use super::record::HostRecord;
 use super::told::{Deed, Heard, Listener};
+use super::undone::{Forgotten, Leftovers, Undo};
 use super::values::Hidden;
 use crate::executor::Foresight;
 use crate::language::{Directive, Playbook};
@@ -33,6 +36,10 @@ pub(super) struct Payload {
     pub(super) waits_for: Vec<String>,
     /// Hosts, or groups of them, of which something was not foreseen.
     pub(super) open: Vec<String>,
+    /// What is undone.
+    pub(super) undo: Vec<Undo>,
+    /// Hosts that are forgotten.
+    pub(super) forgotten: Vec<Forgotten>,
 }
 
 /// What a run in check mode gave.
@@ -46,8 +53,16 @@ pub(super) struct Foreseen {
 impl Playbooks {
     /// Plans the part.
     pub(super) async fn planned(&self, request: Request<'_>) -> Result<PartPlan, Vec<Problem>> {
+        let records = self.recall().await?;
         if request.intent == Intent::Destroy {
-            return Ok(PartPlan::default());
+            let mut plan = PartPlan {
+                seen: self.seen(&records),
+                ..PartPlan::default()
+            };
+            let mut payload = Payload::default();
+            take_in(&mut plan, &mut payload, self.going(&records));
+            plan.payload = self.kept(&payload)?;
+            return Ok(plan);
         }
         let opened = self.open_aside(request.inputs, None, true).await?;
         let playbooks = self.read(&opened).await?;
@@ -58,6 +73,17 @@ impl Playbooks {
         let unnamed_plays = unnamed_plays(&playbooks, &opened, &self.root);
         let secrets = Arc::clone(&opened.secrets);
         let declared = outputs::declared(&playbooks);
+        let inventory: HashSet<String> = opened
+            .ready
+            .inventory()
+            .hosts
+            .keys()
+            .map(ToString::to_string)
+            .collect();
+        let by_host: HashMap<&str, &HostRecord> = records
+            .iter()
+            .map(|record| (record.host.as_str(), record))
+            .collect();
         let foreseen = self.foresee(opened, request.cancel).await?;
         let mut hidden = hidden_before;
         hidden.join(&secrets.hidden());
@@ -74,7 +100,8 @@ impl Playbooks {
         }
         let variable_inputs: Vec<String> = self.variable_inputs();
         for deed in foreseen.deeds.iter().filter(|deed| deed.counts()) {
-            let change = self.change(deed, &foreseen.foresight, &hidden);
+            let record = by_host.get(&*deed.host).copied();
+            let change = self.change(deed, &foreseen.foresight, &hidden, record);
             if change.action.changes() {
                 let place = plan.changes.len() as u32;
                 let of_host = from.get(&*deed.host).copied().unwrap_or_default();
@@ -126,6 +153,16 @@ impl Playbooks {
             .filter(|name| foreseen.foresight.lost(name).is_some())
             .collect();
         payload.runs = plan.changes.iter().any(|change| change.action.changes());
+        let leftovers = self.leftovers(
+            &records,
+            &foreseen.deeds,
+            &playbooks,
+            // Hosts of a group that is not known yet may well be these.
+            &|host| !resolved.unnamed.is_empty() || inventory.contains(host),
+            &|host| foreseen.foresight.lost(host).is_some(),
+        );
+        let left = take_in(&mut plan, &mut payload, leftovers);
+        plan.seen = self.seen(&records);
         self.give(&mut plan, &mut payload, &declared, &foreseen, &hidden);
         payload
             .outputs
@@ -141,11 +178,16 @@ impl Playbooks {
             .warnings
             .iter()
             .map(|text| self.problem(hidden.taken_out(text)))
+            .chain(left)
             .collect();
-        plan.payload = serde_json::to_vec(&payload).map_err(|error| {
-            vec![self.problem(format!("keeping what is to be carried out: {error}"))]
-        })?;
+        plan.payload = self.kept(&payload)?;
         Ok(plan)
+    }
+
+    fn kept(&self, payload: &Payload) -> Result<Vec<u8>, Vec<Problem>> {
+        serde_json::to_vec(payload).map_err(|error| {
+            vec![self.problem(format!("keeping what is to be carried out: {error}"))]
+        })
     }
 
     /// Opens the part on a thread where blocking is allowed.
@@ -299,11 +341,25 @@ impl Playbooks {
         }
     }
 
-    fn change(&self, deed: &Deed, foresight: &Foresight, hidden: &Hidden) -> Change {
+    fn change(
+        &self,
+        deed: &Deed,
+        foresight: &Foresight,
+        hidden: &Hidden,
+        record: Option<&HostRecord>,
+    ) -> Change {
         let machine = deed.machine.as_ref().unwrap_or(&deed.host);
         let there = foresight.lost(machine).is_none();
-        let sides = sides(deed, hidden, there);
+        let mut sides = sides(deed, hidden, there);
         let mut reasons = Vec::new();
+        if deed.unforeseen.is_some() && there && drift::changed_nothing(deed, record) {
+            // It is done again whenever something else is, and changed nothing the last time.
+            sides = Sides {
+                action: Action::Read,
+                before: None,
+                after: None,
+            };
+        }
         if let Some(why) = &deed.unforeseen
             && sides.action.changes()
         {
@@ -313,7 +369,9 @@ impl Playbooks {
                 false => format!("known after apply: {why}"),
             });
         }
-        Change {
+        let drifted =
+            sides.action.changes() && deed.unforeseen.is_none() && drift::is_drift(deed, record);
+        let mut change = Change {
             address: Address::new(&self.name, &deed.local),
             kind: deed.action.clone(),
             reversal: reversal(deed.leaf(), sides.action),
@@ -325,7 +383,11 @@ impl Playbooks {
             moved_from: None,
             drift: Vec::new(),
             location: deed.location.clone(),
+        };
+        if drifted {
+            change.drift = drift::of(&change);
         }
+        change
     }
 
     /// The inputs of variables: every task may use them.
@@ -378,6 +440,21 @@ impl Playbooks {
             plan.outputs.insert(name, output);
         }
     }
+}
+
+/// Adds what is left over from before to a plan. Gives what there is to warn of.
+fn take_in(plan: &mut PartPlan, payload: &mut Payload, leftovers: Leftovers) -> Vec<Problem> {
+    let first = plan.changes.len() as u32;
+    plan.changes.extend(leftovers.changes);
+    payload.undo = leftovers.undo;
+    payload.forgotten = leftovers.forgotten;
+    for undo in &mut payload.undo {
+        undo.change += first;
+    }
+    for forgotten in &mut payload.forgotten {
+        forgotten.change += first;
+    }
+    leftovers.warnings
 }
 
 /// A value of the part with what must not be shown of it.

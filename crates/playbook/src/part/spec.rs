@@ -145,6 +145,9 @@ pub struct Described {
     /// The kind of connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Feed>,
+    /// Words of a command that runs what follows them in the machine, as machines of the provider `consort` have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<Feed>,
     /// Its variables.
     #[serde(default, alias = "vars", skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, Feed>,
@@ -188,6 +191,7 @@ impl Spec {
                 for (field, feed) in host.fields() {
                     take(Some(feed), format!("{at}/{field}"));
                 }
+                take(host.exec.as_ref(), format!("{at}/exec"));
                 for (name, feed) in &host.variables {
                     take(Some(feed), below(&format!("{at}/variables"), name));
                 }

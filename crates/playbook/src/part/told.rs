@@ -79,7 +79,8 @@ pub(super) struct Piece {
     pub(super) content: Option<String>,
     pub(super) changed: bool,
     pub(super) skipped: bool,
-    pub(super) unforeseen: bool,
+    /// Whether the module said that it made a user.
+    pub(super) created: bool,
 }
 
 impl Deed {
@@ -292,7 +293,7 @@ fn piece(result: &TaskResult) -> Piece {
         content: json("checksum").and_then(|sum| sum.as_str().map(str::to_owned)),
         changed: result.changed,
         skipped: result.status == Status::Skipped,
-        unforeseen: result.unforeseen.is_some(),
+        created: result.changed && result.result.get("create_home").is_some(),
         ..Piece::default()
     };
     if let Some(arguments) = &result.arguments {

@@ -35,7 +35,7 @@ pub(super) fn definition(kind: Kind) -> Value {
     let short: &[&str] = match kind {
         Kind::Operation => &["op", "ops"],
         Kind::Blueprint => &["bp"],
-        Kind::Score | Kind::Approval => &[],
+        Kind::Score | Kind::Approval | Kind::HostRecord => &[],
     };
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -67,6 +67,7 @@ fn description(kind: Kind) -> &'static str {
             "A plan of a whole system, frozen. Its values are kept sealed beside it."
         }
         Kind::Approval => "What somebody decided about the blueprint of the same name.",
+        Kind::HostRecord => "What the playbooks of a part have set on a host.",
     }
 }
 
@@ -143,13 +144,25 @@ fn spec(kind: Kind) -> Value {
             }),
             &["blueprint", "decision", "by", "time"],
         ),
+        Kind::HostRecord => json!({
+            "type": "object",
+            "required": ["score", "part", "host", "things"],
+            "properties": {
+                "score": text(),
+                "part": text(),
+                "host": text(),
+                "number": number(),
+                "count": number(),
+                "things": {"type": "array", "items": anything()},
+            },
+        }),
     }
 }
 
 fn status(kind: Kind) -> Option<Value> {
     match kind {
         Kind::Score | Kind::Operation => Some(anything()),
-        Kind::Blueprint | Kind::Approval => None,
+        Kind::Blueprint | Kind::Approval | Kind::HostRecord => None,
     }
 }
 
@@ -195,6 +208,13 @@ fn columns(kind: Kind) -> Value {
             column("Decision", "string", ".spec.decision"),
             column("By", "string", ".spec.by"),
             column("Reason", "string", ".spec.reason"),
+            age(),
+        ]),
+        Kind::HostRecord => json!([
+            column("Score", "string", ".spec.score"),
+            column("Part", "string", ".spec.part"),
+            column("Host", "string", ".spec.host"),
+            column("Things", "integer", ".spec.count"),
             age(),
         ]),
     }

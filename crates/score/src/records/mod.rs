@@ -9,6 +9,7 @@
 mod approval;
 mod blueprint;
 mod definitions;
+mod hosts;
 mod install;
 mod lock;
 mod operation;
@@ -28,6 +29,7 @@ use kube::{Api, Client, ResourceExt as _};
 pub use approval::{Approval, Decision};
 pub use blueprint::{BlueprintSummary, Counts, State};
 pub use definitions::{GROUP, VERSION};
+pub use hosts::{Host, Hosts};
 pub use lock::{Held, Lock, LockError};
 pub use operation::BeginError;
 pub use prune::HISTORY;
@@ -50,15 +52,18 @@ pub enum Kind {
     Blueprint,
     /// What somebody decided about a blueprint.
     Approval,
+    /// What is remembered of a host.
+    HostRecord,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 4] = [
+    pub const ALL: [Kind; 5] = [
         Kind::Score,
         Kind::Operation,
         Kind::Blueprint,
         Kind::Approval,
+        Kind::HostRecord,
     ];
 
     /// Its name.
@@ -68,6 +73,7 @@ impl Kind {
             Kind::Operation => "Operation",
             Kind::Blueprint => "Blueprint",
             Kind::Approval => "Approval",
+            Kind::HostRecord => "HostRecord",
         }
     }
 
@@ -78,6 +84,7 @@ impl Kind {
             Kind::Operation => "operations",
             Kind::Blueprint => "blueprints",
             Kind::Approval => "approvals",
+            Kind::HostRecord => "hostrecords",
         }
     }
 

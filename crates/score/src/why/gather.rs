@@ -56,7 +56,8 @@ pub async fn why(
     let operations = operations(records).await.map_err(Error::Records)?;
     evidence.operations = Some(operations);
     let operations = evidence.operations.as_deref().unwrap_or_default();
-    let word = Word::read(word);
+    let found = of_host(records, word, score).await;
+    let word = Word::read(found.as_deref().unwrap_or(word));
     let mut parts = BTreeSet::new();
     if let Word::Slashed { first, .. } = &word {
         // Which parts there are is told by the records; those of the last operations are enough to know one.
@@ -84,6 +85,40 @@ pub async fn why(
         })
         .map_err(Error::Subject)?;
     Ok(follow(records, &kinds, &subject, evidence).await)
+}
+
+/// The address of what a task set on a host, by the host and what people call the thing: `web1:/etc/motd`, `web1:nginx`.
+async fn of_host(records: &Records, word: &str, score: Option<&str>) -> Option<String> {
+    let (host, thing) = word.split_once(':')?;
+    if host.is_empty() || thing.is_empty() || host.contains('/') {
+        return None;
+    }
+    let hosts = records.hosts(score, None).await.ok()?;
+    let of_host: Vec<_> = hosts.iter().filter(|one| one.record.host == host).collect();
+    let find = |fits: &dyn Fn(&str) -> bool| {
+        of_host.iter().find_map(|one| {
+            let thing = one.record.things.iter().rev().find(|known| {
+                known.identity.values().any(|value| match value {
+                    Value::String(text) => fits(text),
+                    Value::Array(all) => all.iter().filter_map(Value::as_str).any(fits),
+                    _ => false,
+                })
+            })?;
+            Some(format!(
+                "{}/{}",
+                one.part,
+                thing.address.trim_end_matches(" (before)")
+            ))
+        })
+    };
+    // A file may be in a directory that a task made, and have no task of its own.
+    find(&|text| text == thing).or_else(|| {
+        std::path::Path::new(thing)
+            .ancestors()
+            .skip(1)
+            .filter(|path| path.parent().is_some())
+            .find_map(|path| find(&|text| std::path::Path::new(text) == path))
+    })
 }
 
 /// All operations, newest first; none where the server knows no scores, or tells whoever asks of none.
