@@ -223,16 +223,21 @@ fn together(playbook: &Playbook, selected: &[&str]) -> Status {
     };
     set("Converged", state, reason, &message);
     for (kind, reason, none, told) in [
-        ("Drifted", "DriftFound", "NoDrift", &drifted),
-        ("Failed", "RunFailed", "NoFailure", &failed),
+        (
+            "Drifted",
+            "DriftFound",
+            ("NoDrift", "no machine was left drifted"),
+            &drifted,
+        ),
+        (
+            "Failed",
+            "RunFailed",
+            ("NoFailure", "no run failed"),
+            &failed,
+        ),
     ] {
         if told.is_empty() {
-            set(
-                kind,
-                State::False,
-                none,
-                &format!("{} of none", kind.to_lowercase()),
-            );
+            set(kind, State::False, none.0, none.1);
         } else {
             set(kind, State::True, reason, &listed(told));
         }

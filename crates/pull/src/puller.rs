@@ -11,7 +11,7 @@ use consort_git::{Credentials, Place, Poller, Repositories, Resolved, Seen};
 use consort_reconcile::{
     Action, Controller, Event, Hub, Informer, Key, ObjectRef, Queue, Recorder, State,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt as _};
@@ -29,8 +29,8 @@ use follow::Follow;
 
 /// So many playbooks are looked at once. One of them runs.
 const LOOKS: usize = 4;
-/// The names of labels that choose what a watch of nodes sees.
-const NAME: &str = "metadata.name";
+/// What cannot be had is looked at again after this, whatever is told of it.
+const AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// How a node carries out playbooks.
 #[derive(Clone, Debug)]
@@ -134,7 +134,7 @@ impl Puller {
             let client = reads.clone();
             Box::pin(async move { credentials(&client, &place).await })
         });
-        let selector = format!("{NAME}={}", options.node);
+        let selector = format!("metadata.name={}", options.node);
         let shell = Arc::new(Shell {
             playbooks: hub.informer(),
             nodes: hub.informer_where(None, Some(&selector)),
@@ -252,7 +252,7 @@ impl Shell {
     }
 
     /// Looks at a playbook and does what is to be done.
-    async fn look(self: &Arc<Self>, key: &Key) -> Result<Action, kube::Error> {
+    async fn look(&self, key: &Key) -> Result<Action, kube::Error> {
         if self.shutdown.is_cancelled() {
             return Ok(Action::Done);
         }
@@ -307,7 +307,7 @@ impl Shell {
                 let note = known.entry.fail(playbook.generation(), &fault);
                 // So that it runs as soon as it can.
                 known.entry.wanted.clear();
-                (note, None)
+                (note, Some(Timestamp::now() + AGAIN))
             }
         };
         if known.entry != before || !known.written {
@@ -355,7 +355,7 @@ impl Shell {
 
     /// What is wanted of this machine; nothing while that is not known or not to be.
     async fn wanted(
-        self: &Arc<Self>,
+        &self,
         key: &Key,
         playbook: &Playbook,
         entry: &mut Entry,

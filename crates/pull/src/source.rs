@@ -134,7 +134,17 @@ pub(crate) struct Files {
 
 enum Held {
     Tree { _tree: Tree },
-    Temporary { _files: tempfile::TempDir },
+    Written { _files: Written },
+}
+
+/// A directory that is removed when this is dropped.
+struct Written(PathBuf);
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        // What stays is removed before the next run.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Checks a commit out.
@@ -160,17 +170,25 @@ pub(crate) async fn check_out(
     })
 }
 
-/// Writes files into a directory of their own below `place`; it is gone when they are dropped.
+/// Writes files into a directory, in place of all that is there; it is gone when they are dropped.
 pub(crate) fn write_out(
-    place: &Path,
+    directory: &Path,
     files: &BTreeMap<PathBuf, Vec<u8>>,
 ) -> std::io::Result<Files> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    std::fs::create_dir_all(place)?;
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+    if let Err(error) = std::fs::remove_dir_all(directory)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
     // Readable by its owner only, as all of it is.
-    let directory = tempfile::tempdir_in(place)?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)?;
+    let held = Written(directory.to_owned());
     for (path, content) in files {
-        let path = directory.path().join(path);
+        let path = directory.join(path);
         if let Some(above) = path.parent() {
             std::fs::create_dir_all(above)?;
         }
@@ -182,9 +200,9 @@ pub(crate) fn write_out(
             .write_all(content)?;
     }
     Ok(Files {
-        directory: directory.path().to_owned(),
+        directory: directory.to_owned(),
         revision: String::new(),
-        _held: Held::Temporary { _files: directory },
+        _held: Held::Written { _files: held },
     })
 }
 
@@ -229,7 +247,7 @@ mod tests {
         let Version::Files { files, .. } = &version else {
             panic!("{version:?}");
         };
-        let out = write_out(dir.path(), files).unwrap();
+        let out = write_out(&dir.path().join("site"), files).unwrap();
         let read = |path: &str| std::fs::read_to_string(out.directory.join(path)).unwrap();
         assert_eq!(read("roles/web/tasks/main.yml"), "- debug:");
         assert_eq!(read("site.yml"), "[]");

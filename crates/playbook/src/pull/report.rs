@@ -52,6 +52,11 @@ impl Report {
         place.strip_prefix(&*self.root).unwrap_or(place).to_owned()
     }
 
+    /// A message, with the files of the source named as they are in it.
+    fn message(&self, message: &str) -> String {
+        short(&message.replace(&*self.root, ""))
+    }
+
     /// An error of the run as a whole, with the place that is nearest to what is wrong.
     fn error(&self, error: &Located) -> Fault {
         let mut place = String::new();
@@ -69,7 +74,7 @@ impl Report {
         Fault {
             task: String::new(),
             place: self.place(&place),
-            message: short(&error.brief()),
+            message: self.message(&error.brief()),
         }
     }
 
@@ -82,7 +87,7 @@ impl Report {
                     outcome.faults.push(Fault {
                         task: short(&result.name),
                         place: self.place(&result.task.place()),
-                        message: short(&message(result)),
+                        message: self.message(&message(result)),
                     });
                 }
             }

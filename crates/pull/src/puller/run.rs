@@ -68,7 +68,7 @@ impl Shell {
             Ok(files) => {
                 let task = self.task(playbook, labels, &wanted, &files.directory);
                 let ended = pull::run(&task, token).await;
-                (files.revision.clone(), ended.map_err(fault))
+                (files.revision.clone(), ended.map_err(Fault::from))
             }
             Err(fault) => (String::new(), Err(fault)),
         };
@@ -122,7 +122,12 @@ impl Shell {
                 check_out(&self.repositories, git, &opened, resolved, token).await
             }
             (_, Version::Files { files, .. }) => {
-                let (place, files) = (self.options.data_dir.join("files"), files.clone());
+                // The same for each run: what a play makes of its path does not change by itself.
+                let name = format!("{}_{}", playbook.namespace(), playbook.name());
+                let (place, files) = (
+                    self.options.data_dir.join("files").join(name),
+                    files.clone(),
+                );
                 let failed = |error: &dyn std::fmt::Display| {
                     Fault::new(
                         "FetchFailed",
@@ -176,17 +181,19 @@ impl Shell {
     }
 }
 
-fn fault(error: pull::Error) -> Fault {
-    let reason = match &error {
-        pull::Error::TimedOut(_) => "TimedOut",
-        pull::Error::Cancelled => "Ended",
-        pull::Error::Start { .. } | pull::Error::Broken { .. } => "RunBroken",
-    };
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        message.push_str(&format!(": {error}"));
-        cause = error.source();
+impl From<pull::Error> for Fault {
+    fn from(error: pull::Error) -> Self {
+        let reason = match &error {
+            pull::Error::TimedOut(_) => "TimedOut",
+            pull::Error::Cancelled => "Ended",
+            pull::Error::Start { .. } | pull::Error::Broken { .. } => "RunBroken",
+        };
+        let mut message = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            message.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        Fault::new(reason, message)
     }
-    Fault::new(reason, message)
 }
