@@ -422,6 +422,15 @@ fn zipped<'a>(names: &[&str], values: impl Iterator<Item = &'a str>) -> Map<Stri
 }
 
 fn of_portage(context: &Context<'_>, program: &str) -> Result<Packages, String> {
+    const NAMES: [&str; 7] = [
+        "category",
+        "name",
+        "version",
+        "ebuild_revision",
+        "slots",
+        "prefixes",
+        "sufixes",
+    ];
     let done = Command::shell(format!("{program} -Iv | xargs -n 1024 qatom"))
         .try_run(context)
         .map_err(|error| python::os_error(&error))?;
@@ -432,15 +441,6 @@ fn of_portage(context: &Context<'_>, program: &str) -> Result<Packages, String> 
             done.err()
         ));
     }
-    const NAMES: [&str; 7] = [
-        "category",
-        "name",
-        "version",
-        "ebuild_revision",
-        "slots",
-        "prefixes",
-        "sufixes",
-    ];
     Ok(done
         .out()
         .lines()

@@ -24,6 +24,7 @@ fn ping_answers_what_it_is_told() {
 
 mod apt;
 mod facts;
+mod inquiries;
 mod python_re;
 mod recorded;
 mod services;

@@ -12,6 +12,7 @@ mod assemble;
 mod background;
 mod commands;
 mod copy;
+mod fact_modules;
 mod fetch;
 mod given;
 mod include_vars;

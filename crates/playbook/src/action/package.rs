@@ -332,11 +332,19 @@ async fn gather_facts(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
             .or_else(|| known(attempt, "network_os"));
         match network.filter(|network| !network.is_empty()) {
             Some(network) => {
-                if modules.is_empty() {
+                if let Some(module) = super::fact_modules::of(&network) {
+                    modules.push(module);
+                } else if modules.is_empty() {
                     return Err(Failure::new(format!(
                         "No fact modules available and we could not find a fact module for your network OS ({network}), try \
                          setting one via the `FACTS_MODULES` configuration."
                     )));
+                }
+                if modules.iter().any(|module| is_setup(module)) {
+                    attempt.warn(
+                        "Detected 'setup' module and a network OS is set, the output when running it will reflect 'localhost' and not \
+                         the target when a networking connection plugin is used.",
+                    );
                 }
             }
             None => {

@@ -205,7 +205,6 @@ fn words(text: &str) -> Vec<String> {
                     None => word.push('\\'),
                 }
             }
-            (Some(_), c) => word.get_or_insert_default().push(c),
             (None, '\'' | '"') => {
                 word.get_or_insert_default();
                 quote = Some(c);
@@ -220,7 +219,7 @@ fn words(text: &str) -> Vec<String> {
                 }
             }
             (None, ' ' | '\t' | '\r' | '\n') => words.extend(word.take()),
-            (None, c) => word.get_or_insert_default().push(c),
+            (_, c) => word.get_or_insert_default().push(c),
         }
     }
     words.extend(word);
@@ -264,7 +263,7 @@ impl Release {
             if release.name.is_empty() {
                 continue;
             }
-            release.id = id.to_owned();
+            id.clone_into(&mut release.id);
             if release.name.to_lowercase().contains("cloudlinux") {
                 "cloudlinux".clone_into(&mut release.id);
             }

@@ -1,5 +1,6 @@
 //! The machine facts are gathered of, and what is known of it so far.
 
+use std::cell::OnceCell;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -26,9 +27,9 @@ pub(crate) struct Gathering<'a, 'c> {
     pub fact_path: String,
     root: PathBuf,
     /// `/proc/cpuinfo`: it is long where there are many processors, and two subjects read it.
-    cpuinfo: Option<Option<Arc<str>>>,
+    cpuinfo: OnceCell<Option<Arc<str>>>,
     /// What the Python interpreter is, for two subjects.
-    pub python: Option<Option<Arc<super::python::Interpreter>>>,
+    pub python: OnceCell<Option<Arc<super::python::Interpreter>>>,
 }
 
 impl<'a, 'c> Gathering<'a, 'c> {
@@ -41,8 +42,8 @@ impl<'a, 'c> Gathering<'a, 'c> {
             timeout: Duration::from_secs(10),
             fact_path: "/etc/ansible/facts.d".to_owned(),
             root: PathBuf::from("/"),
-            cpuinfo: None,
-            python: None,
+            cpuinfo: OnceCell::new(),
+            python: OnceCell::new(),
         }
     }
 
@@ -157,11 +158,10 @@ impl<'a, 'c> Gathering<'a, 'c> {
     }
 
     /// `/proc/cpuinfo`, read once.
-    pub(crate) fn cpuinfo(&mut self) -> Option<Arc<str>> {
-        if self.cpuinfo.is_none() {
-            self.cpuinfo = Some(self.content("/proc/cpuinfo").map(Arc::from));
-        }
-        self.cpuinfo.clone().flatten()
+    pub(crate) fn cpuinfo(&self) -> Option<Arc<str>> {
+        self.cpuinfo
+            .get_or_init(|| self.content("/proc/cpuinfo").map(Arc::from))
+            .clone()
     }
 
     /// The names in a directory in the order the system gives them; none if it cannot be read.

@@ -20,6 +20,9 @@ const LOCAL: u8 = 2;
 
 type Interfaces = IndexMap<String, Map<String, Value>>;
 
+/// Where the kernel lists the interfaces.
+const CLASS: &str = "/sys/class/net";
+
 pub(super) fn collect(gathering: &mut Gathering<'_, '_>) -> Facts {
     // Without the program Ansible asks, it tells nothing, and roles know that.
     if gathering.program("ip").is_none() {
@@ -36,7 +39,6 @@ pub(super) fn collect(gathering: &mut Gathering<'_, '_>) -> Facts {
         Vec::new()
     };
     let ethtool = gathering.program("ethtool");
-    const CLASS: &str = "/sys/class/net";
     for device in gathering.names(CLASS).unwrap_or_default() {
         let path = format!("{CLASS}/{device}");
         if !gathering.is_directory(&path) {

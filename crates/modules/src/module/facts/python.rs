@@ -61,24 +61,25 @@ pub(super) fn collect(gathering: &mut Gathering<'_, '_>) -> Facts {
 }
 
 /// The interpreter the call was told of, or the first of the usual ones that is there.
-pub(super) fn interpreter(gathering: &mut Gathering<'_, '_>) -> Option<Arc<Interpreter>> {
-    if let Some(known) = &gathering.python {
-        return known.clone();
-    }
-    let told = gathering.context.settings.python.clone();
-    let found = if told.is_empty() {
-        (8..=14)
-            .rev()
-            .map(|minor| format!("python3.{minor}"))
-            .chain(["/usr/bin/python3".to_owned(), "python3".to_owned()])
-            .find_map(|name| executable(gathering, &name))
-    } else {
-        executable(gathering, &told)
-    }
-    .and_then(|path| look_into(gathering, &path).or_else(|| ask(gathering, &path)))
-    .map(Arc::new);
-    gathering.python = Some(found.clone());
-    found
+pub(super) fn interpreter(gathering: &Gathering<'_, '_>) -> Option<Arc<Interpreter>> {
+    gathering
+        .python
+        .get_or_init(|| {
+            let told = &gathering.context.settings.python;
+            let path = if told.is_empty() {
+                (8..=14)
+                    .rev()
+                    .map(|minor| format!("python3.{minor}"))
+                    .chain(["/usr/bin/python3".to_owned(), "python3".to_owned()])
+                    .find_map(|name| executable(gathering, &name))
+            } else {
+                executable(gathering, told)
+            }?;
+            look_into(gathering, &path)
+                .or_else(|| ask(gathering, &path))
+                .map(Arc::new)
+        })
+        .clone()
 }
 
 fn executable(gathering: &Gathering<'_, '_>, name: &str) -> Option<String> {
@@ -180,7 +181,7 @@ fn ask(gathering: &Gathering<'_, '_>, path: &str) -> Option<Interpreter> {
 
 /// The dynamic symbols of an ELF file of 64 bits in little-endian order.
 struct Symbols {
-    symbols: Vec<u8>,
+    entries: Vec<u8>,
     names: Vec<u8>,
     /// The sections with contents: where they are in memory and in the file, and how long.
     placed: Vec<(u64, u64, u64)>,
@@ -224,7 +225,7 @@ impl Symbols {
         let dynamic = dynamic?;
         let names = section(u32_at(dynamic, 40)? as usize)?;
         Some(Symbols {
-            symbols: read(u64_at(dynamic, 24)?, u64_at(dynamic, 32)?)?,
+            entries: read(u64_at(dynamic, 24)?, u64_at(dynamic, 32)?)?,
             names: read(u64_at(names, 24)?, u64_at(names, 32)?)?,
             placed,
         })
@@ -245,7 +246,7 @@ impl Symbols {
 
     /// The number of eight bytes that has a name.
     fn number(&self, file: &File, wanted: &str) -> Option<u64> {
-        let symbol = self.symbols.chunks_exact(24).find(|symbol| {
+        let symbol = self.entries.chunks_exact(24).find(|symbol| {
             u32_at(symbol, 0).and_then(|at| self.name(at as usize)) == Some(wanted.as_bytes())
         })?;
         let address = u64_at(symbol, 8)?;

@@ -18,18 +18,14 @@ pub(crate) fn is_systemd_managed(gathering: &Gathering<'_, '_>) -> bool {
 }
 
 pub(super) fn collect(gathering: &mut Gathering<'_, '_>) -> Facts {
-    let name = first_process(gathering)
-        .map(|name| {
-            match name.as_str() {
-                "procd" => "openwrt_init",
-                "runit-init" => "runit",
-                "svscan" => "svc",
-                "openrc-init" => "openrc",
-                name => name,
-            }
-            .to_owned()
-        })
-        .unwrap_or_else(|| by_files(gathering).to_owned());
+    let name = match first_process(gathering).as_deref() {
+        None => by_files(gathering).to_owned(),
+        Some("procd") => "openwrt_init".to_owned(),
+        Some("runit-init") => "runit".to_owned(),
+        Some("svscan") => "svc".to_owned(),
+        Some("openrc-init") => "openrc".to_owned(),
+        Some(name) => name.to_owned(),
+    };
     Facts::from_iter([("service_mgr".to_owned(), json!(name))])
 }
 

@@ -75,7 +75,6 @@ impl Version {
             dev: None,
             local,
         };
-        const PRE: [&str; 8] = ["alpha", "beta", "preview", "pre", "rc", "a", "b", "c"];
         if let Some((word, number, left)) = marked(rest, &PRE) {
             let rank = match word {
                 0 | 5 => 0,
@@ -154,6 +153,9 @@ impl Version {
         self.epoch == other.epoch && self.trimmed() == other.trimmed()
     }
 }
+
+/// The words of versions that precede others.
+const PRE: [&str; 8] = ["alpha", "beta", "preview", "pre", "rc", "a", "b", "c"];
 
 /// What relations there are, the longer ones first.
 pub(super) const RELATIONS: [&str; 8] = ["===", "==", "~=", "!=", "<=", ">=", "<", ">"];
