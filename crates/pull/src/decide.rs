@@ -118,7 +118,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn facts<'a>(now: i64, entry: Option<&'a Entry>) -> Facts<'a> {
+    fn facts(now: i64, entry: Option<&Entry>) -> Facts<'_> {
         Facts {
             now: at(now),
             entry,

@@ -160,7 +160,7 @@ impl Entry {
             self.condition("Drifted", State::True, "DriftFound", &list);
             let said = format!("a run would change it: {list}");
             self.condition("Converged", State::False, "DriftFound", &said);
-            return (!known).then(|| Note {
+            return (!known).then_some(Note {
                 warning: true,
                 reason: "DriftFound",
                 message: list,
