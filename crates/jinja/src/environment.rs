@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::arguments::Arguments;
 use crate::ast::{Body, Expr};
 use crate::error::{Error, Result};
-use crate::eval::State;
+use crate::eval::{Replaced, State};
 use crate::lexer::{self, Syntax};
 use crate::parser::Parser;
 use crate::value::{Str, Value};
@@ -100,6 +100,9 @@ pub trait Plugins: Send + Sync {
 /// Is told of a text within an expression that was taken for a template, and of the template it stands in.
 pub type ConstantUsed = dyn Fn(&Str, Option<&Str>) + Send + Sync;
 
+/// Is asked about a text that looks like a template and may not be taken for one; gives an error where it is refused.
+pub type UntrustedMet = dyn Fn(&Str) -> Result<()> + Send + Sync;
+
 /// A template that is ready to be carried out.
 #[derive(Clone)]
 pub(crate) struct Compiled {
@@ -132,6 +135,7 @@ pub struct Environment {
     namespace: Option<Arc<str>>,
     plugins: Option<Arc<dyn Plugins>>,
     constants: Option<Arc<ConstantUsed>>,
+    untrusted: Option<Arc<UntrustedMet>>,
     templates: Mutex<HashMap<Arc<str>, Result<Compiled>>>,
     /// Templates that are written in other ways than is usual.
     #[allow(clippy::type_complexity)]
@@ -157,6 +161,7 @@ impl Environment {
             namespace: None,
             plugins: None,
             constants: None,
+            untrusted: None,
             templates: Mutex::default(),
             others: Mutex::default(),
             expressions: Mutex::default(),
@@ -179,6 +184,7 @@ impl Environment {
             namespace: self.namespace.clone(),
             plugins: self.plugins.clone(),
             constants: self.constants.clone(),
+            untrusted: self.untrusted.clone(),
             templates: Mutex::default(),
             others: Mutex::default(),
             expressions: Mutex::default(),
@@ -236,6 +242,22 @@ impl Environment {
     /// Says who is told of texts within expressions that are taken for templates.
     pub fn on_constant(&mut self, told: Arc<ConstantUsed>) {
         self.constants = Some(told);
+    }
+
+    /// Says who is asked about texts that look like templates and may not be taken for such.
+    pub fn on_untrusted(&mut self, asked: Arc<UntrustedMet>) {
+        self.untrusted = Some(asked);
+    }
+
+    /// What there is to say against a text that looks like a template and may not be taken for one.
+    ///
+    /// # Errors
+    /// Such texts are refused.
+    pub fn untrusted_met(&self, text: &Str) -> Result<()> {
+        match &self.untrusted {
+            Some(asked) if self.may_be_template(text) => asked(text),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn constant_used(&self, text: &Str, template: Option<&Str>) {
@@ -484,6 +506,42 @@ impl Environment {
             Err(error) => return Err(error),
         };
         state.finish(&value)
+    }
+
+    /// Renders a value as [`Environment::render_value`] does, with a text in the place of what is undefined or went wrong.
+    ///
+    /// # Errors
+    /// What is wrong with a template itself.
+    pub fn render_replacing(
+        &self,
+        value: &Value,
+        variables: &dyn Variables,
+    ) -> Result<(Value, Vec<Replaced>)> {
+        let mut state = State::new(self, variables).replacing(true);
+        let value = state.access(value.clone());
+        let value = state.finish(&value)?;
+        Ok((value, state.into_replaced()))
+    }
+
+    /// Evaluates an expression with a text in the place of what is undefined.
+    ///
+    /// # Errors
+    /// What is wrong with the expression, or went wrong in it.
+    pub fn evaluate_replacing(
+        &self,
+        source: &Str,
+        variables: &dyn Variables,
+    ) -> Result<(Value, Vec<Replaced>)> {
+        let expression = self.expression(source.shared())?;
+        let mut state = State::new(self, variables).replacing(false);
+        state.set_current(source.clone());
+        let value = match state.evaluate(&expression) {
+            Ok(value) => value,
+            Err(Error::Undefined(undefined)) => Value::Undefined(undefined),
+            Err(error) => return Err(error),
+        };
+        let value = state.finish(&value)?;
+        Ok((value, state.into_replaced()))
     }
 
     /// Begins something of one's own with these variables: filters, lookups, several templates one after the other.

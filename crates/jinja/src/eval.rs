@@ -47,6 +47,24 @@ pub struct State<'e, 'v> {
     parent: Option<Arc<str>>,
     /// Names set at the outermost level, for those who import the template.
     exported: Vec<Arc<str>>,
+    /// What was undefined and got a text in its place, if that is what is asked for.
+    replaced: Option<Replacing>,
+}
+
+/// What is undefined gets a text in its place instead of ending the template.
+struct Replacing {
+    /// What could not be computed too, and not only what is not there.
+    failures: bool,
+    found: Vec<Replaced>,
+}
+
+/// Something undefined that a text took the place of.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    /// The template that asked for it.
+    pub template: Option<Str>,
+    /// Why it is undefined.
+    pub error: Error,
 }
 
 #[derive(Default)]
@@ -90,7 +108,39 @@ impl<'e, 'v> State<'e, 'v> {
             block: None,
             parent: None,
             exported: Vec::new(),
+            replaced: None,
         }
+    }
+
+    /// Puts a text in the place of what is undefined: `<< error 1 - 'x' is undefined >>`. With `failures` also of what
+    /// went wrong while it was computed.
+    pub(crate) fn replacing(mut self, failures: bool) -> Self {
+        self.replaced = Some(Replacing {
+            failures,
+            found: Vec::new(),
+        });
+        self
+    }
+
+    /// What texts took the place of, in the order of their numbers.
+    pub(crate) fn into_replaced(self) -> Vec<Replaced> {
+        self.replaced
+            .map_or_else(Vec::new, |replaced| replaced.found)
+    }
+
+    /// The text that takes the place of something undefined, if that is asked for.
+    fn replacement(&mut self, undefined: &Arc<Undefined>) -> Option<Value> {
+        let replacing = self.replaced.as_mut()?;
+        if undefined.error.is_some() && !replacing.failures {
+            return None;
+        }
+        let error = undefined.as_error();
+        let text = format!("<< error {} - {error} >>", replacing.found.len() + 1);
+        replacing.found.push(Replaced {
+            template: undefined.template.clone().or_else(|| self.current.clone()),
+            error,
+        });
+        Some(Value::from(text))
     }
 
     /// What the template knows beside its variables.
@@ -188,7 +238,10 @@ impl<'e, 'v> State<'e, 'v> {
             return value;
         };
         if !text.is_template() {
-            return value;
+            return match self.environment.untrusted_met(text) {
+                Ok(()) => value,
+                Err(error) => Value::failed(error),
+            };
         }
         if !self.environment.may_be_template(text) {
             return value;
@@ -216,10 +269,13 @@ impl<'e, 'v> State<'e, 'v> {
     pub fn finish(&mut self, value: &Value) -> Result<Value> {
         if value.is_undefined() {
             return match value {
-                Value::Undefined(undefined) => match &undefined.error {
-                    Some(error) => Err((**error).clone().resolved()),
-                    None => Ok(value.clone()),
-                },
+                Value::Undefined(undefined) => {
+                    match (self.replacement(undefined), &undefined.error) {
+                        (Some(text), _) => Ok(text),
+                        (None, Some(error)) => Err((**error).clone().resolved()),
+                        (None, None) => Ok(value.clone()),
+                    }
+                }
                 _ => Ok(value.clone()),
             };
         }
@@ -231,7 +287,9 @@ impl<'e, 'v> State<'e, 'v> {
             return Err(Error::Recursion);
         }
         match value {
-            Value::Undefined(undefined) => Err(undefined.as_error()),
+            Value::Undefined(undefined) => self
+                .replacement(undefined)
+                .ok_or_else(|| undefined.as_error()),
             Value::Str(text) if text.is_template() && self.environment.may_be_template(text) => {
                 let rendered = self.access(value.clone());
                 self.finish_inner(&rendered, depth + 1)

@@ -43,10 +43,11 @@ mod value;
 
 pub use arguments::{Arguments, integer, text};
 pub use environment::{
-    ConstantUsed, Environment, Filter, Loader, Plugins, Takes, Test, Variables, Writing,
+    ConstantUsed, Environment, Filter, Loader, Plugins, Takes, Test, UntrustedMet, Variables,
+    Writing,
 };
 pub use error::{Error, Explained, Result};
-pub use eval::{State, is_omit};
+pub use eval::{Replaced, State, is_omit};
 pub use functions::{Native, Omit, Range};
 pub use lexer::Syntax;
 pub use value::{Dict, Key, List, Object, Origin, Str, Undefined, Value};

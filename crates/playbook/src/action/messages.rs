@@ -64,96 +64,24 @@ fn debug(attempt: &Attempt<'_>, arguments: &Dict) -> Outcome {
 
 /// The value of an expression, with what is undefined in it told in its place.
 fn shown(attempt: &Attempt<'_>, expression: &Str) -> Result<Value, Failure> {
-    let templar = attempt.templar();
-    let error = match templar.evaluate(expression, attempt.variables()) {
-        Ok(value) if is_omit(&value) => {
-            attempt.warn(
-                "The result of the `var` expression could not be omitted; a placeholder was used instead.",
-            );
-            return Ok("<<Omit>>".into());
-        }
-        Ok(value) => return Ok(value),
-        Err(error) => error,
-    };
-    if error.undefined {
-        let mut replacing = Replacing { attempt, count: 0 };
-        // A variable that has undefined values somewhere inside is shown with the rest of what it holds.
-        if crate::variables::is_name(expression)
-            && let Some(value) = attempt.variables().get(expression)
-        {
-            return Ok(replacing.replaced(&value, 0));
-        }
-        let template = error.template.clone();
-        return Ok(replacing.mark(&Located::from(&error).brief(), template.as_ref()));
+    let (value, warnings) = attempt
+        .templar()
+        .evaluate_replacing(expression, attempt.variables())
+        .map_err(|error| {
+            Located::new("Error while resolving `var` expression.")
+                .about(&Value::Str(expression.clone()))
+                .because(Located::from(&error))
+        })?;
+    for warning in &warnings {
+        attempt.warn_at(warning);
     }
-    Err(Located::new("Error while resolving `var` expression.")
-        .about(&Value::Str(expression.clone()))
-        .because(Located::from(&error))
-        .into())
-}
-
-/// Puts a text in the place of what is undefined.
-struct Replacing<'a> {
-    attempt: &'a Attempt<'a>,
-    count: usize,
-}
-
-impl Replacing<'_> {
-    fn mark(&mut self, message: &str, template: Option<&Str>) -> Value {
-        self.count += 1;
-        let mut warning = Located::new(format!(
-            "Encountered 1 template error.\nerror {} - {message}",
-            self.count
-        ));
-        if let Some(template) = template {
-            warning = warning.about(&Value::Str(template.clone()));
-        }
-        self.attempt.warn_at(&warning);
-        format!("<< error {} - {message} >>", self.count).into()
+    if is_omit(&value) {
+        attempt.warn(
+            "The result of the `var` expression could not be omitted; a placeholder was used instead.",
+        );
+        return Ok("<<Omit>>".into());
     }
-
-    fn replaced(&mut self, value: &Value, depth: usize) -> Value {
-        if depth > 100 {
-            return Value::None;
-        }
-        match value {
-            Value::Dict(entries) => {
-                let entries = entries.read().clone();
-                Value::Dict(Dict::new(
-                    entries
-                        .into_iter()
-                        .map(|(key, value)| {
-                            let value = self.replaced(&value, depth + 1);
-                            (key, value)
-                        })
-                        .collect(),
-                ))
-            }
-            Value::List(items) => {
-                let items = items.read().clone();
-                Value::list(
-                    items
-                        .iter()
-                        .map(|item| self.replaced(item, depth + 1))
-                        .collect(),
-                )
-            }
-            other => match self
-                .attempt
-                .templar()
-                .render(other, self.attempt.variables())
-            {
-                Ok(value) => value,
-                Err(error) => {
-                    let template = match other {
-                        Value::Str(text) => Some(text),
-                        _ => None,
-                    };
-                    self.mark(&Located::from(&error).brief(), template)
-                }
-            },
-        }
-    }
+    Ok(value)
 }
 
 /// `fail`: fails with a message.

@@ -12,8 +12,8 @@ use indexmap::IndexMap;
 use super::options::{ExtraOptions, InventoryOptions, VaultOptions, Verbosity};
 use super::session::Session;
 use crate::inventory::{Group, Inventory, Limits};
-use crate::source::{Encrypted, Located, Notice, Notices, Reader, Timestamp};
-use crate::variables::is_reserved;
+use crate::source::{Encrypted, Located, Notices, Reader, Timestamp};
+use crate::variables::warn_of_reserved;
 
 /// Shows the hosts, groups and variables of an inventory.
 #[derive(Parser, Debug)]
@@ -338,22 +338,10 @@ impl Shown<'_> {
                 .layers(name, &self.directories(), &self.notices)?;
             layers.push(self.extra.clone());
             let variables = self.merged(layers);
-            self.warn_of_reserved(&variables);
+            warn_of_reserved(&variables, &self.notices);
             return Ok(variables);
         }
         Ok(self.merged(layers))
-    }
-
-    fn warn_of_reserved(&self, variables: &Dict) {
-        for name in variables.read().keys() {
-            let Some(text) = name.as_str().filter(|name| is_reserved(name)) else {
-                continue;
-            };
-            (self.notices)(Notice::Warning(
-                Located::new(format!("Found variable using reserved name '{text}'."))
-                    .about(name.value()),
-            ));
-        }
     }
 
     fn group_variables(&self, group: &Group) -> Result<Dict, Located> {

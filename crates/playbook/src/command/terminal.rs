@@ -17,17 +17,18 @@ pub struct Terminal(Arc<Inner>);
 struct Inner {
     verbosity: u8,
     deprecations: bool,
-    verbose_to_stderr: bool,
     display: Mutex<Display>,
 }
 
 impl Terminal {
     /// With colours as settings have them.
     pub fn new(settings: &Settings, verbosity: u8) -> Self {
+        if let Some(refused) = log_refused(settings) {
+            eprintln!("{refused}");
+        }
         Terminal(Arc::new(Inner {
             verbosity,
             deprecations: settings.deprecation_warnings,
-            verbose_to_stderr: settings.verbose_to_stderr,
             display: Mutex::new(display(settings, verbosity)),
         }))
     }
@@ -72,13 +73,7 @@ impl Terminal {
 
     /// Something to tell from a level of detail on.
     pub fn detail(&self, level: u8, text: &str) {
-        if self.0.verbosity < level {
-            return;
-        }
-        self.0
-            .display
-            .lock()
-            .print(text, Some(Tone::Verbose), self.0.verbose_to_stderr);
+        self.0.display.lock().detail(level, None, text);
     }
 
     /// Tells notices.
@@ -160,15 +155,45 @@ pub(super) fn display(settings: &Settings, verbosity: u8) -> Display {
         }
         palette
     });
-    let log = settings.log_path.as_ref().and_then(|path| {
-        let file = std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .ok()?;
-        Some(Box::new(file) as Box<dyn Write + Send>)
-    });
-    let mut display = Display::standard(verbosity, palette, log);
+    let mut display = Display::standard(verbosity, palette, log(settings));
+    display.log_verbosity = settings
+        .log_verbosity
+        .and_then(|level| u8::try_from(level).ok())
+        .unwrap_or(0);
+    display.details_to_error = settings.verbose_to_stderr;
     display.deprecations = settings.deprecation_warnings;
     display
+}
+
+/// The log that settings name, unless they keep this program out of it.
+fn log(settings: &Settings) -> Option<Box<dyn Write + Send>> {
+    let path = settings.log_path.as_ref()?;
+    if settings.log_filter.iter().any(|name| name == "ansible") {
+        return None;
+    }
+    let file = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .ok()?;
+    Some(Box::new(file))
+}
+
+/// What is wrong with the log that settings name, if it cannot be written.
+fn log_refused(settings: &Settings) -> Option<String> {
+    let path = settings.log_path.as_ref()?;
+    if std::path::Path::new(path).is_dir() {
+        return Some(format!(
+            "[WARNING]: DEFAULT_LOG_PATH can not be a directory '{path}', aborting"
+        ));
+    }
+    let opened = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path);
+    opened.is_err().then(|| {
+        format!(
+            "[WARNING]: log file at '{path}' is not writeable and we cannot create it, aborting\n"
+        )
+    })
 }

@@ -7,7 +7,7 @@ mod pool;
 pub(crate) mod process;
 mod reached;
 mod session;
-mod shell;
+pub(crate) mod shell;
 mod ssh;
 
 use std::path::Path;

@@ -14,6 +14,32 @@ use super::process::{self, Ended};
 use super::reached::Way;
 use super::{Become, Command, ConnectionSettings, Content, Error, Output, Packed};
 
+/// Whom to become, and how, as settings say it.
+fn becoming(settings: &ConnectionSettings, user: &Become) -> Becoming {
+    Becoming {
+        method: user.method.clone(),
+        user: user.user.clone(),
+        exe: user.exe.clone(),
+        flags: user.flags.clone(),
+        password: user.password.clone(),
+        shell: settings.shell.clone(),
+        directory: settings.option("sudo_chdir").map(str::to_owned),
+        prompts: Vec::new(),
+        timeout: 10,
+    }
+}
+
+/// A command as it is told that it is carried out, with the command another user is become by before it.
+pub(crate) fn told(settings: &ConnectionSettings, command: &str, user: Option<&Become>) -> String {
+    let Some(user) = user else {
+        return command.to_owned();
+    };
+    match becoming(settings, user).line(command, "consort") {
+        Ok(made) => made.line,
+        Err(_) => format!("{} {} {command}", user.method, user.user),
+    }
+}
+
 /// Runs a line of the shell, as a user.
 async fn line(
     way: &Way,
@@ -32,19 +58,10 @@ async fn line(
                     settings.host, user.method
                 )));
             }
-            let becoming = Becoming {
-                method: user.method.clone(),
-                user: user.user.clone(),
-                exe: user.exe.clone(),
-                flags: user.flags.clone(),
-                password: None,
-                shell: settings.shell.clone(),
-                directory: settings.option("sudo_chdir").map(str::to_owned),
-                prompts: Vec::new(),
-                timeout: 10,
-            };
             let key = uuid::Uuid::new_v4().simple().to_string();
-            let made = becoming.line(line, &key).map_err(Error::failed)?;
+            let made = becoming(settings, user)
+                .line(line, &key)
+                .map_err(Error::failed)?;
             (made.line, Some(made.success))
         }
     };

@@ -210,6 +210,7 @@ impl Work {
         let keywords = Keywords {
             templar: &self.run.templar,
             variables,
+            task: Some(&self.plan.task),
         };
         for condition in &self.plan.changed_when {
             match keywords.templar.conditional(condition, keywords.variables) {

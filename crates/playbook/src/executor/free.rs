@@ -132,6 +132,12 @@ impl PlayRun {
             for each in &done {
                 busy.remove(&each.host);
             }
+            if self.quits {
+                while !at_work.is_empty() {
+                    self.finish_one(&mut at_work, &mut done, false).await?;
+                }
+                return Ok(Ended::QUIT);
+            }
             let finished = !done.is_empty();
             self.include(&mut done)?;
             if !has_work && !finished {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use consort_jinja::{Value, is_omit, repr};
 
+use crate::language::{Directive, Task};
 use crate::source::Located;
 use crate::template::Templar;
 use crate::variables::TaskVariables;
@@ -13,6 +14,8 @@ use crate::variables::TaskVariables;
 pub(super) struct Keywords<'a> {
     pub(super) templar: &'a Templar,
     pub(super) variables: &'a TaskVariables,
+    /// The task they are of, if they are of one: what it omits it inherits.
+    pub(super) task: Option<&'a Task>,
 }
 
 type Result<T> = std::result::Result<T, Located>;
@@ -23,10 +26,22 @@ impl Keywords<'_> {
         let Some(written) = written else {
             return Ok(None);
         };
-        match self.templar.render(written, self.variables) {
-            Ok(value) if is_omit(&value) => Ok(None),
-            Ok(value) => Ok(Some(value)),
-            Err(error) => Err(in_keyword(name, written, Located::from(&error))),
+        let render = |written: &Value| {
+            self.templar
+                .render(written, self.variables)
+                .map_err(|error| in_keyword(name, written, Located::from(&error)))
+        };
+        let value = render(written)?;
+        if !is_omit(&value) {
+            return Ok(Some(value));
+        }
+        let beyond = self
+            .task
+            .zip(Directive::of(name))
+            .and_then(|(task, directive)| task.parent.inherited(directive));
+        match beyond {
+            Some(written) => Ok(Some(render(&written)?).filter(|value| !is_omit(value))),
+            None => Ok(None),
         }
     }
 

@@ -20,6 +20,8 @@ impl Ended {
     pub(super) const FAILED: Ended = Ended(2);
     pub(super) const UNREACHABLE: Ended = Ended(4);
     pub(super) const BREAK: Ended = Ended(8);
+    /// The user ended it.
+    pub(super) const QUIT: Ended = Ended(99);
 
     pub(super) fn has(self, other: Ended) -> bool {
         self.0 & other.0 != 0
@@ -187,6 +189,9 @@ impl PlayRun {
             let run_once = run_once == Some(true);
             while !at_work.is_empty() {
                 self.finish_one(&mut at_work, &mut done, run_once).await?;
+            }
+            if self.quits {
+                return Ok(Ended::QUIT);
             }
             self.include(&mut done)?;
             self.spread_failure(&hosts, &done, fatal == Some(true) || run_once);

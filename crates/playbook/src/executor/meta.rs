@@ -57,12 +57,11 @@ impl PlayRun {
         if let Some(reason) = &skipped {
             outcome.skip(Some(reason));
         }
-        if !task.implicit {
-            self.run.tell.detail(
-                2,
-                None,
-                &format!("META: {}", skipped.as_deref().unwrap_or(&message)),
-            );
+        let told = format!("META: {}", skipped.as_deref().unwrap_or(&message));
+        if task.implicit {
+            self.run.debug(&told);
+        } else {
+            self.run.tell.detail(2, None, &told);
         }
         let done = Done {
             host: Arc::clone(host),

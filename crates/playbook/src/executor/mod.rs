@@ -2,6 +2,7 @@
 
 mod arguments;
 mod attempt;
+mod debugger;
 mod effects;
 mod foreign;
 pub mod foresight;

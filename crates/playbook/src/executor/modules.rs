@@ -13,7 +13,7 @@ use super::attempt::{Attempt, ModuleCall};
 use super::reach::Way;
 use super::result::OF_MODULE;
 use crate::action::{Failure, Outcome};
-use crate::connection::{self, Job, Packed, Work};
+use crate::connection::{self, Job, Packed, Work, shell};
 use crate::language::{ActionKind, PlaybookLoader};
 use crate::python::core::Core;
 use crate::python::interpreter::{self, Discovered};
@@ -89,6 +89,12 @@ impl Attempt<'_> {
     /// What a module's name stands for: a native one, or the file of another. Both where it is one of ansible.builtin.
     fn module_of(&self, name: &str) -> Result<(Option<String>, Option<PathBuf>), Failure> {
         let mut kind = self.task.action.kind.clone();
+        if let Some(leaf) = name.strip_prefix("ansible.legacy.")
+            && let Some(path) = self.run.loader.own_module(leaf)?
+        {
+            // What a directory `library` has stands before what is built in.
+            return Ok((None, Some(path)));
+        }
         if name != self.name || matches!(kind, ActionKind::Template) {
             let full = if name.contains('.') {
                 name.to_owned()
@@ -168,6 +174,10 @@ impl Attempt<'_> {
         if let Some((interpreter, _)) = &told_early {
             invocation.settings.python.clone_from(interpreter);
         }
+        self.detail_of(way, 3, || {
+            let kind = if native { "native" } else { "Python" };
+            shell::told(&way.settings, &format!("{kind} module {name}"), user)
+        });
         let report = if native {
             let done = async {
                 match background {
@@ -238,6 +248,21 @@ impl Attempt<'_> {
             report
         };
         Ok(told(report, background.is_some()))
+    }
+
+    /// Tells of a command that is carried out on the machine.
+    fn detail_of(&self, way: &Way, level: u8, command: impl FnOnce() -> String) {
+        let logged = self
+            .run
+            .settings
+            .log_verbosity
+            .is_some_and(|most| most >= i64::from(level));
+        if self.verbosity >= level || logged {
+            let text = format!("EXEC {}", command());
+            self.run
+                .tell
+                .detail(level, Some(&way.settings.address), &text);
+        }
     }
 
     /// Where jobs in the background keep their state.

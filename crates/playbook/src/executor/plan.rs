@@ -18,7 +18,11 @@ pub(super) struct Plan {
     pub(super) until: Vec<Value>,
     /// The variables `register` sets, with the expressions for those that are not the whole result.
     pub(super) register: Vec<(Arc<str>, Option<Str>)>,
+    /// These variables as the task itself sees them while it runs: each a template that is rendered when it is looked at.
+    pub(super) projections: Vec<(Arc<str>, Value)>,
     pub(super) control: Control,
+    /// Whether something looks at what came of the task while it is being carried out.
+    pub(super) looks_back: bool,
     keywords: Vec<(Directive, Value)>,
 }
 
@@ -71,14 +75,31 @@ impl Plan {
     /// Of a task.
     pub(super) fn of(task: &Arc<Task>) -> Self {
         let own = |directive| listed(task.directives.get(directive).cloned());
+        let (changed_when, failed_when, until) = (
+            own(Directive::ChangedWhen),
+            own(Directive::FailedWhen),
+            own(Directive::Until),
+        );
+        let register = register(task.directives.get(Directive::Register));
+        let control = Control::of(task.directives.get(Directive::LoopControl));
         Plan {
+            looks_back: !(register.is_empty()
+                && changed_when.is_empty()
+                && failed_when.is_empty()
+                && until.is_empty()
+                && control.break_when.is_empty()
+                && control.label.is_none()),
             looped: task.looped.clone(),
             when: listed(task.directive(Directive::When)),
-            changed_when: own(Directive::ChangedWhen),
-            failed_when: own(Directive::FailedWhen),
-            until: own(Directive::Until),
-            register: register(task.directives.get(Directive::Register)),
-            control: Control::of(task.directives.get(Directive::LoopControl)),
+            changed_when,
+            failed_when,
+            until,
+            projections: register
+                .iter()
+                .map(|(name, expression)| (Arc::clone(name), projection(expression.as_ref())))
+                .collect(),
+            register,
+            control,
             keywords: INHERITED
                 .iter()
                 .filter_map(|directive| Some((*directive, task.directive(*directive)?)))
@@ -140,6 +161,16 @@ fn register(written: Option<&Value>) -> Vec<(Arc<str>, Option<Str>)> {
             .collect(),
         _ => Vec::new(),
     }
+}
+
+/// The template that shows a registered variable while the task runs.
+fn projection(expression: Option<&Str>) -> Value {
+    let text = expression.map_or("_task.polymorphic_result", |text| text);
+    let template = Str::template(format!("{{{{ {text} }}}}"));
+    Value::Str(match expression.and_then(Str::origin) {
+        Some(origin) => template.written_at(Arc::clone(origin)),
+        None => template,
+    })
 }
 
 /// The action of a full name, and what it is like.

@@ -130,6 +130,16 @@ impl Run {
         add(self.stats.lock().hosts.entry(Arc::clone(host)).or_default());
     }
 
+    /// Tells something to who looks for a fault of the program (`ANSIBLE_DEBUG`).
+    pub(super) fn debug(&self, text: &str) {
+        if self.settings.debug {
+            let now = jiff::Timestamp::now().as_microsecond() / 10;
+            let (seconds, rest) = (now / 100_000, now % 100_000);
+            let line = format!("{:6} {seconds}.{rest:05}: {text}", std::process::id());
+            self.tell.detail(0, None, &line);
+        }
+    }
+
     /// What the environment or the file of settings says for an option of a plugin.
     pub(super) fn raw(&self, environment: &[&str], keys: &[(&str, &str)]) -> Option<String> {
         self.sources.raw(environment, keys).map(|(text, _)| text)

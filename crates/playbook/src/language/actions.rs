@@ -383,6 +383,14 @@ impl Actions {
         }))
     }
 
+    /// The file of a module of a directory `library`.
+    pub(crate) fn own_module(&self, leaf: &str) -> Result<Option<PathBuf>, Located> {
+        Ok(match self.find(Sort::Module, leaf, &[])? {
+            Some(Found::File(name, path)) if !name.contains('.') => Some(path),
+            _ => None,
+        })
+    }
+
     /// Whether there is a lookup of a name.
     pub(crate) fn has_lookup(&self, name: &str, collections: &[String]) -> bool {
         matches!(self.find(Sort::Lookup, name, collections), Ok(Some(_)))

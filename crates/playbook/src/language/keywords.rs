@@ -209,6 +209,7 @@ impl Reading<'_> {
                 .scope
                 .directives
                 .get(Directive::Name)
+                .filter(|written| written.truth().unwrap_or(true) && !name.is_empty())
                 .map(|_| name.to_owned()),
             _ => {
                 return Err(failed(

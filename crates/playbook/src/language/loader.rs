@@ -179,6 +179,15 @@ impl PlaybookLoader {
         self.inner.actions.resolve(name, collections)
     }
 
+    /// The file of a module of a directory `library` (or of `ANSIBLE_LIBRARY`), which stands before one of this name that
+    /// is built in.
+    ///
+    /// # Errors
+    /// A module of the name was removed.
+    pub fn own_module(&self, leaf: &str) -> Result<Option<PathBuf>, Located> {
+        self.inner.actions.own_module(leaf)
+    }
+
     /// The full name and members of a group of actions (`group/NAME` of `module_defaults`).
     pub fn action_group(&self, name: &str) -> Option<Vec<String>> {
         self.inner.actions.group(name)
@@ -227,7 +236,7 @@ impl PlaybookLoader {
                     .at(data.origin()),
             );
         }
-        let scope = self.include_scope(&play.draft, task, name, false, variables)?;
+        let scope = include_scope(&play.draft, task, name, false, variables)?;
         Tasks {
             draft: &play.draft,
             handlers: task.handler,
@@ -253,7 +262,7 @@ impl PlaybookLoader {
             ..usage.clone()
         };
         let own = variables.clone();
-        let scope = self.include_scope(&play.draft, task, "", true, variables)?;
+        let scope = include_scope(&play.draft, task, "", true, variables)?;
         let loaded = roles::bring(&play.draft, &usage, Some(&own), &task.parent, &scope);
         let loaded = loaded.map_err(|error| {
             if error.has_place() {
@@ -279,39 +288,38 @@ impl PlaybookLoader {
     pub fn brought_handlers(&self, play: &Play) -> Vec<Item> {
         std::mem::take(&mut *play.draft.handlers.lock())
     }
+}
 
-    fn include_scope(
-        &self,
-        draft: &Arc<Draft>,
-        task: &Arc<Task>,
-        name: &str,
-        role: bool,
-        variables: Dict,
-    ) -> Result<Arc<Scope>, Located> {
-        let mut directives = Directives::default();
-        if let Some(apply @ Value::Dict(_)) = task.action.arguments.get("apply") {
-            let node = Node::of(apply, &task.origin);
-            Tasks {
-                draft,
-                handlers: task.handler,
-            }
-            .directives(
-                &node,
-                Bearer::Block,
-                &["block", "rescue", "always"],
-                None,
-                &mut directives,
-            )?;
+fn include_scope(
+    draft: &Arc<Draft>,
+    task: &Arc<Task>,
+    name: &str,
+    role: bool,
+    variables: Dict,
+) -> Result<Arc<Scope>, Located> {
+    let mut directives = Directives::default();
+    if let Some(apply @ Value::Dict(_)) = task.action.arguments.get("apply") {
+        let node = Node::of(apply, &task.origin);
+        Tasks {
+            draft,
+            handlers: task.handler,
         }
-        Ok(Arc::new(Scope {
-            kind: ScopeKind::Include(Brought {
-                task: Arc::clone(task),
-                file: name.into(),
-                role,
-                variables,
-            }),
-            directives,
-            parent: Some(Arc::clone(&task.parent)),
-        }))
+        .directives(
+            &node,
+            Bearer::Block,
+            &["block", "rescue", "always"],
+            None,
+            &mut directives,
+        )?;
     }
+    Ok(Arc::new(Scope {
+        kind: ScopeKind::Include(Brought {
+            task: Arc::clone(task),
+            file: name.into(),
+            role,
+            variables,
+        }),
+        directives,
+        parent: Some(Arc::clone(&task.parent)),
+    }))
 }

@@ -8,7 +8,7 @@ use consort_jinja::{Dict, Key, Value};
 use super::directives::{Bearer, Directive, Directives};
 use super::draft::Draft;
 use super::loader::Inner;
-use super::tasks::Tasks;
+use super::tasks::{Tasks, check_no_parts};
 use super::variables::located;
 use super::{Block, Item, Play, Scope, ScopeKind, python, roles};
 use crate::paths;
@@ -151,7 +151,7 @@ fn imported(
         handlers: false,
     };
     reads.directives(entry, Bearer::Playbook, &[&key], None, &mut directives)?;
-    reads.check_no_parts(entry, Bearer::Playbook)?;
+    check_no_parts(entry, Bearer::Playbook)?;
     let vars = match directives.get(Directive::Vars) {
         Some(Value::Dict(vars)) => vars.clone(),
         _ => Dict::default(),
@@ -411,11 +411,7 @@ pub(crate) fn play(
     let pre_tasks = part("pre_tasks", false, &outer)?;
     let post_tasks = part("post_tasks", false, &outer)?;
     let tasks = part("tasks", false, &outer)?;
-    Tasks {
-        draft: &draft,
-        handlers: false,
-    }
-    .check_no_parts(node, Bearer::Play)?;
+    check_no_parts(node, Bearer::Play)?;
     check_hosts(node)?;
     let mut handlers = role_handlers;
     handlers.extend(own_handlers);

@@ -9,7 +9,7 @@ use super::shown::{
     Shown, cleaned, complaints, differences, is_loop, is_verbose, item_label, label, without, word,
 };
 use super::{Callback, Counts, Event, Stats, Status, TaskKind, TaskResult};
-use crate::language::Task;
+use crate::language::{Directive, Task};
 
 /// What is shown and what not: the options of Ansible's callback.
 #[derive(Clone, Debug)]
@@ -91,7 +91,7 @@ impl Default {
             TaskKind::Handler => "RUNNING HANDLER",
         };
         let mut shown = String::new();
-        if self.options.arguments {
+        if self.options.arguments && !hides(task) {
             let pairs: Vec<String> = arguments
                 .read()
                 .iter()
@@ -115,6 +115,8 @@ impl Default {
             place: task.place(),
         };
         self.begun.insert(task.id, begun);
+        // It is said again where a task begins again, as `meta` does for each host.
+        self.banner = None;
         if !self.free && self.options.skipped && self.options.ok {
             self.announce(task);
         }
@@ -520,4 +522,12 @@ fn unbannered(banner: &str) -> String {
         Some((kind, name)) => format!("{kind}: {name}"),
         None => plain.to_owned(),
     }
+}
+
+/// Whether a task's arguments are not to be shown. What is a template is not known yet, and is taken to hide them.
+fn hides(task: &Task) -> bool {
+    !matches!(
+        task.directive(Directive::NoLog),
+        None | Some(Value::None | Value::Bool(false))
+    )
 }

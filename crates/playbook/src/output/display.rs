@@ -101,6 +101,10 @@ pub struct Display {
     pub palette: Option<Palette>,
     /// Whether what will go away is told.
     pub deprecations: bool,
+    /// How much the log is told, if that is more.
+    pub log_verbosity: u8,
+    /// Whether details go to the standard error.
+    pub details_to_error: bool,
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     log: Option<Box<dyn Write + Send>>,
@@ -141,6 +145,8 @@ impl Display {
             columns: WIDTH,
             palette,
             deprecations: true,
+            log_verbosity: 0,
+            details_to_error: false,
             out,
             err,
             log: None,
@@ -267,12 +273,18 @@ impl Display {
 
     /// Something for those who want to know more, from a level on.
     pub fn detail(&mut self, level: u8, host: Option<&str>, text: &str) {
-        if self.verbosity < level {
+        let (shown, logged) = (self.verbosity >= level, self.log_verbosity >= level);
+        if !shown && !logged {
             return;
         }
-        match host {
-            Some(host) => self.line(&format!("<{host}> {text}"), Some(Tone::Verbose)),
-            None => self.line(text, Some(Tone::Verbose)),
+        let text = match host {
+            Some(host) => &format!("<{host}> {text}"),
+            None => text,
+        };
+        if shown {
+            self.print(text, Some(Tone::Verbose), self.details_to_error);
+        } else {
+            self.write_log(text);
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Reads files of playbooks: encrypted ones too, and their encrypted values.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use consort_jinja::{Origin, Str, Value};
+use parking_lot::Mutex;
 
 use super::{Encrypted, Located, Node, Notice, Notices, json, yaml};
 
@@ -37,7 +39,11 @@ pub struct Reader {
     duplicates: Duplicates,
     keeps_encrypted: bool,
     redacts: bool,
+    opened: Opened,
 }
+
+/// What was opened: by the place of the text, which is held so that the place stays its own, what was written.
+type Opened = Arc<Mutex<HashMap<usize, (Arc<str>, Arc<str>)>>>;
 
 impl Reader {
     /// Reads without secrets, and tells nobody of warnings.
@@ -112,6 +118,10 @@ impl Reader {
                 } else {
                     Str::new(text)
                 };
+                self.opened.lock().insert(
+                    text.shared().as_ptr() as usize,
+                    (Arc::clone(text.shared()), Arc::clone(&encrypted.ciphertext)),
+                );
                 Value::Str(match encrypted.origin.clone() {
                     Some(origin) => text.written_at(origin),
                     None => text,
@@ -123,6 +133,13 @@ impl Reader {
                 ..encrypted
             })),
         }
+    }
+
+    /// What was written where a text was encrypted that is open now, as long as nothing was made of it.
+    pub(crate) fn ciphertext(&self, text: &Str) -> Option<Arc<str>> {
+        let opened = self.opened.lock();
+        let (_, ciphertext) = opened.get(&(text.shared().as_ptr() as usize))?;
+        Some(Arc::clone(ciphertext))
     }
 
     /// The bytes of a file, decrypted if it is encrypted as a whole; and whether it was.

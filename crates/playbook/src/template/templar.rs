@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use consort_jinja::{
-    Arguments, Environment, Error as JinjaError, State, Str, Syntax, Value, Variables, Writing,
+    Arguments, Environment, Error as JinjaError, Replaced, State, Str, Syntax, Value, Variables,
+    Writing,
 };
 
 use super::context::Context;
@@ -14,7 +15,7 @@ use super::{filters, globals, inner, lookups, tests};
 use crate::bridge::Bridge;
 use crate::paths::Surroundings;
 use crate::settings::Sources;
-use crate::source::Reader;
+use crate::source::{Located, Reader};
 
 /// Something to be told to the user.
 #[derive(Clone, Debug)]
@@ -128,6 +129,8 @@ struct Inner {
     context: Arc<Context>,
 }
 
+const UNTRUSTED: &str = "Encountered untrusted template or expression.";
+const UNTRUSTED_HELP: &str = "Templates and expressions must be defined by trusted sources such as playbooks or roles, not untrusted sources such as module results.";
 const BROKEN_HELP: &str = "Broken conditionals can be temporarily allowed with the `ALLOW_BROKEN_CONDITIONALS` configuration option.";
 const BROKEN_ALLOWED: &str = "Broken conditionals are currently allowed because the `ALLOW_BROKEN_CONDITIONALS` configuration option is enabled.";
 
@@ -173,6 +176,7 @@ impl Templar {
                 });
             }));
         }
+        watch_untrusted(&mut environment, options);
         Templar {
             inner: Arc::new(Inner {
                 environment,
@@ -206,9 +210,11 @@ impl Templar {
             Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Big(_) => {
                 return Ok(value.clone());
             }
-            Value::Str(text)
-                if !text.is_template() || !self.inner.environment.may_be_template(text) =>
-            {
+            Value::Str(text) if !text.is_template() => {
+                self.inner.environment.untrusted_met(text)?;
+                return Ok(value.clone());
+            }
+            Value::Str(text) if !self.inner.environment.may_be_template(text) => {
                 return Ok(value.clone());
             }
             _ => {}
@@ -259,22 +265,57 @@ impl Templar {
         self.evaluate_inner(expression, variables, false)
     }
 
+    /// Renders a value as [`Templar::render`] does, with a text in the place of whatever cannot be rendered, and the
+    /// warnings there are of that.
+    ///
+    /// # Errors
+    /// What is wrong with a template itself.
+    pub fn render_replacing(
+        &self,
+        value: &Value,
+        variables: &dyn Variables,
+    ) -> Result<(Value, Vec<Located>), Error> {
+        let (value, replaced) = self
+            .inner
+            .environment
+            .render_replacing(value, variables)
+            .map_err(|error| Error::of(error.in_template("template", text_of(value))))?;
+        Ok((value, warnings(replaced)))
+    }
+
+    /// Evaluates an expression as [`Templar::evaluate`] does, with a text in the place of what is undefined in it, and the
+    /// warnings there are of that.
+    ///
+    /// # Errors
+    /// As of [`Templar::evaluate`], but for what is undefined.
+    pub fn evaluate_replacing(
+        &self,
+        expression: &Str,
+        variables: &dyn Variables,
+    ) -> Result<(Value, Vec<Located>), Error> {
+        self.trusted(expression)?;
+        let (value, replaced) = self
+            .inner
+            .environment
+            .evaluate_replacing(expression, variables)
+            .map_err(|error| Error::of(error.in_template("expression", Some(expression))))?;
+        Ok((value, warnings(replaced)))
+    }
+
+    fn trusted(&self, expression: &Str) -> Result<(), Error> {
+        if expression.is_template() {
+            return Ok(());
+        }
+        Err(Error::new(UNTRUSTED, Some(expression)).with_help(UNTRUSTED_HELP))
+    }
+
     fn evaluate_inner(
         &self,
         expression: &Str,
         variables: &dyn Variables,
         constants: bool,
     ) -> Result<Value, Error> {
-        if !expression.is_template() {
-            return Err(Error::new(
-                "Encountered untrusted template or expression.",
-                Some(expression),
-            )
-            .with_help(
-                "Templates and expressions must be defined by trusted sources such as playbooks or roles, not untrusted \
-                 sources such as module results.",
-            ));
-        }
+        self.trusted(expression)?;
         let value = self
             .inner
             .environment
@@ -468,6 +509,67 @@ impl Templar {
             .and_then(|found| found.iterate())
             .map_err(|error| Error::of(error.in_template("template", about)))
     }
+}
+
+/// Tells of texts that look like templates and may not be taken for such, where that is asked for
+/// (`_ANSIBLE_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR`).
+fn watch_untrusted(environment: &mut Environment, options: &TemplarOptions) {
+    let behaviour = options
+        .sources
+        .raw(&["_ANSIBLE_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR"], &[]);
+    let fails = match behaviour.as_ref().map(|(text, _)| text.as_str()) {
+        Some("warning") => false,
+        Some("error") => true,
+        _ => return,
+    };
+    let warn = Arc::clone(&options.warn);
+    environment.on_untrusted(Arc::new(move |text| {
+        if fails {
+            return Err(JinjaError::Explained(Arc::new(consort_jinja::Explained {
+                message: UNTRUSTED.to_owned(),
+                template: Some(text.clone()),
+                help: Some(UNTRUSTED_HELP.to_owned()),
+                cause: None,
+            })));
+        }
+        warn(Warned::Warning {
+            message: UNTRUSTED.to_owned(),
+            about: Some(text.clone()),
+            help: Some(UNTRUSTED_HELP.to_owned()),
+        });
+        Ok(())
+    }));
+}
+
+/// What to warn of where texts took the place of what could not be rendered: a warning for each template.
+fn warnings(replaced: Vec<Replaced>) -> Vec<Located> {
+    let mut all: Vec<(Option<Str>, Vec<String>)> = Vec::new();
+    for (index, one) in replaced.into_iter().enumerate() {
+        let line = format!("error {} - {}", index + 1, Error::of(one.error));
+        match all.last_mut() {
+            Some((template, lines))
+                if template.as_ref().map(|text| &**text)
+                    == one.template.as_ref().map(|text| &**text) =>
+            {
+                lines.push(line);
+            }
+            _ => all.push((one.template, vec![line])),
+        }
+    }
+    all.into_iter()
+        .map(|(template, lines)| {
+            let warning = Located::new(format!(
+                "Encountered {} template error{}.\n{}",
+                lines.len(),
+                if lines.len() == 1 { "" } else { "s" },
+                lines.join("\n")
+            ));
+            match template {
+                Some(template) => warning.about(&Value::Str(template)),
+                None => warning,
+            }
+        })
+        .collect()
 }
 
 /// Whether a text is one template from beginning to end.

@@ -466,7 +466,10 @@ impl Variables for TaskVariables {
             }
         }
         for (name, _) in inner.local.read().iter() {
-            names.insert(Arc::clone(name));
+            // `_task` is no variable that could be kept.
+            if &**name != "_task" {
+                names.insert(Arc::clone(name));
+            }
         }
         names.into_iter().collect()
     }

@@ -27,5 +27,5 @@ pub(crate) use facts::may_be_variable;
 pub use facts::{FactCache, JsonFiles, Memory};
 pub(crate) use name::{is_name, no_name};
 pub use play::{PlayOptions, PlayVariables, Roster};
-pub use reserved::is_reserved;
+pub use reserved::warn_of_reserved;
 pub use store::{HostStore, Store, StoreOptions};

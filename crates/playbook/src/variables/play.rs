@@ -98,6 +98,8 @@ impl PlayVariables {
                 written,
             })
             .collect();
+        options.store.examine(&options.store.extra);
+        options.store.examine(&options.variables);
         let play = PlayVariables {
             store: options.store,
             name: options.name,
@@ -126,6 +128,12 @@ impl PlayVariables {
         let mut roles = self.roles.write();
         if roles.all.iter().any(|known| Arc::ptr_eq(known, &role)) {
             return;
+        }
+        if role.public {
+            for each in all_dependencies(&role).into_iter().chain([&role]) {
+                self.store.examine(&each.defaults);
+                self.store.examine(&each.variables);
+            }
         }
         roles.all.push(role);
         let public = || roles.all.iter().filter(|role| role.public);
@@ -174,6 +182,9 @@ impl PlayVariables {
             return Arc::clone(known);
         }
         let layers = Arc::new(TaskLayers::of(task));
+        for variables in layers.all() {
+            self.store.examine(variables);
+        }
         self.layers.lock().insert(task.id, Arc::clone(&layers));
         layers
     }
@@ -226,6 +237,9 @@ impl PlayVariables {
             return Ok(known.clone());
         }
         let read = (self.read)(path)?;
+        for variables in read.iter().flatten() {
+            self.store.examine(variables);
+        }
         self.loaded.lock().insert(path.to_owned(), read.clone());
         Ok(read)
     }

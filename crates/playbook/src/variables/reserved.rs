@@ -1,5 +1,9 @@
 //! Names that variables should not have: keywords of plays and tasks, and functions of templates.
 
+use consort_jinja::{Dict, Value, repr};
+
+use crate::source::{Located, Notice, Notices};
+
 const RESERVED: [&str; 76] = [
     "action",
     "always",
@@ -79,7 +83,29 @@ const RESERVED: [&str; 76] = [
     "with_",
 ];
 
-/// Whether a variable's name is reserved.
-pub fn is_reserved(name: &str) -> bool {
+/// Warns of each variable that has a reserved name. `vars` there is always.
+pub fn warn_of_reserved(variables: &Dict, notices: &Notices) {
+    for name in variables.read().keys() {
+        warn_of_name(name.value(), notices);
+    }
+}
+
+/// Warns of the name of a variable if it is a reserved one.
+pub(super) fn warn_of_name(name: &Value, notices: &Notices) {
+    if name
+        .as_str()
+        .is_some_and(|text| text != "vars" && is_reserved(text))
+    {
+        notices(Notice::Warning(
+            Located::new(format!(
+                "Found variable using reserved name {}.",
+                repr::repr(name)
+            ))
+            .about(name),
+        ));
+    }
+}
+
+fn is_reserved(name: &str) -> bool {
     RESERVED.binary_search(&name).is_ok()
 }

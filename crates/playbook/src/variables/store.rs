@@ -9,6 +9,7 @@ use consort_jinja::{Dict, Value};
 use parking_lot::{Mutex, RwLock};
 
 use super::facts::{self, FactCache, Facts};
+use super::reserved::{warn_of_name, warn_of_reserved};
 use crate::inventory::Inventory;
 use crate::source::{Located, Notice, Notices};
 use crate::template::Templar;
@@ -142,6 +143,7 @@ impl Store {
     /// # Errors
     /// They cannot be kept: a message.
     pub fn add_facts(&self, host: &str, facts: &Dict) -> Result<(), String> {
+        self.examine(facts);
         let known = self.host(host);
         let known = known.facts.read();
         known.add(facts);
@@ -156,19 +158,27 @@ impl Store {
 
     /// Sets variables as `set_fact` and `register` do.
     pub fn set(&self, host: &str, variables: &Dict) {
+        self.examine(variables);
         let variables = variables.read().clone();
         self.host(host).set.change(|set| set.extend(variables));
     }
 
     /// Sets a variable as `register` does.
     pub fn set_one(&self, host: &str, name: &str, value: Value) {
+        warn_of_name(&Value::from(name), &self.notices);
         self.host(host)
             .set
             .change(|set| set.insert(consort_jinja::Key::from(name), value));
     }
 
+    /// Warns of names that variables should not have.
+    pub(super) fn examine(&self, variables: &Dict) {
+        warn_of_reserved(variables, &self.notices);
+    }
+
     /// Sets variables as `include_vars` does.
     pub fn include(&self, host: &str, variables: &Dict) {
+        self.examine(variables);
         let known = self.host(host);
         let variables = variables.read().clone();
         known.included.change(|included| {
@@ -233,8 +243,9 @@ impl Store {
                 return Vec::new();
             }
             let directories: Vec<&Path> = directory.into_iter().collect();
-            inventory
-                .layers(host, &directories, &self.notices)
+            let layers = inventory.layers(host, &directories, &self.notices);
+            layers
+                .inspect(|layers| layers.iter().for_each(|layer| self.examine(layer)))
                 .unwrap_or_else(|error| {
                     self.broken.lock().get_or_insert(error);
                     Vec::new()

@@ -33,7 +33,7 @@ impl TaskLayers {
     /// Of a task.
     pub(super) fn of(task: &Task) -> Self {
         let mut layers = TaskLayers {
-            action: Arc::clone(&task.action.name),
+            action: Arc::clone(&task.action.written),
             role: task.role().cloned(),
             own: task.variable_layers(),
             include_parameters: task.include_layers(),
@@ -58,6 +58,16 @@ impl TaskLayers {
             layers.of_role(&role, &task.parent.roles());
         }
         layers
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Dict> {
+        self.defaults
+            .iter()
+            .chain(&self.role_variables)
+            .chain(&self.parameters)
+            .chain(&self.own)
+            .chain(&self.include_parameters)
     }
 
     /// `chain` are the roles it stands in, the innermost first.

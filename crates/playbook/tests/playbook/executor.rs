@@ -328,3 +328,114 @@ fn a_task_is_tried_until_its_condition_holds_and_registers_each_item() {
     );
     assert_eq!(status, 0, "{told:#?}");
 }
+
+#[test]
+fn a_task_sees_what_came_of_it_while_it_runs_and_projections_see_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (status, told) = play(
+        directory.path(),
+        r"
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: compares an item with the one before
+      debug:
+      loop: [1, 2, 3]
+      changed_when: _task.loop_result.results | length > 2 and _task.loop_result.results[-2].item == 2
+      register:
+        last_item: _task.result.item
+        changes: flags
+        flags: _task.loop_result.results | map(attribute='changed') | list
+    - name: says what they found
+      assert:
+        that: [last_item == 3, 'changes == [false, false, true]']
+",
+        &["a"],
+        Dict::default(),
+    );
+    assert_eq!(status, 0, "{told:?}");
+}
+
+#[test]
+fn a_keyword_that_is_omitted_is_inherited() {
+    let directory = tempfile::tempdir().unwrap();
+    let (status, told) = play(
+        directory.path(),
+        r#"
+- hosts: all
+  gather_facts: false
+  check_mode: true
+  tasks:
+    - name: inherits that nothing is done
+      command: touch made
+      args: {chdir: "{{ playbook_dir }}", creates: "{{ playbook_dir }}/made"}
+      check_mode: "{{ omit }}"
+      register: done
+    - name: nothing was made
+      stat: {path: "{{ playbook_dir }}/made"}
+      register: made
+    - assert: {that: [done is changed, not made.stat.exists]}
+"#,
+        &["a"],
+        Dict::default(),
+    );
+    assert_eq!(status, 0, "{told:?}");
+}
+
+#[test]
+fn a_task_is_named_as_far_as_its_name_can_be_rendered_and_meta_is_told_for_each_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_, told) = play(
+        directory.path(),
+        r#"
+- hosts: all
+  gather_facts: false
+  tasks:
+    - meta: noop
+    - {name: "say {{ nothing }} to {{ inventory_hostname }}", debug: }
+"#,
+        &["a", "b"],
+        Dict::default(),
+    );
+    let names: Vec<&str> = told
+        .iter()
+        .filter_map(|line| line.strip_prefix("Task "))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "meta",
+            "meta",
+            "say << error 1 - 'nothing' is undefined >> to a"
+        ]
+    );
+}
+
+#[test]
+fn a_module_beside_the_playbook_stands_before_one_that_is_built_in() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("library")).unwrap();
+    for name in ["ping", "file"] {
+        std::fs::write(
+            directory.path().join("library").join(name),
+            "#!/bin/sh\necho '{\"changed\": false, \"ours\": true}'\n",
+        )
+        .unwrap();
+    }
+    let (status, told) = play(
+        directory.path(),
+        r"
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ping:
+      register: short
+    - ansible.builtin.ping:
+      register: full
+    - assert: {that: [short.ours, full.ping == 'pong']}
+",
+        &["a"],
+        Dict::default(),
+    );
+    assert_eq!(status, 0, "{told:?}");
+}

@@ -1,13 +1,14 @@
 //! A play being carried out on a batch of hosts: who is where, what was notified, what results mean for the rest.
 
 mod choice;
+mod debugged;
 mod handlers;
 mod results;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use consort_jinja::{Str, Value, repr};
+use consort_jinja::{Str, Value, is_omit, repr};
 use indexmap::IndexSet;
 
 use super::foreign;
@@ -41,6 +42,10 @@ pub(super) struct PlayRun {
     pub(super) step: bool,
     pub(super) forks: usize,
     pub(super) max_fail_percentage: Option<f64>,
+    /// The debugger is asked about all failures.
+    debugs: bool,
+    /// The user wants the run to end.
+    pub(super) quits: bool,
     plans: HashMap<u64, Arc<Plan>>,
     handler_names: HashMap<u64, Option<Arc<str>>>,
 }
@@ -62,6 +67,8 @@ pub(super) struct Beginning {
     pub(super) unreachable: IndexSet<Arc<str>>,
     pub(super) gathering: Gathering,
     pub(super) max_fail_percentage: Option<f64>,
+    /// The debugger is asked about all failures.
+    pub(super) debugs: bool,
 }
 
 impl PlayRun {
@@ -92,6 +99,8 @@ impl PlayRun {
             gathering: beginning.gathering,
             forks,
             max_fail_percentage: beginning.max_fail_percentage,
+            debugs: beginning.debugs,
+            quits: false,
             plans: HashMap::new(),
             handler_names: HashMap::new(),
         }
@@ -130,15 +139,6 @@ impl PlayRun {
             return Arc::clone(known);
         }
         let plan = Arc::new(Plan::of(task));
-        if plan
-            .keyword(Directive::Debugger)
-            .is_some_and(|written| written.as_str() != Some("never"))
-        {
-            self.run.tell.warning(
-                &Located::new("There is no task debugger: the keyword `debugger` is not heeded.")
-                    .at(&task.origin),
-            );
-        }
         self.plans.insert(task.id, Arc::clone(&plan));
         plan
     }
@@ -175,6 +175,7 @@ impl PlayRun {
         let keywords = Keywords {
             templar: &self.run.templar,
             variables,
+            task: Some(&plan.task),
         };
         Ok(keywords
             .bool(directive.name(), plan.keyword(directive))?
@@ -214,14 +215,22 @@ impl PlayRun {
         let task = &plan.task;
         let written = task.name().filter(|name| !matches!(name, Value::None));
         let name = written.map(|written| {
-            self.run
-                .templar
-                .render(written, variables)
-                .ok()
-                .or_else(|| Some(written.clone()))
-                .and_then(|name| name.text().ok())
-                .map(|name| name.to_string())
-                .unwrap_or_default()
+            let rendered = match written {
+                Value::Str(text) if !text.is_template() => written.clone(),
+                _ => match self.run.templar.render_replacing(written, variables) {
+                    Ok((name, warnings)) => {
+                        for warning in &warnings {
+                            self.run.tell.warning(warning);
+                        }
+                        if is_omit(&name) { Value::None } else { name }
+                    }
+                    Err(_) => written.clone(),
+                },
+            };
+            match rendered {
+                Value::None => String::new(),
+                name => repr::text(&name),
+            }
         });
         full_name(task, name.as_deref().filter(|name| !name.is_empty()), true).into()
     }
@@ -264,7 +273,7 @@ impl PlayRun {
         });
         // Most tasks of the controller are done at once: results come in the order of the hosts then.
         if let Some(finished) = at_work.begin(work.run()) {
-            let finished = self.take_in(finished, run_once)?;
+            let finished = self.settle(finished, run_once).await?;
             done.push(finished);
         }
         Ok(())
@@ -279,7 +288,7 @@ impl PlayRun {
     ) -> Result<(), Located> {
         match at_work.join_next().await {
             Some(Ok(finished)) => {
-                let finished = self.take_in(finished, run_once)?;
+                let finished = self.settle(finished, run_once).await?;
                 done.push(finished);
                 Ok(())
             }

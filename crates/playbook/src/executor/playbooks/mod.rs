@@ -111,7 +111,8 @@ pub async fn run(what: What, options: Options, parts: Parts) -> Result<i32, Loca
         let hosts: Vec<Arc<str>> = run
             .store
             .inventory(|inventory| inventory.hosts.keys().cloned().collect());
-        for host in hosts {
+        // This machine is there also where no inventory names it.
+        for host in hosts.into_iter().chain([Arc::from("localhost")]) {
             run.store.clear_facts(&host);
         }
     }
@@ -178,6 +179,9 @@ impl State {
             let playbook = self.run.loader.playbook(std::path::Path::new(name))?;
             self.run.tell.event(&Event::Playbook(&playbook));
             ended = self.playbook(&playbook).await?;
+            if ended == Ended::QUIT {
+                return Ok(i32::from(ended.0));
+            }
             self.retry_file(&playbook);
             self.run
                 .tell
@@ -297,8 +301,8 @@ impl State {
             if ends_play {
                 return Ok((Some(ended), false));
             }
-            let mut breaks = false;
-            if ended.has(Ended::BREAK) {
+            let mut breaks = ended == Ended::QUIT;
+            if !breaks && ended.has(Ended::BREAK) {
                 ended = Ended::FAILED;
                 breaks = true;
             }
@@ -433,6 +437,8 @@ impl State {
             unreachable: self.unreachable.clone(),
             gathering,
             max_fail_percentage: said.max_fail_percentage,
+            debugs: run.settings.enable_task_debugger
+                || said.strategy.rsplit('.').next() == Some("debug"),
         });
         if let Some(wanted) = run.options.start_at_task.as_deref()
             && !self.start_at_done

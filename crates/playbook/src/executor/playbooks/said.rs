@@ -33,6 +33,7 @@ impl Said {
         let keywords = Keywords {
             templar: &run.templar,
             variables: seen,
+            task: None,
         };
         let written = |directive: Directive| play.scope.directives.get(directive);
         let value = |directive: Directive| keywords.value(directive.name(), written(directive));

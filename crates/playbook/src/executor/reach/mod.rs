@@ -128,6 +128,7 @@ impl Reach {
         Keywords {
             templar: &self.run.templar,
             variables: &self.variables,
+            task: Some(&self.plan.task),
         }
     }
 

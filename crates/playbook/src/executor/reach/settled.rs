@@ -34,6 +34,7 @@ impl Settled {
         let keywords = Keywords {
             templar: &run.templar,
             variables,
+            task: Some(&plan.task),
         };
         let bool = |directive: Directive| keywords.bool(directive.name(), plan.keyword(directive));
         let int = |directive: Directive| keywords.int(directive.name(), plan.keyword(directive));

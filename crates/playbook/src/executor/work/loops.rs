@@ -155,6 +155,7 @@ impl Work {
         shown: &mut Shown,
         delegate_facts: &mut bool,
     ) -> Outcome {
+        recorded.lock().looped = true;
         let all = Value::from(items.clone());
         for (index, item) in items.iter().enumerate() {
             if index > 0 && control.pause > 0.0 {
@@ -190,16 +191,15 @@ impl Work {
             }
             self.tell_item(&outcome, shown, began.elapsed());
             {
-                let mut recorded = recorded.lock();
-                recorded.earlier.push(outcome);
-                recorded.last = Some(variables);
+                recorded.lock().push(outcome, variables);
             }
             if ends {
                 break;
             }
         }
-        let outcomes = std::mem::take(&mut recorded.lock().earlier);
-        Outcome::of_items(outcomes)
+        let mut recorded = recorded.lock();
+        recorded.over = true;
+        Outcome::of_items(std::mem::take(&mut recorded.earlier))
     }
 
     fn tell_item(&self, outcome: &Outcome, shown: &Shown, elapsed: Duration) {

@@ -28,7 +28,7 @@ use crate::variables::{PlayVariables, TaskVariables};
 
 pub(super) use attempts::background;
 use loops::Current;
-use registered::Recorded;
+use registered::{CurrentTask, Recorded};
 pub(super) use told::task_result;
 
 /// A task on one host.
@@ -71,9 +71,12 @@ impl Work {
             diff: self.run.options.diff,
         };
         let mut delegate_facts = false;
-        let recorded = Mutex::new(Recorded::default());
+        let recorded: Arc<Mutex<Recorded>> = Arc::default();
+        let current = Value::Object(Arc::new(CurrentTask(Arc::clone(&recorded))));
+        self.variables.set_local("_task", current);
         let mut outcome = self.whole(&recorded, &mut shown, &mut delegate_facts).await;
-        let last = recorded.into_inner().last;
+        // The variables hold `_task`, and that what is recorded.
+        let last = recorded.lock().last.take();
         self.register(&mut outcome, last.as_ref().unwrap_or(&self.variables));
         self.deprecations(&mut outcome);
         Done {
@@ -95,6 +98,7 @@ impl Work {
         Keywords {
             templar: &self.run.templar,
             variables,
+            task: Some(&self.plan.task),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use consort_jinja::{Dict, Key, Str, Value, Variables as _, repr};
+use consort_jinja::{Dict, Key, Object, Str, Value, Variables as _, repr};
 use parking_lot::Mutex;
 
 use super::Work;
@@ -16,9 +16,67 @@ use crate::variables::TaskVariables;
 /// What is looked at by `_task` and by registered names while a task is being carried out.
 #[derive(Default)]
 pub(super) struct Recorded {
+    /// Whether it has a loop, which may be over.
+    pub(super) looped: bool,
+    pub(super) over: bool,
+    /// What came of the items so far.
     pub(super) earlier: Vec<Outcome>,
+    /// What came of the item being worked on, or of the task, as far as it is known.
+    latest: Option<Outcome>,
     /// The variables of the item that was worked on last.
     pub(super) last: Option<TaskVariables>,
+}
+
+impl Recorded {
+    /// What came of an item is settled.
+    pub(super) fn push(&mut self, outcome: Outcome, variables: TaskVariables) {
+        self.latest = None;
+        self.earlier.push(outcome);
+        self.last = Some(variables);
+    }
+
+    fn result(&self) -> Option<Value> {
+        let latest = self.latest.as_ref().or_else(|| self.earlier.last())?;
+        Some(Value::Dict(latest.as_dict(false)))
+    }
+
+    fn loop_result(&self) -> Option<Value> {
+        if !self.looped {
+            return None;
+        }
+        let items = self.earlier.iter().chain(&self.latest).cloned().collect();
+        Some(Value::Dict(Outcome::of_items(items).as_dict(false)))
+    }
+}
+
+/// `_task`: the result, that of the whole loop, and whichever of the two there is, made when they are asked for.
+pub(super) struct CurrentTask(pub(super) Arc<Mutex<Recorded>>);
+
+impl Object for CurrentTask {
+    fn type_name(&self) -> &'static str {
+        "CurrentTask"
+    }
+
+    fn get(&self, name: &str) -> Option<Value> {
+        let recorded = self.0.lock();
+        let (value, why) = match name {
+            "loop_result" => (recorded.loop_result(), "The current task is not a loop."),
+            "polymorphic_result" if recorded.over => (recorded.loop_result(), ""),
+            "result" | "polymorphic_result" => {
+                (recorded.result(), "No task result has been recorded.")
+            }
+            _ => return None,
+        };
+        value.or_else(|| {
+            Some(Value::undefined(format!(
+                "The _task.{name} property is unavailable: {why}"
+            )))
+        })
+    }
+
+    fn any(&self) -> &dyn std::any::Any {
+        self
+    }
 }
 
 impl Work {
@@ -74,7 +132,7 @@ impl Work {
         }
     }
 
-    /// Lets registered names show the latest result.
+    /// Lets `_task` and registered names show the latest result, where something is left that may look at it.
     pub(super) fn record(
         &self,
         outcome: &Outcome,
@@ -82,58 +140,19 @@ impl Work {
         variables: &TaskVariables,
         recorded: &Mutex<Recorded>,
     ) {
-        if self.plan.register.is_empty() {
+        if !self.plan.looks_back {
             return;
         }
         let mut latest = outcome.clone();
         if let Some(item) = item {
             latest.item = Some(item.recorded(item.value.clone()));
         }
-        let value = Value::Dict(latest.as_dict(false));
-        let task = self.task_object(&value, item.is_some(), &latest, recorded);
+        recorded.lock().latest = Some(latest);
         for each in [variables, &self.variables] {
-            each.set_local("_task", task.clone());
-            for (name, expression) in &self.plan.register {
-                let value = match expression {
-                    None => value.clone(),
-                    Some(expression) => self
-                        .run
-                        .templar
-                        .evaluate(expression, each)
-                        .unwrap_or_else(|error| Value::undefined(error.to_string())),
-                };
-                each.set_local(name, value);
+            for (name, template) in &self.plan.projections {
+                each.set_local(name, template.clone());
             }
         }
-    }
-
-    /// What `_task` is: the result, that of the whole loop, and whichever of the two there is.
-    fn task_object(
-        &self,
-        result: &Value,
-        in_loop: bool,
-        latest: &Outcome,
-        recorded: &Mutex<Recorded>,
-    ) -> Value {
-        let mut entries = vec![
-            ("result", result.clone()),
-            ("polymorphic_result", result.clone()),
-        ];
-        let uses_loop = self
-            .plan
-            .register
-            .iter()
-            .filter_map(|(_, expression)| expression.as_ref())
-            .any(|expression| expression.contains("loop_result"));
-        if in_loop && uses_loop {
-            let mut items = recorded.lock().earlier.clone();
-            items.push(latest.clone());
-            entries.push((
-                "loop_result",
-                Value::Dict(Outcome::of_items(items).as_dict(false)),
-            ));
-        }
-        Value::Dict(entries.into_iter().collect())
     }
 
     /// Finds what `register` keeps.

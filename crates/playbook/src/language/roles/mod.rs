@@ -13,7 +13,7 @@ use indexmap::IndexMap;
 use super::actions::is_full;
 use super::directives::{Bearer, Directive, Directives};
 use super::draft::Draft;
-use super::tasks::{Tasks, complete_collections, texts};
+use super::tasks::{Tasks, check_no_parts, complete_collections, texts};
 use super::variables::{Known, located};
 use super::{Brought, Item, Role, Scope, ScopeKind, python};
 use crate::paths;
@@ -291,7 +291,7 @@ fn define(
     };
     let own = Node::new(Arc::clone(node.origin()), Content::Mapping(own), false);
     tasks.directives(&own, Bearer::Role, &["role"], None, &mut directives)?;
-    tasks.check_no_parts(&own, Bearer::Role)?;
+    check_no_parts(&own, Bearer::Role)?;
     Ok(Definition {
         found,
         directives,

@@ -135,7 +135,7 @@ impl Tasks<'_> {
                 .about_node(node));
             }
         };
-        self.merged(action, arguments, own)
+        merged(action, arguments, own)
     }
 
     fn old_style(
@@ -189,7 +189,7 @@ impl Tasks<'_> {
             }
             _ => {}
         }
-        let arguments = self.merged(&action, arguments, Some(own))?;
+        let arguments = merged(&action, arguments, Some(own))?;
         Ok(Some((action, arguments)))
     }
 
@@ -199,7 +199,7 @@ impl Tasks<'_> {
             return Ok(arguments);
         };
         match additional.content() {
-            Content::Scalar(Value::Str(text)) if self.all_template(text) => {
+            Content::Scalar(Value::Str(text)) if all_template(text) => {
                 arguments.whole = Some(Value::Str(text.clone()));
             }
             Content::Mapping(_) => arguments.entries = additional.dict(),
@@ -220,12 +220,6 @@ impl Tasks<'_> {
             }
         }
         Ok(arguments)
-    }
-
-    /// Whether a text is one template from end to end.
-    fn all_template(self, text: &Str) -> bool {
-        let trimmed = text.trim();
-        text.is_template() && trimmed.starts_with("{{") && trimmed.ends_with("}}")
     }
 
     fn merging(self, pairs: &Dict, value: &Node, additional: Option<&Node>) {
@@ -250,24 +244,30 @@ impl Tasks<'_> {
             version: "2.23".to_owned(),
         });
     }
+}
 
-    fn merged(self, action: &str, arguments: Arguments, own: Option<Dict>) -> Result<Arguments> {
-        let Some(own) = own else {
-            return Ok(arguments);
-        };
-        if !takes_free_text(action) {
-            for key in own.read().keys() {
-                let name = consort_jinja::repr::text(key.value());
-                if name.starts_with("_ansible_") {
-                    return Err(Located::new(format!(
-                        "Invalid parameter specified beginning with keyword '_ansible_' for action '{action}': '{name}'. The prefix '_ansible_' is reserved for internal use only."
-                    )));
-                }
+/// Whether a text is one template from end to end.
+fn all_template(text: &Str) -> bool {
+    let trimmed = text.trim();
+    text.is_template() && trimmed.starts_with("{{") && trimmed.ends_with("}}")
+}
+
+fn merged(action: &str, arguments: Arguments, own: Option<Dict>) -> Result<Arguments> {
+    let Some(own) = own else {
+        return Ok(arguments);
+    };
+    if !takes_free_text(action) {
+        for key in own.read().keys() {
+            let name = consort_jinja::repr::text(key.value());
+            if name.starts_with("_ansible_") {
+                return Err(Located::new(format!(
+                    "Invalid parameter specified beginning with keyword '_ansible_' for action '{action}': '{name}'. The prefix '_ansible_' is reserved for internal use only."
+                )));
             }
         }
-        merge(&arguments.entries, &own);
-        Ok(arguments)
     }
+    merge(&arguments.entries, &own);
+    Ok(arguments)
 }
 
 /// Whether what an action is given as text is a command and not arguments.

@@ -76,7 +76,7 @@ impl Tasks<'_> {
         }
         for (directive, value) in known {
             if directive == Directive::Vars {
-                directives.set(directive, self.vars(value, class)?);
+                directives.set(directive, vars(value, class)?);
             } else {
                 self.directive(directive, value, directives)?;
             }
@@ -112,10 +112,10 @@ impl Tasks<'_> {
                 Value::list(names.into_iter().map(Value::from).collect())
             }
             Directive::LoopControl => {
-                self.loop_control(value)?;
+                loop_control(value)?;
                 value.value()
             }
-            Directive::Register => self.register(value)?,
+            Directive::Register => register(value)?,
             Directive::When => match value.content() {
                 Content::Sequence(_) => value.value(),
                 _ => Value::list(vec![value.value()]),
@@ -124,47 +124,6 @@ impl Tasks<'_> {
         };
         directives.set_at(directive, read, Some(value.origin()));
         Ok(())
-    }
-
-    /// What must be a text is none that has parts.
-    pub(crate) fn check_no_parts(self, node: &Node, bearer: Bearer) -> Result<()> {
-        for (key, value) in node.mapping().unwrap_or_default() {
-            let text = key
-                .as_str()
-                .and_then(Directive::of)
-                .filter(|d| d.stands_at(bearer) && d.kind() == Kind::Text);
-            if let Some(directive) = text
-                && matches!(value.content(), Content::Sequence(_) | Content::Mapping(_))
-            {
-                return Err(self.not_text(directive.name(), value));
-            }
-        }
-        Ok(())
-    }
-
-    fn not_text(self, name: &str, value: &Node) -> Located {
-        Located::parser(format!(
-            "The field '{name}' is supposed to be a string type, however the incoming data structure is a {}",
-            python::class(value)
-        ))
-        .about_node(value)
-    }
-
-    /// The variables of a play, block or task.
-    pub(crate) fn vars(self, node: &Node, class: &str) -> Result<Value> {
-        match node.content() {
-            Content::Scalar(Value::None) => Ok(Value::Dict(Dict::default())),
-            Content::Mapping(entries) => {
-                for (key, _) in entries {
-                    check_variable_name(key)?;
-                }
-                Ok(Value::Dict(node.dict()))
-            }
-            _ => Err(Located::parser(format!(
-                "Vars in a {class} must be specified as a dictionary."
-            ))
-            .about_node(node)),
-        }
     }
 
     fn tags(self, node: &Node) -> Result<Value> {
@@ -194,91 +153,127 @@ impl Tasks<'_> {
         }
         Ok(Value::list(tags))
     }
+}
 
-    fn register(self, node: &Node) -> Result<Value> {
-        let invalid = |error: Located| {
-            Located::parser("Invalid 'register' specified.")
-                .about_node(node)
-                .because(error)
-        };
-        match node.content() {
-            Content::Scalar(Value::None) => {}
-            Content::Mapping(entries) => {
-                for (key, _) in entries {
-                    check_variable_name(key).map_err(invalid)?;
-                }
-            }
-            _ => check_variable_name(node).map_err(invalid)?,
+/// What must be a text is none that has parts.
+pub(crate) fn check_no_parts(node: &Node, bearer: Bearer) -> Result<()> {
+    for (key, value) in node.mapping().unwrap_or_default() {
+        let text = key
+            .as_str()
+            .and_then(Directive::of)
+            .filter(|d| d.stands_at(bearer) && d.kind() == Kind::Text);
+        if let Some(directive) = text
+            && matches!(value.content(), Content::Sequence(_) | Content::Mapping(_))
+        {
+            return Err(not_text(directive.name(), value));
         }
-        Ok(node.value())
     }
+    Ok(())
+}
 
-    fn loop_control(self, node: &Node) -> Result<()> {
-        const KEYS: &[&str] = &[
-            "loop_var",
-            "index_var",
-            "label",
-            "pause",
-            "extended",
-            "extended_allitems",
-            "break_when",
-        ];
-        let Some(entries) = node.mapping() else {
-            return Err(Located::parser(
-                "the `loop_control` value must be specified as a dictionary and cannot be a variable itself (though it can contain variables)",
-            )
-            .about_node(node));
-        };
-        for (key, value) in entries {
-            let name = key.as_str().unwrap_or_default();
-            if !KEYS.contains(&name) {
-                return Err(Located::parser(format!(
-                    "'{}' is not a valid attribute for a LoopControl",
-                    python::shown(key)
-                ))
-                .about_node(key));
+fn not_text(name: &str, value: &Node) -> Located {
+    Located::parser(format!(
+        "The field '{name}' is supposed to be a string type, however the incoming data structure is a {}",
+        python::class(value)
+    ))
+    .about_node(value)
+}
+
+/// The variables of a play, block or task.
+pub(super) fn vars(node: &Node, class: &str) -> Result<Value> {
+    match node.content() {
+        Content::Scalar(Value::None) => Ok(Value::Dict(Dict::default())),
+        Content::Mapping(entries) => {
+            for (key, _) in entries {
+                check_variable_name(key)?;
             }
-            if matches!(name, "loop_var" | "index_var" | "label")
-                && matches!(value.content(), Content::Sequence(_) | Content::Mapping(_))
-            {
-                return Err(self.not_text(name, value));
-            }
+            Ok(Value::Dict(node.dict()))
         }
-        Ok(())
+        _ => Err(Located::parser(format!(
+            "Vars in a {class} must be specified as a dictionary."
+        ))
+        .about_node(node)),
     }
+}
 
-    /// What handlers listen to, as they are known by it in their role too.
-    pub(super) fn listen(
-        self,
-        directives: &mut Directives,
-        node: &Node,
-        scope: &Scope,
-    ) -> Result<()> {
-        let Some(written) = directives.get(Directive::Listen).cloned() else {
-            return Ok(());
-        };
-        let place = node.get("listen").unwrap_or(node);
-        check_texts(Directive::Listen, place)?;
-        let place = place.origin();
-        let listened = Directive::Listen.convert(&written, Some(place))?;
-        let mut topics = match listened {
-            Value::List(items) => items.read().clone(),
-            _ => Vec::new(),
-        };
-        if let Some(role) = scope.role() {
-            for topic in topics.clone() {
-                let Value::Str(text) = &topic else { continue };
-                for name in [&*role.name, role.leaf()] {
-                    topics.push(Value::Str(written_like(
-                        text,
-                        format!("{name} : {}", &**text),
-                    )));
-                }
+fn register(node: &Node) -> Result<Value> {
+    let invalid = |error: Located| {
+        Located::parser("Invalid 'register' specified.")
+            .about_node(node)
+            .because(error)
+    };
+    match node.content() {
+        Content::Scalar(Value::None) => {}
+        Content::Mapping(entries) => {
+            for (key, _) in entries {
+                check_variable_name(key).map_err(invalid)?;
             }
         }
-        directives.set(Directive::Listen, Value::list(topics));
-        Ok(())
+        _ => check_variable_name(node).map_err(invalid)?,
     }
+    Ok(node.value())
+}
+
+fn loop_control(node: &Node) -> Result<()> {
+    const KEYS: &[&str] = &[
+        "loop_var",
+        "index_var",
+        "label",
+        "pause",
+        "extended",
+        "extended_allitems",
+        "break_when",
+    ];
+    let Some(entries) = node.mapping() else {
+        return Err(Located::parser(
+            "the `loop_control` value must be specified as a dictionary and cannot be a variable itself (though it can contain variables)",
+        )
+        .about_node(node));
+    };
+    for (key, value) in entries {
+        let name = key.as_str().unwrap_or_default();
+        if !KEYS.contains(&name) {
+            return Err(Located::parser(format!(
+                "'{}' is not a valid attribute for a LoopControl",
+                python::shown(key)
+            ))
+            .about_node(key));
+        }
+        if matches!(name, "loop_var" | "index_var" | "label")
+            && matches!(value.content(), Content::Sequence(_) | Content::Mapping(_))
+        {
+            return Err(not_text(name, value));
+        }
+    }
+    Ok(())
+}
+
+/// What handlers listen to, as they are known by it in their role too.
+pub(super) fn listen(directives: &mut Directives, node: &Node, scope: &Scope) -> Result<()> {
+    let Some(written) = directives.get(Directive::Listen).cloned() else {
+        return Ok(());
+    };
+    let place = node.get("listen").unwrap_or(node);
+    check_texts(Directive::Listen, place)?;
+    let place = place.origin();
+    let listened = Directive::Listen.convert(&written, Some(place))?;
+    let mut topics = match listened {
+        Value::List(items) => items.read().clone(),
+        _ => Vec::new(),
+    };
+    if let Some(role) = scope.role() {
+        for topic in topics.clone() {
+            let Value::Str(text) = &topic else { continue };
+            for name in [&*role.name, role.leaf()] {
+                topics.push(Value::Str(written_like(
+                    text,
+                    format!("{name} : {}", &**text),
+                )));
+            }
+        }
+    }
+    directives.set(Directive::Listen, Value::list(topics));
+    Ok(())
 }
 
 /// The items of a list of texts must be texts.

@@ -15,8 +15,8 @@ use super::draft::Draft;
 use super::{Action, Block, Item, Loop, Scope, ScopeKind, Task, next_task_id, python};
 use crate::source::{Located, Node, Notice};
 
-use keywords::check_texts;
-pub(crate) use keywords::{complete_collections, texts};
+pub(crate) use keywords::{check_no_parts, complete_collections, texts};
+use keywords::{check_texts, listen};
 
 type Result<T, E = Located> = std::result::Result<T, E>;
 
@@ -193,7 +193,7 @@ impl Tasks<'_> {
             None => Ok(Vec::new()),
         };
         let (tasks, rescue, always) = (part("block")?, part("rescue")?, part("always")?);
-        self.check_no_parts(node, Bearer::Block)?;
+        check_no_parts(node, Bearer::Block)?;
         if tasks.is_empty() {
             for (name, items) in [("always", &always), ("rescue", &rescue)] {
                 if !items.is_empty() {
@@ -296,7 +296,7 @@ impl Tasks<'_> {
         if let Some(vars) = node.get("vars") {
             directives.set(
                 Directive::Vars,
-                self.vars(vars, include.unwrap_or(bearer.class()))?,
+                keywords::vars(vars, include.unwrap_or(bearer.class()))?,
             );
         }
         let mut loop_key = None;
@@ -357,9 +357,9 @@ impl Tasks<'_> {
         if let Some(delegate) = &parsed.delegate {
             directives.set(Directive::DelegateTo, delegate.clone());
         }
-        self.check_no_parts(node, bearer)?;
+        check_no_parts(node, bearer)?;
         if self.handlers {
-            self.listen(&mut directives, node, scope)?;
+            listen(&mut directives, node, scope)?;
         }
         let written: Arc<str> = Arc::clone(parsed.action.shared());
         let (name, kind, deprecated) = if self.is_template(&parsed.action) {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use consort_jinja::{Arguments, Environment, Error, Result, Str, Takes, Value, integer, repr};
+use consort_jinja::{
+    Arguments, Dict, Environment, Error, Result, Str, Takes, Value, integer, repr,
+};
 
 use super::given;
 use crate::source::{Encrypted, Located};
@@ -10,28 +12,34 @@ use crate::template::context::{Context, Shared, refused};
 use crate::template::yaml::{Style, dump};
 
 pub(super) fn add(environment: &mut Environment, shared: &Shared) {
-    environment.add_filter("to_yaml", Takes::Lazily, |state, value, arguments| {
+    let context = Arc::clone(shared);
+    environment.add_filter("to_yaml", Takes::Lazily, move |state, value, arguments| {
         let value = state.ready(value)?;
-        to_yaml(&value, arguments.clone(), Style::default())
+        to_yaml(&context, &value, arguments.clone(), Style::default())
     });
-    environment.add_filter("to_nice_yaml", Takes::Lazily, |state, value, arguments| {
-        let value = state.ready(value)?;
-        let mut arguments = arguments.clone();
-        let indent = if arguments.positional.is_empty() {
-            None
-        } else {
-            Some(arguments.positional.remove(0))
-        };
-        let style = Style {
-            indent: match indent {
-                Some(indent) => usize::try_from(integer(&indent)?).unwrap_or(2),
-                None => 4,
-            },
-            flow: Some(false),
-            ..Style::default()
-        };
-        to_yaml(&value, arguments, style)
-    });
+    let context = Arc::clone(shared);
+    environment.add_filter(
+        "to_nice_yaml",
+        Takes::Lazily,
+        move |state, value, arguments| {
+            let value = state.ready(value)?;
+            let mut arguments = arguments.clone();
+            let indent = if arguments.positional.is_empty() {
+                None
+            } else {
+                Some(arguments.positional.remove(0))
+            };
+            let style = Style {
+                indent: match indent {
+                    Some(indent) => usize::try_from(integer(&indent)?).unwrap_or(2),
+                    None => 4,
+                },
+                flow: Some(false),
+                ..Style::default()
+            };
+            to_yaml(&context, &value, arguments, style)
+        },
+    );
     let context = Arc::clone(shared);
     environment.add_filter(
         "from_yaml",
@@ -72,7 +80,12 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
     );
 }
 
-fn to_yaml(value: &Value, arguments: Arguments, mut style: Style) -> Result<Value> {
+fn to_yaml(
+    context: &Context,
+    value: &Value,
+    arguments: Arguments,
+    mut style: Style,
+) -> Result<Value> {
     let mut behaviour = None;
     for (name, value) in arguments.named {
         match &*name {
@@ -139,28 +152,61 @@ fn to_yaml(value: &Value, arguments: Arguments, mut style: Style) -> Result<Valu
     {
         return refused("The vault parameter must be one of decrypt, keep_encrypted, redact, fail");
     }
-    if behaviour.as_deref() == Some("fail") && holds_secret(value, 0) {
-        return refused("Attempted to dump a vaulted value");
-    }
+    let sealed;
+    let value = match behaviour.as_deref() {
+        None | Some("decrypt") => value,
+        Some(behaviour) => {
+            sealed = seal(context, value, behaviour, 0)?;
+            &sealed
+        }
+    };
     dump(value, &style).map(Value::from)
 }
 
-fn holds_secret(value: &Value, depth: u32) -> bool {
+/// A value with what was encrypted in it as it was written (`keep_encrypted`), or hidden (`redact`).
+///
+/// # Errors
+/// There is such in it, and that is not to be (`fail`).
+fn seal(context: &Context, value: &Value, behaviour: &str, depth: u32) -> Result<Value> {
     if depth > 200 {
-        return false;
+        return Err(Error::Recursion);
     }
+    let secret = |ciphertext: Arc<str>| match behaviour {
+        "fail" => refused("Attempted to dump a vaulted value"),
+        "redact" => Ok(Value::from("<redacted>")),
+        _ => Ok(Value::Object(Arc::new(Encrypted {
+            ciphertext,
+            origin: None,
+            trusted: false,
+            reason: None,
+        }))),
+    };
     match value {
-        Value::Object(object) => object.any().is::<Encrypted>(),
-        Value::List(_) | Value::Tuple(_) => value
-            .iterate()
-            .unwrap_or_default()
-            .iter()
-            .any(|item| holds_secret(item, depth + 1)),
-        Value::Dict(dict) => dict
-            .read()
-            .values()
-            .any(|value| holds_secret(value, depth + 1)),
-        _ => false,
+        Value::Object(object) => match object.any().downcast_ref::<Encrypted>() {
+            Some(encrypted) => secret(Arc::clone(&encrypted.ciphertext)),
+            None => Ok(value.clone()),
+        },
+        Value::Str(text) => match context.options.reader.ciphertext(text) {
+            Some(ciphertext) => secret(ciphertext),
+            None => Ok(value.clone()),
+        },
+        Value::List(_) | Value::Tuple(_) => {
+            let items = value.iterate()?;
+            let items: Result<Vec<Value>> = items
+                .iter()
+                .map(|item| seal(context, item, behaviour, depth + 1))
+                .collect();
+            items.map(Value::list)
+        }
+        Value::Dict(dict) => {
+            let entries = dict.read().clone();
+            let entries: Result<_> = entries
+                .into_iter()
+                .map(|(key, value)| Ok((key, seal(context, &value, behaviour, depth + 1)?)))
+                .collect();
+            Ok(Value::Dict(Dict::new(entries?)))
+        }
+        _ => Ok(value.clone()),
     }
 }
 

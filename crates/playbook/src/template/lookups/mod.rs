@@ -44,6 +44,8 @@ struct Known {
     run: Run,
     /// What is undefined is given to it, too.
     takes_undefined: bool,
+    /// It renders what is within its terms itself.
+    lazy: bool,
 }
 
 fn find(name: &str) -> Option<Known> {
@@ -82,6 +84,7 @@ fn find(name: &str) -> Option<Known> {
     Some(Known {
         run,
         takes_undefined: matches!(leaf, "env" | "first_found"),
+        lazy: leaf == "first_found",
     })
 }
 
@@ -224,7 +227,11 @@ fn run(
     arguments: Arguments,
     as_with: bool,
 ) -> Result<Vec<Value>> {
-    let arguments = ready(state, known.takes_undefined, arguments)?;
+    let arguments = if known.lazy {
+        arguments
+    } else {
+        ready(state, known.takes_undefined, arguments)?
+    };
     (known.run)(&mut Call {
         context,
         state,
