@@ -65,3 +65,34 @@ fn differences_are_those_difflib_finds() {
     );
     assert!(unified(&a, &a, "before", "after", 3).is_empty());
 }
+
+#[test]
+fn what_is_not_to_be_logged_is_told_to_nobody_whatever_comes_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let screen = Kept(Arc::new(Mutex::new(Vec::new())));
+    let display = Display::to(3, None, Box::new(screen.clone()), Box::new(screen.clone()));
+    play_telling(
+        directory.path(),
+        r#"
+- hosts: all
+  gather_facts: false
+  vars: {secret: hunter2}
+  tasks:
+    - {command: "echo {{ secret }}", no_log: true}
+    - {command: "sh -c 'echo {{ secret }}; exit 3'", no_log: "{{ true }}", ignore_errors: true}
+    - {command: "echo {{ item }}", loop: ["{{ secret }}", other], no_log: true, register: kept}
+    - {debug: {msg: "{{ kept.results[0].stdout | length }} letters"}}
+"#,
+        &["a"],
+        Dict::default(),
+        vec![Box::new(Default::new(display, Options::default()))],
+    );
+    let told = String::from_utf8(screen.0.lock().clone()).unwrap();
+    assert!(!told.contains("hunter2"), "{told}");
+    assert!(told.contains("7 letters"), "{told}");
+    assert_eq!(
+        told.matches("the output has been hidden").count(),
+        4,
+        "{told}"
+    );
+}

@@ -6,9 +6,26 @@ use indexmap::IndexMap;
 use super::Outcome;
 use crate::executor::held;
 
+/// What callbacks are told of a result that is not to be seen.
+const TOLD_OF_HIDDEN: &[&str] = &[
+    "_ansible_no_log",
+    "attempts",
+    "changed",
+    "deprecations",
+    "exception",
+    "retries",
+    "warnings",
+];
+const HIDDEN: &str =
+    "the output has been hidden due to the fact that 'no_log: true' was specified for this result";
+
 impl Outcome {
-    /// The result as `register` keeps it, or with what callbacks alone see.
+    /// The result as `register` keeps it, or with what callbacks alone see and without what they may not see.
     pub(in crate::executor) fn as_dict(&self, for_callback: bool) -> Dict {
+        self.entries(for_callback, for_callback && self.no_log)
+    }
+
+    fn entries(&self, for_callback: bool, hidden: bool) -> Dict {
         let mut entries: IndexMap<Key, Value> = IndexMap::with_capacity(self.data.len() + 8);
         let mut set = |name: &str, value: Value| {
             entries.insert(Key::from(name), value);
@@ -126,10 +143,20 @@ impl Outcome {
         }
         split_lines(&mut entries, "stdout", "stdout_lines");
         split_lines(&mut entries, "stderr", "stderr_lines");
+        if hidden {
+            entries.retain(|key, _| {
+                key.as_str()
+                    .is_some_and(|key| TOLD_OF_HIDDEN.contains(&key))
+            });
+            entries.insert(Key::from("censored"), HIDDEN.into());
+        }
         if let Some(items) = &self.items {
+            // Where one of them is not to be seen, none is.
             let items: Vec<Value> = items
                 .iter()
-                .map(|item| Value::Dict(item.as_dict(for_callback)))
+                .map(|item| {
+                    Value::Dict(item.entries(for_callback, hidden || (for_callback && item.no_log)))
+                })
                 .collect();
             entries.insert(Key::from("results"), items.into());
         }
