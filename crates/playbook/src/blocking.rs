@@ -38,10 +38,13 @@ thread_local! {
 }
 
 /// Why something that blocks gave no result.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
     /// It panicked, with these words.
+    #[error("The module broke off: {0}")]
     Panicked(String),
     /// The runtime is ending.
+    #[error("The run is ending.")]
     Ending,
 }
 

@@ -395,9 +395,9 @@ pub(super) fn missing(path: &Path) -> Failure {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work)
+    crate::blocking::blocking(|_| work())
         .await
-        .map_err(|error| Failure::error(error.to_string()))?
+        .unwrap_or_else(|broken| Err(Failure::error(broken.to_string())))
 }
 
 /// What a file of the machine and what it is to become differ in.

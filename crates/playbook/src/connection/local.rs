@@ -16,7 +16,6 @@ use super::{
     Become, Call, Command, Connection, ConnectionSettings, Content, Error, Job, Output, Packed,
     Work,
 };
-use crate::blocking::Broken;
 
 /// The machine the controller runs on.
 pub(super) struct Local {
@@ -58,11 +57,9 @@ impl Drop for GivenUp {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce(Option<Cancel>) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    match crate::blocking::blocking(work).await {
-        Ok(done) => done,
-        Err(Broken::Panicked(said)) => Err(Error::failed(format!("The module broke off: {said}"))),
-        Err(Broken::Ending) => Err(Error::failed("The run is ending.")),
-    }
+    crate::blocking::blocking(work)
+        .await
+        .unwrap_or_else(|broken| Err(Error::failed(broken.to_string())))
 }
 
 impl Connection for Local {
