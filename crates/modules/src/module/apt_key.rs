@@ -178,7 +178,7 @@ fn downloaded(
         timeout: 10,
         ..Request::default()
     };
-    let fetched = url::fetch(context, arguments, request)?;
+    let fetched = url::fetch(context, arguments, &request)?;
     if fetched.status() != Some(200) {
         return Err(Failure::new(format!(
             "Failed to download key at {}: {}",

@@ -270,7 +270,7 @@ fn given(context: &mut Context<'_>, arguments: &Arguments) -> Result<Vec<String>
         let fetched = url::fetch(
             context,
             arguments,
-            Request {
+            &Request {
                 url: &key,
                 method: "GET",
                 timeout: 10,

@@ -275,7 +275,7 @@ fn fetched(context: &mut Context<'_>, address: &str) -> Result<Vec<u8>, Failure>
         timeout: 10,
         ..Request::default()
     };
-    let found = url::fetch(context, &Arguments::default(), request)?;
+    let found = url::fetch(context, &Arguments::default(), &request)?;
     let message = found.message().to_owned();
     if found.status().is_some_and(|status| status >= 400) {
         return Err(failed(&message));

@@ -266,7 +266,7 @@ fn download(
     let mut fetched = url::fetch(
         context,
         arguments,
-        Request {
+        &Request {
             url,
             method,
             headers,

@@ -115,7 +115,7 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
     let fetched = url::fetch(
         context,
         &arguments,
-        Request {
+        &Request {
             url,
             method: &method,
             headers,

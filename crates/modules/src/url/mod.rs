@@ -114,7 +114,7 @@ const MOST_REDIRECTS: usize = 10;
 pub(crate) fn fetch(
     context: &mut Context<'_>,
     arguments: &Arguments,
-    request: Request<'_>,
+    request: &Request<'_>,
 ) -> Result<Fetched, Failure> {
     let mut info = Map::new();
     info.insert("url".to_owned(), masked(request.url).into());
@@ -172,8 +172,8 @@ pub(crate) fn fetch(
             info,
         });
     }
-    let mut session = Session::new(context, arguments, &request, address)?;
-    Ok(match session.run(&request) {
+    let mut session = Session::new(context, arguments, request, address)?;
+    Ok(match session.run(request) {
         Ok(response) => {
             told_of(&mut info, &response.headers);
             let cookies: Vec<String> = session
@@ -785,7 +785,7 @@ pub(crate) fn fetch_file(
     let fetched = fetch(
         context,
         arguments,
-        Request {
+        &Request {
             url,
             method: "GET",
             timeout: 10,

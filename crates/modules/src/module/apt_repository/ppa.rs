@@ -130,7 +130,7 @@ impl Archive {
         let fetched = url::fetch(
             context,
             arguments,
-            Request {
+            &Request {
                 url: &address,
                 method: "GET",
                 headers: vec![("Accept".to_owned(), "application/json".to_owned())],

@@ -154,7 +154,7 @@ fn fetched(
         timeout: 10,
         ..Request::default()
     };
-    let found = url::fetch(context, arguments, request)?;
+    let found = url::fetch(context, arguments, &request)?;
     if found.status() != Some(200) {
         return Err(Failure::new(format!(
             "failed to fetch key at {} , error was: {}",
