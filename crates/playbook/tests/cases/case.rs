@@ -1,7 +1,7 @@
 //! A case: what is run, and what was recorded of it.
 
 use std::error::Error;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
