@@ -1,7 +1,9 @@
 """Action plugins, and whole tasks over connections, methods of becoming and shells that are written in Python."""
 
+import atexit
 import base64
 import os
+import threading
 import types
 
 from ansible._internal import _task
@@ -39,7 +41,11 @@ def knows(request, message):
 
 def traits(request, message):
     """What an action plugin is like."""
-    plugin = plugin_loaders.action_loader.get(message["name"], class_only=True)
+    name = message["name"]
+    module = plugin_loaders.module_loader.find_plugin_with_context(name)
+    if module.resolved and module.action_plugin:
+        name = module.action_plugin
+    plugin = plugin_loaders.action_loader.get(name, class_only=True)
     if plugin is None:
         return None
     return {
@@ -71,10 +77,44 @@ class Role:
         return self.get_name()
 
 
+class Parent:
+    """What tasks stand in: keywords are handed down elsewhere."""
+
+    statically_loaded = True
+
+    def __init__(self):
+        self._play = types.SimpleNamespace(_action_groups={}, _group_actions={}, get_dep_chain=lambda: None)
+        self._parent = None
+        self._role = None
+
+    def get_dep_chain(self):
+        return None
+
+    def get_vars(self):
+        return {}
+
+    def get_include_params(self):
+        return {}
+
+    def get_first_parent_include(self):
+        return None
+
+    def all_parents_static(self):
+        return True
+
+    def copy(self, exclude_parent=False, exclude_tasks=False):
+        return self
+
+
 class BridgeTask(Task):
     """A task whose keywords were settled elsewhere."""
 
     _consort = None
+
+    def copy(self, exclude_parent=False, exclude_tasks=False):
+        new = super().copy(exclude_parent=exclude_parent, exclude_tasks=exclude_tasks)
+        new._consort, new._consort_ds = self._consort, self._consort_ds
+        return new
 
     def get_search_path(self):
         return list(self._consort.get("search_path") or ())
@@ -95,6 +135,7 @@ class BridgeTask(Task):
 def make_task(told, request=None):
     """A task of what is told of it."""
     task = BridgeTask(role=Role(told["role"]) if told.get("role") else None)
+    task._parent = Parent()
     task._consort = told
     task._consort_ds = {}
     if told.get("origin"):
@@ -381,10 +422,6 @@ def action(request, message):
         if executor is not None:
             name = getattr(connection, "ansible_name", None)
             answer["connection"] = name
-            try:
-                connection.close()
-            except Exception:
-                pass
     answer["warned"] = warned
     return answer
 
@@ -443,19 +480,28 @@ def _handler(request, message, task, variables, templar):
         play_context.become, play_context.become_method = True, told["method"]
         play_context.become_user, play_context.become_pass = told["user"], told.get("password") or ""
         connection.set_become_plugin(_become(told))
-    handler = plugin_loaders.action_loader.get(
-        message["plugin"],
-        task=task,
-        connection=connection,
-        play_context=play_context,
-        loader=prepare.loader,
-        templar=Templar._from_template_engine(templar),
-        shared_loader_obj=plugin_loaders,
-        collection_list=task.collections,
-    )
-    if not handler:
-        raise AnsibleError("the handler '%s' was not found" % message["plugin"])
+    executor = _Executor(_Host(message["host"]), play_context)
+    executor._connection = connection
+    handler, _ = executor._get_action_handler_with_module_context(templar=templar)
     return handler, connection, None
+
+
+# the connections that are written in Python, by host: of the task that was done last there
+_open = {}
+_open_lock = threading.Lock()
+
+
+def _close(connection):
+    try:
+        connection.close()
+    except Exception:
+        pass
+
+
+@atexit.register
+def _close_all():
+    for _, connection in list(_open.values()):
+        _close(connection)
 
 
 def _real(request, message, task, variables, templar, play_context):
@@ -480,7 +526,24 @@ def _real(request, message, task, variables, templar, play_context):
         name = templar_there.template(seen["ansible_connection"])
     else:
         name = task.connection
-    executor._connection = executor._get_connection(seen, templar_there, name)
+    with _open_lock:
+        of, known = _open.get(host.name, (None, None))
+    if (
+        known is not None
+        and of == task._uuid
+        and getattr(known, "connected", False)
+        and known.matches_name([name])
+        and play_context.remote_addr == known._play_context.remote_addr
+    ):
+        # the items of a loop, and attempts, share a connection
+        known._play_context = play_context
+        executor._connection = known
+        executor._set_become_plugin(seen, templar_there, known)
+    else:
+        _close(known)
+        executor._connection = executor._get_connection(seen, templar_there, name)
+        with _open_lock:
+            _open[host.name] = (task._uuid, executor._connection)
     executor._set_connection_options(seen, templar_there)
     executor._connection.update_vars(variables)
     executor._connection._play_context = executor._play_context.set_task_and_variable_override(

@@ -348,22 +348,43 @@ impl Actions {
     ) -> Result<Option<Resolved>, Located> {
         let module = self.find(Sort::Module, name, collections)?;
         let mut action_name = name.to_owned();
+        let mut acts = false;
         if let Some(Found::File(full, _)) = &module
             && let Some((collection, leaf)) = split_collection(full)
             && let Some(collection) = self.collections.get(collection)
             && let Some(action) = collection.action_of(leaf)
         {
             action_name = action;
+            acts = true;
         }
         let action = self.find(Sort::Action, &action_name, collections)?;
         let table = &*TABLE;
         let (name, kind) = match (action, module) {
             (Some(Found::File(name, plugin)), module) => {
-                let module = match module {
-                    Some(Found::File(_, path)) => Some(path),
-                    _ => None,
-                };
-                (name, ActionKind::Plugin { plugin, module })
+                match module {
+                    // a module whose collection names another action for it keeps its name
+                    Some(Found::File(full, path)) if acts => (
+                        full,
+                        ActionKind::Plugin {
+                            plugin,
+                            module: Some(path),
+                        },
+                    ),
+                    Some(Found::File(_, path)) => (
+                        name,
+                        ActionKind::Plugin {
+                            plugin,
+                            module: Some(path),
+                        },
+                    ),
+                    _ => (
+                        name,
+                        ActionKind::Plugin {
+                            plugin,
+                            module: None,
+                        },
+                    ),
+                }
             }
             (Some(Found::Builtin(name)), _) | (None, Some(Found::Builtin(name))) => {
                 (name, ActionKind::Builtin)

@@ -1,5 +1,6 @@
 //! Playbooks, read and run.
 
+mod bridge;
 mod connections;
 mod executor;
 mod inventory;

@@ -17,7 +17,7 @@ mod web;
 use std::sync::Arc;
 
 use consort_jinja::{
-    Arguments, Environment, Error, Native, Result, State, Str, Takes, Value, repr,
+    Arguments, Dict, Environment, Error, Native, Result, State, Str, Takes, Value, repr,
 };
 
 use super::context::{Context, Shared, refused};
@@ -153,7 +153,7 @@ pub(super) fn invoke(
     state.changes_from_call_to_call();
     let found = match (known, foreign) {
         (Some(known), _) => run(context, state, &known, arguments, as_with),
-        (None, Some(lookup)) => ready(state, lookup.takes_undefined, arguments)
+        (None, Some(lookup)) => handed_on(state, lookup.takes_undefined, arguments)
             .and_then(|arguments| (lookup.run)(state, &arguments, as_with)),
         (None, None) => Ok(Vec::new()),
     };
@@ -218,6 +218,62 @@ fn ready(
         found.named.push((name, each(value)?));
     }
     Ok(found)
+}
+
+/// The arguments of a lookup in Python: what is undefined within them is left to it, and only fails where it is used.
+fn handed_on(
+    state: &mut State<'_, '_>,
+    takes_undefined: bool,
+    arguments: Arguments,
+) -> Result<Arguments> {
+    let mut each = |value: Value| {
+        let value = rendered(state, value, 0);
+        if takes_undefined {
+            Ok(value)
+        } else {
+            value.defined()
+        }
+    };
+    let mut found = Arguments::default();
+    for value in arguments.positional {
+        found.positional.push(each(value)?);
+    }
+    for (name, value) in arguments.named {
+        found.named.push((name, each(value)?));
+    }
+    Ok(found)
+}
+
+/// How deep values are rendered; deeper ones hold themselves.
+const DEEPEST: u32 = 90;
+
+/// A value with every template in it rendered, and what is undefined left in its place.
+fn rendered(state: &mut State<'_, '_>, value: Value, depth: u32) -> Value {
+    let value = state.access(value);
+    if depth > DEEPEST || !value.may_hold_templates() {
+        return value;
+    }
+    match &value {
+        Value::List(list) => {
+            let items = list.read().clone();
+            Value::list(
+                items
+                    .into_iter()
+                    .map(|item| rendered(state, item, depth + 1))
+                    .collect(),
+            )
+        }
+        Value::Dict(dict) => {
+            let entries = dict.read().clone();
+            Value::Dict(Dict::new(
+                entries
+                    .into_iter()
+                    .map(|(key, item)| (key, rendered(state, item, depth + 1)))
+                    .collect(),
+            ))
+        }
+        _ => value,
+    }
 }
 
 fn run(
