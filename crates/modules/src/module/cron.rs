@@ -400,9 +400,8 @@ impl Table {
         for line in &self.lines {
             match above.take() {
                 Some(known) if known == name => return Some(line),
-                Some(_) => {}
                 None if line.starts_with(MARK) => above = Some(line.replace(MARK, "")),
-                None => {}
+                _ => {}
             }
         }
         None

@@ -257,6 +257,15 @@ impl Script<'_> {
     }
 }
 
+/// Words that say that a service is down.
+const DOWN: [&str; 5] = [
+    "stop",
+    "is dead ",
+    "dead but ",
+    "could not access pid file",
+    "inactive",
+];
+
 /// What the script says of its state, by its words or else by its exit code; `None` if neither tells.
 fn told(name: &str, code: i32, out: &str) -> Option<bool> {
     if name == "iptables" && out.contains("ACCEPT") {
@@ -264,13 +273,6 @@ fn told(name: &str, code: i32, out: &str) -> Option<bool> {
     }
     if out.matches('\n').count() <= 1 {
         let said = out.to_lowercase().replace(&name.to_lowercase(), "");
-        const DOWN: [&str; 5] = [
-            "stop",
-            "is dead ",
-            "dead but ",
-            "could not access pid file",
-            "inactive",
-        ];
         if DOWN.iter().any(|word| said.contains(word)) {
             return Some(false);
         }

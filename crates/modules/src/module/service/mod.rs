@@ -361,6 +361,14 @@ fn knows_manual(context: &Context<'_>, initctl: &str) -> bool {
     done.success() && version >= vec![0, 6, 7]
 }
 
+/// Words that say that a service is down.
+const DOWN: [&str; 4] = [
+    "could not access pid file",
+    "is dead and pid file exists",
+    "dead but subsys locked",
+    "dead but pid file exists",
+];
+
 /// What a script of init says of its state, by its exit code or by its words; `None` if neither tells.
 fn told(name: &str, done: &Done) -> Option<bool> {
     if matches!(done.code, 1..=4 | 69) {
@@ -378,12 +386,6 @@ fn told(name: &str, done: &Done) -> Option<bool> {
         if said.contains("start") && !is_not {
             return Some(true);
         }
-        const DOWN: [&str; 4] = [
-            "could not access pid file",
-            "is dead and pid file exists",
-            "dead but subsys locked",
-            "dead but pid file exists",
-        ];
         if DOWN.iter().any(|word| said.contains(word)) {
             return Some(false);
         }

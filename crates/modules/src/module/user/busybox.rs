@@ -6,7 +6,7 @@ use crate::invocation::Failure;
 use crate::process::{self, Finished};
 use crate::python;
 
-use super::User;
+use super::{User, run, run_with};
 
 /// The password an account gets: what is given, or what it has, or one that nobody can enter; locked if it is to be.
 fn password(user: &User<'_>, current: &str) -> String {
@@ -29,7 +29,7 @@ fn set_password(
         process::required(context, "chpasswd", &[])?,
         "--encrypted".to_owned(),
     ];
-    let done = user.run_with(context, words, &format!("{}:{password}", user.name))?;
+    let done = run_with(context, words, &format!("{}:{password}", user.name))?;
     user.bear(&done)?;
     Ok(done)
 }
@@ -77,13 +77,13 @@ pub(super) fn create(user: &User<'_>, context: &Context<'_>) -> Result<Finished,
         }
     }
     words.push(user.name.to_owned());
-    let done = user.run(context, words)?;
+    let done = run(context, words)?;
     user.bear(&done)?;
     let mut last = set_password(user, context, &password(user, ""))?;
     let own = user.known().map(|known| known.gid);
     for (name, group) in user.groups()?.unwrap_or_default() {
         if Some(group.gid.as_raw()) != own {
-            last = user.run(context, vec![adduser.clone(), user.name.to_owned(), name])?;
+            last = run(context, vec![adduser.clone(), user.name.to_owned(), name])?;
             user.bear(&last)?;
         }
     }
@@ -98,7 +98,7 @@ pub(super) fn remove(user: &User<'_>, context: &Context<'_>) -> Result<Finished,
     if user.arguments.flag("remove") {
         words.push("--remove-home".to_owned());
     }
-    user.run(context, words)
+    run(context, words)
 }
 
 /// Brings a user that is there to what is asked. Nothing if it is like that.
@@ -140,7 +140,7 @@ pub(super) fn modify(
         }
         for (program, group) in commands {
             let words = vec![program.clone(), user.name.to_owned(), group.clone()];
-            let finished = user.run(context, words)?;
+            let finished = run(context, words)?;
             user.bear(&finished)?;
             done = Some(finished);
         }

@@ -11,7 +11,7 @@ use crate::invocation::{Failure, Report};
 use crate::process::{self, Command, Finished};
 use crate::python;
 
-use super::User;
+use super::{User, run_with};
 
 /// Makes a key if there is none, or if it is to be forced; and tells of it.
 pub(super) fn bring(
@@ -126,7 +126,7 @@ fn generate(
         None => {
             words.extend(["-N", ""].map(str::to_owned));
             let answer = if overwrite { "y" } else { "" };
-            user.run_with(context, words, answer)?
+            run_with(context, words, answer)?
         }
         Some(passphrase) => {
             if overwrite {

@@ -264,24 +264,6 @@ impl<'a> User<'a> {
         }
     }
 
-    /// Runs a program, unless nothing is to be done.
-    fn run(&self, context: &Context<'_>, words: Vec<String>) -> Result<Finished, Failure> {
-        self.run_with(context, words, "")
-    }
-
-    /// Runs a program that reads something.
-    fn run_with(
-        &self,
-        context: &Context<'_>,
-        words: Vec<String>,
-        data: &str,
-    ) -> Result<Finished, Failure> {
-        if context.settings.check {
-            return Ok(Finished::default());
-        }
-        Command::new(words).text(data).run(context)
-    }
-
     /// What a program that failed makes of the module.
     fn bear(&self, done: &Finished) -> Result<(), Failure> {
         if done.success() {
@@ -413,4 +395,17 @@ fn day_of(seconds: f64) -> Result<i64, &'static str> {
         return Err("[Errno 75] Value too large for defined data type");
     }
     Ok((seconds.floor() as i64).div_euclid(86_400))
+}
+
+/// Runs a program, unless nothing is to be done.
+fn run(context: &Context<'_>, words: Vec<String>) -> Result<Finished, Failure> {
+    run_with(context, words, "")
+}
+
+/// Runs a program that reads something, unless nothing is to be done.
+fn run_with(context: &Context<'_>, words: Vec<String>, data: &str) -> Result<Finished, Failure> {
+    if context.settings.check {
+        return Ok(Finished::default());
+    }
+    Command::new(words).text(data).run(context)
 }

@@ -8,7 +8,7 @@ use crate::invocation::Failure;
 use crate::process::{self, Command, Finished};
 use crate::selinux;
 
-use super::{User, home};
+use super::{User, home, run};
 
 /// The words of a command.
 struct Words(Vec<String>);
@@ -110,7 +110,7 @@ pub(super) fn create(user: &User<'_>, context: &mut Context<'_>) -> Result<Finis
         }
     }
     words.add(user.name);
-    let mut done = user.run(context, words.0)?;
+    let mut done = run(context, words.0)?;
     let Some((groupmod, chage)) = of_libuser else {
         return Ok(done);
     };
@@ -130,7 +130,7 @@ pub(super) fn create(user: &User<'_>, context: &mut Context<'_>) -> Result<Finis
         if !done.success() {
             break;
         }
-        done = together(done, user.run(context, words)?);
+        done = together(done, run(context, words)?);
     }
     Ok(done)
 }
@@ -256,7 +256,7 @@ pub(super) fn modify(
     let mut done = None;
     if words.0.len() > 1 {
         words.add(user.name);
-        done = Some(user.run(context, words.0)?);
+        done = Some(run(context, words.0)?);
     }
     let Some((groupmod, chage)) = of_libuser else {
         return Ok(done);
@@ -286,7 +286,7 @@ pub(super) fn modify(
         if done.as_ref().is_some_and(|done| !done.success()) {
             break;
         }
-        let then = user.run(context, words)?;
+        let then = run(context, words)?;
         done = Some(match done {
             Some(first) => together(first, then),
             None => then,
@@ -394,7 +394,7 @@ pub(super) fn remove(user: &User<'_>, context: &Context<'_>) -> Result<Finished,
         words.add("-r");
     }
     words.add(user.name);
-    user.run(context, words.0)
+    run(context, words.0)
 }
 
 /// Brings the terms of its password to what is asked. Nothing if they are like that, or cannot be seen.
@@ -428,7 +428,7 @@ pub(super) fn expire_password(
     }
     words.0.insert(0, process::required(context, "chage", &[])?);
     words.add(user.name);
-    user.run(context, words.0).map(Some)
+    run(context, words.0).map(Some)
 }
 
 /// A day counted from 1970, as `2026-11-22`.
