@@ -35,8 +35,9 @@ pub(crate) fn readable(context: &Context<'_>) -> String {
     READABLE
         .iter()
         .find(|wanted| there.lines().any(|line| line.trim() == **wanted))
-        .unwrap_or(&"C")
-        .to_string()
+        .copied()
+        .unwrap_or("C")
+        .to_owned()
 }
 
 /// The variables that make programs speak in a locale.

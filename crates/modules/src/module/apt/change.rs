@@ -75,7 +75,7 @@ impl Apt<'_> {
                     .with("rc", done.code),
             );
         }
-        let diff = self.diff(context, &out);
+        let diff = super::wanted_diff(context, &out);
         Ok(outcome(changed(&out), &done, diff))
     }
 
@@ -90,7 +90,7 @@ impl Apt<'_> {
         } else if !done.stderr.is_empty() {
             format!("apt-get clean failed: {}", done.err())
         } else {
-            let diff = self.diff(context, &done.out());
+            let diff = super::wanted_diff(context, &done.out());
             let mut report = outcome(true, &done, diff);
             report.insert("msg".to_owned(), done.out().into());
             return Ok(report);

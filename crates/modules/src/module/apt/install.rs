@@ -158,7 +158,7 @@ impl Apt<'_> {
         }
         let out = done.out();
         let changed = state != "build-dep" || !out.contains(NOTHING);
-        let diff = self.diff(context, &out);
+        let diff = super::wanted_diff(context, &out);
         Ok(Ok(outcome(changed, &done, diff)))
     }
 

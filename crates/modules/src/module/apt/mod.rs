@@ -133,6 +133,15 @@ fn diff_of(output: &str) -> Map<String, Value> {
     Map::from_iter([("prepared".to_owned(), prepared.into())])
 }
 
+/// The same, if a diff is wanted.
+fn wanted_diff(context: &Context<'_>, output: &str) -> Map<String, Value> {
+    if context.settings.diff {
+        diff_of(output)
+    } else {
+        Map::new()
+    }
+}
+
 /// `3 upgraded, ...`, `3 packages upgraded, ...`.
 fn counts(line: &str) -> bool {
     let rest = line.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -166,14 +175,6 @@ impl Apt<'_> {
         let done = command.run(context);
         guard.leave()?;
         done
-    }
-
-    fn diff(&self, context: &Context<'_>, output: &str) -> Map<String, Value> {
-        if context.settings.diff {
-            diff_of(output)
-        } else {
-            Map::new()
-        }
     }
 
     /// The release packages are taken from, if one is preferred.

@@ -74,7 +74,7 @@ impl Apt<'_> {
         } else {
             NOTHING_FOR_APTITUDE
         });
-        let diff = self.diff(context, &out);
+        let diff = super::wanted_diff(context, &out);
         let mut report = outcome(!nothing, &done, diff);
         if nothing {
             report.remove("diff");

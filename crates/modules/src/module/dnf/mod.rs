@@ -5,7 +5,7 @@
 
 mod plan;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
@@ -125,7 +125,7 @@ struct Dnf<'r> {
 }
 
 /// The packages of the machine, by what is told of them.
-type Packages = BTreeMap<String, ()>;
+type Packages = BTreeSet<String>;
 
 fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
     let arguments = context.arguments(&SPEC, invocation)?;
@@ -327,7 +327,7 @@ impl Dnf<'_> {
             .filter_map(|line| {
                 let mut fields = line.split('\t');
                 let (name, epoch, rest) = (fields.next()?, fields.next()?, fields.next()?);
-                (name != "gpg-pubkey").then(|| (plan::shown(name, epoch, rest), ()))
+                (name != "gpg-pubkey").then(|| plan::shown(name, epoch, rest))
             })
             .collect())
     }
@@ -458,8 +458,7 @@ impl Dnf<'_> {
         }
         let after = self.packages(context)?;
         let only_in = |one: &Packages, other: &Packages, word: &str| {
-            one.keys()
-                .filter(|package| !other.contains_key(*package))
+            one.difference(other)
                 .map(|package| format!("{word}: {package}"))
                 .collect::<Vec<String>>()
         };

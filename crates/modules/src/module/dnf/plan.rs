@@ -1,6 +1,6 @@
 //! What dnf says it would do: its table of packages, and what stands against it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::process::Finished;
 
@@ -14,7 +14,7 @@ pub(super) fn shown(name: &str, epoch: &str, rest: &str) -> String {
 }
 
 /// What comes and what goes, of the table before the question whether it is to be done.
-pub(super) fn of(text: &str, installed: &BTreeMap<String, ()>) -> Vec<String> {
+pub(super) fn of(text: &str, installed: &BTreeSet<String>) -> Vec<String> {
     enum Part {
         Comes,
         /// What comes takes the place of what is there.
@@ -67,7 +67,7 @@ pub(super) fn of(text: &str, installed: &BTreeMap<String, ()>) -> Vec<String> {
                 let ending = format!(".{arch}");
                 gone.extend(
                     installed
-                        .keys()
+                        .iter()
                         .filter(|known| {
                             known.ends_with(&ending)
                                 && known.rsplitn(3, '-').nth(2).is_some_and(|own| own == *name)
