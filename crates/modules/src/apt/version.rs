@@ -131,10 +131,9 @@ fn relation(text: &str) -> Option<Relation> {
     let (operator, version) = rest.split_at(end);
     let operator = match operator {
         "=" => "=",
-        ">=" => ">=",
         // `<` and `>` alone are of old, and mean what they mean with `=`.
+        ">=" | ">" => ">=",
         "<=" | "<" => "<=",
-        ">" => ">=",
         ">>" => ">",
         "<<" => "<",
         _ => "",

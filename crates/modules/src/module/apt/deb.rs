@@ -134,10 +134,10 @@ impl Apt<'_> {
                 ("diff".to_owned(), told("diff")),
             ]));
         }
-        self.unpack(context, &wanted, before)
+        self.unpack(context, &wanted, &before)
     }
 
-    fn unpack(&mut self, context: &mut Context<'_>, files: &[String], before: Report) -> Outcome {
+    fn unpack(&mut self, context: &mut Context<'_>, files: &[String], before: &Report) -> Outcome {
         let mut options: String = self
             .arguments
             .required("dpkg_options")

@@ -142,7 +142,7 @@ fn refresh(
         context,
         arguments,
         &get,
-        |command| command.plain_messages(),
+        process::Command::plain_messages,
         (
             |number, why| {
                 format!("Failed to update cache after {number} due to {why} retry, retrying")

@@ -1,7 +1,7 @@
 //! Files with a source of packages on each line (`sources.list`).
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
@@ -102,7 +102,10 @@ impl Sources {
             .flatten()
             .flatten()
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .filter(|name| name.ends_with(".list") && !name.starts_with('.'))
+            .filter(|name| {
+                Path::new(name).extension().is_some_and(|end| end == "list")
+                    && !name.starts_with('.')
+            })
             .collect();
         names.sort_unstable();
         for name in names {
