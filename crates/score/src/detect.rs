@@ -32,6 +32,9 @@ struct Found {
     others: bool,
     terraform: bool,
     rego: bool,
+    /// Playbooks, and what may be the inventory beside them.
+    playbooks: Vec<PathBuf>,
+    inventory: Option<PathBuf>,
     /// It belongs to a tool of its own, by this file.
     foreign: Option<&'static str>,
 }
@@ -108,6 +111,13 @@ pub(crate) fn directory(root: &Path, name: Option<&str>) -> Result<Definition, V
         if dir.rego && !covered(&places, Layer::Policy) {
             places.push((place.clone(), Layer::Policy, json!({ "path": text(place) })));
         }
+        match dir.playbooks.as_slice() {
+            [] => {}
+            all => match main_playbook(all) {
+                Some(main) => places.push((place.clone(), Layer::Playbook, playbook(main, dir))),
+                None => warnings.push(several_playbooks(place, all)),
+            },
+        }
         if !dir.objects.is_empty() && !covered(&places, Layer::Manifests) {
             places.push((
                 place.clone(),
@@ -121,8 +131,8 @@ pub(crate) fn directory(root: &Path, name: Option<&str>) -> Result<Definition, V
             "{} holds nothing that can be planned",
             root.display()
         ));
-        "looked for consort.yaml, Terraform configurations (*.tf), Kubernetes objects (*.yaml, *.yml, *.json) and \
-         policies (*.rego)"
+        "looked for consort.yaml, Terraform configurations (*.tf), Kubernetes objects (*.yaml, *.yml, *.json), \
+         playbooks (site.yml) and policies (*.rego)"
             .clone_into(&mut problem.detail);
         return Err(vec![problem]);
     }
@@ -290,6 +300,8 @@ fn look(
             called_modules(&entry.path(), place, modules);
         } else if has(&name, ".rego") {
             own.rego = true;
+        } else if INVENTORIES.contains(&name.as_str()) {
+            own.inventory.get_or_insert(inner);
         } else if [".yaml", ".yml", ".json"].iter().any(|end| has(&name, end)) {
             yaml.push(inner);
         }
@@ -303,6 +315,9 @@ fn look(
         for file in yaml {
             if !own.terraform && holds_objects(&root.join(&file)) {
                 own.objects.push(file);
+            } else if !of_a_role(&file) && holds_plays(&root.join(&file)) {
+                own.playbooks.push(file);
+                own.others = true;
             } else {
                 own.others = true;
             }
@@ -310,6 +325,89 @@ fn look(
     }
     found.insert(place.to_owned(), own);
     Ok(())
+}
+
+/// Names that inventories have beside their playbooks.
+const INVENTORIES: [&str; 8] = [
+    "hosts",
+    "hosts.ini",
+    "hosts.yaml",
+    "hosts.yml",
+    "inventory",
+    "inventory.ini",
+    "inventory.yaml",
+    "inventory.yml",
+];
+
+/// The playbook that stands for all of a directory: the only one, or the one of the usual name.
+fn main_playbook(all: &[PathBuf]) -> Option<&PathBuf> {
+    let named = all.iter().find(|path| {
+        matches!(
+            path.file_stem().and_then(|stem| stem.to_str()),
+            Some("site" | "main" | "playbook")
+        )
+    });
+    match all {
+        [only] => Some(only),
+        _ => named,
+    }
+}
+
+fn playbook(main: &Path, dir: &Found) -> Value {
+    let mut stanza = json!({ "path": text(main) });
+    if let Some(inventory) = &dir.inventory {
+        stanza["inventory"] = json!(text(inventory));
+    }
+    stanza
+}
+
+fn several_playbooks(place: &Path, all: &[PathBuf]) -> Problem {
+    let names: Vec<String> = all.iter().map(|path| text(path)).collect();
+    let mut warning = plain(format!(
+        "the playbooks of {} are left out: which of them describe the system is not known",
+        shown(place)
+    ));
+    warning.detail = names.join(", ");
+    warning.hint = Some("name one site.yml, or list the parts in a consort.yaml".to_owned());
+    warning
+}
+
+/// Whether a file is a role's or a collection's own, or a test of one.
+fn of_a_role(path: &Path) -> bool {
+    path.components().any(|part| {
+        matches!(
+            part.as_os_str().to_str(),
+            Some("roles" | "molecule" | "collections" | "tests" | "tasks" | "handlers")
+        )
+    })
+}
+
+/// Whether a file is a list of plays: items in the first column with `hosts` or `import_playbook`.
+fn holds_plays(path: &Path) -> bool {
+    if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > LARGEST) {
+        return false;
+    }
+    let Ok(text) = std::fs::read_to_string(path) else {
+        return false;
+    };
+    let mut item = None;
+    for line in text.lines() {
+        let inner = line.trim_start();
+        let indent = line.len() - inner.len();
+        let (indent, key) = match inner.strip_prefix("- ") {
+            Some(rest) if item.is_none_or(|item| indent <= item) => {
+                item = Some(indent);
+                (indent + 2, rest.trim_start())
+            }
+            _ => (indent, inner),
+        };
+        let of_item = item.is_some_and(|item| indent == item + 2);
+        let key = key.strip_prefix("ansible.builtin.").unwrap_or(key);
+        if of_item && (starts(key, "hosts") || starts(key, "import_playbook")) {
+            return true;
+        }
+    }
+    false
 }
 
 fn has(name: &str, end: &str) -> bool {

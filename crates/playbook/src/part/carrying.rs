@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use consort_jinja::{Dict, Value};
 use consort_plan::{
     Address, Call, Carrier, Change, Edge, Graph, Intent, NodeId, Order, Planned, Problem, Progress,
     Step,
@@ -14,12 +16,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::Playbooks;
 use super::hosts;
+use super::opening;
 use super::outputs::{self, HOSTS};
 use super::planning::{Payload, shown};
 use super::remembered::Remembered;
 use super::told::{Deed, Heard, Listener};
 use super::values::Hidden;
 use crate::output::{Stats, Status};
+
+/// How long a machine that is being made may take until it can be reached, unless the part says otherwise.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often what was done is kept while a run goes on.
 const KEPT_EVERY: Duration = Duration::from_secs(1);
@@ -301,15 +307,58 @@ impl Carrying<'_> {
         standing
     }
 
+    /// Waits for machines that could not be asked when it was planned: what has just been made takes a while to answer.
+    async fn wait(
+        &self,
+        inputs: &BTreeMap<String, Planned>,
+        resolved: &hosts::Resolved,
+        progress: &dyn Progress,
+    ) -> Result<(), Vec<Problem>> {
+        let known: HashSet<&str> = self
+            .changes
+            .iter()
+            .map(|change| host_of(change.address.local()))
+            .collect();
+        let new: Vec<String> = resolved
+            .hosts
+            .iter()
+            .map(|host| host.given.name.to_string())
+            .filter(|host| self.payload.waits_for.contains(host) || !known.contains(host.as_str()))
+            .collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        for (place, change) in (0_u32..).zip(&self.changes) {
+            let host = host_of(change.address.local());
+            if new.iter().any(|new| new == host) {
+                progress.began(place);
+                progress.note(place, &format!("waiting until {host} can be reached"));
+                break;
+            }
+        }
+        let limit = self.part.spec.wait.as_deref().and_then(opening::duration);
+        let limit = limit.unwrap_or(PATIENCE).as_secs();
+        let opened = self.part.open_aside(inputs, Some(&self.scratch), false)?;
+        let data = waiting(&new, limit);
+        let told = |error| vec![self.part.told(&error, &opened.secrets.hidden())];
+        let play = opened.ready.play(&data).map_err(told)?;
+        let (listener, _heard) = Listener::new(&self.part.root);
+        // Who does not answer in time is told by the run itself.
+        let _ = opened
+            .ready
+            .run_aside(Some(Arc::new(play)), vec![Box::new(listener)], self.cancel)
+            .await;
+        drop(opened.kept);
+        Ok(())
+    }
+
     async fn run(&self, progress: &dyn Progress) -> Result<(), Vec<Problem>> {
         let mut inputs = self.inputs.clone();
         for (name, value) in &mut inputs {
             *value = progress.input(name).map_err(|problem| vec![*problem])?;
         }
-        let opened = self
-            .part
-            .open_aside(&inputs, Some(&self.scratch), false)
-            .await?;
+        let opened = self.part.open_aside(&inputs, Some(&self.scratch), false)?;
+        self.wait(&inputs, &opened.resolved, progress).await?;
         let lacking: Vec<String> = opened
             .resolved
             .hosts
@@ -373,6 +422,18 @@ impl Carrying<'_> {
             walk.problems.push(problem);
         }
         walk.rest(ended.is_ok());
+        let sources = self.part.made_of(&inputs);
+        for host in walk.remembered.hosts() {
+            // A host that failed, or was not worked on, is not known to be as the files say.
+            let done = walk
+                .stats
+                .hosts
+                .get(host.as_str())
+                .is_some_and(|counts| counts.failures == 0 && counts.unreachable == 0);
+            if ended.is_ok() && done {
+                walk.remembered.complete(&host, &sources);
+            }
+        }
         walk.remembered.keep().await;
         if let Some(error) = walk.remembered.error.take() {
             walk.problems.push(self.part.problem(error));
@@ -404,6 +465,30 @@ impl Carrying<'_> {
             Err(walk.problems)
         }
     }
+}
+
+/// The play that waits until machines can be reached.
+fn waiting(hosts: &[String], limit: u64) -> Value {
+    let dict = |entries: Vec<(&str, Value)>| -> Value {
+        Value::Dict(entries.into_iter().collect::<Dict>())
+    };
+    let hosts = hosts
+        .iter()
+        .map(|host| Value::from(host.as_str()))
+        .collect();
+    let limit = Value::Int(i64::try_from(limit).unwrap_or(i64::MAX));
+    let wait = dict(vec![
+        ("timeout", limit),
+        ("sleep", Value::Int(1)),
+        ("connect_timeout", Value::Int(5)),
+    ]);
+    let task = dict(vec![("wait_for_connection", wait)]);
+    dict(vec![
+        ("name", Value::from("Wait")),
+        ("hosts", Value::list(hosts)),
+        ("gather_facts", Value::Bool(false)),
+        ("tasks", Value::list(vec![task])),
+    ])
 }
 
 impl Carrier for Carrying<'_> {

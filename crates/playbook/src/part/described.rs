@@ -238,8 +238,8 @@ fn installs(leaf: &str, state: &str) -> bool {
 pub(super) fn reversal(leaf: &str, action: Action) -> Reversal {
     match leaf {
         "command" | "shell" | "script" | "raw" | "expect" | "reboot" => Reversal::Irreversible,
-        "copy" | "template" | "file" | "lineinfile" | "blockinfile" | "replace" | "ini_file"
-        | "assemble" => match action {
+        "lineinfile" | "blockinfile" | "replace" | "ini_file" => Reversal::Reversible,
+        "copy" | "template" | "file" | "assemble" => match action {
             // What was in it is nowhere else.
             Action::Delete => Reversal::Irreversible,
             _ => Reversal::Reversible,

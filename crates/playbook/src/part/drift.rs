@@ -35,6 +35,14 @@ pub(super) fn changed_nothing(deed: &Deed, record: Option<&HostRecord>) -> bool 
         })
 }
 
+/// Whether a task changes something each time it is done, as far as anybody knows.
+pub(super) fn does_again(deed: &Deed) -> bool {
+    matches!(
+        deed.leaf(),
+        "command" | "shell" | "script" | "raw" | "expect" | "reboot" | "uri"
+    )
+}
+
 /// The fields of a change that are not as they were left.
 pub(super) fn of(change: &Change) -> Vec<Drift> {
     let one = |at: String, wanted: Planned, found: Planned| Drift {

@@ -60,7 +60,9 @@ pub(super) fn resolve(hosts: Option<&Hosts>, inputs: &Inputs, origin: &Arc<Origi
             for (name, group) in groups {
                 match group {
                     Group::Listed(all) => {
-                        all.iter().for_each(|host| resolving.host(host, Some(name)))
+                        for host in all {
+                            resolving.host(host, Some(name));
+                        }
                     }
                     Group::Fed(From { from }) => resolving.fed(name, from),
                 }

@@ -102,6 +102,10 @@ pub(super) fn of(leaf: &str, arguments: &Map<String, Json>) -> BTreeMap<String, 
             identity.insert((*first).to_owned(), value.clone());
         }
     }
+    if leaf_of(leaf) == "file" && state == Some("directory") && !identity.is_empty() {
+        // Others may have put something into it: it is undone with more care than a file.
+        identity.insert("state".to_owned(), json!("directory"));
+    }
     identity
 }
 
@@ -141,6 +145,14 @@ pub(super) fn inverse(thing: &Thing) -> Option<(String, Map<String, Json>)> {
             if !path.starts_with('/') || path.trim_end_matches('/').matches('/').count() < 2 {
                 return None;
             }
+            if identity.get("state").is_some() {
+                let argv = json!(["rmdir", "--ignore-fail-on-non-empty", path]);
+                let arguments = Map::from_iter([
+                    ("argv".to_owned(), argv),
+                    ("removes".to_owned(), json!(path)),
+                ]);
+                return Some(("ansible.builtin.command".to_owned(), arguments));
+            }
             absent(
                 Map::from_iter([("path".to_owned(), json!(path))]),
                 "ansible.builtin.file",
@@ -170,8 +182,9 @@ pub(super) fn inverse(thing: &Thing) -> Option<(String, Map<String, Json>)> {
 pub(super) fn named(thing: &Thing) -> String {
     let values: Vec<String> = thing
         .identity
-        .values()
-        .map(|value| match value {
+        .iter()
+        .filter(|(name, _)| *name != "state")
+        .map(|(_, value)| match value {
             Json::String(text) => text.clone(),
             other => other.to_string(),
         })

@@ -8,6 +8,7 @@ use consort_jinja::{Dict, Key, Origin, Value};
 use consort_plan::{Feed, Location, Problem};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 
 use super::Playbooks;
 use super::hosts::{self, Resolved};
@@ -101,30 +102,83 @@ impl Playbooks {
         })
     }
 
+    /// What the part is made of, as a digest: what is said of it, its inputs, and all files beside its playbooks and of its
+    /// inventory. Empty where they are too many to look at.
+    pub(super) fn made_of(&self, inputs: &Inputs) -> String {
+        const MOST: usize = 5_000;
+        const LARGEST: u64 = 64 << 20;
+        let mut digest = Sha256::new();
+        digest.update(serde_json::to_vec(&self.spec).unwrap_or_default());
+        digest.update(serde_json::to_vec(inputs).unwrap_or_default());
+        let mut open: Vec<PathBuf> = Vec::new();
+        for path in self.spec.path.iter() {
+            let directory = self.root.join(path).parent().map(Path::to_owned);
+            open.extend(directory);
+        }
+        for path in self.spec.inventory.iter().flat_map(super::Paths::iter) {
+            open.push(self.root.join(path));
+        }
+        open.sort();
+        open.dedup();
+        let (mut files, mut size) = (0, 0);
+        while let Some(path) = open.pop() {
+            let Ok(about) = std::fs::symlink_metadata(&path) else {
+                continue;
+            };
+            if about.is_dir() {
+                let Ok(entries) = std::fs::read_dir(&path) else {
+                    continue;
+                };
+                let mut entries: Vec<PathBuf> = entries
+                    .filter_map(|entry| Some(entry.ok()?.path()))
+                    .filter(|path| {
+                        let name = path.file_name().unwrap_or_default().to_string_lossy();
+                        !name.starts_with('.') && !open.contains(path)
+                    })
+                    .collect();
+                entries.sort();
+                open.extend(entries);
+            } else if about.is_file() {
+                files += 1;
+                size += about.len();
+                if files > MOST || size > LARGEST {
+                    return String::new();
+                }
+                let place = path.strip_prefix(&self.root).unwrap_or(&path);
+                digest.update(place.to_string_lossy().as_bytes());
+                digest.update([0]);
+                digest.update(std::fs::read(&path).unwrap_or_default());
+                digest.update([0]);
+            }
+        }
+        super::record::hex(&digest.finalize()[..16])
+    }
+
     /// A path of the stanza within the score.
-    fn within(&self, pointer: &str, path: &str) -> Result<PathBuf, Problem> {
+    fn within(&self, pointer: &str, path: &str) -> Result<PathBuf, Box<Problem>> {
         let full = self.root.join(path);
         let real = full.canonicalize().map_err(|error| {
-            self.at(
-                pointer,
-                match error.kind() {
-                    std::io::ErrorKind::NotFound => format!("{path} does not exist"),
-                    _ => format!("reading {path}: {error}"),
-                },
-            )
+            let what = match error.kind() {
+                std::io::ErrorKind::NotFound => format!("{path} does not exist"),
+                _ => format!("reading {path}: {error}"),
+            };
+            Box::new(self.at(pointer, what))
         })?;
         if real.starts_with(&self.root) {
             Ok(full)
         } else {
-            Err(self.at(
-                pointer,
-                format!("{path} leads out of the score's directory"),
-            ))
+            let what = format!("{path} leads out of the score's directory");
+            Err(Box::new(self.at(pointer, what)))
         }
     }
 
     /// A text of a feed that has to be known.
-    fn text(&self, pointer: &str, feed: &Feed, inputs: &Inputs) -> Result<Option<String>, Problem> {
+    fn text(
+        &self,
+        pointer: &str,
+        feed: &Feed,
+        inputs: &Inputs,
+    ) -> Result<Option<String>, Box<Problem>> {
         let known = values::of_feed(feed, inputs);
         if !known.is_wholly_known() {
             return Ok(None);
@@ -132,7 +186,10 @@ impl Playbooks {
         match known.value {
             serde_json::Value::String(text) => Ok(Some(text)),
             serde_json::Value::Number(number) => Ok(Some(number.to_string())),
-            other => Err(self.at(pointer, format!("expected a text, and not {other}"))),
+            other => {
+                let what = format!("expected a text, and not {other}");
+                Err(Box::new(self.at(pointer, what)))
+            }
         }
     }
 
@@ -143,7 +200,7 @@ impl Playbooks {
         scratch: Option<&Path>,
         check: bool,
     ) -> Result<Opened, Vec<Problem>> {
-        let one = |problem: Problem| vec![problem];
+        let one = |problem: Box<Problem>| vec![*problem];
         let spec = &self.spec;
         let several = matches!(spec.path, super::Paths::Many(_));
         let mut playbooks = Vec::new();
@@ -155,12 +212,12 @@ impl Playbooks {
             };
             let full = self.within(&pointer, path).map_err(one)?;
             if !full.is_file() {
-                return Err(one(self.at(&pointer, format!("{path} is no file"))));
+                return Err(vec![self.at(&pointer, format!("{path} is no file"))]);
             }
             playbooks.push(full);
         }
         let mut inventory = Vec::new();
-        for path in spec.inventory.iter().flat_map(|paths| paths.iter()) {
+        for path in spec.inventory.iter().flat_map(super::Paths::iter) {
             if path.contains(',') {
                 inventory.push(path.to_owned());
             } else {
@@ -248,7 +305,7 @@ impl Playbooks {
         });
         let ready = run
             .prepare(notices)
-            .map_err(|error| one(self.told(&error, &secrets.hidden())))?;
+            .map_err(|error| vec![self.told(&error, &secrets.hidden())])?;
         Ok(Opened {
             ready,
             resolved,
@@ -258,7 +315,7 @@ impl Playbooks {
         })
     }
 
-    fn vault(&self, inputs: &Inputs) -> Result<Vault, Problem> {
+    fn vault(&self, inputs: &Inputs) -> Result<Vault, Box<Problem>> {
         let mut known: Vec<Secret> = Vec::new();
         for (at, secret) in self.spec.vault.iter().enumerate() {
             let pointer = format!("/vault/{at}");
@@ -267,7 +324,7 @@ impl Playbooks {
                 (Some(file), _) => {
                     let path = self.within(&pointer, file)?;
                     let read = vault::read(&path, secret.id.as_deref(), &Vault::new(known.clone()));
-                    read.map_err(|error| self.at(&pointer, error.to_string()))?
+                    read.map_err(|error| Box::new(self.at(&pointer, error.to_string())))?
                 }
                 (None, Some(feed)) => match self.text(&pointer, feed, inputs)? {
                     Some(text) => text.into_bytes(),
@@ -288,7 +345,7 @@ impl Playbooks {
         inputs: &Inputs,
         scratch: Option<&Path>,
         kept: &mut Vec<KeyFile>,
-    ) -> Result<Option<PathBuf>, Problem> {
+    ) -> Result<Option<PathBuf>, Box<Problem>> {
         let Some(text) = self.text("/privateKey", feed, inputs)? else {
             return Ok(None);
         };
@@ -298,7 +355,7 @@ impl Playbooks {
         let directory = scratch.map_or_else(std::env::temp_dir, Path::to_owned);
         let path = directory.join(format!(".key-{}", uuid::Uuid::new_v4().simple()));
         let failed = |error: std::io::Error| {
-            self.at("/privateKey", format!("keeping the key in a file: {error}"))
+            Box::new(self.at("/privateKey", format!("keeping the key in a file: {error}")))
         };
         std::fs::create_dir_all(&directory).map_err(failed)?;
         let mut text = text;

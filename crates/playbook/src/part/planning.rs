@@ -64,8 +64,8 @@ impl Playbooks {
             plan.payload = self.kept(&payload)?;
             return Ok(plan);
         }
-        let opened = self.open_aside(request.inputs, None, true).await?;
-        let playbooks = self.read(&opened).await?;
+        let opened = self.open_aside(request.inputs, None, true)?;
+        let playbooks = self.read(&opened)?;
         self.refuse_questions(&playbooks, &opened)?;
         let hidden_before = opened.secrets.hidden();
         let resolved = opened.resolved.clone();
@@ -99,9 +99,21 @@ impl Playbooks {
             from.insert(&host.given.name, &host.from);
         }
         let variable_inputs: Vec<String> = self.variable_inputs();
+        let all_known = request.inputs.values().all(Planned::is_wholly_known);
+        let sources = if all_known {
+            self.made_of(request.inputs)
+        } else {
+            String::new()
+        };
+        let mut moving: HashSet<Arc<str>> = HashSet::new();
         for deed in foreseen.deeds.iter().filter(|deed| deed.counts()) {
             let record = by_host.get(&*deed.host).copied();
-            let change = self.change(deed, &foreseen.foresight, &hidden, record);
+            let same = !moving.contains(&deed.host)
+                && record.is_some_and(|record| !sources.is_empty() && record.sources == sources);
+            let change = self.change(deed, &foreseen.foresight, &hidden, record, same);
+            if change.action.changes() {
+                moving.insert(Arc::clone(&deed.host));
+            }
             if change.action.changes() {
                 let place = plan.changes.len() as u32;
                 let of_host = from.get(&*deed.host).copied().unwrap_or_default();
@@ -191,7 +203,7 @@ impl Playbooks {
     }
 
     /// Opens the part on a thread where blocking is allowed.
-    pub(super) async fn open_aside(
+    pub(super) fn open_aside(
         &self,
         inputs: &BTreeMap<String, Planned>,
         scratch: Option<&std::path::Path>,
@@ -206,7 +218,7 @@ impl Playbooks {
         }
     }
 
-    async fn read(&self, opened: &Opened) -> Result<Vec<Playbook>, Vec<Problem>> {
+    fn read(&self, opened: &Opened) -> Result<Vec<Playbook>, Vec<Problem>> {
         let read = match tokio::runtime::Handle::current().runtime_flavor() {
             tokio::runtime::RuntimeFlavor::MultiThread => {
                 tokio::task::block_in_place(|| opened.ready.playbooks())
@@ -347,12 +359,16 @@ impl Playbooks {
         foresight: &Foresight,
         hidden: &Hidden,
         record: Option<&HostRecord>,
+        same: bool,
     ) -> Change {
         let machine = deed.machine.as_ref().unwrap_or(&deed.host);
         let there = foresight.lost(machine).is_none();
         let mut sides = sides(deed, hidden, there);
         let mut reasons = Vec::new();
-        if deed.unforeseen.is_some() && there && drift::changed_nothing(deed, record) {
+        // What uses the output of a command that only reads cannot be looked at here. Where nothing else has changed since all of
+        // it was done, it is as it was left.
+        let settled = same && deed.unknown && !drift::does_again(deed);
+        if deed.unforeseen.is_some() && there && (settled || drift::changed_nothing(deed, record)) {
             // It is done again whenever something else is, and changed nothing the last time.
             sides = Sides {
                 action: Action::Read,
@@ -364,9 +380,10 @@ impl Playbooks {
             && sides.action.changes()
         {
             let why = hidden.taken_out(why.lines().next().unwrap_or_default());
-            reasons.push(match deed.includes {
-                true => format!("what it includes is known after apply: {why}"),
-                false => format!("known after apply: {why}"),
+            reasons.push(if deed.includes {
+                format!("what it includes is known after apply: {why}")
+            } else {
+                format!("known after apply: {why}")
             });
         }
         let drifted =

@@ -19,6 +19,9 @@ pub struct HostRecord {
     pub host: String,
     /// What tasks of the part set there, in the order they did it.
     pub things: Vec<Thing>,
+    /// What the part was made of when all of it was last done there without a failure, as a digest.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sources: String,
 }
 
 /// Something that a task set on a host.
@@ -189,7 +192,7 @@ impl Playbooks {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {

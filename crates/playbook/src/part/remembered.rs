@@ -55,12 +55,27 @@ impl<'p> Remembered<'p> {
             .entry(deed.host.to_string())
             .or_insert_with(|| HostRecord {
                 host: deed.host.to_string(),
-                things: Vec::new(),
+                ..HostRecord::default()
             });
         // What is done on another machine is nobody's to look after from here.
         if host == *deed.host && record.take_in(deed) {
             self.changed.insert(host);
         }
+    }
+
+    /// Notes that all was done on a host without a failure, with what the part is made of.
+    pub(super) fn complete(&mut self, host: &str, sources: &str) {
+        if let Some(record) = self.records.get_mut(host)
+            && record.sources != sources
+        {
+            sources.clone_into(&mut record.sources);
+            self.changed.insert(host.to_owned());
+        }
+    }
+
+    /// The hosts of which something is remembered.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        self.records.keys().cloned().collect()
     }
 
     /// Keeps what is another since the last time.
@@ -166,9 +181,7 @@ impl Carrying<'_> {
             })
             .collect();
         let part = self.part();
-        let opened = part
-            .open_aside(&inputs, Some(self.scratch()), false)
-            .await?;
+        let opened = part.open_aside(&inputs, Some(self.scratch()), false)?;
         let data = play(undo, host);
         let play = opened
             .ready

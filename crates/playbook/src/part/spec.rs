@@ -124,7 +124,7 @@ pub enum Host {
     /// A name that is its address.
     Name(String),
     /// A host with all about it.
-    Described(Described),
+    Described(Box<Described>),
 }
 
 /// A host with all about it.

@@ -52,6 +52,8 @@ pub(super) struct Deed {
     pub(super) ignored: bool,
     pub(super) no_log: bool,
     pub(super) unforeseen: Option<Arc<str>>,
+    /// Whether that is because of a value that nothing can know yet.
+    pub(super) unknown: bool,
     /// Whether it stands for what it includes.
     pub(super) includes: bool,
     /// Whom it becomes, where the files say that plainly.
@@ -167,6 +169,10 @@ impl Listener {
             changed: result.changed,
             ignored: result.ignored,
             no_log: result.no_log,
+            unknown: result
+                .unforeseen
+                .as_ref()
+                .is_some_and(|why| why.contains(crate::template::KNOWN_LATER)),
             unforeseen: result.unforeseen.clone(),
             includes: result.task.action.includes(),
             becomes: becomes(&result.task),

@@ -122,7 +122,7 @@ impl Playbooks {
                 match identity::inverse(thing).filter(|_| self.spec.prune) {
                     Some((module, arguments)) => {
                         let place = leftovers.changes.len() as u32;
-                        let change = self.undoing(&record.host, thing, &module, &mut names);
+                        let change = self.undoing(&record.host, thing, &mut names);
                         leftovers.changes.push(change);
                         leftovers.undo.push(Undo {
                             change: place,
@@ -215,13 +215,7 @@ impl Playbooks {
         }
     }
 
-    fn undoing(
-        &self,
-        host: &str,
-        thing: &Thing,
-        module: &str,
-        names: &mut HashSet<String>,
-    ) -> Change {
+    fn undoing(&self, host: &str, thing: &Thing, names: &mut HashSet<String>) -> Change {
         let mut local = thing.address.clone();
         if let Some(item) = &thing.item {
             local = format!("{local}[{}]", Json::from(item.as_str()));
@@ -235,10 +229,10 @@ impl Playbooks {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         fields.insert("host".to_owned(), Json::from(host));
-        let leaf = family(module);
+        let leaf = family(&thing.module);
         Change {
             address: Address::new(&self.name, &local),
-            kind: module.to_owned(),
+            kind: thing.module.clone(),
             action: Action::Delete,
             before: Some(Planned::known(Json::Object(fields))),
             after: None,
@@ -293,7 +287,7 @@ impl Playbooks {
                         continue;
                     };
                     let place = leftovers.changes.len() as u32;
-                    let change = self.undoing(&record.host, thing, &module, &mut names);
+                    let change = self.undoing(&record.host, thing, &mut names);
                     leftovers.changes.push(change);
                     leftovers.undo.push(Undo {
                         change: place,

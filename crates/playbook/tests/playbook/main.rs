@@ -6,6 +6,7 @@ mod executor;
 mod inventory;
 mod language;
 mod output;
+mod part;
 mod pull;
 mod templates;
 mod vault;

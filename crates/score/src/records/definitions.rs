@@ -153,6 +153,7 @@ fn spec(kind: Kind) -> Value {
                 "host": text(),
                 "number": number(),
                 "count": number(),
+                "sources": text(),
                 "things": {"type": "array", "items": anything()},
             },
         }),

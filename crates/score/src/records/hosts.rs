@@ -60,7 +60,11 @@ impl Records {
                 None => hosts.push(Host {
                     score,
                     part,
-                    record: HostRecord { host, things },
+                    record: HostRecord {
+                        host,
+                        things,
+                        sources: text("sources"),
+                    },
                 }),
             }
         }
@@ -97,6 +101,7 @@ impl Records {
                     "number": number,
                     "count": record.things.len(),
                     "things": things,
+                    "sources": record.sources,
                 },
             });
             let applied = self

@@ -1,0 +1,292 @@
+//! Playbooks as parts of a score: plans, what is known only later, what is remembered.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use consort_plan::{
+    Action, Call, Change, Intent, Lines, Order, Part, PartPlan, Planned, Problem, Progress, Request,
+};
+use consort_playbook::part::{Environment, HostRecord, Memory, Playbooks};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+type Inputs = BTreeMap<String, Planned>;
+
+/// Remembers for as long as a test.
+#[derive(Default)]
+struct Kept(Mutex<BTreeMap<String, HostRecord>>);
+
+impl Memory for Kept {
+    fn recall<'a>(&'a self, _: &'a str) -> Call<'a, Result<Vec<HostRecord>, String>> {
+        Box::pin(std::future::ready(Ok(self
+            .0
+            .lock()
+            .values()
+            .cloned()
+            .collect())))
+    }
+
+    fn keep<'a>(&'a self, _: &'a str, record: &'a HostRecord) -> Call<'a, Result<(), String>> {
+        self.0.lock().insert(record.host.clone(), record.clone());
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn forget<'a>(&'a self, _: &'a str, host: &'a str) -> Call<'a, Result<(), String>> {
+        self.0.lock().remove(host);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Hears nothing, and gives inputs as they are.
+struct Silent(Inputs);
+
+impl Progress for Silent {
+    fn began(&self, _: u32) {}
+    fn note(&self, _: u32, _: &str) {}
+    fn done(&self, _: u32) {}
+    fn failed(&self, _: u32, _: Problem) {}
+    fn input(&self, name: &str) -> Result<Planned, Box<Problem>> {
+        self.0.get(name).cloned().ok_or_else(Box::default)
+    }
+}
+
+struct Score {
+    directory: tempfile::TempDir,
+    memory: Arc<Kept>,
+}
+
+impl Score {
+    fn new(playbook: &str) -> Self {
+        let score = Score {
+            directory: tempfile::tempdir().unwrap(),
+            memory: Arc::default(),
+        };
+        score.write(playbook);
+        score
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn write(&self, playbook: &str) {
+        let text = playbook.replace("OUT", &self.path().join("out").to_string_lossy());
+        std::fs::write(self.path().join("site.yml"), text).unwrap();
+    }
+
+    fn part(&self, more: &Value) -> Playbooks {
+        let mut stanza = json!({
+            "path": "site.yml",
+            "hosts": {"web": [{"name": "here", "connection": "local"}]},
+        });
+        for (name, value) in more.as_object().unwrap() {
+            stanza[name] = value.clone();
+        }
+        let environment = Environment {
+            variables: std::env::vars().collect(),
+            memory: Some(self.memory.clone()),
+        };
+        let spec = serde_json::from_value(stanza).unwrap();
+        Playbooks::open("web", spec, Lines::default(), self.path(), environment).unwrap()
+    }
+
+    async fn plan(&self, more: &Value, inputs: &Inputs) -> Result<PartPlan, Vec<Problem>> {
+        let cancel = CancellationToken::new();
+        self.part(more)
+            .plan(Request {
+                intent: Intent::Apply,
+                inputs,
+                documented: false,
+                cancel: &cancel,
+            })
+            .await
+    }
+
+    /// Plans and carries out; what was planned.
+    async fn apply(&self, more: &Value, inputs: &Inputs) -> PartPlan {
+        let plan = self.plan(more, inputs).await.unwrap();
+        let part = self.part(more);
+        let cancel = CancellationToken::new();
+        let done = vec![false; plan.changes.len()];
+        let carrier = part
+            .carrier(Order {
+                intent: Intent::Apply,
+                payload: &plan.payload,
+                changes: &plan.changes,
+                inputs,
+                done: &done,
+                scratch: self.path().join("scratch"),
+                cancel: &cancel,
+            })
+            .await
+            .unwrap();
+        let progress = Silent(inputs.clone());
+        for (id, _) in carrier.steps().iter() {
+            carrier.step(id, &progress).await.unwrap();
+        }
+        carrier.finish().await.unwrap();
+        plan
+    }
+}
+
+fn actions(plan: &PartPlan) -> Vec<(&str, Action)> {
+    plan.changes
+        .iter()
+        .map(|change: &Change| (change.address.local(), change.action))
+        .collect()
+}
+
+const PAGES: &str = r#"
+- hosts: web
+  gather_facts: false
+  tasks:
+    - name: Directory
+      file: {path: OUT, state: directory}
+    - name: Page
+      copy: {content: "one\n", dest: OUT/page}
+      notify: reload
+    - name: Lines
+      lineinfile: {path: OUT/lines, line: "{{ item }}", create: true}
+      loop: [a, b]
+    - set_stats: {data: {fixed: 1, where: "{{ inventory_hostname }}"}}
+  handlers:
+    - name: reload
+      copy: {content: "again\n", dest: OUT/reloaded}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_names_what_each_task_changes_and_a_second_one_changes_nothing() {
+    let score = Score::new(PAGES);
+    let none = Inputs::new();
+    let plan = score.plan(&json!({}), &none).await.unwrap();
+    assert_eq!(
+        actions(&plan),
+        [
+            ("here[\"Directory\"]", Action::Create),
+            ("here[\"Page\"]", Action::Create),
+            ("here[\"Lines\"]", Action::Update),
+            ("here[\"reload\"]", Action::Create),
+        ]
+    );
+    let page = plan.changes[1].after.as_ref().unwrap();
+    assert_eq!(page.value["content"], json!("one\n"));
+    assert_eq!(plan.changes[1].location.as_ref().unwrap().file, "site.yml");
+    assert_eq!(plan.outputs["fixed"].value, Planned::known(json!(1)));
+    assert!(!plan.outputs["where"].value.is_wholly_known());
+    assert!(!score.path().join("out").exists(), "a plan changes nothing");
+
+    score.apply(&json!({}), &none).await;
+    let text = std::fs::read_to_string(score.path().join("out/lines")).unwrap();
+    assert_eq!(text, "a\nb\n");
+    let again = score.plan(&json!({}), &none).await.unwrap();
+    assert!(
+        again
+            .changes
+            .iter()
+            .all(|change| change.action == Action::NoOp)
+    );
+    assert_eq!(again.outputs["where"].value, Planned::known(json!("here")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_changed_is_drift_and_what_left_the_files_is_undone_when_asked() {
+    let score = Score::new(PAGES);
+    let none = Inputs::new();
+    score.apply(&json!({}), &none).await;
+    std::fs::write(score.path().join("out/page"), "two\n").unwrap();
+    let plan = score.plan(&json!({}), &none).await.unwrap();
+    let page = &plan.changes[1];
+    assert_eq!(page.action, Action::Update);
+    assert_eq!(page.drift[0].at, "/content");
+    assert_eq!(page.drift[0].found.value, json!("two\n"));
+
+    // Another content in the files is a change, and no drift.
+    score.write(&PAGES.replace("one", "three"));
+    let plan = score.plan(&json!({}), &none).await.unwrap();
+    assert!(plan.changes[1].drift.is_empty());
+
+    score.write(&PAGES.replace("[a, b]", "[a]"));
+    let plan = score.apply(&json!({}), &none).await;
+    let told: Vec<&str> = plan.warnings.iter().map(|one| &*one.summary).collect();
+    assert!(told[0].contains("no longer declared"), "{told:?}");
+    let lines = || std::fs::read_to_string(score.path().join("out/lines")).unwrap();
+    assert_eq!(lines(), "a\nb\n");
+    let plan = score.apply(&json!({"prune": true}), &none).await;
+    let undone: Vec<_> = actions(&plan)
+        .into_iter()
+        .filter(|(_, action)| *action == Action::Delete)
+        .collect();
+    assert_eq!(undone, [("here[\"Lines\"][\"b\"]", Action::Delete)]);
+    assert_eq!(lines(), "a\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_know_yet_is_said_to_be_so_and_known_when_it_is_carried_out() {
+    let score = Score::new(
+        r#"
+- hosts: web
+  gather_facts: false
+  tasks:
+    - name: Directory
+      file: {path: OUT, state: directory}
+    - name: Greeting
+      copy: {content: "{{ greeting }}", dest: OUT/greeting}
+    - name: Default
+      copy: {content: "{{ greeting | default('none') }}", dest: OUT/default}
+"#,
+    );
+    let more = json!({
+        "hosts": {"web": {"from": "infra.machines"}},
+        "variables": {"greeting": {"from": "infra.greeting"}},
+    });
+    let mut inputs = Inputs::from([
+        (
+            "infra.machines".to_owned(),
+            Planned::known(json!({"here": {"connection": "local"}})),
+        ),
+        (
+            "infra.greeting".to_owned(),
+            Planned::unknown("string", None),
+        ),
+    ]);
+    let plan = score.plan(&more, &inputs).await.unwrap();
+    assert_eq!(
+        actions(&plan),
+        [
+            ("here[\"Directory\"]", Action::Create),
+            ("here[\"Greeting\"]", Action::Update),
+            ("here[\"Default\"]", Action::Update),
+        ]
+    );
+    assert!(plan.changes[2].reasons[0].contains("'greeting' is known only after the apply"));
+
+    inputs.insert(
+        "infra.machines".to_owned(),
+        Planned::unknown("dynamic", None),
+    );
+    let plan = score.plan(&more, &inputs).await.unwrap();
+    assert_eq!(actions(&plan), [("{web}[\"web\"]", Action::Create)]);
+    assert_eq!(plan.takes, [(0, "infra.machines".to_owned())]);
+
+    inputs.insert(
+        "infra.machines".to_owned(),
+        Planned::known(json!({"here": {"connection": "local"}})),
+    );
+    inputs.insert("infra.greeting".to_owned(), Planned::known(json!("hello")));
+    score.apply(&more, &inputs).await;
+    let text = std::fs::read_to_string(score.path().join("out/default")).unwrap();
+    assert_eq!(text, "hello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_would_fail_fails_the_plan_at_its_place() {
+    let score = Score::new(
+        "- hosts: web\n  gather_facts: false\n  tasks:\n    - name: Refuse\n      assert: {that: 1 == 2, fail_msg: not equal}\n",
+    );
+    let problems = score.plan(&json!({}), &Inputs::new()).await.unwrap_err();
+    assert_eq!(problems[0].summary, "Refuse on here: not equal");
+    let location = problems[0].location.as_ref().unwrap();
+    assert_eq!((location.file.as_str(), location.line), ("site.yml", 4));
+}
