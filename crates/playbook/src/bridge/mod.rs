@@ -164,7 +164,7 @@ impl Bridge {
             return known.clone();
         }
         let directories = self.0.directories.lock().clone();
-        let started = Process::start(self.0.options.as_json(&directories)).map(Arc::new);
+        let started = Process::start(&self.0.options.as_json(&directories)).map(Arc::new);
         *process = Some(started.clone());
         started
     }

@@ -88,7 +88,7 @@ pub(crate) struct Conversation {
 
 impl Process {
     /// Starts one, and waits until it is ready.
-    pub(super) fn start(options: Json) -> Result<Self, Error> {
+    pub(super) fn start(options: &Json) -> Result<Self, Error> {
         let core = Core::installed().map_err(Error::Absent)?;
         let python = core.python.clone().unwrap_or_else(|| "python3".into());
         let mut command = Command::new(&python);

@@ -163,7 +163,7 @@ pub(crate) struct ForeignCache {
 }
 
 impl ForeignCache {
-    fn ask(&self, what: &str, host: &str, facts: Json) -> Result<Json, Error> {
+    fn ask(&self, what: &str, host: &str, facts: &Json) -> Result<Json, Error> {
         let request = json!({"plugin": self.plugin, "what": what, "host": host, "facts": facts});
         self.bridge.call("cache", request, &mut nothing)
     }
@@ -171,7 +171,7 @@ impl ForeignCache {
 
 impl FactCache for ForeignCache {
     fn load(&self, host: &str) -> Option<Dict> {
-        let mut found = self.ask("load", host, Json::Null).ok()?;
+        let mut found = self.ask("load", host, &Json::Null).ok()?;
         match self.bridge.read(found["value"].take()).ok()? {
             Value::Dict(facts) => Some(facts),
             _ => None,
@@ -180,13 +180,13 @@ impl FactCache for ForeignCache {
 
     fn store(&self, host: &str, facts: &Dict) -> Result<(), String> {
         let facts = Handles::default().entries(facts);
-        self.ask("store", host, facts)
+        self.ask("store", host, &facts)
             .map(|_| ())
             .map_err(|error| error.to_string())
     }
 
     fn forget(&self, host: &str) {
         // What is not there need not be forgotten.
-        let _ = self.ask("forget", host, Json::Null);
+        let _ = self.ask("forget", host, &Json::Null);
     }
 }

@@ -202,7 +202,7 @@ pub(super) fn read(process: &Arc<Process>, json: Json) -> Value {
                 return Value::Dict(dict(process, entries));
             };
             let value = entries.remove("v").unwrap_or(Json::Null);
-            marked(process, &kind, value, entries)
+            marked(process, &kind, value, &entries)
         }
         other => crate::values::from_json(other),
     }
@@ -217,7 +217,7 @@ pub(super) fn dict(process: &Arc<Process>, entries: Map<String, Json>) -> Dict {
     Dict::new(entries)
 }
 
-fn marked(process: &Arc<Process>, kind: &str, value: Json, more: Map<String, Json>) -> Value {
+fn marked(process: &Arc<Process>, kind: &str, value: Json, more: &Map<String, Json>) -> Value {
     let text = || value.as_str().unwrap_or_default();
     let items = |value: Json| match value {
         Json::Array(items) => items,

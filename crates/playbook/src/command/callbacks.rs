@@ -91,12 +91,15 @@ pub(super) fn of(
     Ok(all)
 }
 
-/// The callbacks that are written in Python, and the names of those that nobody knows; none if nobody asks for any.
+/// The callbacks that are written in Python, and the names of those that nobody knows.
+type Foreign = (Option<Events>, Vec<String>);
+
+/// The callbacks that are written in Python; none if nobody asks for any.
 fn foreign(
     session: &Session,
     chosen: &Chosen<'_>,
     prints: bool,
-) -> Result<Option<(Option<Events>, Vec<String>)>, Located> {
+) -> Result<Option<Foreign>, Located> {
     let settings = &session.settings;
     let unknown = || {
         Located::new(format!(

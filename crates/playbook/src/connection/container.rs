@@ -60,7 +60,9 @@ fn machine(
         if let Some(user) = user {
             more.push(format!("--user={user}"));
         }
-        words.splice(place + 1..place + 1, more);
+        let rest = words.split_off(place + 1);
+        words.extend(more);
+        words.extend(rest);
     }
     // This very program, wherever it lies.
     if is_own

@@ -297,7 +297,6 @@ fn assignment(line: &str) -> Option<usize> {
             (Some(open), _) if open == byte && bytes.get(index.wrapping_sub(1)) != Some(&b'\\') => {
                 quote = None;
             }
-            (Some(_), _) => {}
             (None, b'"' | b'\'') => quote = Some(byte),
             (None, b'[' | b'(' | b'{') => depth += 1,
             (None, b']' | b')' | b'}') => depth = depth.saturating_sub(1),
@@ -309,7 +308,7 @@ fn assignment(line: &str) -> Option<usize> {
                 }
                 return Some(index);
             }
-            (None, _) => {}
+            _ => {}
         }
     }
     None

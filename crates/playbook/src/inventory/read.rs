@@ -177,9 +177,8 @@ impl Reading<'_> {
 
     /// Lets a plugin in Python read a source; whether it wanted to.
     fn foreign(&mut self, bridge: &Bridge, plugin: &str, source: &str) -> Result<bool, Located> {
-        let names = |names: &indexmap::IndexSet<Arc<str>>| {
-            names.iter().map(|name| name.to_string()).collect()
-        };
+        let names =
+            |names: &indexmap::IndexSet<Arc<str>>| names.iter().map(ToString::to_string).collect();
         let known = Machines {
             hosts: self
                 .inventory

@@ -293,7 +293,7 @@ impl Templar {
         expression: &Str,
         variables: &dyn Variables,
     ) -> Result<(Value, Vec<Located>), Error> {
-        self.trusted(expression)?;
+        Self::trusted(expression)?;
         let (value, replaced) = self
             .inner
             .environment
@@ -302,7 +302,7 @@ impl Templar {
         Ok((value, warnings(replaced)))
     }
 
-    fn trusted(&self, expression: &Str) -> Result<(), Error> {
+    fn trusted(expression: &Str) -> Result<(), Error> {
         if expression.is_template() {
             return Ok(());
         }
@@ -315,7 +315,7 @@ impl Templar {
         variables: &dyn Variables,
         constants: bool,
     ) -> Result<Value, Error> {
-        self.trusted(expression)?;
+        Self::trusted(expression)?;
         let value = self
             .inner
             .environment
@@ -547,10 +547,7 @@ fn warnings(replaced: Vec<Replaced>) -> Vec<Located> {
     for (index, one) in replaced.into_iter().enumerate() {
         let line = format!("error {} - {}", index + 1, Error::of(one.error));
         match all.last_mut() {
-            Some((template, lines))
-                if template.as_ref().map(|text| &**text)
-                    == one.template.as_ref().map(|text| &**text) =>
-            {
+            Some((template, lines)) if template.as_deref() == one.template.as_deref() => {
                 lines.push(line);
             }
             _ => all.push((one.template, vec![line])),
