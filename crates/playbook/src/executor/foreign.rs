@@ -99,7 +99,7 @@ async fn carry_out(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
             } => {
                 let answer = match handles.answer(attempt.variables(), &op, &payload) {
                     Some(answer) => answer,
-                    None => answer(attempt, bridge, &mut handles, &op, payload).await,
+                    None => answer(attempt, bridge, &mut handles, &op, &payload).await,
                 };
                 conversation.reply(number, answer).map_err(lost)?;
             }
@@ -210,7 +210,7 @@ async fn answer(
     bridge: &Bridge,
     handles: &mut Handles,
     op: &str,
-    payload: Map<String, Json>,
+    payload: &Map<String, Json>,
 ) -> Result<Json, String> {
     let text = |name: &str| {
         payload
@@ -231,7 +231,7 @@ async fn answer(
     };
     let failed = |failure: Failure| message(&failure);
     match op {
-        "module" => module(attempt, bridge, handles, &payload).await,
+        "module" => module(attempt, bridge, handles, payload).await,
         "command" => {
             let way = attempt.way().map_err(|failure| message(&failure))?;
             let user = way.user.as_ref().filter(|_| yes("becomes"));
