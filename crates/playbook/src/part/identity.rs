@@ -37,9 +37,8 @@ fn keys(leaf: &str) -> &'static [&'static [&'static str]] {
         "authorized_key" => &[&["user"], &["key"], &["path"]],
         "known_hosts" => &[&["name", "host"], &["path", "dest"]],
         "apt_repository" => &[&["repo"], &["filename"]],
-        "deb822_repository" | "yum_repository" => &[&["name"]],
+        "deb822_repository" | "yum_repository" | "dpkg_selections" => &[&["name"]],
         "debconf" => &[&["name", "pkg"], &["question", "setting"]],
-        "dpkg_selections" => &[&["name"]],
         "iptables" => &[
             &["table"],
             &["chain"],
@@ -170,9 +169,8 @@ pub(super) fn inverse(thing: &Thing) -> Option<(String, Map<String, Json>)> {
             arguments.insert("enabled".to_owned(), json!(false));
             Some(("ansible.builtin.service".to_owned(), arguments))
         }
-        "package" => absent(arguments, &thing.module),
-        "blockinfile" | "ini_file" | "pip" | "user" | "group" | "cron" | "sysctl" | "mount"
-        | "authorized_key" | "known_hosts" | "apt_repository" | "deb822_repository"
+        "package" | "blockinfile" | "ini_file" | "pip" | "user" | "group" | "cron" | "sysctl"
+        | "mount" | "authorized_key" | "known_hosts" | "apt_repository" | "deb822_repository"
         | "yum_repository" | "iptables" => absent(arguments, &thing.module),
         _ => None,
     }

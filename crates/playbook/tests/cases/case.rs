@@ -13,9 +13,9 @@ use crate::tree::tree;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// A playbook and what was recorded of it.
-pub struct Case {
+pub(crate) struct Case {
     /// Of its directory.
-    pub name: String,
+    pub(crate) name: String,
     directory: PathBuf,
     about: Value,
     unstable: Vec<(Regex, String)>,
@@ -28,7 +28,7 @@ struct Round {
 }
 
 /// All cases whose outcome is recorded.
-pub fn recorded(all: &Path) -> Vec<Case> {
+pub(crate) fn recorded(all: &Path) -> Vec<Case> {
     let unstable =
         std::fs::read_to_string(all.join("unstable.json")).expect("the patterns are there");
     let unstable: Vec<(String, String)> =
@@ -70,7 +70,7 @@ fn pairs(written: &[(String, String)]) -> Vec<(Regex, String)> {
 
 impl Case {
     /// What differs of two runs from what was recorded; nothing if all is equal.
-    pub fn differences(&self) -> Outcome<String> {
+    pub(crate) fn differences(&self) -> Outcome<String> {
         let machine = tempfile::tempdir()?;
         self.prepare(machine.path())?;
         let apart: Vec<(String, String)> = self.about.get("apart").map_or_else(

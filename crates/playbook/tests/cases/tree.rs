@@ -6,7 +6,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 /// Path, mode, owner, group, and what a file or link holds, sorted.
-pub fn tree(top: &Path) -> std::io::Result<Vec<String>> {
+pub(crate) fn tree(top: &Path) -> std::io::Result<Vec<String>> {
     let mut lines = Vec::new();
     below(top, top, &mut lines)?;
     Ok(lines)

@@ -91,7 +91,7 @@ pub(crate) fn takes(arguments: &Map<String, Value>) -> bool {
                     .as_bytes()
                     .windows(2)
                     .any(|pair| pair[0] == b'-' && pair[1].is_ascii_digit())
-                && !name.ends_with(".rpm"))
+                && name.strip_suffix(".rpm").is_none())
     };
     let only_plain = ["name", "pkg"].iter().all(|key| match arguments.get(*key) {
         None | Some(Value::Null) => true,
@@ -160,7 +160,7 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
         if !done.success() {
             return Err(failed(&plan::error_of(&done.err()), &[], &[]));
         }
-        return Ok(told(false, "Cache updated", Vec::new()));
+        return Ok(told(false, "Cache updated", &[]));
     }
     let outcome = match state {
         "absent" => dnf.remove(context, &names),
@@ -188,7 +188,7 @@ fn names(arguments: &Arguments) -> Vec<String> {
     names
 }
 
-fn told(changed: bool, message: &str, results: Vec<String>) -> Report {
+fn told(changed: bool, message: &str, results: &[String]) -> Report {
     Report::from_iter([
         ("changed".to_owned(), changed.into()),
         ("msg".to_owned(), message.into()),
@@ -353,7 +353,7 @@ impl Dnf<'_> {
         words.extend(names.iter().map(String::as_str));
         let all_there = self.rpm(context, &words)?.success();
         if all_there && !newest && !self.arguments.flag("update_cache") {
-            return Ok(told(false, "Nothing to do", Vec::new()));
+            return Ok(told(false, "Nothing to do", &[]));
         }
         let (mut there, mut missing) = (Vec::new(), Vec::new());
         for name in names {
@@ -371,7 +371,7 @@ impl Dnf<'_> {
             steps.push((&["install"], missing));
         }
         if steps.is_empty() {
-            return Ok(told(false, "Nothing to do", Vec::new()));
+            return Ok(told(false, "Nothing to do", &[]));
         }
         self.carry_out(context, &steps, Vec::new())
     }
@@ -386,7 +386,7 @@ impl Dnf<'_> {
             }
         }
         if there.is_empty() {
-            return Ok(told(false, "Nothing to do", results));
+            return Ok(told(false, "Nothing to do", &results));
         }
         self.carry_out(context, &[(&["remove"], there)], results)
     }
@@ -441,12 +441,12 @@ impl Dnf<'_> {
             return Err(failed(message, &failures, &results));
         }
         if open.is_empty() {
-            return Ok(told(false, "Nothing to do", results));
+            return Ok(told(false, "Nothing to do", &results));
         }
         if context.settings.check {
             results.extend(planned);
             let message = "Check mode: No changes made, but would have if not in check mode";
-            return Ok(told(true, message, results));
+            return Ok(told(true, message, &results));
         }
         for (command, names) in &open {
             let words: Vec<&str> = [&["--assumeyes"], *command].concat();
@@ -464,7 +464,7 @@ impl Dnf<'_> {
         };
         results.extend(only_in(&after, &before, "Installed"));
         results.extend(only_in(&before, &after, "Removed"));
-        Ok(told(true, "", results))
+        Ok(told(true, "", &results))
     }
 }
 
