@@ -115,9 +115,9 @@ impl Default {
             place: task.place(),
         };
         self.begun.insert(task.id, begun);
-        // It is said again where a task begins again, as `meta` does for each host.
-        self.banner = None;
         if !self.free && self.options.skipped && self.options.ok {
+            // It is said again where a task begins again, as `meta` does for each host.
+            self.banner = None;
             self.announce(task);
         }
     }
