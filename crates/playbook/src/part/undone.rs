@@ -315,6 +315,11 @@ impl Playbooks {
 }
 
 fn key(module: &str, identity: &BTreeMap<String, Json>) -> (String, String) {
-    let text = serde_json::to_string(identity).unwrap_or_default();
+    // What a path is to be is no part of which path it is: a directory in the place of a file is the same thing.
+    let known: BTreeMap<&String, &Json> = identity
+        .iter()
+        .filter(|(name, _)| *name != "state")
+        .collect();
+    let text = serde_json::to_string(&known).unwrap_or_default();
     (family(module).to_owned(), text)
 }

@@ -220,6 +220,21 @@ async fn what_somebody_changed_is_drift_and_what_left_the_files_is_undone_when_a
         .collect();
     assert_eq!(undone, [("here[\"Lines\"][\"b\"]", Action::Delete)]);
     assert_eq!(lines(), "a\n");
+
+    // A directory in the place of a file is the same thing: nothing of it is undone.
+    std::fs::remove_file(score.path().join("out/page")).unwrap();
+    score.write(&PAGES.replace("[a, b]", "[a]").replace(
+        "copy: {content: \"one\\n\", dest: OUT/page}",
+        "file: {path: OUT/page, state: directory}",
+    ));
+    score.apply(&json!({"prune": true}), &none).await;
+    let plan = score.apply(&json!({"prune": true}), &none).await;
+    assert!(
+        actions(&plan)
+            .iter()
+            .all(|(_, action)| *action == Action::NoOp)
+    );
+    assert!(score.path().join("out/page").is_dir());
 }
 
 #[tokio::test(flavor = "multi_thread")]
