@@ -350,7 +350,7 @@ mod tests {
                 (3, "metadata.name \"Shop\" has to be lower-case letters, digits and dashes".to_owned()),
                 (7, "spec.parts[0].manifests has no field \"pth\" (did you mean path?)".to_owned()),
                 (7, "spec.parts[0].manifests needs path".to_owned()),
-                (8, "spec.parts[1] has to have one of terraform, manifests or policy; it has none of them".to_owned()),
+                (8, "spec.parts[1] has to have one of terraform, manifests, playbook or policy; it has none of them".to_owned()),
                 (10, "spec.approval.threshold has to be a whole number, not a text".to_owned()),
             ]
         );
