@@ -10,6 +10,7 @@ use consort_modules::protocol::{Program, WORD};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
+use super::build_id;
 use super::session::{NoAnswer, Pipes, Session};
 
 /// The name of its file.
@@ -70,17 +71,15 @@ fn find() -> Result<Program, String> {
 }
 
 impl Here {
-    /// Its digest, as it is named on machines.
+    /// Its build ID, or the digest of its content, as it is named on machines.
     fn digest(&self) -> Result<&str, String> {
         self.digest
             .get_or_init(|| {
-                let content = read(&self.program.path)?;
-                let digest = Sha256::digest(&content);
-                Ok(digest
-                    .iter()
-                    .take(16)
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect())
+                let known = match build_id::of(&self.program.path) {
+                    Some(known) => known,
+                    None => Sha256::digest(read(&self.program.path)?)[..16].to_vec(),
+                };
+                Ok(known.iter().map(|byte| format!("{byte:02x}")).collect())
             })
             .as_deref()
             .map_err(Clone::clone)

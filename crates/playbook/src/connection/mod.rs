@@ -1,5 +1,6 @@
 //! Ways to a machine: how modules and commands get there, and how files do.
 
+mod build_id;
 mod container;
 mod helper;
 mod local;
