@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::message::VERSION;
 use super::program::Program;
-use super::{job, serve, switch};
+use super::{job, serve, switch, work};
 use crate::invocation::Invocation;
 
 /// Does what the arguments say, and gives the exit status of the process.
@@ -63,7 +63,7 @@ fn one() -> io::Result<()> {
     let invocation: Invocation = serde_json::from_reader(BufReader::new(io::stdin()))?;
     println!(
         "{}",
-        serde_json::Value::Object(serve::module(&invocation, None))
+        serde_json::Value::Object(work::module(&invocation, None))
     );
     Ok(())
 }

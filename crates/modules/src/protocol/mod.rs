@@ -23,6 +23,7 @@ mod program;
 mod python;
 mod serve;
 mod switch;
+mod work;
 
 pub use askpass::asked;
 pub use main::main;

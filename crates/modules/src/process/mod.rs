@@ -7,77 +7,25 @@
 //! let done = Command::shell("ls | wc -l").check().run(context)?;                // fails as check_rc=True does
 //! ```
 
-use std::io::Write as _;
-use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+mod cancel;
+mod pipes;
+mod search;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Stdio};
+
+pub use cancel::Cancel;
+pub use search::{find, required};
+
+use pipes::read_until_end;
+use search::look_up;
 
 use crate::context::Context;
 use crate::invocation::Failure;
 use crate::python;
 use crate::python_re;
 use crate::secrets;
-
-/// Ends a run from outside: the programs it has started are killed with their whole process groups, and it starts no more.
-#[derive(Clone, Debug, Default)]
-pub struct Cancel {
-    inner: Arc<Mutex<Running>>,
-}
-
-#[derive(Debug, Default)]
-struct Running {
-    cancelled: bool,
-    groups: Vec<i32>,
-}
-
-impl Cancel {
-    /// For one run.
-    pub fn new() -> Self {
-        Cancel::default()
-    }
-
-    /// Ends it. The module still gives a report, which nobody needs to read.
-    pub fn cancel(&self) {
-        let mut running = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        running.cancelled = true;
-        for group in running.groups.drain(..) {
-            // A group that has ended by itself is as good.
-            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-        }
-    }
-
-    /// Whether it was ended. Modules that wait ask for it between their looks.
-    pub fn is_cancelled(&self) -> bool {
-        self.inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .cancelled
-    }
-
-    fn started(&self, group: i32) {
-        let mut running = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.cancelled {
-            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-        } else {
-            running.groups.push(group);
-        }
-    }
-
-    fn ended(&self, group: i32) {
-        self.inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .groups
-            .retain(|known| *known != group);
-    }
-}
 
 /// What a program gave.
 #[derive(Clone, Debug, Default)]
@@ -557,112 +505,6 @@ impl Command {
     }
 }
 
-fn read_until_end(
-    child: &mut Child,
-    prompt: Option<&python_re::Pattern>,
-) -> std::io::Result<Finished> {
-    let mut stdout = child.stdout.take();
-    let mut stderr = child.stderr.take();
-    for pipe in [
-        stdout.as_ref().map(|pipe| pipe.as_fd()),
-        stderr.as_ref().map(|pipe| pipe.as_fd()),
-    ]
-    .into_iter()
-    .flatten()
-    {
-        let flags = OFlag::from_bits_truncate(fcntl(pipe, FcntlArg::F_GETFL)?);
-        fcntl(pipe, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    }
-    let mut finished = Finished::default();
-    while stdout.is_some() || stderr.is_some() {
-        let ready = wait_for_output([
-            stdout.as_ref().map(|pipe| pipe.as_fd()),
-            stderr.as_ref().map(|pipe| pipe.as_fd()),
-        ])?;
-        let mut said_more = false;
-        if ready[0]
-            && let Some(pipe) = &mut stdout
-        {
-            let before = finished.stdout.len();
-            if take(pipe, &mut finished.stdout)? {
-                stdout = None;
-            }
-            said_more = finished.stdout.len() > before;
-        }
-        if ready[1]
-            && let Some(pipe) = &mut stderr
-            && take(pipe, &mut finished.stderr)?
-        {
-            stderr = None;
-        }
-        if said_more
-            && let Some(prompt) = prompt
-            && prompt
-                .search(&finished.out(), 0)
-                .is_ok_and(|found| found.is_some())
-        {
-            let _ = child.kill();
-            let _ = child.wait();
-            finished.code = 257;
-            finished.stderr =
-                b"A prompt was encountered while running a command, but no input data was specified"
-                    .to_vec();
-            return Ok(finished);
-        }
-        // Something that still runs in the background may hold the pipes; what it says later is not waited for.
-        if ready == [false, false]
-            && let Some(status) = child.try_wait()?
-        {
-            finished.code = code_of(status);
-            return Ok(finished);
-        }
-    }
-    finished.code = code_of(child.wait()?);
-    Ok(finished)
-}
-
-fn code_of(status: std::process::ExitStatus) -> i32 {
-    status
-        .code()
-        .or_else(|| status.signal().map(|signal| -signal))
-        .unwrap_or(-1)
-}
-
-/// Waits at most a second for output of either pipe.
-fn wait_for_output(pipes: [Option<BorrowedFd<'_>>; 2]) -> std::io::Result<[bool; 2]> {
-    let mut waiting = Vec::with_capacity(2);
-    let mut places = Vec::with_capacity(2);
-    for (place, pipe) in pipes.into_iter().enumerate() {
-        if let Some(pipe) = pipe {
-            waiting.push(PollFd::new(pipe, PollFlags::POLLIN));
-            places.push(place);
-        }
-    }
-    match poll(&mut waiting, PollTimeout::from(1000_u16)) {
-        Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let mut ready = [false, false];
-    for (place, polled) in places.into_iter().zip(&waiting) {
-        ready[place] = polled.any().unwrap_or(false);
-    }
-    Ok(ready)
-}
-
-/// Takes what is there. True at the end.
-fn take(pipe: &mut impl std::io::Read, into: &mut Vec<u8>) -> std::io::Result<bool> {
-    let mut chunk = vec![0; 32 * 1024];
-    loop {
-        match pipe.read(&mut chunk) {
-            Ok(0) => return Ok(true),
-            Ok(length) => into.extend_from_slice(&chunk[..length]),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(false),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 /// `pass`, `-pass`, `--password`, `--passwd` at the start of a word.
 fn names_password(word: &str) -> bool {
     let bare = word
@@ -670,84 +512,4 @@ fn names_password(word: &str) -> bool {
         .or_else(|| word.strip_prefix('-'))
         .unwrap_or(word);
     bare.starts_with("pass")
-}
-
-/// The path of a program: as it is with a slash in it, or found in `PATH` of an environment. The error is what the system
-/// would say.
-fn look_up(
-    program: &str,
-    environment: &[(String, String)],
-    base: &std::path::Path,
-) -> std::io::Result<String> {
-    let missing = || std::io::Error::from_raw_os_error(libc::ENOENT);
-    let may_run = |path: &std::path::Path| {
-        nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).map_err(std::io::Error::from)
-    };
-    if program.contains('/') {
-        may_run(&base.join(program))?;
-        return Ok(program.to_owned());
-    }
-    let path = environment
-        .iter()
-        .rev()
-        .find(|(name, _)| name == "PATH")
-        .map(|(_, value)| value.clone())
-        .or_else(|| std::env::var("PATH").ok())
-        .ok_or_else(missing)?;
-    path.split(':')
-        .filter(|directory| !directory.is_empty())
-        .map(|directory| format!("{directory}/{program}"))
-        .find(|path| {
-            let path = base.join(path);
-            !path.is_dir() && may_run(&path).is_ok()
-        })
-        .ok_or_else(missing)
-}
-
-fn is_program(context: &Context<'_>, path: &str) -> bool {
-    std::fs::metadata(context.path(path))
-        .is_ok_and(|meta| !meta.is_dir() && meta.permissions().mode() & 0o111 != 0)
-}
-
-/// The directories programs are searched in: first the ones given that exist, then `PATH`, then those of `sbin`.
-fn search_path(context: &Context<'_>, first: &[&str]) -> Vec<String> {
-    let mut directories: Vec<String> = first
-        .iter()
-        .filter(|directory| context.path(directory).exists())
-        .map(|directory| (*directory).to_owned())
-        .collect();
-    directories.extend(
-        context
-            .variable("PATH")
-            .unwrap_or_default()
-            .split(':')
-            .map(str::to_owned),
-    );
-    for directory in ["/sbin", "/usr/sbin", "/usr/local/sbin"] {
-        if !directories.iter().any(|known| known == directory)
-            && std::path::Path::new(directory).exists()
-        {
-            directories.push(directory.to_owned());
-        }
-    }
-    directories
-}
-
-/// The path of a program (`get_bin_path`), searched in directories of the module's own first.
-pub fn find(context: &Context<'_>, program: &str, first: &[&str]) -> Option<String> {
-    search_path(context, first)
-        .into_iter()
-        .filter(|directory| !directory.is_empty())
-        .map(|directory| python::join(&directory, program))
-        .find(|path| is_program(context, path))
-}
-
-/// The path of a program without which the module cannot work (`get_bin_path(required=True)`).
-pub fn required(context: &Context<'_>, program: &str, first: &[&str]) -> Result<String, Failure> {
-    find(context, program, first).ok_or_else(|| {
-        Failure::new(format!(
-            "Failed to find required executable \"{program}\" in paths: {}",
-            search_path(context, first).join(":")
-        ))
-    })
 }
