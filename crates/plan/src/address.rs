@@ -45,6 +45,12 @@ impl Address {
         &self.text[self.part as usize + 1..]
     }
 
+    /// The name within the part up to its first key in quotes: of a task on a host the host.
+    pub fn before_key(&self) -> &str {
+        let local = self.local();
+        local.split_once("[\"").map_or(local, |(before, _)| before)
+    }
+
     /// The whole address.
     pub fn as_str(&self) -> &str {
         &self.text

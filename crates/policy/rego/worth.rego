@@ -14,11 +14,12 @@
 #
 # The input has `resources`, each with
 #
-#   layer    terraform, manifests, ...
-#   type     aws_instance, apps/v1/Deployment
+#   layer    terraform, manifests, playbook, ...
+#   type     aws_instance, apps/v1/Deployment, ansible.builtin.service
 #   action   create, update, delete, delete-then-create, create-then-delete, forget, read, no-op
-#   pool     how many of its kind stand side by side (count, for_each, web1 web2): 1 if it is alone
-#   words    those of `words` below that its address has
+#   pool     how many of its kind stand side by side (count, for_each, web1 web2; hosts that have the same task): 1 if
+#            it is alone
+#   words    those of `words` below that its address has; of a task's address only the part and the host count
 #   labels   those of `labels` below that it is labelled or tagged with, the names in lower case
 #   changed  the fields that an update changes: instance_type, tags, spec.template, metadata.labels
 #   before   the values of those of `fields` below that it has now, and
@@ -34,7 +35,7 @@ words := {word | some word, _ in environment_of_word} | words_of_state
 
 labels := environment_labels | labels_of_state
 
-fields := size_fields | {"spec.strategy.type"}
+fields := size_fields | {"spec.strategy.type", "state"}
 
 # --- How far it reaches -----------------------------------------------------------------------------------------------
 
@@ -53,7 +54,7 @@ judged[index] := judgement if {
 	effect := effect_of(resource, class, stateful)
 	remarks := [environment, remark_of_state(class, stateful), remark_of_pool(members)]
 	judgement := {
-		"worth": whole / members,
+		"worth": share_of_one(resource, whole, members, environment),
 		"whole": whole,
 		"what": concat(", ", array.concat([class.name], [remark | some remark in remarks; remark != ""])),
 		"own": effect.own,
@@ -61,6 +62,11 @@ judged[index] := judgement if {
 		"how": effect.how,
 	}
 }
+
+# However many hosts stand side by side, each that is worked on counts a little: all of a large group at once is a lot.
+share_of_one(resource, whole, members, environment) := max([whole / members, (2 * percent_of_environment[environment]) / 100]) if {
+	resource.layer == "playbook"
+} else := whole / members
 
 remark_of_state(class, stateful) := "stateful" if {
 	stateful
@@ -181,7 +187,10 @@ class_of_kind := {
 # Kinds of operators that keep data.
 kinds_with_data := "(?i)(postgres|mysql|mariadb|mongo|redis|kafka|cassandra|elasticsearch|opensearch|rabbitmq|etcd|database|vault|^cluster$)"
 
-class_of(resource) := object.union({"name": name, "stateful": false, "holder": false}, classes[name]) if {
+# Whatever a task does, it does it to a machine that serves.
+class_of(resource) := object.union({"name": "machine", "stateful": false}, classes.machine) if {
+	resource.layer == "playbook"
+} else := object.union({"name": name, "stateful": false, "holder": false}, classes[name]) if {
 	name := class_of_type[resource.type]
 }
 
@@ -267,7 +276,11 @@ strongest(names) := [name | some name in ["production", "staging", "development"
 
 # --- What is done to it -----------------------------------------------------------------------------------------------
 
-effect_of(resource, class, stateful) := effect_of_update(resource, class, stateful) if {
+effect_of(resource, class, stateful) := {"own": share[0], "down": share[1], "how": share[2]} if {
+	resource.layer == "playbook"
+	resource.action in {"update", "delete"}
+	share := done_by_task(resource, module_of(resource))
+} else := effect_of_update(resource, class, stateful) if {
 	resource.action == "update"
 } else := {"own": lost(resource, stateful), "down": lost_below(resource, class, stateful), "how": how} if {
 	how := {
@@ -355,3 +368,95 @@ rolled(resource, class, stateful) := {"own": 30, "down": 30, "how": "stopped, th
 } else := {"own": 2, "down": 0, "how": sprintf("rolls %d replicas", [size_of(resource.after)])} if {
 	size_of(resource.after) > 1
 } else := {"own": 5, "down": 0, "how": "rolls its only replica"}
+
+# --- What a task of a playbook does to its machine -------------------------------------------------------------------
+
+module_of(resource) := segments[count(segments) - 1] if {
+	segments := split(resource.type, ".")
+}
+
+modules := {
+	"account": {"authorized_key", "group", "htpasswd", "known_hosts", "sudoers", "user"},
+	"command": {"command", "expect", "raw", "script", "shell", "uri"},
+	"containers": {
+		"docker_compose_v2", "docker_container", "docker_stack", "docker_swarm_service", "k8s", "podman_container",
+		"podman_pod",
+	},
+	"file": {
+		"archive", "assemble", "blockinfile", "copy", "cron", "debconf", "file", "get_url", "git", "ini_file",
+		"lineinfile", "replace", "synchronize", "template", "tempfile", "unarchive", "xml",
+	},
+	"network": {
+		"firewalld", "hostname", "interfaces_file", "iptables", "nftables", "nmcli", "selinux", "sysctl", "ufw",
+	},
+	"package": {
+		"apk", "apt", "dnf", "dnf5", "flatpak", "gem", "homebrew", "npm", "package", "pacman", "pip", "snap", "yum",
+		"zypper",
+	},
+	"restart": {"reboot", "shutdown"},
+	"service": {"runit", "service", "supervisorctl", "systemd", "systemd_service", "sysvinit"},
+	"storage": {
+		"btrfs_subvolume", "filesystem", "lvg", "lvol", "luks_device", "mdadm", "parted", "zfs",
+	},
+}
+
+takes_away(resource) if {
+	resource.action == "delete"
+} else if {
+	resource.after.state in {"absent", "removed", "uninstalled", "unmounted"}
+}
+
+# The two shares in per cent, and what is done in words.
+done_by_task(resource, module) := [100, 100, "deletes a database"] if {
+	takes_away(resource)
+	regex.match(`(^|_)(db|database|keyspace)$`, module)
+} else := [100, 100, "takes away what data lies on"] if {
+	takes_away(resource)
+	module in modules.storage
+} else := [50, 20, "changes what data lies on"] if {
+	module in modules.storage
+} else := [40, 20, "restarts the machine"] if {
+	module in modules.restart
+} else := done_to_service(resource) if {
+	module in modules.service
+} else := done_to_package(resource) if {
+	module in modules.package
+} else := [40, 20, "takes containers away"] if {
+	takes_away(resource)
+	module in modules.containers
+} else := [15, 5, "changes containers"] if {
+	module in modules.containers
+} else := [40, 20, "unmounts"] if {
+	takes_away(resource)
+	module == "mount"
+} else := [15, 10, "changes how the machine is reached"] if {
+	module in modules.network
+} else := [20, 10, "runs a command"] if {
+	module in modules.command
+} else := [20, 0, "takes an account away"] if {
+	takes_away(resource)
+	module in modules.account
+} else := [15, 5, "deletes what cannot be brought back"] if {
+	takes_away(resource)
+	resource.irreversible
+} else := [10, 5, "takes something away"] if {
+	takes_away(resource)
+} else := [5, 0, "changes an account"] if {
+	module in modules.account
+} else := [5, 0, "changes a file"] if {
+	module in modules.file
+} else := [10, 5, "changes the machine"]
+
+done_to_service(resource) := [40, 30, "stops a service"] if {
+	resource.action == "delete"
+} else := [40, 30, "stops a service"] if {
+	resource.after.state == "stopped"
+} else := [20, 10, "restarts a service"] if {
+	resource.after.state == "restarted"
+} else := [5, 0, "changes a service"]
+
+done_to_package(resource) := [30, 10, "removes a package"] if {
+	takes_away(resource)
+} else := [15, 5, "upgrades a package"] if {
+	resource.after.state in {"latest", "build-dep", "fixed"}
+} else := [10, 5, "changes a package"]

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use consort_plan::{Action, Blueprint, Change, Planned, Reversal};
+use consort_plan::{Action, Address, Blueprint, Change, Planned, Reversal};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -124,7 +124,7 @@ impl<'a> Telling<'a> {
             kind: &change.kind,
             action: change.action,
             pool: self.pools.find(place).map_or(1, |(_, members)| members),
-            words: self.words(change.address.as_str()),
+            words: self.words(named(&change.address, layer)),
             labels: self.labels(before.or(after)),
             changed: if change.action == Action::Update {
                 changed(change, layer)
@@ -197,6 +197,14 @@ impl<'a> Telling<'a> {
             }
         }
         fields
+    }
+}
+
+/// As far as an address names what a resource is. What a task is called says nothing about its machine.
+fn named<'t>(address: &'t Address, layer: &str) -> &'t str {
+    match layer {
+        "playbook" => &address.as_str()[..address.part().len() + 1 + address.before_key().len()],
+        _ => address.as_str(),
     }
 }
 
@@ -304,8 +312,8 @@ fn differing<'v>(
     }
 }
 
-/// Resources that stand in for each other: instances of one block, and in Terraform also those whose names differ in a
-/// number or one letter at the end.
+/// Resources that stand in for each other: instances of one block, in Terraform also those whose names differ in a
+/// number or one letter at the end, and hosts that have the same task.
 #[derive(Default)]
 struct Pools {
     /// The pool of each change; [`u32::MAX`] if it is alone.
@@ -326,7 +334,16 @@ impl Pools {
             if change.action == Action::Read || telling.layer(place) == "manifests" {
                 continue;
             }
-            let Some(stem) = stem(telling, change.address.as_str()) else {
+            let stem = match telling.layer(place) {
+                // Hosts that have the same task.
+                "playbook" => {
+                    let address = &change.address;
+                    let task = &address.local()[address.before_key().len()..];
+                    Some(Cow::Owned(format!("{}/{task}", address.part())))
+                }
+                _ => stem(telling, change.address.as_str()),
+            };
+            let Some(stem) = stem else {
                 continue;
             };
             let next = this.members.len() as u32;

@@ -111,8 +111,11 @@ fn blast(question: &Question<'_>, said: &Said) -> Result<BlastRadius, Error> {
         threshold: question.threshold,
         ..BlastRadius::default()
     };
-    for place in changed {
-        let points = counted.points(place, down.of(place));
+    let reaching = changed
+        .into_iter()
+        .map(|place| counted.points(place, down.of(place)))
+        .collect();
+    for points in counted.once_a_host(reaching) {
         if points.points > 0 {
             blast.total = blast.total.saturating_add(points.points);
             blast.each.push(points);
@@ -221,8 +224,50 @@ impl<'a, 'q> Counted<'a, 'q> {
         })
     }
 
-    /// The points of a change.
-    fn points(&self, place: u32, down: Option<(u32, u32)>) -> Points {
+    /// What tasks do to a host does not add up: it is lost at most once. The one that reaches farthest stands for all.
+    fn once_a_host(&self, reaching: Vec<(u32, Points)>) -> Vec<Points> {
+        let mut hosts: HashMap<&str, (usize, u32)> = HashMap::new();
+        let mut kept: Vec<(u32, Option<Points>)> = Vec::with_capacity(reaching.len());
+        for (exact, points) in reaching {
+            let place = kept.len();
+            let address = &self.question.blueprint.changes[points.change as usize].address;
+            let on_host = self.telling.layer(points.change) == "playbook";
+            // What a rule says counts as it says it.
+            let before = if on_host && !self.said.corrects(address) {
+                let host =
+                    &address.as_str()[..address.part().len() + 1 + address.before_key().len()];
+                let (most, tasks) = hosts.entry(host).or_insert((place, 0));
+                *tasks += u32::from(points.points > 0);
+                (*most != place).then_some(most)
+            } else {
+                None
+            };
+            let mut points = Some(points);
+            if let Some(most) = before {
+                let (known, known_points) = &mut kept[*most];
+                let reach = |points: &Option<Points>| points.as_ref().map_or(0, |it| it.points);
+                if (reach(&points), exact) > (reach(known_points), *known) {
+                    *known_points = None;
+                    *most = place;
+                } else {
+                    points = None;
+                }
+            }
+            kept.push((exact, points));
+        }
+        for (host, (most, tasks)) in hosts {
+            if let Some((_, Some(points))) = kept.get_mut(most)
+                && tasks > 1
+            {
+                let host = host.split_once('/').map_or(host, |(_, host)| host);
+                points.because = format!("{}; the most of {tasks} on {host}", points.because);
+            }
+        }
+        kept.into_iter().filter_map(|(_, points)| points).collect()
+    }
+
+    /// The points of a change, and what it reaches in thousandths of one.
+    fn points(&self, place: u32, down: Option<(u32, u32)>) -> (u32, Points) {
         let load = &self.loads[place as usize];
         let judged = &self.judged[self.class[place as usize] as usize];
         let address = &self.question.blueprint.changes[place as usize].address;
@@ -270,7 +315,7 @@ impl<'a, 'q> Counted<'a, 'q> {
             ),
         };
         self.said.correct(address, &mut points);
-        points
+        (own.max(below), points)
     }
 }
 

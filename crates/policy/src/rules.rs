@@ -69,6 +69,11 @@ impl Said {
         }
     }
 
+    /// Whether a rule says the points of a resource.
+    pub(crate) fn corrects(&self, address: &Address) -> bool {
+        self.points.contains_key(address)
+    }
+
     /// Adds what concerns the whole plan, and decides whether an approval is needed.
     pub(crate) fn settle(&self, blast: &mut BlastRadius) {
         let extra: i64 = self.extra.iter().map(|extra| i64::from(extra.points)).sum();

@@ -581,3 +581,79 @@ fn a_policy_that_is_no_rego_is_located_and_stops_the_plan() {
         ("policy/rules.rego", 3)
     );
 }
+
+/// Tasks on hosts, the same on each: the module, what is done, and the state that is asked for.
+fn fleet(hosts: &[String], tasks: &[(&str, Action, &str)]) -> Plan {
+    let mut plan = Plan::new().part("site", "playbook");
+    for host in hosts {
+        for (module, action, state) in tasks {
+            let side = json!({"host": host, "state": state});
+            let after = (*action != Action::Delete).then(|| side.clone());
+            plan = plan.change(
+                &format!("{host}[\"Install the test {module}\"]"),
+                *action,
+                side,
+                after.unwrap_or_default(),
+            );
+            let change = plan.blueprint.changes.last_mut().unwrap();
+            change.kind = format!("ansible.builtin.{module}");
+        }
+    }
+    plan
+}
+
+#[test]
+fn tasks_count_by_what_they_do_to_how_many_hosts_and_once_a_host() {
+    let total = |hosts: usize, tasks: &[(&str, Action, &str)]| {
+        let hosts: Vec<String> = (1..=hosts).map(|n| format!("web{n}")).collect();
+        fleet(&hosts, tasks).judge().blast.total
+    };
+    let copy = ("copy", Action::Update, "");
+    let restart = ("service", Action::Update, "restarted");
+    assert_eq!(total(1, &[("copy", Action::Create, "")]), 0);
+    assert_eq!(total(1, &[copy]), 3);
+    assert_eq!(total(1, &[copy, restart, copy]), 12);
+    assert_eq!(total(2, &[copy, restart]), 12);
+    assert_eq!(total(50, &[copy]), 50);
+    assert_eq!(total(200, &[copy]), 200);
+    let removed = total(1, &[("package", Action::Delete, "absent")]);
+    let upgraded = total(1, &[("package", Action::Update, "latest")]);
+    let stopped = total(1, &[("service", Action::Update, "stopped")]);
+    let command = total(1, &[("command", Action::Update, "")]);
+    assert_eq!((removed, upgraded, stopped, command), (18, 9, 24, 12));
+    // What keeps data is worth more, and hosts with data do not stand in for each other.
+    let databases = ["db1", "db2"].map(str::to_owned);
+    assert_eq!(fleet(&databases, &[copy]).judge().blast.total, 10);
+    // One of many.
+    let mut hosts: Vec<String> = (1..=10).map(|n| format!("web{n}")).collect();
+    let mut plan = fleet(&hosts, &[restart]);
+    for change in &mut plan.blueprint.changes[1..] {
+        change.action = Action::NoOp;
+    }
+    let points = plan.points();
+    assert_eq!(points.len(), 1);
+    let (of, because) = points.values().next().unwrap();
+    assert_eq!(*of, 2);
+    assert_eq!(because, "machine, 1 of 10 6 x restarts a service 20%");
+    // A host says where it is; what a task is called does not.
+    hosts.truncate(1);
+    hosts[0] = "web1.staging".to_owned();
+    assert_eq!(fleet(&hosts, &[restart]).judge().blast.total, 6);
+}
+
+#[test]
+fn what_rules_say_of_tasks_counts_for_each() {
+    let hosts = ["web1".to_owned()];
+    let plan = fleet(
+        &hosts,
+        &[("copy", Action::Update, ""), ("command", Action::Update, "")],
+    )
+    .policy(
+        "package a\n\npoints[r.address] := 7 if some r in input.resource_changes\n\n\
+         deny contains r.address if {\n\tsome r in input.resource_changes\n\tr.type == \"ansible.builtin.command\"\n}\n",
+    );
+    let judgement = plan.judge();
+    assert_eq!(judgement.blast.total, 14);
+    assert_eq!(judgement.verdicts.len(), 1);
+    assert!(judgement.verdicts[0].message.contains("web1"));
+}
