@@ -46,6 +46,8 @@ pub(crate) struct Arguments {
 const CASES: [&str; 6] = ["local", "ssh", "hosts", "template", "facts", "scale"];
 /// Where everything is, as seen from inside the root.
 const HERE: &str = "/tmp/bench";
+/// The name of the row of OpenSSH's client alone.
+const LOGINS: &str = "ssh true";
 
 /// What a run took.
 #[derive(Clone, Copy)]
@@ -92,6 +94,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             words: vec![format!("{HERE}/ansible-playbook")],
         });
     }
+    // What OpenSSH takes to log in to all of the hosts at once is the least that any of them can take.
+    tools.push(Tool {
+        name: LOGINS,
+        words: vec!["sh".to_owned(), format!("{HERE}/logins")],
+    });
     let sshd = sshd(&root)?;
     let done = measure(arguments, &tools, &root, &here);
     let mut sshd = sshd;
@@ -151,6 +158,11 @@ fn prepare(arguments: &Arguments, root: &Path) -> Result<PathBuf> {
         std::fs::copy(rival, here.join("ansible-playbook"))?;
         sh(&format!("chmod 755 {}/ansible-playbook", here.display()))?;
     }
+    std::fs::write(
+        here.join("logins"),
+        "sed 's/.*ansible_host=\\([^ ]*\\).*/\\1/' \"$2\" | {\n\
+         while read -r host; do ssh -n \"root@$host\" true & done\nwait\n}\n",
+    )?;
     // Not every program hands all its options on to each of OpenSSH's programs.
     std::fs::write(
         root.join("root/.ssh/config"),
@@ -421,6 +433,9 @@ fn measure(arguments: &Arguments, tools: &[Tool], root: &Path, here: &Path) -> R
     for case in &cases {
         let mut ours: Option<Taken> = None;
         for tool in tools {
+            if tool.name == LOGINS && !["ssh.yml", "hosts.yml"].contains(&case.playbook) {
+                continue;
+            }
             // ansible-core takes minutes for what others do in a second.
             let runs = if tool.name == "ansible" {
                 1

@@ -32,8 +32,13 @@ impl Beside {
     /// # Errors
     /// The directory is missing or cannot be written in, or a directory has the name.
     pub fn begin(path: &Path) -> io::Result<Self> {
-        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if target.is_dir() {
+        let found = fs::symlink_metadata(path).ok();
+        let linked = found.as_ref().is_some_and(fs::Metadata::is_symlink);
+        let target = linked
+            .then(|| fs::canonicalize(path).ok())
+            .flatten()
+            .unwrap_or_else(|| path.to_owned());
+        if found.is_some_and(|found| found.is_dir()) || (linked && target.is_dir()) {
             return Err(io::Error::from_raw_os_error(libc::EISDIR));
         }
         let name = target
@@ -214,10 +219,18 @@ pub fn temporary(base: &str) -> io::Result<PathBuf> {
 /// # Errors
 /// It cannot be removed.
 pub fn remove(path: &Path) -> io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
+    // most are directories that are empty by now
+    let removed = match fs::remove_dir(path) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+            ) =>
+        {
+            fs::remove_dir_all(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => fs::remove_file(path),
+        other => other,
     };
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

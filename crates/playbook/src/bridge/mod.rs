@@ -21,7 +21,7 @@ mod templates;
 pub(crate) mod told;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -88,6 +88,8 @@ struct Inner {
     process: Mutex<Option<Result<Arc<Process>, Error>>>,
     /// Where plugins are looked for beside playbooks and in roles.
     directories: Mutex<Vec<PathBuf>>,
+    /// The names of the directories of plugins (`filter_plugins`, ...) that were found there.
+    beside: Mutex<BTreeSet<String>>,
     /// What was found of plugins of templates, by kind and name.
     found: Mutex<HashMap<(&'static str, String), templates::Looked>>,
     known: Mutex<HashMap<(&'static str, String), bool>>,
@@ -105,6 +107,7 @@ impl Bridge {
             options,
             process: Mutex::default(),
             directories: Mutex::default(),
+            beside: Mutex::default(),
             found: Mutex::default(),
             known: Mutex::default(),
             traits: Mutex::default(),
@@ -122,14 +125,18 @@ impl Bridge {
             }
             directories.push(directory.to_owned());
         }
-        let holds_plugins = std::fs::read_dir(directory).is_ok_and(|entries| {
-            entries
-                .flatten()
-                .any(|entry| entry.file_name().to_string_lossy().ends_with("_plugins"))
-        });
-        if !holds_plugins {
+        let Ok(entries) = std::fs::read_dir(directory) else {
+            return;
+        };
+        let held: Vec<_> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| name.ends_with("_plugins") && directory.join(name).is_dir())
+            .collect();
+        if held.is_empty() {
             return;
         }
+        self.0.beside.lock().extend(held);
         // what was not there may be there now
         self.0
             .found
@@ -150,11 +157,7 @@ impl Bridge {
 
     /// Whether a directory of this name is beside a playbook, or in a role.
     pub(crate) fn has_beside(&self, name: &str) -> bool {
-        self.0
-            .directories
-            .lock()
-            .iter()
-            .any(|directory| directory.join(name).is_dir())
+        self.0.beside.lock().contains(name)
     }
 
     /// The process, started when it was not.
