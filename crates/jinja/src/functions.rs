@@ -99,6 +99,13 @@ impl Range {
     }
 }
 
+impl Range {
+    /// The number at a place that there is: it fits, what comes on the way to it need not.
+    fn at(&self, place: i64) -> Value {
+        Value::Int(self.start.wrapping_add(place.wrapping_mul(self.step)))
+    }
+}
+
 impl Object for Range {
     fn type_name(&self) -> &'static str {
         "range"
@@ -109,20 +116,14 @@ impl Object for Range {
         if count > LONGEST {
             return None;
         }
-        Some(
-            (0..count as i64)
-                .map(|at| Value::Int(self.start + at * self.step))
-                .collect(),
-        )
+        Some((0..count as i64).map(|at| self.at(at)).collect())
     }
 
     fn item(&self, key: &Value) -> Option<Value> {
         let at = key.as_int()?;
         let count = i64::try_from(self.length()).ok()?;
         let at = if at < 0 { at + count } else { at };
-        (0..count)
-            .contains(&at)
-            .then(|| Value::Int(self.start + at * self.step))
+        (0..count).contains(&at).then(|| self.at(at))
     }
 
     fn count(&self) -> Option<usize> {

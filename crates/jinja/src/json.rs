@@ -40,9 +40,16 @@ pub fn write(value: &Value, style: &Style) -> Result<String> {
     Ok(out)
 }
 
+/// No text that is larger is written.
+const LARGEST: usize = 1_000_000_000;
+
 fn inner(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result<()> {
     if depth > 200 {
         return Err(Error::failed("Circular reference detected"));
+    }
+    // What is shared is written out each time: a few lines may stand for more than any memory holds.
+    if out.len() > LARGEST {
+        return Err(Error::failed("the result would be too large"));
     }
     let (between, colon) = match &style.separators {
         Some((between, colon)) => (between.as_str(), colon.as_str()),

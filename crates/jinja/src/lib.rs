@@ -50,4 +50,4 @@ pub use error::{Error, Explained, Result};
 pub use eval::{Replaced, State, is_omit};
 pub use functions::{Native, Omit, Range};
 pub use lexer::Syntax;
-pub use value::{Dict, Key, List, Object, Origin, Str, Undefined, Value};
+pub use value::{Dict, Key, List, Object, Origin, Str, Tuple, Undefined, Value};

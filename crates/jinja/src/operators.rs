@@ -11,8 +11,28 @@ use crate::error::{Error, Result};
 use crate::format;
 use crate::value::{Key, Number, Value};
 
-/// A repeated text or list, or a power, may not be larger than this: nobody means more, and it would fill the memory.
+/// A text or list that is put together, or a power, may not be larger than this: nobody means more, and it would fill the
+/// memory.
 const LARGEST: usize = 100_000_000;
+
+/// How much an item of a list counts.
+const ITEM: usize = 32;
+
+/// How many bits an integer may have.
+const BITS: u64 = 1 << 24;
+
+fn too_large() -> Error {
+    Error::failed("the result would be too large")
+}
+
+/// Refuses what would become too large.
+pub(crate) fn fits(bytes: usize) -> Result<()> {
+    if bytes > LARGEST {
+        Err(too_large())
+    } else {
+        Ok(())
+    }
+}
 
 fn unsupported(operator: &str, left: &Value, right: &Value) -> Error {
     Error::failed(format!(
@@ -61,15 +81,16 @@ pub(crate) fn binary(operator: Binary, left: &Value, right: &Value) -> Result<Va
             format::percent(template, right).map(Value::from)
         }
         (Binary::Add, Value::Str(one), Value::Str(two)) => {
+            fits(one.len().saturating_add(two.len()))?;
             Ok(Value::from([&**one, &**two].concat()))
         }
         (Binary::Add, Value::Bytes(one), Value::Bytes(two)) => {
             Ok(Value::Bytes([&**one, &**two].concat().into()))
         }
         (Binary::Add, Value::List(one), Value::List(two)) => {
-            let mut items = one.read().clone();
-            items.extend(two.read().iter().cloned());
-            Ok(Value::list(items))
+            let (one, two) = (one.read(), two.read());
+            fits((one.len() + two.len()).saturating_mul(ITEM))?;
+            Ok(Value::list(one.iter().chain(two.iter()).cloned().collect()))
         }
         (Binary::Add, Value::Tuple(one), Value::Tuple(two)) => Ok(Value::tuple(
             one.iter().chain(two.iter()).cloned().collect(),
@@ -94,29 +115,22 @@ fn multiply(left: &Value, right: &Value) -> Result<Value> {
         _ => return Err(unsupported("*", left, right)),
     };
     let times = usize::try_from(times.max(0)).unwrap_or(usize::MAX);
-    let fits = |length: usize| {
-        if length.saturating_mul(times) > LARGEST {
-            Err(Error::failed("the result would be too large"))
-        } else {
-            Ok(())
-        }
-    };
     match sequence {
         Value::Str(text) => {
-            fits(text.len())?;
+            fits(text.len().saturating_mul(times))?;
             Ok(Value::from(text.repeat(times)))
         }
         Value::Bytes(bytes) => {
-            fits(bytes.len())?;
+            fits(bytes.len().saturating_mul(times))?;
             Ok(Value::Bytes(bytes.repeat(times).into()))
         }
         Value::List(list) => {
             let items = list.read();
-            fits(items.len().saturating_mul(32))?;
+            fits(items.len().saturating_mul(ITEM).saturating_mul(times))?;
             Ok(Value::list(repeated(&items, times)))
         }
         Value::Tuple(items) => {
-            fits(items.len().saturating_mul(32))?;
+            fits(items.len().saturating_mul(ITEM).saturating_mul(times))?;
             Ok(Value::tuple(repeated(items, times)))
         }
         _ => Err(unsupported("*", left, right)),
@@ -179,7 +193,12 @@ fn numbers(operator: Binary, one: &Number, two: &Number) -> Result<Value> {
     Ok(match operator {
         Binary::Add => Value::integer(one + two),
         Binary::Subtract => Value::integer(one - two),
-        Binary::Multiply => Value::integer(one * two),
+        Binary::Multiply => {
+            if one.bits().saturating_add(two.bits()) >= BITS {
+                return Err(too_large());
+            }
+            Value::integer(one * two)
+        }
         Binary::FloorDivide | Binary::Modulo => {
             if two.is_zero() {
                 return Err(Error::failed("integer division or modulo by zero"));
@@ -206,8 +225,8 @@ fn numbers(operator: Binary, one: &Number, two: &Number) -> Result<Value> {
             }
             let exponent = two
                 .to_u32()
-                .filter(|exponent| one.bits().saturating_mul(u64::from(*exponent)) < 1 << 24)
-                .ok_or_else(|| Error::failed("the result would be too large"))?;
+                .filter(|exponent| one.bits().saturating_mul(u64::from(*exponent)) < BITS)
+                .ok_or_else(too_large)?;
             Value::integer(one.pow(exponent))
         }
         Binary::Divide => Value::None,

@@ -15,7 +15,7 @@ pub fn repr(value: &Value) -> String {
 pub fn text(value: &Value) -> String {
     match value {
         Value::Str(text) => text.to_string(),
-        Value::Object(object) => object.text(),
+        Value::Object(shown) => object(|| shown.text()),
         Value::Undefined(_) => String::new(),
         value => repr(value),
     }
@@ -24,8 +24,29 @@ pub fn text(value: &Value) -> String {
 /// Deeper than this a value is shown as dots, as one that holds itself would be without end.
 const DEPTH: usize = 64;
 
+/// No text that is larger goes on.
+const LARGEST: usize = 1_000_000_000;
+
+thread_local! {
+    /// How many objects are being shown within each other: each begins to count its depth anew.
+    static OBJECTS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// What shows an object.
+fn object(shown: impl FnOnce() -> String) -> String {
+    let outer = OBJECTS.get();
+    if outer >= 16 {
+        return "...".to_owned();
+    }
+    OBJECTS.set(outer + 1);
+    let text = shown();
+    OBJECTS.set(outer);
+    text
+}
+
 fn write(value: &Value, out: &mut String, depth: usize) {
-    if depth > DEPTH {
+    // What is shared is written out each time: a few lines may stand for more than any memory holds.
+    if depth > DEPTH || out.len() > LARGEST {
         out.push_str("...");
         return;
     }
@@ -73,7 +94,7 @@ fn write(value: &Value, out: &mut String, depth: usize) {
             }
             out.push('}');
         }
-        Value::Object(object) => out.push_str(&object.repr()),
+        Value::Object(shown) => out.push_str(&object(|| shown.repr())),
     }
 }
 

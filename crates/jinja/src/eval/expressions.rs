@@ -102,6 +102,7 @@ impl State<'_, '_> {
                     }
                     let value = self.ready(value)?;
                     text.push_str(&value.text()?);
+                    operators::fits(text.len())?;
                 }
                 Ok(Value::from(text))
             }

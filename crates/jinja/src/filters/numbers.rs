@@ -38,7 +38,8 @@ pub(crate) fn add(environment: &mut Environment) {
     filter("round", |_, value, arguments| {
         let [precision, method] = arguments.bind("round", ["precision", "method"])?;
         let precision = precision.map_or(Ok(0), |precision| integer(&precision))?;
-        let precision = i32::try_from(precision).unwrap_or(0);
+        // Beyond these bounds nothing changes any more.
+        let precision = precision.clamp(-400, 400) as i32;
         let method = method.map_or(Ok("common".into()), |method| {
             method.text().map(|text| text.to_string())
         })?;

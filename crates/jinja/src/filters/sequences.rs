@@ -13,6 +13,9 @@ use crate::operators;
 use crate::value::{Dict, Key, Object, Value};
 use crate::{json, methods};
 
+/// Rows that are filled up may not be longer.
+const LONGEST: usize = 1_000_000;
+
 type Run = fn(&mut State<'_, '_>, Value, &Arguments) -> Result<Value>;
 
 pub(crate) fn add(environment: &mut Environment) {
@@ -224,6 +227,9 @@ pub(crate) fn add(environment: &mut Environment) {
             .ok()
             .filter(|count| *count > 0)
             .ok_or_else(|| Error::failed("the number of items must be positive"))?;
+        if fill.is_some() && count > LONGEST {
+            return Err(Error::failed("the result would be too large"));
+        }
         Ok(Value::list(
             value
                 .iterate()?

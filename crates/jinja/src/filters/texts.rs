@@ -292,7 +292,7 @@ fn truncate(value: &Value, arguments: &Arguments) -> Result<Value> {
         return Err(Error::failed(format!("expected leeway >= 0, got {leeway}")));
     }
     let value = value.text()?;
-    if value.chars().count() as i64 <= length + leeway {
+    if value.chars().count() as i64 <= length.saturating_add(leeway) {
         return Ok(Value::Str(value));
     }
     let cut: String = value.chars().take((length - ending) as usize).collect();

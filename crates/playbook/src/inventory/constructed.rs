@@ -6,8 +6,8 @@ use std::sync::Arc;
 use consort_jinja::{Dict, Key, Str, Value};
 use indexmap::IndexMap;
 
-use super::data::forced_name;
 use super::files::VariableFiles;
+use super::names::forced_name;
 use super::read::Reading;
 use crate::source::Located;
 

@@ -3,18 +3,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use consort_jinja::{Dict, Key, Str, Value};
+use consort_jinja::{Dict, Key, Value};
 use indexmap::{IndexMap, IndexSet};
 
-use super::notice::{deprecate, detail, warn};
-use super::{Group, GroupNames, Host, Inventory, ReadSettings, VariableFiles};
+use super::names::{check_name, untemplated};
+use super::notice::{detail, warn};
+use super::{Group, Host, Inventory, ReadSettings, VariableFiles};
 use crate::source::{Located, Notices};
-use crate::variables::is_name;
 
 /// The names that mean this machine whether or not a source names it.
 pub const LOCAL_NAMES: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
 
-/// Words that cannot be names of variables, being words of templates.
 impl Inventory {
     /// One with nothing in it but the groups there always are.
     pub fn new(settings: Arc<ReadSettings>) -> Self {
@@ -124,14 +123,6 @@ impl Inventory {
         hosts.into_iter().cloned().collect()
     }
 
-    /// `inventory_hostname_short`: the name up to its first dot, unless it is an address.
-    pub fn short_name(name: &str) -> &str {
-        if name.parse::<std::net::IpAddr>().is_ok() {
-            return name;
-        }
-        name.split('.').next().unwrap_or(name)
-    }
-
     /// Adds a group, and gives the name it has then.
     pub(super) fn add_group(&mut self, name: &str, notices: &Notices) -> Result<Arc<str>, Located> {
         if name.is_empty() {
@@ -145,51 +136,6 @@ impl Inventory {
             .entry(Arc::clone(&name))
             .or_insert_with(|| Group::new(&name));
         Ok(name)
-    }
-
-    /// The name a group gets.
-    pub(super) fn safe_group_name(&self, name: &str, notices: &Notices) -> String {
-        if is_plain_name(name) {
-            return name.to_owned();
-        }
-        let handling = self.settings.group_names;
-        let mut wrong: Vec<char> = Vec::new();
-        for (at, character) in name.chars().enumerate() {
-            let fits = if at == 0 {
-                character.is_alphabetic() || character == '_'
-            } else {
-                character.is_alphanumeric() || character == '_'
-            };
-            if !fits && !wrong.contains(&character) {
-                wrong.push(character);
-            }
-        }
-        let shown = wrong
-            .iter()
-            .map(|character| consort_jinja::repr::string(&character.to_string()))
-            .collect::<Vec<_>>()
-            .join(", ");
-        let message = format!("invalid character(s) \"{{{shown}}}\" in group name ({name})");
-        match handling {
-            GroupNames::Always => {
-                detail(notices, 4, format!("Replacing {message}"));
-                warn(
-                    notices,
-                    "Invalid characters were found in group names and automatically replaced, use -vvvv to see details",
-                );
-                forced_name(name)
-            }
-            GroupNames::Silently => forced_name(name),
-            GroupNames::Never => {
-                detail(notices, 4, format!("Not replacing {message}"));
-                warn(
-                    notices,
-                    "Invalid characters were found in group names but not replaced, use -vvvv to see details",
-                );
-                name.to_owned()
-            }
-            GroupNames::Ignore => name.to_owned(),
-        }
     }
 
     /// Adds a host, to a group if one is given.
@@ -473,25 +419,6 @@ pub(super) fn directory_of(source: &str) -> String {
     }
 }
 
-/// A name whose every wrong character is an underscore.
-pub(super) fn forced_name(name: &str) -> String {
-    name.chars()
-        .enumerate()
-        .map(|(at, character)| {
-            let fits = character.is_alphanumeric() && (at > 0 || !character.is_numeric());
-            if fits || character == '_' {
-                character
-            } else {
-                '_'
-            }
-        })
-        .collect()
-}
-
-fn is_plain_name(name: &str) -> bool {
-    forced_name(name) == name
-}
-
 fn priority(value: &Value) -> Option<i64> {
     match value {
         Value::Float(value) => Some(*value as i64),
@@ -521,35 +448,4 @@ pub(crate) fn merged(one: &Dict, two: &Dict) -> Dict {
         entries.insert(key.clone(), value);
     }
     Dict::new(entries)
-}
-
-fn untemplated(key: &Key) -> Key {
-    match key.value() {
-        Value::Str(text) if text.is_template() => {
-            let plain = Str::new(Arc::clone(text.shared()));
-            let plain = match text.origin() {
-                Some(origin) => plain.written_at(Arc::clone(origin)),
-                None => plain,
-            };
-            Key::new(Value::Str(plain)).unwrap_or_else(|_| key.clone())
-        }
-        _ => key.clone(),
-    }
-}
-
-fn check_name(name: &Key, notices: &Notices) {
-    if !name.as_str().is_some_and(is_name) {
-        deprecate(
-            notices,
-            Located::new(format!(
-                "Accepting inventory variable with invalid name {}.",
-                consort_jinja::repr::repr(name.value())
-            ))
-            .hint(
-                "Variable names must be strings starting with a letter or underscore character, and contain only letters, \
-                 numbers and underscores.",
-            )
-            .about(name.value()),
-        );
-    }
 }

@@ -15,6 +15,7 @@ mod generator;
 mod host_list;
 mod ini;
 mod literal;
+mod names;
 mod notice;
 mod pattern;
 mod read;

@@ -13,7 +13,7 @@ use super::draft::Draft;
 use super::keywords::{self, PlayKeywords};
 use super::roles::{self, LoadedRole, RoleUse};
 use super::tasks::Tasks;
-use super::{Brought, Item, Play, Playbook, Scope, ScopeKind, Task, files, plays};
+use super::{Brought, Item, Play, Playbook, Scope, ScopeKind, Task, files, playbooks, plays};
 use crate::paths::{self, Surroundings};
 use crate::settings::{Settings, Sources};
 use crate::source::{Located, Node, Notice, Reader};
@@ -111,14 +111,14 @@ impl PlaybookLoader {
         let mut full = paths::unfrack(&shown, &self.inner.surroundings, None);
         // The playbook of a collection may be named by its full name.
         let named = (!Path::new(&full).exists())
-            .then(|| plays::collection_playbook(&self.inner, &shown))
+            .then(|| playbooks::collection_playbook(&self.inner, &shown))
             .flatten();
         if let Some(named) = named {
             full = named;
         }
         *self.inner.default_collection.lock() = self.inner.actions.collections.holding(&full);
         Ok(Playbook {
-            plays: plays::read(&self.inner, &full, &plays::Import::default())?,
+            plays: playbooks::read(&self.inner, &full, &playbooks::Import::default())?,
             path: PathBuf::from(full),
         })
     }
@@ -143,7 +143,7 @@ impl PlaybookLoader {
             PathBuf::new(),
             &directory,
             None,
-            &plays::Import::default(),
+            &playbooks::Import::default(),
         )
     }
 

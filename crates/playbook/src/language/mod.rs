@@ -11,6 +11,7 @@ mod draft;
 mod files;
 mod keywords;
 mod loader;
+mod playbooks;
 mod plays;
 mod python;
 mod roles;

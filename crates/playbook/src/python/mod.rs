@@ -10,6 +10,8 @@
 //! ```
 
 pub(crate) mod call;
+mod closure;
+mod content;
 pub mod core;
 mod imports;
 pub mod interpreter;

@@ -11,8 +11,9 @@ use parking_lot::{Mutex, RwLock};
 use super::facts;
 use super::magic;
 use super::play::PlayVariables;
-use super::store::{HostLayers, HostStore, Store, merged};
+use super::store::{HostLayers, HostStore, Store};
 use super::task::TaskLayers;
+use crate::inventory::merged;
 use crate::language::Task;
 use crate::source::Located;
 

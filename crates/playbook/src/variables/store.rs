@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::facts::{self, FactCache, Facts};
 use super::reserved::{warn_of_name, warn_of_reserved};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, merged};
 use crate::source::{Located, Notice, Notices};
 use crate::template::Templar;
 
@@ -305,17 +305,4 @@ fn magic(inventory: &Inventory, host: &str) -> Dict {
     ]
     .into_iter()
     .collect()
-}
-
-/// Two dicts in one, however deep.
-pub(super) fn merged(one: &Dict, two: &Dict) -> Dict {
-    let mut entries = one.read().clone();
-    for (key, value) in two.read().iter() {
-        let value = match (entries.get(key), value) {
-            (Some(Value::Dict(old)), Value::Dict(new)) => Value::Dict(merged(old, new)),
-            _ => value.clone(),
-        };
-        entries.insert(key.clone(), value);
-    }
-    Dict::new(entries)
 }

@@ -4,6 +4,7 @@
 
 mod emitter;
 mod represent;
+mod scalars;
 
 pub(super) use represent::dump;
 

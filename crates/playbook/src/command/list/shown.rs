@@ -1,252 +1,25 @@
-//! Shows an inventory: `ansible-inventory`.
+//! The groups and hosts of an inventory with their variables, in the forms they are shown in.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::Parser;
-use consort_jinja::json::Style;
 use consort_jinja::{Dict, Key, Value};
 use indexmap::IndexMap;
 
-use super::options::{ExtraOptions, InventoryOptions, VaultOptions, Verbosity};
-use super::session::Session;
 use crate::inventory::{Group, Inventory, Limits};
-use crate::source::{Encrypted, Located, Notices, Reader, Timestamp};
+use crate::source::{Encrypted, Located, Notices, Reader};
 use crate::variables::warn_of_reserved;
 
-/// Shows the hosts, groups and variables of an inventory.
-#[derive(Parser, Debug)]
-#[command(
-    name = "ansible-inventory",
-    disable_version_flag = true,
-    infer_long_args = true,
-    args_override_self = true
-)]
-pub(super) struct ListArguments {
-    #[command(flatten)]
-    verbosity: Verbosity,
-    #[command(flatten)]
-    inventory: InventoryOptions,
-    #[command(flatten)]
-    vault: VaultOptions,
-    #[command(flatten)]
-    extra: ExtraOptions,
-    /// The directory to look for `group_vars` and `host_vars` in as if a playbook stood there.
-    #[arg(long, value_name = "DIRECTORY")]
-    playbook_dir: Option<String>,
-    /// A group, for `--graph`.
-    #[arg(value_name = "GROUP")]
-    group: Option<String>,
-    /// Show all hosts, as programs that are inventories do.
-    #[arg(long)]
-    list: bool,
-    /// Show the variables of one host.
-    #[arg(long, value_name = "HOST")]
-    host: Option<String>,
-    /// Draw the groups and their hosts.
-    #[arg(long)]
-    graph: bool,
-    /// As YAML.
-    #[arg(short = 'y', long)]
-    yaml: bool,
-    /// As TOML.
-    #[arg(long)]
-    toml: bool,
-    /// Draw variables too.
-    #[arg(long = "vars")]
-    variables: bool,
-    /// Keep variables of groups with their groups.
-    #[arg(long)]
-    export: bool,
-    /// Write to a file.
-    #[arg(long, value_name = "FILE")]
-    output: Option<String>,
-}
-
-impl ListArguments {
-    /// How much is told.
-    pub(super) fn verbosity(&self) -> u8 {
-        self.verbosity.verbose
-    }
-}
-
 /// What is shown, and how variables are found.
-struct Shown<'a> {
-    inventory: &'a Inventory,
-    playbook: Option<PathBuf>,
-    export: bool,
-    extra: Dict,
+pub(super) struct Shown<'a> {
+    pub(super) inventory: &'a Inventory,
+    pub(super) playbook: Option<PathBuf>,
+    pub(super) export: bool,
+    pub(super) extra: Dict,
     /// Opens what the inventory has left encrypted.
-    reader: Reader,
-    notices: Notices,
-}
-
-/// Carries it out; the exit status.
-pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, Located> {
-    let actions = [arguments.list, arguments.host.is_some(), arguments.graph];
-    match actions.into_iter().filter(|chosen| *chosen).count() {
-        0 => {
-            return Err(Located::new(
-                "No action selected, at least one of --host, --graph or --list needs to be specified.",
-            )
-            .exiting(5));
-        }
-        1 => {}
-        _ => {
-            return Err(Located::new(
-                "Conflicting options used, only one of --host, --graph or --list can be used at the same time.",
-            )
-            .exiting(5));
-        }
-    }
-    session.begin("ansible-inventory");
-    let vault = session.vault(&arguments.vault)?;
-    let reader = session.reader(&vault);
-    let extra = session.extra_variables(&arguments.extra.extra_vars, &reader)?;
-    let playbook = arguments
-        .playbook_dir
-        .as_ref()
-        .map(|directory| crate::paths::unfrack(directory, &session.surroundings, None))
-        .or_else(|| session.settings.playbook_dir.clone())
-        .map(PathBuf::from);
-    let directory = playbook
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(&session.surroundings.directory));
-    let bridge = super::plugins::bridge_of_listing(session, &directory, &vault);
-    let mut inventory = session.inventory(
-        &session.inventory_sources(&arguments.inventory.inventory),
-        reader.clone().keeping_encrypted(),
-        session.templar(&directory, &reader, Some(&bridge)),
-        extra.clone(),
-    )?;
-    let notices = session.terminal.notices();
-    let limit = arguments.inventory.limit.as_deref();
-    if arguments.host.is_none() && limit.is_some() {
-        inventory.limit_to(limit)?;
-    }
-    let shown = Shown {
-        inventory: &inventory,
-        playbook,
-        export: arguments.export || session.settings.inventory_export,
-        extra,
-        reader,
-        notices,
-    };
-    let text = if let Some(host) = &arguments.host {
-        let hosts = inventory.matching(host, Limits::Respected, &shown.notices)?;
-        let [host] = hosts.as_slice() else {
-            return Err(
-                Located::new("You must pass a single valid host to --host parameter").exiting(5),
-            );
-        };
-        let variables = shown.host_variables(host)?;
-        arguments.dump(&Value::Dict(variables))?
-    } else if arguments.graph {
-        let pattern = arguments.group.as_deref().unwrap_or("all");
-        let Some(group) = inventory.groups.get(pattern) else {
-            return Err(
-                Located::new("Pattern must be valid group name when using --graph").exiting(5),
-            );
-        };
-        let mut lines = Vec::new();
-        shown.graph(group, 0, arguments.variables, &mut lines)?;
-        lines.join("\n")
-    } else {
-        let available: HashSet<Arc<str>> = inventory
-            .matching("all", Limits::Respected, &shown.notices)?
-            .into_iter()
-            .collect();
-        let value = if arguments.yaml {
-            shown.yaml(&available)?
-        } else if arguments.toml {
-            shown.toml(&available)?
-        } else {
-            shown.json(&available)?
-        };
-        arguments.dump(&value)?
-    };
-    match &arguments.output {
-        None => session.terminal.line(&text),
-        Some(file) => std::fs::write(file, &text).map_err(|error| {
-            Located::new(format!("Unable to write to destination file '{file}'."))
-                .because(Located::new(error.to_string()))
-        })?,
-    }
-    Ok(0)
-}
-
-impl ListArguments {
-    fn dump(&self, value: &Value) -> Result<String, Located> {
-        if self.yaml {
-            return crate::template::yaml_as_it_is(value)
-                .map_err(|error| Located::new(error.to_string()));
-        }
-        if self.toml {
-            return super::toml::text(value);
-        }
-        let style = Style {
-            indent: Some("    ".to_owned()),
-            sort_keys: true,
-            ascii: false,
-            ..Style::default()
-        };
-        let plain = plain(value, &mut Vec::new());
-        consort_jinja::json::write(&plain, &style).map_err(|error| Located::new(error.to_string()))
-    }
-}
-
-/// A value as JSON has it: what is encrypted stays so, and texts of variables that are no templates say so.
-fn plain(value: &Value, path: &mut Vec<String>) -> Value {
-    match value {
-        Value::Object(object) => match object.any().downcast_ref::<Encrypted>() {
-            Some(encrypted) => Value::Dict(
-                [("__ansible_vault", Value::from(&*encrypted.ciphertext))]
-                    .into_iter()
-                    .collect(),
-            ),
-            None => match object.any().downcast_ref::<Timestamp>() {
-                Some(moment) => Value::from(moment.iso('T').as_str()),
-                None => Value::from(consort_jinja::repr::text(value).as_str()),
-            },
-        },
-        Value::Str(text) => {
-            let is_variable = (path.len() >= 4 && path[0] == "_meta" && path[1] == "hostvars")
-                || (path.len() >= 3 && path[1] == "vars");
-            if is_variable && !text.is_template() {
-                Value::Dict([("__ansible_unsafe", value.clone())].into_iter().collect())
-            } else {
-                value.clone()
-            }
-        }
-        Value::List(items) => Value::list(
-            items
-                .read()
-                .iter()
-                .enumerate()
-                .map(|(at, item)| {
-                    path.push(at.to_string());
-                    let item = plain(item, path);
-                    path.pop();
-                    item
-                })
-                .collect(),
-        ),
-        Value::Dict(entries) => Value::Dict(Dict::new(
-            entries
-                .read()
-                .iter()
-                .map(|(key, item)| {
-                    let name = consort_jinja::repr::text(key.value());
-                    path.push(name.clone());
-                    let item = plain(item, path);
-                    path.pop();
-                    (Key::from(name.as_str()), item)
-                })
-                .collect(),
-        )),
-        other => other.clone(),
-    }
+    pub(super) reader: Reader,
+    pub(super) notices: Notices,
 }
 
 /// What Ansible itself sets, and is not shown.
@@ -320,7 +93,7 @@ impl Shown<'_> {
         self.playbook.as_deref().into_iter().collect()
     }
 
-    fn host_variables(&self, name: &str) -> Result<Dict, Located> {
+    pub(super) fn host_variables(&self, name: &str) -> Result<Dict, Located> {
         let Some(host) = self.inventory.host(name) else {
             return Ok(Dict::default());
         };
@@ -384,7 +157,7 @@ impl Shown<'_> {
             .filter_map(|name| self.inventory.groups.get(name))
     }
 
-    fn graph(
+    pub(super) fn graph(
         &self,
         group: &Group,
         depth: usize,
@@ -436,7 +209,7 @@ impl Shown<'_> {
         Ok(())
     }
 
-    fn json(&self, available: &HashSet<Arc<str>>) -> Result<Value, Located> {
+    pub(super) fn json(&self, available: &HashSet<Arc<str>>) -> Result<Value, Located> {
         let mut whole = IndexMap::new();
         let mut seen = HashSet::new();
         if let Some(all) = self.inventory.groups.get("all") {
@@ -499,7 +272,7 @@ impl Shown<'_> {
         Ok(())
     }
 
-    fn yaml(&self, available: &HashSet<Arc<str>>) -> Result<Value, Located> {
+    pub(super) fn yaml(&self, available: &HashSet<Arc<str>>) -> Result<Value, Located> {
         let mut hosts = HashSet::new();
         let mut groups = HashSet::new();
         let mut whole = IndexMap::new();
@@ -565,7 +338,7 @@ impl Shown<'_> {
         Ok(())
     }
 
-    fn toml(&self, available: &HashSet<Arc<str>>) -> Result<Value, Located> {
+    pub(super) fn toml(&self, available: &HashSet<Arc<str>>) -> Result<Value, Located> {
         let mut seen = HashSet::new();
         let mut whole = IndexMap::new();
         if let Some(all) = self.inventory.groups.get("all") {

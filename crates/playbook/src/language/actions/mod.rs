@@ -1,169 +1,23 @@
 //! What the names of actions, modules and lookups stand for.
 
+mod builtin;
+
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
+
+use builtin::{TABLE, builtin, removed};
 
 use super::collections::{Collections, Route};
 use crate::bridge::Bridge;
 use crate::source::Located;
 
-/// Where the plugins that `ansible.builtin` no longer has have gone, and its groups of actions.
-const ROUTING: &str = include_str!("../../data/routing.txt");
-
-/// Modules and actions of `ansible.builtin`.
-const BUILTIN: &[&str] = &[
-    "add_host",
-    "apt",
-    "apt_key",
-    "apt_repository",
-    "assemble",
-    "assert",
-    "async_status",
-    "async_wrapper",
-    "blockinfile",
-    "command",
-    "copy",
-    "cron",
-    "deb822_repository",
-    "debconf",
-    "debug",
-    "dnf",
-    "dnf5",
-    "dpkg_selections",
-    "expect",
-    "fail",
-    "fetch",
-    "file",
-    "find",
-    "gather_facts",
-    "get_url",
-    "getent",
-    "git",
-    "group",
-    "group_by",
-    "hostname",
-    "import_playbook",
-    "import_role",
-    "import_tasks",
-    "include_role",
-    "include_tasks",
-    "include_vars",
-    "iptables",
-    "known_hosts",
-    "lineinfile",
-    "meta",
-    "mount_facts",
-    "normal",
-    "package",
-    "package_facts",
-    "pause",
-    "ping",
-    "pip",
-    "raw",
-    "reboot",
-    "replace",
-    "rpm_key",
-    "script",
-    "service",
-    "service_facts",
-    "set_fact",
-    "set_stats",
-    "setup",
-    "shell",
-    "slurp",
-    "stat",
-    "subversion",
-    "systemd",
-    "systemd_service",
-    "sysvinit",
-    "tempfile",
-    "template",
-    "unarchive",
-    "uri",
-    "user",
-    "validate_argument_spec",
-    "wait_for",
-    "wait_for_connection",
-    "yum_repository",
-];
-
-const LOOKUPS: &[&str] = &[
-    "config",
-    "csvfile",
-    "dict",
-    "env",
-    "file",
-    "fileglob",
-    "first_found",
-    "indexed_items",
-    "ini",
-    "inventory_hostnames",
-    "items",
-    "lines",
-    "list",
-    "nested",
-    "password",
-    "pipe",
-    "random_choice",
-    "sequence",
-    "subelements",
-    "template",
-    "together",
-    "unvault",
-    "url",
-    "varnames",
-    "vars",
-];
-
 /// Names that are looked for only among modules that have these endings.
 const IGNORED: &[&str] = &[
     ".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".yaml", ".yml", ".ini",
 ];
-
-struct Routing {
-    /// By kind and name, the full new name.
-    redirects: HashMap<(&'static str, &'static str), String>,
-    gone: HashMap<(&'static str, &'static str), (&'static str, &'static str)>,
-    deprecated: HashMap<(&'static str, &'static str), (&'static str, &'static str)>,
-    groups: HashMap<&'static str, Vec<&'static str>>,
-}
-
-static TABLE: LazyLock<Routing> = LazyLock::new(|| {
-    let mut table = Routing {
-        redirects: HashMap::new(),
-        gone: HashMap::new(),
-        deprecated: HashMap::new(),
-        groups: HashMap::new(),
-    };
-    for line in ROUTING.lines() {
-        let Some((kind, rest)) = line.split_once(' ') else {
-            continue;
-        };
-        let (subject, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-        if kind == "group" {
-            table
-                .groups
-                .insert(subject, rest.split_whitespace().collect());
-        } else if let Some(kind) = kind.strip_prefix("tombstone-") {
-            let split = rest.split_once(' ').unwrap_or((rest, ""));
-            table.gone.insert((kind, subject), split);
-        } else if let Some(kind) = kind.strip_prefix("deprecation-") {
-            let split = rest.split_once(' ').unwrap_or((rest, ""));
-            table.deprecated.insert((kind, subject), split);
-        } else {
-            for name in rest.split_whitespace() {
-                let (name, leaf) = name.split_once('=').unwrap_or((name, name));
-                table
-                    .redirects
-                    .insert((kind, name), format!("{subject}.{leaf}"));
-            }
-        }
-    }
-    table
-});
 
 /// What carries an action out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -647,97 +501,8 @@ enum Step {
     None,
 }
 
-fn builtin(sort: Sort, leaf: &str) -> Result<Step, Located> {
-    let table = &*TABLE;
-    let name = format!("ansible.builtin.{leaf}");
-    if let Some(to) = table.redirects.get(&(sort.word(), leaf)) {
-        return Ok(Step::Redirect(to.clone()));
-    }
-    if let Some((removal, warning)) = table.gone.get(&(sort.word(), leaf)) {
-        let date = removal.contains('-');
-        return Err(removed(
-            &name,
-            warning,
-            Some((date, (*removal).to_owned())),
-            "ansible.builtin",
-        ));
-    }
-    let known = match sort {
-        Sort::Module => BUILTIN.contains(&leaf) && leaf != "normal",
-        Sort::Action => has_own_action(leaf),
-        Sort::Lookup => LOOKUPS.contains(&leaf),
-    };
-    Ok(if known {
-        Step::Found(Found::Builtin(name))
-    } else {
-        Step::None
-    })
-}
-
-/// Whether something of an action happens on the controller.
-fn has_own_action(leaf: &str) -> bool {
-    matches!(
-        leaf,
-        "add_host"
-            | "assemble"
-            | "assert"
-            | "async_status"
-            | "command"
-            | "copy"
-            | "debug"
-            | "dnf"
-            | "fail"
-            | "fetch"
-            | "gather_facts"
-            | "group_by"
-            | "include_vars"
-            | "normal"
-            | "package"
-            | "pause"
-            | "raw"
-            | "reboot"
-            | "script"
-            | "service"
-            | "set_fact"
-            | "set_stats"
-            | "shell"
-            | "template"
-            | "unarchive"
-            | "uri"
-            | "validate_argument_spec"
-            | "wait_for_connection"
-    )
-}
-
 fn split_collection(name: &str) -> Option<(&str, &str)> {
     let dot = name.find('.')?;
     let second = dot + 1 + name[dot + 1..].find('.')?;
     Some((&name[..second], &name[second + 1..]))
-}
-
-fn removed(
-    name: &str,
-    warning: &str,
-    removal: Option<(bool, String)>,
-    collection: &str,
-) -> Located {
-    let what = if warning.is_empty() {
-        format!("{name} has been removed.")
-    } else {
-        format!("{name} has been removed. {warning}")
-    };
-    let core = matches!(collection, "ansible.builtin" | "ansible.legacy");
-    let of = if core {
-        "ansible-core".to_owned()
-    } else {
-        collection.to_owned()
-    };
-    let when = match removal {
-        Some((true, date)) => {
-            format!(" This feature was removed from {of} in a release after {date}.")
-        }
-        Some((false, version)) => format!(" This feature was removed from {of} version {version}."),
-        None => format!(" This feature was removed from {of}."),
-    };
-    Located::new(format!("{what}{when}"))
 }
