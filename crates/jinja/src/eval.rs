@@ -21,12 +21,26 @@ thread_local! {
     /// How deep the template stands that this thread carries out: one that is begun from within another, by a variable that
     /// renders itself, counts from there.
     static DEEP: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    /// Where on the stack the outermost of them began.
+    static BEGAN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How much of the stack, in bytes, templates within templates may use: half of what a thread of a server has. What
+/// expressions within each other need of it depends on how this was compiled, so it is measured.
+const STACK: usize = 1 << 20;
+
+/// About where on the stack this is.
+fn here() -> usize {
+    let marker = 0_u8;
+    std::ptr::from_ref(&marker) as usize
 }
 
 /// A template being carried out, with the names it has set so far.
 pub struct State<'e, 'v> {
     environment: &'e Environment,
     variables: &'v dyn Variables,
+    /// Where on the stack the outermost template began.
+    began: usize,
     /// The text being carried out.
     current: Option<Str>,
     /// How it and what it includes are written, if not as usual.
@@ -92,16 +106,21 @@ enum Flow {
 
 impl<'e, 'v> State<'e, 'v> {
     pub(crate) fn new(environment: &'e Environment, variables: &'v dyn Variables) -> Self {
+        let depth = DEEP.get();
+        if depth == 0 {
+            BEGAN.set(here());
+        }
         State {
             environment,
             variables,
+            began: BEGAN.get(),
             current: None,
             syntax: None,
             loader: None,
             constants: false,
             scopes: vec![Scope::default()],
             outputs: Vec::new(),
-            depth: DEEP.get(),
+            depth,
             rendered: HashMap::new(),
             changing: 0,
             blocks: HashMap::new(),
@@ -151,6 +170,14 @@ impl<'e, 'v> State<'e, 'v> {
     /// The variables.
     pub fn variables(&self) -> &'v dyn Variables {
         self.variables
+    }
+
+    /// Refuses to go deeper where the stack would not do.
+    fn within_stack(&self) -> Result<()> {
+        if here().abs_diff(self.began) > STACK {
+            return Err(Error::Recursion);
+        }
+        Ok(())
     }
 
     /// Says that the result of what is being evaluated may be another the next time: it is not kept.

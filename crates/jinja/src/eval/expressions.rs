@@ -14,6 +14,7 @@ use crate::{methods, operators};
 impl State<'_, '_> {
     /// Evaluates an expression.
     pub(crate) fn evaluate(&mut self, expr: &Expr) -> Result<Value> {
+        self.within_stack()?;
         match &*expr.kind {
             Kind::Const(value) => {
                 if self.constants
@@ -163,6 +164,7 @@ impl State<'_, '_> {
     pub fn ready(&mut self, value: Value) -> Result<Value> {
         match &value {
             Value::Undefined(undefined) => Err(undefined.as_error()),
+            Value::Tuple(items) if items.is_deep() => Err(Error::Recursion),
             Value::Tuple(items) if value.may_hold_templates() => {
                 let mut ready = Vec::with_capacity(items.len());
                 for item in items.iter() {

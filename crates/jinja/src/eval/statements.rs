@@ -152,6 +152,7 @@ impl State<'_, '_> {
     }
 
     pub(super) fn node(&mut self, node: &Node) -> Result<Flow> {
+        self.within_stack()?;
         match &node.kind {
             NodeKind::Text(text) => {
                 if let Some(output) = self.outputs.last_mut() {
