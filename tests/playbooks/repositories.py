@@ -12,6 +12,7 @@ DIR holds the repositories, a directory each, as they were cloned; nothing has t
     templates   every template, rendered with the defaults and variables of its role and the machine's facts
     check       every role, run in check mode against the machine
     run         every role, run for real, twice
+    targets     every integration target of a collection that is a role, run for real
 
 Of each command the exit status, everything printed and (of templates) what was written are compared. A repository is run in name
 spaces of its own over the root and a copy of the repository that are thrown away, without a network. A repository that is a
@@ -36,7 +37,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-KINDS = ["list", "syntax", "roles", "inventory", "templates", "check", "run"]
+KINDS = ["list", "syntax", "roles", "inventory", "templates", "check", "run", "targets"]
 PLAY = re.compile(rb"^(- |  )(\"?hosts\"?|(ansible\.builtin\.)?import_playbook|include):", re.M)
 NO_PLAYS = {"tasks", "handlers", "vars", "defaults", "meta", "templates", "files", "group_vars", "host_vars", ".git", ".github", "node_modules"}
 INVENTORIES = {"inventory", "inventories", "environments", "hosts"}
@@ -67,6 +68,7 @@ exec chroot . /usr/bin/python3 /opt/harness/repositories.py --inside "$PROGRAM"
 
 # What two runs of the same program do not have in common either, beyond what differential.py knows.
 UNSTABLE = [
+    (r"\d{4}-\d\d-\d\d - \d\d:\d\d:\d\d", "<time>"),
     (r"0x[0-9a-f]{8,16}", "0xADDRESS"),
     (r"\d+\.\d\d?s\b", "0s"),
 ]
@@ -78,7 +80,9 @@ def settled(text):
     text = differential.settled(text)
     for pattern, instead in UNSTABLE:
         text = re.sub(pattern, instead, text)
-    return text
+    # The real one keeps these in a set.
+    same = re.compile(r"(?:^\[WARNING\]: Found both group and host with same name: .*\n)+", re.M)
+    return same.sub(lambda found: "".join(sorted(found[0].splitlines(True))), text)
 
 
 # What there is in a repository
@@ -146,6 +150,13 @@ def inventories(top):
                     yield path
 
 
+def targets(top):
+    place = os.path.join(top, "tests", "integration", "targets")
+    for directory, names, _ in contents(place) if os.path.isdir(place) else ():
+        if os.path.dirname(directory) == place and "tasks" in names:
+            yield directory
+
+
 def variable_files(role):
     for part in ("defaults", "vars"):
         for name in ("main.yml", "main.yaml"):
@@ -181,6 +192,11 @@ def jobs(top, place, kinds):
             relative = os.path.relpath(path, cwd)
             yield job("inventory", relative, cwd, ["ansible-inventory", "-i", relative, "--list"])
             yield job("inventory", relative + " (graph)", cwd, ["ansible-inventory", "-i", relative, "--graph", "--vars"])
+    for target in targets(top) if "targets" in kinds else ():
+        play = f"- hosts: localhost\n  roles: [{dumped(os.path.basename(target))}]\n"
+        book = "/srv/out/play.yml"
+        env = {"ANSIBLE_ROLES_PATH": os.path.dirname(at(target)), "OUTPUT_DIR": "/srv/out"}
+        yield job("targets", os.path.basename(target), top, ["ansible-playbook", "-c", "local", book], files={book: play}, env=env)
     for role in roles(top):
         cwd = home(top, role)
         relative = os.path.relpath(role, top)
@@ -323,14 +339,14 @@ def inside(program):
                     running.wait()
                 where = (job["cwd"], job["env"])
                 running = subprocess.Popen(
-                    ["/usr/bin/python3", "-c", FORKS], cwd=job["cwd"], env=environment(job, program), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                    ["/usr/bin/python3", "-c", FORKS], cwd=job["cwd"], env=environment(job, program), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open("/srv/told.first", "w"), text=True
                 )
             prepare(job)
             try:
                 running.stdin.write(json.dumps([job["argv"], wanted["timeout"]]) + "\n")
                 running.stdin.flush()
                 status, seconds = json.loads(running.stdout.readline())
-                answer = outcome(job, status, read("/srv/told.out"), read("/srv/told.err"), seconds)
+                answer = outcome(job, status, read("/srv/told.out"), read("/srv/told.first") + read("/srv/told.err"), seconds)
             except (OSError, ValueError):
                 # Settings that cannot be read end it before anything is asked.
                 running.kill()
@@ -387,7 +403,7 @@ def one(options, name):
         work = [(number, job) for number, job in work if re.search(options.only, job["what"])]
     if options.every > 1:
         work = work[:: options.every]
-    # Kept by what is asked, so that a change of the harness asks anew.
+    # Kept by what is asked, so that a change of what is asked asks anew.
     keys = {number: hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:24] for number, job in work}
     kept = os.path.join(options.answers, name)
     os.makedirs(kept, exist_ok=True)

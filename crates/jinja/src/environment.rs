@@ -10,6 +10,7 @@ use crate::ast::{Body, Expr};
 use crate::error::{Error, Result};
 use crate::eval::{Replaced, State};
 use crate::lexer::{self, Syntax};
+use crate::names::{Needs, Sort};
 use crate::parser::Parser;
 use crate::value::{Str, Value};
 
@@ -109,6 +110,14 @@ pub(crate) struct Compiled {
     pub(crate) body: Body,
     /// How it is written, if its first line says so.
     pub(crate) syntax: Option<Arc<Syntax>>,
+    needs: Arc<Needs>,
+}
+
+/// An expression that is ready to be evaluated.
+#[derive(Clone)]
+struct Ready {
+    expression: Arc<Expr>,
+    needs: Arc<Needs>,
 }
 
 /// How many compiled templates are kept.
@@ -140,7 +149,7 @@ pub struct Environment {
     /// Templates that are written in other ways than is usual.
     #[allow(clippy::type_complexity)]
     others: Mutex<HashMap<(Arc<str>, Option<Arc<Syntax>>, bool), Result<Compiled>>>,
-    expressions: Mutex<HashMap<Arc<str>, Result<Arc<Expr>>>>,
+    expressions: Mutex<HashMap<Arc<str>, Result<Ready>>>,
 }
 
 impl Default for Environment {
@@ -369,8 +378,26 @@ impl Environment {
         .any(|start| text.contains(start.as_str()))
     }
 
-    /// A template ready to be carried out: parsed when it is first met.
+    /// A template ready to be carried out: parsed when it is first met, with all filters and tests that it must have.
     pub(crate) fn compiled(
+        &self,
+        source: &Arc<str>,
+        syntax: Option<&Arc<Syntax>>,
+        literal_backslashes: bool,
+    ) -> Result<Compiled> {
+        let compiled = self.parsed(source, syntax, literal_backslashes)?;
+        self.check_names(&compiled.needs)?;
+        Ok(compiled)
+    }
+
+    fn check_names(&self, needs: &Needs) -> Result<()> {
+        needs.check(|sort, name| match sort {
+            Sort::Filter => self.known_filter(name).is_some(),
+            Sort::Test => self.known_test(name).is_some(),
+        })
+    }
+
+    fn parsed(
         &self,
         source: &Arc<str>,
         syntax: Option<&Arc<Syntax>>,
@@ -414,18 +441,28 @@ impl Environment {
         let tokens = lexer::template(text, syntax)?;
         let body = Parser::new(tokens, syntax.extensions).template()?;
         Ok(Compiled {
+            needs: Arc::new(Needs::of_template(&body)),
             body,
             syntax: header,
         })
     }
 
     fn expression(&self, source: &Arc<str>) -> Result<Arc<Expr>> {
+        let ready = self.ready(source)?;
+        self.check_names(&ready.needs)?;
+        Ok(ready.expression)
+    }
+
+    fn ready(&self, source: &Arc<str>) -> Result<Ready> {
         if let Some(known) = self.expressions.lock().get(source) {
             return known.clone();
         }
         let parsed = lexer::expression(source, &self.syntax)
             .and_then(|tokens| Parser::new(tokens, self.syntax.extensions).whole_expression())
-            .map(Arc::new);
+            .map(|expression| Ready {
+                needs: Arc::new(Needs::of_expression(&expression)),
+                expression: Arc::new(expression),
+            });
         let mut kept = self.expressions.lock();
         if kept.len() >= KEPT {
             kept.clear();

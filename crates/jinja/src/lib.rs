@@ -35,6 +35,7 @@ mod functions;
 pub mod json;
 mod lexer;
 mod methods;
+mod names;
 mod operators;
 mod parser;
 pub mod repr;

@@ -497,7 +497,7 @@ impl State<'_, '_> {
     pub fn filter(&mut self, name: &str, value: Value, arguments: &Arguments) -> Result<Value> {
         let environment = self.environment;
         let Some(known) = environment.known_filter(name) else {
-            return Err(Error::syntax(format!("No filter named '{name}'."), 0));
+            return Err(Error::failed(format!("No filter named '{name}' found.")));
         };
         let (value, arguments) = match self.prepared(known.takes, value, arguments)? {
             Ok(prepared) => prepared,
@@ -519,7 +519,7 @@ impl State<'_, '_> {
     pub fn test(&mut self, name: &str, value: Value, arguments: &Arguments) -> Result<Value> {
         let environment = self.environment;
         let Some(known) = environment.known_test(name) else {
-            return Err(Error::syntax(format!("No test named '{name}'."), 0));
+            return Err(Error::failed(format!("No test named '{name}' found.")));
         };
         let (value, arguments) = match self.prepared(known.takes, value, arguments)? {
             Ok(prepared) => prepared,

@@ -26,8 +26,26 @@ impl State<'_, '_> {
                 .map(|_| ());
         }
         let output = self.outputs.pop().unwrap_or_default();
-        done?;
-        self.concat(output)
+        match done {
+            Ok(()) => self.concat(output),
+            Err(error) => Err(self.met_before(output).unwrap_or(error)),
+        }
+    }
+
+    /// What is undefined in what was put out before a template broke off: it stands first in the text, so it is what is
+    /// told, though nobody looked at it yet.
+    fn met_before(&mut self, mut output: Output) -> Option<Error> {
+        if self.replaced.is_some() {
+            return None;
+        }
+        output.flush();
+        for piece in output.pieces.iter().filter(|piece| !piece.is_left_out()) {
+            let piece = self.access(piece.clone());
+            if let Err(error) = self.finish_inner(&piece, 0) {
+                return Some(error);
+            }
+        }
+        None
     }
 
     pub(super) fn concat(&mut self, mut output: Output) -> Result<Value> {
@@ -37,13 +55,20 @@ impl State<'_, '_> {
             return Ok(pieces.pop().unwrap_or(Value::None));
         }
         let mut text = String::new();
-        for piece in pieces.iter().filter(|piece| !piece.is_left_out()) {
+        let mut pieces = pieces.iter().filter(|piece| !piece.is_left_out());
+        while let Some(piece) = pieces.next() {
             let piece = self.access(piece.clone());
-            let piece = self.finish_inner(&piece, 0)?;
-            if is_omit(&piece) {
-                continue;
+            match self.finish_inner(&piece, 0) {
+                Ok(piece) if is_omit(&piece) => {}
+                Ok(piece) => text.push_str(&piece.text()?),
+                Err(error) => {
+                    // What comes after it would have been looked at by now, and may warn.
+                    for piece in pieces {
+                        self.access(piece.clone());
+                    }
+                    return Err(error);
+                }
             }
-            text.push_str(&piece.text()?);
         }
         Ok(Value::from(text))
     }

@@ -6,6 +6,13 @@ import importlib
 import os
 import sys
 
+import ansible.constants
+
+# Settings that are wrong or will go away were told of already, and what is logged here goes to no file.
+ansible.constants.config.DEPRECATED.clear()
+ansible.constants.config.WARNINGS.clear()
+ansible.constants.DEFAULT_LOG_PATH = None
+
 from ansible import context
 from ansible.module_utils.common.text.converters import to_text
 from ansible.parsing.dataloader import DataLoader

@@ -12,7 +12,7 @@ use super::running::Common;
 use super::session::Session;
 use crate::executor::What;
 use crate::language::split_pairs;
-use crate::source::Located;
+use crate::source::{Located, Removal};
 
 /// Runs one module on the hosts of a pattern.
 #[derive(Parser, Debug)]
@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &AdHocArguments, session: &Session) -> Result<i32, 
                 &Located::new(format!("The '{option}' argument is deprecated.")).hint(format!(
                     "Use callback configuration to enable the {callback} callback instead."
                 )),
-                "2.23",
+                &Removal::of_core("2.23"),
             );
         }
     }

@@ -10,7 +10,7 @@ use super::session::Session;
 use crate::executor::keyword::listed;
 use crate::executor::tags::{chosen, collect};
 use crate::inventory::Limits;
-use crate::language::{Directive, Item, Play, Task};
+use crate::language::{Directive, Item, Play, PlayKeywords, Task};
 use crate::source::Located;
 
 /// What is wanted of them.
@@ -28,59 +28,77 @@ pub(super) fn run(
     prepared: &Prepared<'_>,
     session: &Session,
 ) -> Result<i32, Located> {
+    // What is wrong with any of them is told before anything of them is.
+    let mut read = Vec::new();
     for name in playbooks {
         let playbook = prepared.loader.playbook(Path::new(name))?;
-        session.terminal.line(&format!("\nplaybook: {name}"));
-        for play in &playbook.plays {
-            let name = play
-                .name
-                .as_ref()
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            prepared.loader.check(play, name)?;
+        let mut plays = Vec::new();
+        for play in playbook.plays {
+            let prompted = unasked(&play, prepared);
+            let keywords = prepared.loader.keywords(&play, &prompted)?;
+            // Patterns without hosts are warned of now where they are no templates, the others when their play is told.
+            let hosts = play.scope.directives.get(Directive::Hosts);
+            if !hosts.is_some_and(Value::may_hold_templates) {
+                prepared.inventory.matching_all(
+                    &keywords.hosts,
+                    Limits::Respected,
+                    &session.terminal.notices(),
+                )?;
+            }
+            plays.push((play, prompted, keywords));
         }
+        read.push((name, plays));
+    }
+    for (name, plays) in &read {
+        session.terminal.line(&format!("\nplaybook: {name}"));
         if wanted.syntax {
             continue;
         }
-        for (at, play) in playbook.plays.iter().enumerate() {
-            let outline = Outline::new(play, prepared, session);
+        for (at, (play, prompted, keywords)) in plays.iter().enumerate() {
+            let outline = Outline {
+                play,
+                prompted,
+                keywords,
+                prepared,
+                session,
+            };
             outline.tell(at + 1, wanted)?;
         }
     }
     Ok(0)
 }
 
-struct Outline<'a> {
-    play: &'a Play,
-    prepared: &'a Prepared<'a>,
-    session: &'a Session,
-    variables: Dict,
+/// What `vars_prompt` gives where nobody is asked: defaults.
+fn unasked(play: &Play, prepared: &Prepared<'_>) -> Dict {
+    play.vars_prompt
+        .iter()
+        .filter_map(|prompt| {
+            let Value::Dict(prompt) = prompt else {
+                return None;
+            };
+            let name = prompt.get("name")?.as_str()?.to_owned();
+            prepared
+                .extra
+                .get(&name)
+                .is_none()
+                .then(|| (name, prompt.get("default").unwrap_or_default()))
+        })
+        .collect()
 }
 
-impl<'a> Outline<'a> {
-    fn new(play: &'a Play, prepared: &'a Prepared<'a>, session: &'a Session) -> Self {
-        let variables = Dict::default();
-        let mut layers = vec![prepared.option_variables.clone()];
-        if let Some(Value::Dict(own)) = play.scope.directives.get(Directive::Vars) {
-            layers.push(own.clone());
-        }
-        layers.push(prepared.extra.clone());
-        for layer in layers {
-            let entries = layer.read().clone();
-            variables.change(|variables| variables.extend(entries));
-        }
-        Outline {
-            play,
-            prepared,
-            session,
-            variables,
-        }
-    }
+struct Outline<'a> {
+    play: &'a Play,
+    prompted: &'a Dict,
+    keywords: &'a PlayKeywords,
+    prepared: &'a Prepared<'a>,
+    session: &'a Session,
+}
 
+impl Outline<'_> {
     fn render(&self, value: &Value) -> Result<Value, Located> {
         self.prepared
-            .templar
-            .render(value, &self.variables)
+            .loader
+            .rendered(self.play, self.prompted, value)
             .map_err(|error| Located::from(&error))
     }
 
@@ -93,20 +111,9 @@ impl<'a> Outline<'a> {
     }
 
     fn tell(&self, number: usize, wanted: &Wanted) -> Result<(), Located> {
-        let mut patterns = Vec::new();
-        for value in listed(self.play.scope.directives.get(Directive::Hosts).cloned()) {
-            match self.render(&value)? {
-                Value::List(items) => {
-                    patterns.extend(items.read().iter().map(consort_jinja::repr::text));
-                }
-                value => patterns.push(consort_jinja::repr::text(&value)),
-            }
-        }
+        let patterns = &self.keywords.hosts;
         let hosts = patterns.join(",");
-        let name = match &self.play.name {
-            Some(name) => consort_jinja::repr::text(&self.render(name)?),
-            None => hosts.clone(),
-        };
+        let name = &self.keywords.name;
         let own = self.tags_of(self.play.scope.directives.get(Directive::Tags).cloned())?;
         let mut message = format!(
             "\n  play #{number} ({hosts}): {name}\tTAGS: [{}]",
@@ -114,7 +121,7 @@ impl<'a> Outline<'a> {
         );
         if wanted.hosts {
             let found = self.prepared.inventory.matching_all(
-                &patterns,
+                patterns,
                 Limits::Respected,
                 &self.session.terminal.notices(),
             )?;
@@ -199,8 +206,11 @@ impl<'a> Outline<'a> {
                 Some(name) => {
                     let name = consort_jinja::repr::text(name);
                     match task.role() {
-                        Some(role) => format!("{} : {name}", role.name),
-                        None => name,
+                        // What includes a role is shown without the role it stands in.
+                        Some(role) if task.action.builtin() != Some("include_role") => {
+                            format!("{} : {name}", role.name)
+                        }
+                        _ => name,
                     }
                 }
                 None => task.action.written.to_string(),

@@ -36,6 +36,7 @@ impl Session {
         } else {
             u8::try_from(settings.verbosity).unwrap_or(0)
         };
+        notices.extend(crate::settings::outgoing(&sources));
         let terminal = Terminal::new(&settings, verbosity);
         for notice in &notices {
             terminal.notice(notice);

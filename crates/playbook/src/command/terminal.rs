@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::output::display::{Display, Palette, Tone};
 use crate::settings::Settings;
-use crate::source::{Located, Notice, Notices};
+use crate::source::{Located, Notice, Notices, Removal};
 use crate::template::Warned;
 
 /// Writes to the terminal, each warning once.
@@ -60,14 +60,12 @@ impl Terminal {
         self.0.display.lock().error(&error.text(), true);
     }
 
-    /// Something that will go away with a version.
-    pub fn deprecate(&self, what: &Located, version: &str) {
+    /// Something that will go away.
+    pub fn deprecate(&self, what: &Located, removal: &Removal) {
         if !self.0.deprecations {
             return;
         }
-        let what = what.clone().worded(|message| {
-            format!("{message} This feature will be removed from ansible-core version {version}.")
-        });
+        let what = what.clone().worded(|message| removal.announced(message));
         self.0.display.lock().deprecation(&what.text());
     }
 
@@ -80,7 +78,7 @@ impl Terminal {
     pub fn notice(&self, notice: &Notice) {
         match notice {
             Notice::Warning(what) => self.warn(&what.text()),
-            Notice::Deprecated { what, version } => self.deprecate(what, version),
+            Notice::Deprecated { what, removal } => self.deprecate(what, removal),
             Notice::Detail { level, text } => self.detail(*level, text),
         }
     }
@@ -119,7 +117,7 @@ impl Terminal {
                     help,
                 } => Notice::Deprecated {
                     what: located(message, about, help),
-                    version: version.into_owned(),
+                    removal: Removal::of_core(version),
                 },
             };
             // What a task warns of is told with its result.
@@ -132,7 +130,8 @@ impl Terminal {
 
 /// A display in the colours of settings, with the log they name.
 pub(super) fn display(settings: &Settings, verbosity: u8) -> Display {
-    let colours = !settings.nocolor && (settings.force_color || std::io::stdout().is_terminal());
+    let colours =
+        settings.force_color || (!settings.nocolor && std::io::stdout().is_terminal());
     let palette = colours.then(|| {
         let mut palette = Palette::default();
         for (tone, name) in [

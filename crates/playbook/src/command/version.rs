@@ -3,7 +3,7 @@
 use super::session::Session;
 
 /// The version of ansible-core whose behaviour this is.
-pub const ANSIBLE_VERSION: &str = "2.21.5";
+pub use crate::settings::ANSIBLE_VERSION;
 
 /// The text for a program of a name.
 pub(super) fn text(program: &str, session: &Session) -> String {

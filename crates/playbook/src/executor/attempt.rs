@@ -19,7 +19,7 @@ use crate::inventory::Inventory;
 use crate::language::{PlaybookLoader, Task};
 use crate::output::Event;
 use crate::settings::Settings as RunSettings;
-use crate::source::{Located, Notice};
+use crate::source::{Located, Notice, Removal};
 use crate::template::Templar;
 use crate::variables::TaskVariables;
 
@@ -280,7 +280,7 @@ impl Attempt<'_> {
     pub fn deprecate(&self, what: Located, version: &str) {
         let notice = Notice::Deprecated {
             what,
-            version: version.to_owned(),
+            removal: Removal::of_core(version),
         };
         if let Some(notice) = held::hold(notice) {
             (self.run.notices)(notice);

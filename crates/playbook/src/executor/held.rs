@@ -5,7 +5,7 @@ use std::sync::Arc;
 use consort_jinja::{Dict, Key, Value};
 use parking_lot::Mutex;
 
-use crate::source::{Located, Notice};
+use crate::source::{Located, Notice, Removal};
 
 tokio::task_local! {
     static HELD: Arc<Mutex<Vec<Notice>>>;
@@ -33,8 +33,8 @@ pub(super) async fn holding<T>(work: impl Future<Output = T>) -> (T, Vec<Value>,
     for notice in std::mem::take(&mut *held.lock()) {
         match notice {
             Notice::Warning(what) => add(&mut warnings, warning(&what)),
-            Notice::Deprecated { what, version } => {
-                add(&mut deprecations, deprecation(&what, &version));
+            Notice::Deprecated { what, removal } => {
+                add(&mut deprecations, deprecation(&what, &removal));
             }
             Notice::Detail { .. } => {}
         }
@@ -57,17 +57,18 @@ pub(super) fn warning(what: &Located) -> Value {
 }
 
 /// Something that will go away, as outcomes have it.
-pub(super) fn deprecation(what: &Located, version: &str) -> Value {
-    let shown = what.clone().worded(|message| {
-        format!("{message} This feature will be removed from ansible-core version {version}.")
-    });
+pub(super) fn deprecation(what: &Located, removal: &Removal) -> Value {
+    let shown = what.clone().worded(|message| removal.announced(message));
+    let part = |name, text: &Option<String>| text.clone().map(|text| (name, text));
     let entry: Dict = [
-        ("msg", what.brief()),
-        ("version", version.to_owned()),
-        ("collection_name", "ansible.builtin".to_owned()),
-        (TEXT, shown.text()),
+        Some(("msg", what.brief())),
+        part("version", &removal.version),
+        part("date", &removal.date),
+        part("collection_name", &removal.collection),
+        Some((TEXT, shown.text())),
     ]
     .into_iter()
+    .flatten()
     .collect();
     entry.into()
 }

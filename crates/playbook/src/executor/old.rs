@@ -3,7 +3,7 @@
 use consort_jinja::Value;
 
 use super::held;
-use crate::source::Located;
+use crate::source::{Located, Removal};
 use crate::variables::Old;
 
 /// Tells, in a result, that something that will go away was used.
@@ -25,5 +25,8 @@ pub(super) fn told(old: Old) -> Value {
             "2.24",
         ),
     };
-    held::deprecation(&Located::new(message).hint(hint), version)
+    held::deprecation(
+        &Located::new(message).hint(hint),
+        &Removal::of_core(version),
+    )
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::source::{Located, Notice, Notices};
+use crate::source::{Located, Notice, Notices, Removal};
 
 /// A warning.
 pub(super) fn warn(notices: &Notices, message: impl Into<String>) {
@@ -21,7 +21,7 @@ pub(super) fn detail(notices: &Notices, level: u8, message: impl Into<String>) {
 pub(super) fn deprecate(notices: &Notices, what: Located) {
     notices(Notice::Deprecated {
         what,
-        version: "2.23".to_owned(),
+        removal: Removal::of_core("2.23"),
     });
 }
 

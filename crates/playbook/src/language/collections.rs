@@ -6,13 +6,36 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::source::{Node, Reader};
+use crate::settings::ANSIBLE_VERSION;
+use crate::source::{Located, Node, Notice, Reader, Removal};
+use crate::template::meets;
 
 /// Where collections are looked for, and what was found.
 pub(crate) struct Collections {
     roots: Mutex<Vec<PathBuf>>,
     found: Mutex<HashMap<String, Option<Arc<Collection>>>>,
-    reader: Reader,
+    /// Is told what is to be said of them.
+    listener: Reader,
+    mismatch: Mismatch,
+}
+
+/// What to do about a collection that is not made for this version of Ansible.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mismatch {
+    Warn,
+    Fail,
+    Ignore,
+}
+
+impl Mismatch {
+    /// By the setting's word.
+    pub(crate) fn of(word: &str) -> Self {
+        match word {
+            "error" => Mismatch::Fail,
+            "ignore" => Mismatch::Ignore,
+            _ => Mismatch::Warn,
+        }
+    }
 }
 
 /// A collection that is installed.
@@ -22,6 +45,16 @@ pub(crate) struct Collection {
     /// Its directory.
     pub(crate) path: PathBuf,
     runtime: Option<Node>,
+    /// Why it may not be used, if it may not.
+    refused: Option<Located>,
+}
+
+/// That a plugin will go away.
+pub(crate) struct Leaving {
+    /// What is said of it.
+    pub(crate) warning: String,
+    /// When.
+    pub(crate) removal: Removal,
 }
 
 /// Where a plugin of a collection has gone.
@@ -32,14 +65,19 @@ pub(crate) enum Route {
     Gone {
         /// What is said of it.
         warning: String,
-        /// When: a version or a date.
-        removal: Option<(bool, String)>,
+        /// When.
+        removal: Removal,
     },
 }
 
 impl Collections {
     /// Looks in these directories (those that hold `ansible_collections`, or are that).
-    pub(crate) fn new(paths: &[String], scan_python: bool) -> Self {
+    pub(crate) fn new(
+        paths: &[String],
+        scan_python: bool,
+        listener: Reader,
+        mismatch: Mismatch,
+    ) -> Self {
         let mut roots: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
         if scan_python {
             roots.extend(python_paths());
@@ -47,7 +85,8 @@ impl Collections {
         Collections {
             roots: Mutex::new(roots),
             found: Mutex::default(),
-            reader: Reader::new(),
+            listener,
+            mismatch,
         }
     }
 
@@ -88,16 +127,47 @@ impl Collections {
             let path = base.join(namespace).join(leaf);
             path.is_dir().then_some(path)
         })?;
-        let runtime = self
-            .reader
+        let runtime = Reader::new()
             .load(&path.join("meta/runtime.yml"), false)
             .ok()
             .and_then(|(node, _)| node);
+        self.listener.notice(Notice::Detail {
+            level: 4,
+            text: format!("Loading collection {name} from {}", path.display()),
+        });
+        let refused = self.judged(name, runtime.as_ref());
         Some(Collection {
             name: name.to_owned(),
             path,
             runtime,
+            refused,
         })
+    }
+
+    /// Whether a collection is made for this version: warns, or says why it may not be used.
+    fn judged(&self, name: &str, runtime: Option<&Node>) -> Option<Located> {
+        let wanted = super::python::shown(runtime?.get("requires_ansible")?);
+        if wanted.is_empty() {
+            return None;
+        }
+        let told = match meets(ANSIBLE_VERSION, &wanted) {
+            Ok(true) => return None,
+            Ok(false) if self.mismatch == Mismatch::Ignore => return None,
+            Ok(false) => Located::new(format!(
+                "Collection {name} does not support Ansible version {ANSIBLE_VERSION}"
+            )),
+            Err(error) => {
+                self.listener.notice(Notice::Warning(Located::new(format!(
+                    "Error parsing collection metadata requires_ansible value from collection {name}: {error}"
+                ))));
+                return None;
+            }
+        };
+        if self.mismatch == Mismatch::Fail {
+            return Some(told);
+        }
+        self.listener.notice(Notice::Warning(told));
+        None
     }
 
     /// The collection a path lies in, if that is the one of its name.
@@ -132,17 +202,46 @@ impl Collection {
             .get(kind)?
             .get(name)?;
         if let Some(gone) = entry.get("tombstone") {
-            let text = |key: &str| gone.get(key).map(super::python::shown);
-            let removal = text("removal_date")
-                .map(|date| (true, date))
-                .or_else(|| text("removal_version").map(|version| (false, version)));
-            return Some(Route::Gone {
-                warning: text("warning_text").unwrap_or_default(),
-                removal,
-            });
+            let Leaving { warning, removal } = self.leaving(gone);
+            return Some(Route::Gone { warning, removal });
         }
         let to = entry.get("redirect")?.as_str()?;
         Some(Route::Redirect(to.to_owned()))
+    }
+
+    /// Whether a plugin of a kind will go away.
+    pub(crate) fn deprecation(&self, kind: &str, name: &str) -> Option<Leaving> {
+        let entry = self
+            .runtime
+            .as_ref()?
+            .get("plugin_routing")?
+            .get(kind)?
+            .get(name)?
+            .get("deprecation")?;
+        (!entry.is_none()).then(|| self.leaving(entry))
+    }
+
+    fn leaving(&self, entry: &Node) -> Leaving {
+        let text = |key: &str| {
+            entry
+                .get(key)
+                .filter(|value| !value.is_none())
+                .map(super::python::shown)
+        };
+        Leaving {
+            warning: text("warning_text").unwrap_or_default(),
+            removal: Removal {
+                collection: Some(self.name.clone()),
+                version: text("removal_version"),
+                date: text("removal_date"),
+            },
+        }
+    }
+
+    /// # Errors
+    /// It is not made for this version, and the settings want no others.
+    pub(crate) fn allowed(&self) -> Result<(), Located> {
+        self.refused.clone().map_or(Ok(()), Err)
     }
 
     /// The action its metadata name for a module.

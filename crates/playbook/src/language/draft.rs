@@ -109,28 +109,6 @@ impl Draft {
         }
     }
 
-    /// What is wrong with the files of variables whose names are no templates.
-    pub(crate) fn check_named_files(&self) -> Result<(), Located> {
-        if self
-            .vars_files
-            .iter()
-            .any(|item| self.holds_template(&item.value()))
-        {
-            return Ok(());
-        }
-        self.check_files()
-    }
-
-    fn holds_template(&self, value: &Value) -> bool {
-        match value {
-            Value::Str(text) => {
-                text.is_template() && self.loader.templar.environment().may_be_template(text)
-            }
-            Value::List(items) => items.read().iter().any(|item| self.holds_template(item)),
-            _ => false,
-        }
-    }
-
     fn read_files(&self) -> Result<Vec<Dict>, Located> {
         let known = Known {
             draft: self,

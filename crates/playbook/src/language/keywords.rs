@@ -129,6 +129,14 @@ impl PlayKeywords {
     }
 }
 
+/// What is known of a play before it has hosts.
+pub(super) fn known<'p>(play: &'p Play, prompted: &'p Dict) -> Known<'p> {
+    Known {
+        own: Some(prompted),
+        ..play.draft.known(None)
+    }
+}
+
 struct Reading<'p> {
     play: &'p Play,
     prompted: &'p Dict,
@@ -136,10 +144,7 @@ struct Reading<'p> {
 
 impl Reading<'_> {
     fn known(&self) -> Known<'_> {
-        Known {
-            own: Some(self.prompted),
-            ..self.play.draft.known(None)
-        }
+        known(self.play, self.prompted)
     }
 
     fn keyword(&self, directive: Directive) -> Result<Option<Value>, Located> {

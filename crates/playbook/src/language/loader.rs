@@ -7,7 +7,7 @@ use consort_jinja::{Dict, Origin, Value};
 use parking_lot::Mutex;
 
 use super::actions::{Actions, Resolved};
-use super::collections::Collections;
+use super::collections::{Collections, Mismatch};
 use super::directives::{Bearer, Directives};
 use super::draft::Draft;
 use super::keywords::{self, PlayKeywords};
@@ -76,6 +76,8 @@ impl PlaybookLoader {
             Collections::new(
                 &settings.collections_paths,
                 settings.collections_scan_sys_path,
+                options.reader.clone(),
+                Mismatch::of(&settings.collections_on_ansible_version_mismatch),
             ),
             &settings.module_path,
             &settings.action_plugin_path,
@@ -156,13 +158,26 @@ impl PlaybookLoader {
         PlayKeywords::of(play, prompted)
     }
 
-    /// Finds what is wrong with what a play of this name begins with: its files of variables, where their names are no
-    /// templates, and the specification its variables are checked by.
+    /// A value rendered with what is known of a play before it has hosts.
+    ///
+    /// # Errors
+    /// Its template fails.
+    pub(crate) fn rendered(
+        &self,
+        play: &Play,
+        prompted: &Dict,
+        value: &Value,
+    ) -> Result<Value, crate::template::Error> {
+        keywords::known(play, prompted).render(value)
+    }
+
+    /// Finds what is wrong with what a play of this name begins with: its files of variables, as far as their names are
+    /// known without a host, and the specification its variables are checked by.
     ///
     /// # Errors
     /// Something is.
     pub fn check(&self, play: &Play, name: &str) -> Result<(), Located> {
-        play.draft.check_named_files()?;
+        play.draft.check_files()?;
         keywords::check_argument_spec(play, name)
     }
 

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use consort_jinja::{Dict, Origin, Value};
 
-pub use actions::{ActionKind, Resolved};
+pub use actions::{ActionKind, Departure, Resolved};
 pub use arguments::{join_words, split_pairs, split_words};
 pub use directives::{Bearer, Directive, Directives, Kind};
 pub use keywords::{ArgumentSpec, PlayKeywords};

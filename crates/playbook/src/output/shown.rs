@@ -11,6 +11,7 @@ use super::difference;
 use super::display::{Display, Tone};
 use crate::executor::held::TEXT;
 use crate::language::Task;
+use crate::source::Removal;
 use crate::template;
 
 /// How results are written.
@@ -240,12 +241,12 @@ fn texts(result: &Dict, name: &str, goes: bool) -> Vec<String> {
                 if let Some(whole) = text(TEXT) {
                     whole
                 } else if goes {
-                    going(
-                        &message,
-                        text("version").as_deref(),
-                        text("date").as_deref(),
-                        text("collection_name").as_deref(),
-                    )
+                    Removal {
+                        collection: text("collection_name"),
+                        version: text("version"),
+                        date: text("date"),
+                    }
+                    .announced(&message)
                 } else {
                     message
                 }
@@ -253,37 +254,6 @@ fn texts(result: &Dict, name: &str, goes: bool) -> Vec<String> {
             entry => repr::text(entry),
         })
         .collect()
-}
-
-/// Says when something goes that goes out of use.
-fn going(
-    message: &str,
-    version: Option<&str>,
-    date: Option<&str>,
-    collection: Option<&str>,
-) -> String {
-    let message = message.trim();
-    let stop = if message.ends_with(['.', '!', '?']) {
-        ""
-    } else {
-        "."
-    };
-    let of = match collection {
-        None => " in the future".to_owned(),
-        Some(name) => {
-            let from = if name == "ansible.builtin" {
-                " from ansible-core".to_owned()
-            } else {
-                format!(" from collection '{name}'")
-            };
-            match (date, version) {
-                (Some(date), _) => format!("{from} in a release after {date}"),
-                (None, Some(version)) => format!("{from} version {version}"),
-                (None, None) => format!("{from} in a future release"),
-            }
-        }
-    };
-    format!("{message}{stop} This feature will be removed{of}.")
 }
 
 /// The host as it is shown: with the one a task was delegated to.

@@ -4,7 +4,11 @@
 //! that of `ANSIBLE_CONFIG`, else `ansible.cfg` here (unless everybody may write here), `~/.ansible.cfg`,
 //! `/etc/ansible/ansible.cfg`.
 
+/// The ansible-core whose settings, messages and behaviour are followed.
+pub const ANSIBLE_VERSION: &str = "2.21.5";
+
 mod ini;
+mod outgoing;
 #[macro_use]
 mod value;
 mod table;
@@ -17,6 +21,7 @@ use crate::paths::{self, Surroundings};
 use crate::source::{Located, Notice};
 
 pub use ini::Ini;
+pub(crate) use outgoing::outgoing;
 pub use table::Settings;
 pub use value::Entry;
 

@@ -11,12 +11,12 @@ use consort_jinja::{Dict, Origin, Value};
 pub enum Notice {
     /// Something to warn of.
     Warning(Located),
-    /// Something that will go away with a version.
+    /// Something that will go away.
     Deprecated {
         /// What.
         what: Located,
-        /// When: `2.23`.
-        version: String,
+        /// When.
+        removal: super::Removal,
     },
     /// Something to tell from a level of detail on (`-v` is 1).
     Detail {

@@ -7,9 +7,11 @@ mod json;
 mod located;
 mod node;
 mod reader;
+mod removal;
 pub mod yaml;
 
 pub use located::{Located, Notice, Notices, excerpt};
 pub use node::{Content, Encrypted, Node, Timestamp};
 pub(crate) use reader::python_error;
 pub use reader::{Duplicates, Reader, Secrets, splits_extension};
+pub use removal::Removal;

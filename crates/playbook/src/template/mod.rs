@@ -24,6 +24,7 @@ pub(crate) use lookups::formatted;
 pub use lookups::template_variables;
 pub use templar::{ForeignLookup, Lookup, Plugins, TASK_ACTION, Templar, TemplarOptions, Warned};
 pub(crate) use tests::to_bool;
+pub(crate) use versions::meets;
 
 use consort_jinja::{Error as JinjaError, Origin, Value};
 

@@ -34,6 +34,50 @@ pub(super) fn compare(scheme: Scheme, one: &str, two: &str) -> Result<Ordering, 
     }
 }
 
+/// Whether a release meets a list of conditions of PEP 440: `>=2.16.0,<2.19,!=2.18.1`.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn meets(version: &str, conditions: &str) -> Result<bool, String> {
+    let mut all = true;
+    for condition in conditions.split(',').map(str::trim) {
+        if condition.is_empty() {
+            continue;
+        }
+        let wrong = || format!("Invalid specifier: {}", repr::string(condition));
+        let operator = ["===", "~=", "==", "!=", "<=", ">=", "<", ">"]
+            .into_iter()
+            .find(|operator| condition.starts_with(operator))
+            .ok_or_else(wrong)?;
+        let wanted = condition[operator.len()..].trim();
+        let order = |wanted: &str| {
+            Ok::<_, String>(pep440(version)?.cmp(&pep440(wanted).map_err(|_| wrong())?))
+        };
+        // `2.1.*` is whatever begins so.
+        let begins = |series: &str| {
+            format!("{version}.").starts_with(&format!("{series}.")) || version == series
+        };
+        all &= match (operator, wanted.strip_suffix(".*")) {
+            ("==", Some(series)) => begins(series),
+            ("!=", Some(series)) => !begins(series),
+            (_, Some(_)) => return Err(wrong()),
+            ("===", None) => version.eq_ignore_ascii_case(wanted),
+            ("==", None) => order(wanted)?.is_eq(),
+            ("!=", None) => order(wanted)?.is_ne(),
+            ("<=", None) => order(wanted)?.is_le(),
+            (">=", None) => order(wanted)?.is_ge(),
+            ("<", None) => order(wanted)?.is_lt(),
+            (">", None) => order(wanted)?.is_gt(),
+            // `~=2.1.3` is `>=2.1.3` and `==2.1.*`.
+            (_, None) => {
+                let (series, _) = wanted.rsplit_once('.').ok_or_else(wrong)?;
+                order(wanted)?.is_ge() && begins(series)
+            }
+        };
+    }
+    Ok(all)
+}
+
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Part {
     Number(u128),

@@ -121,7 +121,9 @@ pub(super) fn run(arguments: &ListArguments, session: &Session) -> Result<i32, L
     let shown = Shown {
         inventory: &inventory,
         playbook,
+        directory,
         export: arguments.export || session.settings.inventory_export,
+        injects_facts: session.settings.inject_facts_as_vars,
         extra,
         reader,
         notices,

@@ -14,8 +14,12 @@ use crate::variables::warn_of_reserved;
 /// What is shown, and how variables are found.
 pub(super) struct Shown<'a> {
     pub(super) inventory: &'a Inventory,
+    /// The directory that was named.
     pub(super) playbook: Option<PathBuf>,
+    /// That, or this one: where the variables of hosts are looked for.
+    pub(super) directory: PathBuf,
     pub(super) export: bool,
+    pub(super) injects_facts: bool,
     pub(super) extra: Dict,
     /// Opens what the inventory has left encrypted.
     pub(super) reader: Reader,
@@ -108,7 +112,12 @@ impl Shown<'_> {
         } else {
             layers = self
                 .inventory
-                .layers(name, &self.directories(), &self.notices)?;
+                .layers(name, &[&self.directory], &self.notices)?;
+            if !self.injects_facts {
+                // Facts from the machine's own files are variables even then, and nobody has gathered them.
+                let local = ("ansible_local", Value::Dict(Dict::default()));
+                layers.push([local].into_iter().collect());
+            }
             layers.push(self.extra.clone());
             let variables = self.merged(layers);
             warn_of_reserved(&variables, &self.notices);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::{Found, Sort, Step};
-use crate::source::Located;
+use crate::source::{Located, Removal};
 
 /// Where the plugins that `ansible.builtin` no longer has have gone, and its groups of actions.
 const ROUTING: &str = include_str!("../../../data/routing.txt");
@@ -163,13 +163,11 @@ pub(super) fn builtin(sort: Sort, leaf: &str) -> Result<Step, Located> {
         return Ok(Step::Redirect(to.clone()));
     }
     if let Some((removal, warning)) = table.gone.get(&(sort.word(), leaf)) {
-        let date = removal.contains('-');
-        return Err(removed(
-            &name,
-            warning,
-            Some((date, (*removal).to_owned())),
-            "ansible.builtin",
-        ));
+        let mut gone = Removal::of_core(*removal);
+        if removal.contains('-') {
+            std::mem::swap(&mut gone.version, &mut gone.date);
+        }
+        return Err(removed(sort, &name, warning, &gone));
     }
     let known = match sort {
         Sort::Module => BUILTIN.contains(&leaf) && leaf != "normal",
@@ -218,29 +216,12 @@ fn has_own_action(leaf: &str) -> bool {
     )
 }
 
-pub(super) fn removed(
-    name: &str,
-    warning: &str,
-    removal: Option<(bool, String)>,
-    collection: &str,
-) -> Located {
-    let what = if warning.is_empty() {
-        format!("{name} has been removed.")
-    } else {
-        format!("{name} has been removed. {warning}")
+pub(super) fn removed(sort: Sort, name: &str, warning: &str, removal: &Removal) -> Located {
+    let kind = match sort {
+        Sort::Module => "module",
+        Sort::Action => "action plugin",
+        Sort::Lookup => "lookup plugin",
     };
-    let core = matches!(collection, "ansible.builtin" | "ansible.legacy");
-    let of = if core {
-        "ansible-core".to_owned()
-    } else {
-        collection.to_owned()
-    };
-    let when = match removal {
-        Some((true, date)) => {
-            format!(" This feature was removed from {of} in a release after {date}.")
-        }
-        Some((false, version)) => format!(" This feature was removed from {of} version {version}."),
-        None => format!(" This feature was removed from {of}."),
-    };
-    Located::new(format!("{what}{when}"))
+    let what = format!("The '{name}' {kind} has been removed. {warning}");
+    Located::new(removal.recorded(&what))
 }

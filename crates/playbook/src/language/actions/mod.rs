@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 
 use builtin::{TABLE, builtin, removed};
 
-use super::collections::{Collections, Route};
+use super::collections::{Collections, Leaving, Route};
 use crate::bridge::Bridge;
-use crate::source::Located;
+use crate::source::{Located, Removal};
 
 /// Names that are looked for only among modules that have these endings.
 const IGNORED: &[&str] = &[
@@ -44,8 +44,36 @@ pub struct Resolved {
     pub name: Arc<str>,
     /// What carries it out.
     pub kind: ActionKind,
-    /// It will go away: with which version, and what to use instead.
-    pub deprecated: Option<(String, String)>,
+    /// What was met on the way to it that will go away.
+    pub departures: Vec<Departure>,
+}
+
+/// A name of a plugin that will go away.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Departure {
+    /// The name: the one that was written, or one that it led to.
+    pub name: String,
+    /// What is said of it.
+    pub warning: String,
+    /// When.
+    pub removal: Removal,
+}
+
+impl Departure {
+    fn of(name: &str, leaving: Leaving) -> Self {
+        Departure {
+            name: name.to_owned(),
+            warning: leaving.warning,
+            removal: leaving.removal,
+        }
+    }
+
+    /// What is said of it.
+    pub fn told(&self) -> String {
+        format!("{} has been deprecated. {}", self.name, self.warning)
+            .trim_end()
+            .to_owned()
+    }
 }
 
 /// Whether a name is one of a collection: `namespace.collection.name`.
@@ -200,7 +228,8 @@ impl Actions {
         name: &str,
         collections: &[String],
     ) -> Result<Option<Resolved>, Located> {
-        let module = self.find(Sort::Module, name, collections)?;
+        let mut departures = Vec::new();
+        let module = self.find(Sort::Module, name, collections, &mut departures)?;
         let mut action_name = name.to_owned();
         let mut acts = false;
         if let Some(Found::File(full, _)) = &module
@@ -211,8 +240,7 @@ impl Actions {
             action_name = action;
             acts = true;
         }
-        let action = self.find(Sort::Action, &action_name, collections)?;
-        let table = &*TABLE;
+        let action = self.find(Sort::Action, &action_name, collections, &mut departures)?;
         let (name, kind) = match (action, module) {
             (Some(Found::File(name, plugin)), module) => {
                 match module {
@@ -246,21 +274,16 @@ impl Actions {
             (None, Some(Found::File(name, path))) => (name, ActionKind::Module(path)),
             (None, None) => return Ok(None),
         };
-        let deprecated = table
-            .deprecated
-            .get(&("module", builtin_leaf(&name)))
-            .filter(|_| kind == ActionKind::Builtin)
-            .map(|(version, text)| ((*version).to_owned(), (*text).to_owned()));
         Ok(Some(Resolved {
             name: name.into(),
             kind,
-            deprecated,
+            departures,
         }))
     }
 
     /// The file of a module of a directory `library`.
     pub(crate) fn own_module(&self, leaf: &str) -> Result<Option<PathBuf>, Located> {
-        Ok(match self.find(Sort::Module, leaf, &[])? {
+        Ok(match self.find(Sort::Module, leaf, &[], &mut Vec::new())? {
             Some(Found::File(name, path)) if !name.contains('.') => Some(path),
             _ => None,
         })
@@ -268,7 +291,8 @@ impl Actions {
 
     /// Whether there is a lookup of a name.
     pub(crate) fn has_lookup(&self, name: &str, collections: &[String]) -> bool {
-        matches!(self.find(Sort::Lookup, name, collections), Ok(Some(_)))
+        let found = self.find(Sort::Lookup, name, collections, &mut Vec::new());
+        matches!(found, Ok(Some(_)))
     }
 
     fn find(
@@ -276,6 +300,7 @@ impl Actions {
         sort: Sort,
         name: &str,
         collections: &[String],
+        departures: &mut Vec<Departure>,
     ) -> Result<Option<Found>, Located> {
         let mut name = name.to_owned();
         let mut seen: Vec<String> = Vec::new();
@@ -293,7 +318,7 @@ impl Actions {
                 )));
             }
             seen.push(name.clone());
-            match self.step(sort, &name, collections)? {
+            match self.step(sort, &name, collections, departures)? {
                 Step::Found(found) => return Ok(Some(found)),
                 Step::None => return Ok(None),
                 Step::Redirect(next) => {
@@ -304,12 +329,18 @@ impl Actions {
         }
     }
 
-    fn step(&self, sort: Sort, name: &str, collections: &[String]) -> Result<Step, Located> {
+    fn step(
+        &self,
+        sort: Sort,
+        name: &str,
+        collections: &[String],
+        departures: &mut Vec<Departure>,
+    ) -> Result<Step, Located> {
         let candidates: Vec<String> =
             if is_full(name) || (name.contains('.') && !collections.is_empty()) {
                 vec![name.to_owned()]
             } else if collections.is_empty() {
-                return self.legacy(sort, name);
+                return self.legacy(sort, name, departures);
             } else {
                 collections
                     .iter()
@@ -318,8 +349,8 @@ impl Actions {
             };
         for candidate in candidates {
             let step = match candidate.strip_prefix("ansible.legacy.") {
-                Some(leaf) => self.legacy(sort, leaf)?,
-                None => self.of_collection(sort, &candidate)?,
+                Some(leaf) => self.legacy(sort, leaf, departures)?,
+                None => self.of_collection(sort, &candidate, &candidate, departures)?,
             };
             if !matches!(step, Step::None) {
                 return Ok(step);
@@ -329,7 +360,12 @@ impl Actions {
     }
 
     /// `library` and its like, then `ansible.builtin`.
-    fn legacy(&self, sort: Sort, name: &str) -> Result<Step, Located> {
+    fn legacy(
+        &self,
+        sort: Sort,
+        name: &str,
+        departures: &mut Vec<Departure>,
+    ) -> Result<Step, Located> {
         let paths = self.paths.lock().get(&sort).cloned().unwrap_or_default();
         for name in [name.to_owned(), format!("_{name}")] {
             for path in &paths {
@@ -341,11 +377,30 @@ impl Actions {
         if name.contains('.') {
             return Ok(Step::None);
         }
-        self.of_collection(sort, &format!("ansible.builtin.{name}"))
+        self.of_collection(sort, &format!("ansible.builtin.{name}"), name, departures)
     }
 
-    fn of_collection(&self, sort: Sort, name: &str) -> Result<Step, Located> {
+    /// Looks for a full name. `called` is the name it is told by, should it go away.
+    fn of_collection(
+        &self,
+        sort: Sort,
+        name: &str,
+        called: &str,
+        departures: &mut Vec<Departure>,
+    ) -> Result<Step, Located> {
+        let mut note = |leaving: Leaving| {
+            let departure = Departure::of(called, leaving);
+            if !departures.contains(&departure) {
+                departures.push(departure);
+            }
+        };
         if let Some(leaf) = name.strip_prefix("ansible.builtin.") {
+            if let Some((version, text)) = TABLE.deprecated.get(&(sort.word(), leaf)) {
+                note(Leaving {
+                    warning: (*text).to_owned(),
+                    removal: Removal::of_core(*version),
+                });
+            }
             return builtin(sort, leaf);
         }
         let Some((collection_name, leaf)) = split_collection(name) else {
@@ -360,10 +415,14 @@ impl Actions {
                 Step::None
             });
         };
+        collection.allowed()?;
+        if let Some(leaving) = collection.deprecation(sort.directory(), leaf) {
+            note(leaving);
+        }
         match collection.route(sort.directory(), leaf) {
             Some(Route::Redirect(to)) => return Ok(Step::Redirect(to)),
             Some(Route::Gone { warning, removal }) => {
-                return Err(removed(name, &warning, removal, collection_name));
+                return Err(removed(sort, name, &warning, &removal));
             }
             None => {}
         }

@@ -304,24 +304,27 @@ fn define(
 fn find(draft: &Draft, name: &str, place: Place<'_>) -> Result<Found> {
     let loader = &draft.loader;
     let collections = &loader.actions.collections;
-    let in_collection = |collection: &str, resource: &str| {
-        let found = collections.get(collection)?;
+    let in_collection = |collection: &str, resource: &str| -> Result<Option<Found>> {
+        let Some(found) = collections.get(collection) else {
+            return Ok(None);
+        };
+        found.allowed()?;
         let path = found.path.join("roles").join(resource.replace('.', "/"));
-        path.is_dir().then(|| Found {
+        Ok(path.is_dir().then(|| Found {
             name: resource.to_owned(),
             path: path.to_string_lossy().into_owned(),
             collection: Some(collection.to_owned()),
-        })
+        }))
     };
     if is_full(name) {
         let dot = name.find('.').unwrap_or(0);
         let second = dot + 1 + name[dot + 1..].find('.').unwrap_or(0);
-        if let Some(found) = in_collection(&name[..second], &name[second + 1..]) {
+        if let Some(found) = in_collection(&name[..second], &name[second + 1..])? {
             return Ok(found);
         }
     } else {
         for collection in place.collections {
-            if let Some(found) = in_collection(collection, name) {
+            if let Some(found) = in_collection(collection, name)? {
                 return Ok(found);
             }
         }

@@ -6,7 +6,7 @@ use super::super::arguments::{split_pairs, split_words, written_like};
 use super::super::directives::{Bearer, Directive};
 use super::super::python;
 use super::{BUILTIN_TASKS, Result, Tasks, is_one_of};
-use crate::source::{Content, Located, Node, Notice};
+use crate::source::{Content, Located, Node, Notice, Removal};
 
 /// What a task does, read from its keys.
 pub(super) struct Parsed {
@@ -151,7 +151,7 @@ impl Tasks<'_> {
                     what: Located::new("Using a mapping for `action` is deprecated.")
                         .about_node(value)
                         .hint("Use a string value for `action`."),
-                    version: "2.23".to_owned(),
+                    removal: Removal::of_core("2.23"),
                 });
                 let Some(Value::Str(module)) = value.get("module").and_then(Node::scalar) else {
                     return Ok(None);
@@ -208,7 +208,7 @@ impl Tasks<'_> {
                     what: Located::new("Ignoring empty task `args` keyword.")
                         .about_node(node)
                         .hint("A mapping or template which resolves to a mapping is required."),
-                    version: "2.23".to_owned(),
+                    removal: Removal::of_core("2.23"),
                 });
             }
             _ => {
@@ -241,7 +241,7 @@ impl Tasks<'_> {
             ))
             .about_node(value)
             .hint("Include all task args in the task `args` mapping."),
-            version: "2.23".to_owned(),
+            removal: Removal::of_core("2.23"),
         });
     }
 }

@@ -362,26 +362,29 @@ impl Tasks<'_> {
             listen(&mut directives, node, scope)?;
         }
         let written: Arc<str> = Arc::clone(parsed.action.shared());
-        let (name, kind, deprecated) = if self.is_template(&parsed.action) {
-            (Arc::clone(&written), ActionKind::Template, None)
+        let (name, kind, departures) = if self.is_template(&parsed.action) {
+            (Arc::clone(&written), ActionKind::Template, Vec::new())
         } else {
             match self.draft.loader.actions.resolve(&written, &collections)? {
-                Some(resolved) => (resolved.name, resolved.kind, resolved.deprecated),
+                Some(resolved) => (resolved.name, resolved.kind, resolved.departures),
                 None if is_one_of(&written, BUILTIN_TASKS) => (
                     format!("ansible.builtin.{}", builtin_leaf(&written)).into(),
                     ActionKind::Builtin,
-                    None,
+                    Vec::new(),
                 ),
                 // Said when it is run, as with Ansible: only `action:` gets here.
-                None => (Arc::clone(&written), ActionKind::Template, None),
+                None => (Arc::clone(&written), ActionKind::Template, Vec::new()),
             }
         };
-        if let Some((version, text)) = deprecated {
-            let leaf = builtin_leaf(&name);
+        for departure in departures {
+            let what = Located::new(departure.told());
             self.draft.loader.notice(Notice::Deprecated {
-                what: Located::new(format!("{leaf} has been deprecated. {text}").trim_end())
-                    .at(parsed.origin_key.origin()),
-                version,
+                what: if *departure.name == *written {
+                    what.at(parsed.origin_key.origin())
+                } else {
+                    what.showing(&departure.name)
+                },
+                removal: departure.removal,
             });
         }
         let origin = Arc::clone(node.origin());

@@ -10,7 +10,7 @@ use super::compose::{Composed, Content as RawContent};
 use super::scalars::{self, Resolved, resolve};
 use super::scanner::Style;
 use super::{Problem, origin};
-use crate::source::{Content, Duplicates, Encrypted, Located, Node, Notice, Reader, Timestamp};
+use crate::source::{Content, Duplicates, Encrypted, Located, Node, Notice, Reader, Removal, Timestamp};
 
 const PREFIX: &str = "tag:yaml.org,2002:";
 
@@ -160,7 +160,7 @@ impl<'c> Constructor<'c> {
                     what: Located::new("Use of the YAML `!vault-encrypted` tag is deprecated.")
                         .at(&self.origin(index))
                         .hint("Use the `!vault` tag instead."),
-                    version: "2.23".to_owned(),
+                    removal: Removal::of_core("2.23"),
                 });
                 return self.vault(index, tag);
             }
@@ -264,7 +264,7 @@ impl<'c> Constructor<'c> {
             what: Located::new(format!("Use of the YAML `!!{name}` tag is deprecated."))
                 .at(&self.origin(index))
                 .hint(help),
-            version: "2.23".to_owned(),
+            removal: Removal::of_core("2.23"),
         });
         let context = if name == "omap" {
             "while constructing an ordered map"

@@ -16,7 +16,8 @@ impl Call<'_, '_, '_, '_> {
             .arg(line)
             .current_dir(&options.basedir)
             .stdin(Stdio::null())
-            .stderr(Stdio::inherit());
+            // Tasks are worked on away from the terminal.
+            .stderr(Stdio::null());
         let done =
             blocking(|| command.output()).map_err(|error| Error::failed(error.to_string()))?;
         let status = done.status.code().unwrap_or_else(|| {
