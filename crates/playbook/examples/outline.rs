@@ -107,9 +107,10 @@ fn print(node: &Node, depth: usize) {
 fn tell(notice: Notice) {
     match notice {
         Notice::Warning(warning) => println!("[WARNING]: {warning}"),
-        Notice::Deprecated { what, version } => {
-            println!("[DEPRECATION WARNING]: {what} ({version})");
-        }
+        Notice::Deprecated { what, removal } => println!(
+            "[DEPRECATION WARNING]: {}",
+            what.worded(|message| removal.announced(message))
+        ),
         Notice::Detail { level, text } => println!("{level}: {text}"),
     }
 }

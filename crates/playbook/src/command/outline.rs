@@ -38,7 +38,7 @@ pub(super) fn run(
             let keywords = prepared.loader.keywords(&play, &prompted)?;
             // Patterns without hosts are warned of now where they are no templates, the others when their play is told.
             let hosts = play.scope.directives.get(Directive::Hosts);
-            if !hosts.is_some_and(Value::may_hold_templates) {
+            if !hosts.is_some_and(|hosts| prepared.loader.holds_template(hosts)) {
                 prepared.inventory.matching_all(
                     &keywords.hosts,
                     Limits::Respected,

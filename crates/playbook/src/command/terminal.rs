@@ -130,8 +130,7 @@ impl Terminal {
 
 /// A display in the colours of settings, with the log they name.
 pub(super) fn display(settings: &Settings, verbosity: u8) -> Display {
-    let colours =
-        settings.force_color || (!settings.nocolor && std::io::stdout().is_terminal());
+    let colours = settings.force_color || (!settings.nocolor && std::io::stdout().is_terminal());
     let palette = colours.then(|| {
         let mut palette = Palette::default();
         for (tone, name) in [

@@ -158,6 +158,17 @@ impl PlaybookLoader {
         PlayKeywords::of(play, prompted)
     }
 
+    /// Whether a text in a value is a template.
+    pub(crate) fn holds_template(&self, value: &Value) -> bool {
+        match value {
+            Value::Str(text) => {
+                text.is_template() && self.inner.templar.environment().may_be_template(text)
+            }
+            Value::List(items) => items.read().iter().any(|item| self.holds_template(item)),
+            _ => false,
+        }
+    }
+
     /// A value rendered with what is known of a play before it has hosts.
     ///
     /// # Errors

@@ -15,8 +15,7 @@ struct Outgoing {
 }
 
 const UNUSED: &str = "This option is no longer used in the Ansible Core code base.";
-const NOTHING: &str =
-    "There is no alternative at the moment. A different mechanism would have to be implemented in the current code base.";
+const NOTHING: &str = "There is no alternative at the moment. A different mechanism would have to be implemented in the current code base.";
 
 /// Facts of ansible-core 2.21, in the order it reads them.
 const OUTGOING: &[Outgoing] = &[

@@ -24,7 +24,11 @@ impl Removal {
 
     /// Told after a message: that the feature will be removed.
     pub fn announced(&self, message: &str) -> String {
-        self.told(message, "will be removed", ["in the future", "in a future release"])
+        self.told(
+            message,
+            "will be removed",
+            ["in the future", "in a future release"],
+        )
     }
 
     /// Told after a message: that the feature was removed.

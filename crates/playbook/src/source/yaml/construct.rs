@@ -10,7 +10,9 @@ use super::compose::{Composed, Content as RawContent};
 use super::scalars::{self, Resolved, resolve};
 use super::scanner::Style;
 use super::{Problem, origin};
-use crate::source::{Content, Duplicates, Encrypted, Located, Node, Notice, Reader, Removal, Timestamp};
+use crate::source::{
+    Content, Duplicates, Encrypted, Located, Node, Notice, Reader, Removal, Timestamp,
+};
 
 const PREFIX: &str = "tag:yaml.org,2002:";
 
