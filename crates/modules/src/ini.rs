@@ -1,4 +1,4 @@
-//! Entries in sections, as Python's `configparser` reads them from a text.
+//! Entries in sections, as Python's `configparser` reads and writes them. Comments are not kept.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,6 +9,9 @@ use crate::python::repr;
 
 /// The entries of a section: their names, and their values as they are written; `None` where a name stands alone.
 pub type Entries = IndexMap<String, Option<Arc<str>>>;
+
+/// The name of the section whose entries all others have too.
+const DEFAULT: &str = "DEFAULT";
 
 /// The sections of one or several texts.
 #[derive(Clone, Debug, Default)]
@@ -28,47 +31,91 @@ pub enum Wrong {
     Syntax(String),
 }
 
+/// How a text is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// What the text is called where mistakes in it are told, as Python calls it: a path, `<string>`, `<???>`.
+    pub name: &'a str,
+    /// Whether the case of names counts.
+    pub exact: bool,
+    /// Whether names may stand alone.
+    pub bare: bool,
+    /// Whether a semicolon behind a blank begins a comment.
+    pub comments: bool,
+}
+
+impl Default for Reading<'_> {
+    fn default() -> Self {
+        Reading {
+            name: "<???>",
+            exact: false,
+            bare: false,
+            comments: false,
+        }
+    }
+}
+
+/// An entry whose value may go on in the next lines.
+struct Open {
+    section: String,
+    name: String,
+    indent: usize,
+    lines: Vec<String>,
+}
+
+impl Wrong {
+    /// In words.
+    pub fn into_message(self) -> String {
+        match self {
+            Wrong::Twice(message) | Wrong::Syntax(message) => message,
+        }
+    }
+}
+
 impl Ini {
-    /// Reads a text, in addition to what was read before. With `exact` the case of names counts; with `bare` names may
-    /// stand alone.
+    /// Reads a text, in addition to what was read before.
     ///
     /// # Errors
     /// Lines that are nothing, or stand twice in the text.
-    pub fn read(&mut self, text: &str, exact: bool, bare: bool) -> Result<(), Wrong> {
+    pub fn read(&mut self, text: &str, reading: &Reading<'_>) -> Result<(), Wrong> {
+        let file = repr(reading.name);
         let mut section: Option<String> = None;
-        let mut open: Option<(String, usize, Vec<String>)> = None;
+        let mut open: Option<Open> = None;
         let mut seen: HashSet<(String, String)> = HashSet::new();
         let mut sections: HashSet<String> = HashSet::new();
+        let mut mistakes = String::new();
         for (at, line) in text.lines().enumerate() {
             let number = at + 1;
-            let trimmed = line.trim();
-            if trimmed.starts_with(['#', ';']) {
+            if line.trim_start().starts_with(['#', ';']) {
                 continue;
             }
-            let indent = line.len() - line.trim_start().len();
-            if let Some((_, depth, lines)) = &mut open {
-                if trimmed.is_empty() {
-                    lines.push(String::new());
-                    continue;
-                }
-                if indent > *depth {
-                    lines.push(trimmed.to_owned());
-                    continue;
-                }
-            }
+            let kept = if reading.comments {
+                without_comment(line)
+            } else {
+                line
+            };
+            let trimmed = kept.trim();
             if trimmed.is_empty() {
+                if let Some(open) = &mut open {
+                    open.lines.push(String::new());
+                }
                 continue;
             }
-            self.close(section.as_deref(), &mut open);
+            let indent = kept.chars().take_while(|c| c.is_whitespace()).count();
+            if let Some(open) = open.as_mut().filter(|open| indent > open.indent) {
+                open.lines.push(trimmed.to_owned());
+                continue;
+            }
+            self.close(open.take());
             if let Some(name) = trimmed
                 .strip_prefix('[')
                 .and_then(|rest| rest.rfind(']').map(|end| &rest[..end]))
                 .filter(|name| !name.is_empty())
             {
-                if name != "DEFAULT" {
+                if name != DEFAULT {
                     if !sections.insert(name.to_owned()) {
                         return Err(Wrong::Syntax(format!(
-                            "While reading from '<???>' [line {number:>2}]: section {} already exists",
+                            "While reading from {file} [line {number:>2}]: section {} already exists",
                             repr(name)
                         )));
                     }
@@ -77,53 +124,61 @@ impl Ini {
                 section = Some(name.to_owned());
                 continue;
             }
+            let written = || repr(&format!("{line}\n"));
             let Some(current) = &section else {
                 return Err(Wrong::Syntax(format!(
-                    "File contains no section headers.\nfile: '<???>', line: {number}\n{}",
-                    repr(&format!("{line}\n"))
+                    "File contains no section headers.\nfile: {file}, line: {number}\n{}",
+                    written()
                 )));
             };
             let (name, value) = match trimmed.split_once(['=', ':']) {
-                Some((name, value)) => (name.trim_end(), Some(value.trim())),
-                None if bare => (trimmed, None),
-                None => {
-                    return Err(Wrong::Syntax(format!(
-                        "Source contains parsing errors: '<???>'\n\t[line {number:>2}]: {}",
-                        repr(&format!("{line}\n"))
-                    )));
+                Some((name, value)) if !name.trim_end().is_empty() => {
+                    (name.trim_end(), Some(value.trim()))
+                }
+                None if reading.bare => (trimmed, None),
+                _ => {
+                    mistakes.push_str(&format!("\n\t[line {number:>2}]: {}", written()));
+                    continue;
                 }
             };
-            let name = cased(name, exact);
+            let name = cased(name, reading.exact);
             if !seen.insert((current.clone(), name.clone())) {
                 return Err(Wrong::Twice(format!(
-                    "While reading from '<???>' [line {number:>2}]: option {} in section {} already exists",
+                    "While reading from {file} [line {number:>2}]: option {} in section {} already exists",
                     repr(&name),
                     repr(current)
                 )));
             }
             match value {
-                Some(value) => open = Some((name, indent, vec![value.to_owned()])),
-                None => {
-                    self.put(current, name, None);
+                Some(value) => {
+                    open = Some(Open {
+                        section: current.clone(),
+                        name,
+                        indent,
+                        lines: vec![value.to_owned()],
+                    });
                 }
+                None => self.put(current, name, None),
             }
         }
-        self.close(section.as_deref(), &mut open);
+        if !mistakes.is_empty() {
+            return Err(Wrong::Syntax(format!(
+                "Source contains parsing errors: {file}{mistakes}"
+            )));
+        }
+        self.close(open);
         Ok(())
     }
 
-    fn close(&mut self, section: Option<&str>, open: &mut Option<(String, usize, Vec<String>)>) {
-        if let (Some(section), Some((name, _, mut lines))) = (section, open.take()) {
-            while lines.len() > 1 && lines.last().is_some_and(String::is_empty) {
-                lines.pop();
-            }
-            let value = lines.join("\n");
-            self.put(section, name, Some(value.trim_end().into()));
+    fn close(&mut self, open: Option<Open>) {
+        if let Some(open) = open {
+            let value = open.lines.join("\n");
+            self.put(&open.section, open.name, Some(value.trim_end().into()));
         }
     }
 
     fn put(&mut self, section: &str, name: String, value: Option<Arc<str>>) {
-        if section == "DEFAULT" {
+        if section == DEFAULT {
             self.defaults.insert(name, value);
         } else {
             self.sections
@@ -131,6 +186,38 @@ impl Ini {
                 .or_default()
                 .insert(name, value);
         }
+    }
+
+    /// The value of an entry of a section, or else of all sections; none where the section is not there.
+    pub fn value(&self, section: &str, name: &str) -> Option<&str> {
+        self.sections
+            .get(section)?
+            .get(name)
+            .or_else(|| self.defaults.get(name))?
+            .as_deref()
+    }
+
+    /// As it is written.
+    pub fn write(&self) -> String {
+        let mut text = String::new();
+        let defaults = (!self.defaults.is_empty()).then_some((DEFAULT, &self.defaults));
+        let own = self
+            .sections
+            .iter()
+            .map(|(name, entries)| (name.as_str(), entries));
+        for (section, entries) in defaults.into_iter().chain(own) {
+            text.push_str(&format!("[{section}]\n"));
+            for (name, value) in entries {
+                match value {
+                    Some(value) => {
+                        text.push_str(&format!("{name} = {}\n", value.replace('\n', "\n\t")));
+                    }
+                    None => text.push_str(&format!("{name}\n")),
+                }
+            }
+            text.push('\n');
+        }
+        text
     }
 
     /// The entries of a section with those that all have: the latter come first, where the section has none of its own.
@@ -222,6 +309,14 @@ impl Ini {
         out.push_str(rest);
         Ok(out)
     }
+}
+
+/// A line up to a semicolon that stands at its beginning or behind a blank.
+fn without_comment(line: &str) -> &str {
+    line.match_indices(';')
+        .map(|(at, _)| &line[..at])
+        .find(|before| before.is_empty() || before.ends_with(char::is_whitespace))
+        .unwrap_or(line)
 }
 
 fn cased(name: &str, exact: bool) -> String {

@@ -30,7 +30,6 @@ pub mod apt;
 pub mod arguments;
 pub mod atomic;
 pub mod attributes;
-mod configparser;
 mod context;
 pub mod digest;
 mod edit;

@@ -413,25 +413,36 @@ pub(crate) fn normalize_keeping_dots(path: &str) -> Vec<String> {
         .collect()
 }
 
+/// Whether a character ends a line, as Python sees it.
+pub fn ends_line(character: char) -> bool {
+    matches!(
+        character,
+        '\n' | '\r'
+            | '\u{b}'
+            | '\u{c}'
+            | '\u{1c}'
+            | '\u{1d}'
+            | '\u{1e}'
+            | '\u{85}'
+            | '\u{2028}'
+            | '\u{2029}'
+    )
+}
+
+/// A text in lines without their ends, as `str.splitlines` splits it.
+pub fn lines(text: &str) -> impl Iterator<Item = &str> {
+    split_lines(text)
+        .into_iter()
+        .map(|line| line.trim_end_matches(ends_line))
+}
+
 /// A text in lines with their ends, as `str.splitlines(True)` splits it.
 pub fn split_lines(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut begin = 0;
     let mut characters = text.char_indices().peekable();
     while let Some((at, character)) = characters.next() {
-        let ends = matches!(
-            character,
-            '\n' | '\r'
-                | '\u{b}'
-                | '\u{c}'
-                | '\u{1c}'
-                | '\u{1d}'
-                | '\u{1e}'
-                | '\u{85}'
-                | '\u{2028}'
-                | '\u{2029}'
-        );
-        if !ends {
+        if !ends_line(character) {
             continue;
         }
         let mut end = at + character.len_utf8();

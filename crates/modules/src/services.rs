@@ -10,7 +10,6 @@ use crate::context::Context;
 use crate::glob;
 use crate::invocation::{Failure, Report};
 use crate::process::{self, Cancel, Command};
-use crate::python;
 
 /// That there is no such service, as `fail_if_missing` says it.
 pub(crate) fn missing(service: &str, more: &str) -> Failure {
@@ -173,24 +172,4 @@ pub(crate) fn pause(context: &Context<'_>, time: Duration) {
         }
         std::thread::sleep(left.min(Duration::from_millis(200)));
     }
-}
-
-/// A text in lines without their ends, as `str.splitlines` splits it.
-pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
-    python::split_lines(text).into_iter().map(|line| {
-        line.trim_end_matches(|end: char| {
-            matches!(
-                end,
-                '\n' | '\r'
-                    | '\u{b}'
-                    | '\u{c}'
-                    | '\u{1c}'
-                    | '\u{1d}'
-                    | '\u{1e}'
-                    | '\u{85}'
-                    | '\u{2028}'
-                    | '\u{2029}'
-            )
-        })
-    })
 }

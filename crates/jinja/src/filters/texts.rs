@@ -332,57 +332,40 @@ fn wordwrap(value: &Value, arguments: &Arguments) -> Result<Value> {
 
 /// Lines of at most so many characters, as Python's `textwrap` breaks them without changing blanks.
 fn wrap(text: &str, width: usize, break_long: bool, hyphens: bool) -> Vec<String> {
-    let mut chunks: Vec<String> = Vec::new();
-    let mut current = String::new();
-    let mut blank = None;
-    for c in text.chars() {
-        let is_blank = c.is_whitespace();
-        if blank.is_some_and(|blank| blank != is_blank) {
-            chunks.push(std::mem::take(&mut current));
-        }
-        blank = Some(is_blank);
-        current.push(c);
-        if hyphens && c == '-' && current.chars().filter(|c| c.is_alphabetic()).count() >= 2 {
-            chunks.push(std::mem::take(&mut current));
-            blank = None;
-        }
-    }
-    if !current.is_empty() {
-        chunks.push(current);
-    }
+    let chunks = chunks(text, hyphens);
     let mut lines = Vec::new();
     let mut line = String::new();
     let mut length = 0;
-    for chunk in chunks {
-        let mut chunk = chunk;
+    for chunk in &chunks {
+        let mut chunk = chunk.as_slice();
+        let blank = chunk.iter().all(|c| c.is_whitespace());
         loop {
-            let size = chunk.chars().count();
-            if chunk.trim().is_empty() && length == 0 && !lines.is_empty() {
+            if blank && length == 0 && !lines.is_empty() {
                 break;
             }
-            if length + size <= width {
-                line.push_str(&chunk);
-                length += size;
+            if length + chunk.len() <= width {
+                line.extend(chunk);
+                length += chunk.len();
                 break;
             }
-            if length == 0 && size > width {
+            if length == 0 && chunk.len() > width {
                 if break_long {
-                    let head: String = chunk.chars().take(width).collect();
-                    chunk = chunk.chars().skip(width).collect();
-                    lines.push(head);
+                    let (head, rest) = chunk.split_at(width);
+                    lines.push(head.iter().collect());
+                    chunk = rest;
                     continue;
                 }
-                lines.push(chunk);
+                lines.push(chunk.iter().collect());
                 break;
             }
-            if break_long && size > width {
-                let room = width - length;
-                line.extend(chunk.chars().take(room));
-                chunk = chunk.chars().skip(room).collect();
+            if break_long && chunk.len() > width {
+                let (head, rest) = chunk.split_at(width - length);
+                line.extend(head);
+                chunk = rest;
             }
             lines.push(std::mem::take(&mut line).trim_end().to_owned());
             length = 0;
-            if chunk.trim().is_empty() {
+            if blank {
                 break;
             }
         }
@@ -391,4 +374,31 @@ fn wrap(text: &str, width: usize, break_long: bool, hyphens: bool) -> Vec<String
         lines.push(line.trim_end().to_owned());
     }
     lines
+}
+
+/// Words and the blanks between them; words end behind hyphens too, if that is wanted.
+fn chunks(text: &str, hyphens: bool) -> Vec<Vec<char>> {
+    let mut chunks: Vec<Vec<char>> = Vec::new();
+    let mut current = Vec::new();
+    let mut letters = 0;
+    let mut blank = None;
+    for c in text.chars() {
+        let is_blank = c.is_whitespace();
+        if blank.is_some_and(|blank| blank != is_blank) {
+            chunks.push(std::mem::take(&mut current));
+            letters = 0;
+        }
+        blank = Some(is_blank);
+        current.push(c);
+        letters += usize::from(c.is_alphabetic());
+        if hyphens && c == '-' && letters >= 2 {
+            chunks.push(std::mem::take(&mut current));
+            letters = 0;
+            blank = None;
+        }
+    }
+    if !current.is_empty() {
+        chunks.push(current);
+    }
+    chunks
 }

@@ -16,7 +16,6 @@ use crate::process::{self, Command, Finished};
 use crate::python;
 use crate::registry::Module;
 use crate::selinux;
-use crate::services;
 
 pub(crate) const MODULE: Module = Module { name: "cron", act };
 
@@ -212,7 +211,7 @@ impl Table {
         if let Some(file) = &table.file {
             if let Ok(bytes) = std::fs::read(context.path(file)) {
                 table.existing = String::from_utf8_lossy(&bytes).into_owned();
-                table.lines = services::lines(&table.existing)
+                table.lines = python::lines(&table.existing)
                     .map(str::to_owned)
                     .collect();
             }
@@ -225,7 +224,7 @@ impl Table {
         }
         let out = done.out();
         table.existing.clone_from(&out);
-        for (place, line) in services::lines(&out).enumerate() {
+        for (place, line) in python::lines(&out).enumerate() {
             if place > 2 || !is_head(line) {
                 table.lines.push(line.to_owned());
             } else if let Some(at) = table.existing.find(line) {

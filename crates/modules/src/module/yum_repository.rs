@@ -2,14 +2,13 @@
 
 use std::sync::LazyLock;
 
-use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use crate::arguments::{Argument, Arguments, Kind, Spec, boolean, list, path, text};
 use crate::atomic::{self, Keep};
 use crate::attributes::{self, Wanted};
-use crate::configparser::Config;
 use crate::context::Context;
+use crate::ini::{Entries, Ini, Reading};
 use crate::invocation::{Failure, Invocation, Outcome, Report};
 use crate::python;
 use crate::registry::Module;
@@ -147,15 +146,23 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
     let mut config = if path.is_file() {
         let bytes = std::fs::read(&path)
             .map_err(|error| Failure::unhandled(python::os_error_at(&error, &path)))?;
-        Config::parse(&String::from_utf8_lossy(&bytes), &dest).map_err(Failure::unhandled)?
+        let mut config = Ini::default();
+        let reading = Reading {
+            name: &dest,
+            ..Reading::default()
+        };
+        config
+            .read(&String::from_utf8_lossy(&bytes), &reading)
+            .map_err(|wrong| Failure::unhandled(wrong.into_message()))?;
+        config
     } else {
-        Config::default()
+        Ini::default()
     };
     let before = shown(&config);
-    config.remove(name);
+    config.sections.shift_remove(name);
     if arguments.required("state") == "present" {
         let entries = entries(context, &arguments);
-        config.add(name, entries);
+        config.sections.insert(name.to_owned(), entries);
     }
     let after = shown(&config);
     let mut changed = before != after;
@@ -177,7 +184,7 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
 }
 
 /// What is written of a repository.
-fn entries(context: &mut Context<'_>, arguments: &Arguments) -> IndexMap<String, String> {
+fn entries(context: &mut Context<'_>, arguments: &Arguments) -> Entries {
     let mut given: Vec<(&str, &Value)> = arguments
         .values()
         .iter()
@@ -194,7 +201,7 @@ fn entries(context: &mut Context<'_>, arguments: &Arguments) -> IndexMap<String,
         })
         .collect();
     given.sort_unstable_by_key(|(name, _)| *name);
-    let mut entries = IndexMap::new();
+    let mut entries = Entries::new();
     for (name, value) in given {
         if name == "async" {
             context.deprecate(
@@ -222,19 +229,24 @@ fn entries(context: &mut Context<'_>, arguments: &Arguments) -> IndexMap<String,
                 }),
             other => python::str_value(other).into_owned(),
         };
-        entries.insert(name.to_owned(), text);
+        entries.insert(name.to_owned(), Some(text.into()));
     }
     entries
 }
 
 /// What a file holds, in an order that can be compared.
-fn shown(config: &Config) -> String {
-    let mut names: Vec<&str> = config.sections().collect();
+fn shown(config: &Ini) -> String {
+    let mut names: Vec<&String> = config.sections.keys().collect();
     names.sort_unstable();
     let mut text = String::new();
     for name in names {
         text.push_str(&format!("[{name}]\n"));
-        for (key, value) in config.sorted(name) {
+        let mut entries: Vec<_> = config
+            .defaults_and(&config.sections[name])
+            .map(|(key, value)| (key, value.as_deref().unwrap_or_default()))
+            .collect();
+        entries.sort_unstable();
+        for (key, value) in entries {
             text.push_str(&format!("{key} = {value}\n"));
         }
         text.push('\n');
@@ -242,9 +254,9 @@ fn shown(config: &Config) -> String {
     text
 }
 
-fn save(context: &mut Context<'_>, config: &Config, dest: &str) -> Result<(), Failure> {
+fn save(context: &mut Context<'_>, config: &Ini, dest: &str) -> Result<(), Failure> {
     let path = context.path(dest);
-    if config.sections().next().is_none() {
+    if config.sections.is_empty() {
         return std::fs::remove_file(&path).map_err(|error| {
             Failure::new(format!("Cannot remove empty repo file {dest}."))
                 .with("details", python::os_error_at_text(&error, dest))

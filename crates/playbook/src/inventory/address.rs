@@ -103,7 +103,7 @@ pub fn expand(written: &str) -> Result<(Vec<String>, Option<u32>), Located> {
         Err(_) => (written.to_owned(), None),
     };
     let mut names = Vec::new();
-    expand_ranges(&host, &mut names)?;
+    expand_ranges(&host, &mut names, 0)?;
     Ok((names, port))
 }
 
@@ -112,7 +112,13 @@ const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 /// More hosts than anybody has.
 const MOST: usize = 4_000_000;
 
-fn expand_ranges(name: &str, names: &mut Vec<String>) -> Result<(), Located> {
+/// More ranges than anybody writes into one name.
+const RANGES: usize = 100;
+
+/// More digits than any number has.
+const DIGITS: usize = 20;
+
+fn expand_ranges(name: &str, names: &mut Vec<String>, depth: usize) -> Result<(), Located> {
     let Some((head, rest)) = name.split_once('[') else {
         if names.len() >= MOST {
             return Err(Located::new(format!("more than {MOST} hosts in one line")));
@@ -120,6 +126,11 @@ fn expand_ranges(name: &str, names: &mut Vec<String>) -> Result<(), Located> {
         names.push(name.to_owned());
         return Ok(());
     };
+    if depth >= RANGES {
+        return Err(Located::new(format!(
+            "more than {RANGES} ranges in one name"
+        )));
+    }
     let Some((range, tail)) = rest.split_once(']') else {
         return Err(Located::new(
             "not enough values to unpack (expected 3, got 2)",
@@ -144,6 +155,11 @@ fn expand_ranges(name: &str, names: &mut Vec<String>) -> Result<(), Located> {
             return Err(Located::new(
                 "host range must specify equal-length begin and end formats",
             ));
+        }
+        if first.len() > DIGITS {
+            return Err(Located::new(format!(
+                "more than {DIGITS} digits in a number"
+            )));
         }
         first.len()
     } else {
@@ -174,20 +190,22 @@ fn expand_ranges(name: &str, names: &mut Vec<String>) -> Result<(), Located> {
         }
         _ => {
             let (from, to) = (number(first)?, number(last)?);
-            if to.saturating_sub(from) / step.abs() > MOST as i64 {
+            if to.abs_diff(from) / step.unsigned_abs() > MOST as u64 {
                 return Err(Located::new(format!("more than {MOST} hosts in one line")));
             }
             let mut items = Vec::new();
-            let mut at = from;
-            while (step > 0 && at <= to) || (step < 0 && at > to) {
+            let mut next = Some(from);
+            while let Some(at) = next
+                && ((step > 0 && at <= to) || (step < 0 && at > to))
+            {
                 items.push(format!("{at:0width$}"));
-                at += step;
+                next = at.checked_add(step);
             }
             items
         }
     };
     for item in items {
-        expand_ranges(&format!("{head}{item}{tail}"), names)?;
+        expand_ranges(&format!("{head}{item}{tail}"), names, depth + 1)?;
     }
     Ok(())
 }

@@ -4,10 +4,6 @@
 //! that of `ANSIBLE_CONFIG`, else `ansible.cfg` here (unless everybody may write here), `~/.ansible.cfg`,
 //! `/etc/ansible/ansible.cfg`.
 
-/// The ansible-core whose settings, messages and behaviour are followed.
-pub const ANSIBLE_VERSION: &str = "2.21.5";
-
-mod ini;
 mod outgoing;
 #[macro_use]
 mod value;
@@ -17,13 +13,17 @@ use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use consort_modules::ini::{Ini, Reading};
+
 use crate::paths::{self, Surroundings};
 use crate::source::{Located, Notice};
 
-pub use ini::Ini;
 pub(crate) use outgoing::outgoing;
 pub use table::Settings;
 pub use value::Entry;
+
+/// The ansible-core whose settings, messages and behaviour are followed.
+pub const ANSIBLE_VERSION: &str = "2.21.5";
 
 /// Where settings come from: a file and the variables of the environment.
 #[derive(Clone, Debug, Default)]
@@ -81,7 +81,13 @@ impl Sources {
                 ))
                 .exiting(5)
             })?;
-            ini = Ini::read(&text).map_err(|message| {
+            let reading = Reading {
+                name: "<string>",
+                comments: true,
+                ..Reading::default()
+            };
+            ini.read(&text, &reading).map_err(|wrong| {
+                let message = wrong.into_message();
                 Located::new(format!("Error reading config file ({file}): {message}")).exiting(5)
             })?;
         }
@@ -118,7 +124,7 @@ impl Sources {
             .or_else(|| {
                 keys.iter()
                     .rev()
-                    .find_map(|(section, key)| self.ini.get(section, key))
+                    .find_map(|(section, key)| self.ini.value(section, key))
                     .map(|value| (value.to_owned(), true))
             })
     }
@@ -147,7 +153,10 @@ impl Sources {
 
     /// The entries of a section of the file.
     pub fn section(&self, name: &str) -> HashMap<String, String> {
-        self.ini.section(name)
+        let entries = self.ini.sections.get(name).into_iter().flatten();
+        entries
+            .filter_map(|(name, value)| Some((name.clone(), value.as_deref()?.to_owned())))
+            .collect()
     }
 }
 

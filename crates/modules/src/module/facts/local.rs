@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Facts, Gathering};
 use crate::glob;
-use crate::ini::Ini;
+use crate::ini::{Ini, Reading};
 use crate::process::Command;
 use crate::python;
 
@@ -71,7 +71,7 @@ fn told(gathering: &Gathering<'_, '_>, file: &Path, shown: &str) -> Result<Value
         return Ok(value);
     }
     let mut ini = Ini::default();
-    ini.read(&text, false, false).map_err(|_| {
+    ini.read(&text, &Reading::default()).map_err(|_| {
         format!("error loading facts as JSON or ini - please check content: {shown}")
     })?;
     let mut fact = Map::new();

@@ -8,7 +8,6 @@ use crate::glob;
 use crate::invocation::Failure;
 use crate::python;
 use crate::python_re::{self, Flags, Pattern};
-use crate::services;
 
 use super::{Done as Told, Enabling, Service};
 
@@ -121,7 +120,7 @@ impl Service<'_> {
             ("-r ", "remove service", "remove")
         };
         let would = self.run(context, &format!("{insserv} -n {option}-v {}", self.name))?;
-        let changed = services::lines(&would.err).any(|line| line.contains(sign));
+        let changed = python::lines(&would.err).any(|line| line.contains(sign));
         if context.settings.check {
             return Ok(Done::Would(changed));
         }
@@ -168,7 +167,7 @@ impl Service<'_> {
         level: &str,
     ) -> Result<bool, Failure> {
         let told = self.run(context, &format!("{update} show"))?;
-        Ok(services::lines(&told.out)
+        Ok(python::lines(&told.out)
             .filter_map(|line| line.split_once('|'))
             .find(|(name, _)| name.trim() == self.name)
             .is_some_and(|(_, levels)| levels.split_whitespace().any(|known| known == level)))

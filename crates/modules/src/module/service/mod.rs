@@ -401,7 +401,7 @@ fn told(name: &str, done: &Done) -> Option<bool> {
 fn active_state(told: &str) -> Option<&str> {
     let mut state = None;
     let mut is_open = false;
-    for line in services::lines(told) {
+    for line in python::lines(told) {
         let Some((key, value)) = line.split_once('=') else {
             continue;
         };

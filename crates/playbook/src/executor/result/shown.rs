@@ -171,33 +171,12 @@ fn split_lines(entries: &mut IndexMap<Key, Value>, text: &str, lines: &str) {
     if let Some(value) = entries.get(&Key::from(text)) {
         let split = value
             .as_str()
-            .map(|text| python_lines(text).into_iter().map(Value::from).collect())
+            .map(|text| {
+                consort_modules::python::lines(text)
+                    .map(Value::from)
+                    .collect()
+            })
             .unwrap_or_default();
         entries.insert(Key::from(lines), Value::list(split));
     }
-}
-
-/// The lines of a text as Python's `splitlines` gives them.
-fn python_lines(text: &str) -> Vec<&str> {
-    const ENDS: [char; 10] = [
-        '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}',
-        '\u{2029}',
-    ];
-    let mut lines = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let Some(at) = rest.find(ENDS) else {
-            lines.push(rest);
-            break;
-        };
-        lines.push(&rest[..at]);
-        let end = rest[at..].chars().next().map_or(1, char::len_utf8);
-        let end = if rest[at..].starts_with("\r\n") {
-            2
-        } else {
-            end
-        };
-        rest = &rest[at + end..];
-    }
-    lines
 }

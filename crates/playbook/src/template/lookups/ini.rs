@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use consort_jinja::{Error, Result, Value, repr};
-use consort_modules::ini::{Ini, Wrong};
+use consort_modules::ini::{Ini, Reading, Wrong};
 use indexmap::IndexMap;
 
 use super::Call;
@@ -49,7 +49,14 @@ pub(super) fn ini(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
             text.insert_str(0, "[java_properties]\n");
         }
         parsed
-            .read(&text, exact, bare)
+            .read(
+                &text,
+                &Reading {
+                    exact,
+                    bare,
+                    ..Reading::default()
+                },
+            )
             .map_err(|error| match error {
                 Wrong::Twice(message) => Error::caused(
                     format!("Duplicate option in {}.", repr::string(&file)),

@@ -65,7 +65,11 @@ impl Object for Span {
                 (self.micros as f64 / number).round_ties_even() as i64
             }
             ("//", Some(other), _) if other.micros != 0 => {
-                return Some(Ok(Value::Int(self.micros.div_euclid(other.micros))));
+                // Python rounds down, whatever the signs.
+                let quotient = self.micros.checked_div(other.micros)?;
+                let below =
+                    self.micros % other.micros != 0 && (self.micros < 0) != (other.micros < 0);
+                return Some(Ok(Value::Int(quotient - i64::from(below))));
             }
             _ => return None,
         };

@@ -184,10 +184,12 @@ impl Representer<'_> {
         if self.style.sort_keys {
             let texts = entries.iter().all(|(key, _)| key.as_str().is_some());
             let numbers = entries.iter().all(|(key, _)| {
-                matches!(
-                    key.value(),
-                    Value::Int(_) | Value::Bool(_) | Value::Float(_) | Value::Big(_)
-                )
+                match key.value() {
+                    Value::Int(_) | Value::Bool(_) | Value::Big(_) => true,
+                    // What is not a number has no place among numbers.
+                    Value::Float(number) => !number.is_nan(),
+                    _ => false,
+                }
             });
             // Keys of several kinds have no order: they stay as they are.
             if texts || numbers {
