@@ -18,14 +18,17 @@
 mod commit;
 mod credentials;
 mod error;
+mod fetching;
 mod interval;
 mod links;
+mod listing;
 mod poller;
 mod program;
 mod reference;
 mod remote;
 mod repositories;
 mod secret;
+mod tree;
 
 pub use commit::commit_of;
 pub use credentials::{Credentials, CredentialsError, SECRET_TYPE};
@@ -34,5 +37,6 @@ pub use interval::Interval;
 pub use poller::{Opens, Place, Poller, Seen};
 pub use reference::{Reference, Resolved};
 pub use remote::{Remote, Transport};
-pub use repositories::{Advertised, Repositories, Tree};
+pub use repositories::{Advertised, Repositories};
 pub use secret::named;
+pub use tree::Tree;

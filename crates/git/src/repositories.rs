@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use consort_plan::Commit;
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
@@ -17,16 +15,16 @@ use crate::commit;
 use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::links;
+use crate::listing::Listing;
 use crate::program::{Git, Run};
 use crate::reference::{Reference, Resolved};
 use crate::remote::Remote;
+use crate::tree::Tree;
 
 /// How long a question to a repository may take.
 const ASK: Duration = Duration::from_secs(45);
-/// How long the fetch of a commit may take.
-const FETCH: Duration = Duration::from_secs(600);
 /// How long work within the cache may take.
-const LOCAL: Duration = Duration::from_secs(120);
+pub(crate) const LOCAL: Duration = Duration::from_secs(120);
 /// So many runs of `git` at once: each is a process or two, and most of their time is waiting.
 const AT_ONCE: usize = 8;
 /// A tree that nobody has asked for in this time is removed.
@@ -75,51 +73,10 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Advertised {
     }
 }
 
-/// The tree of a commit as a directory.
-#[derive(Clone, Debug)]
-pub struct Tree {
-    /// The commit.
-    pub commit: Commit,
-    /// Its files. Shared by all who ask for it: nothing in it is to be changed.
-    pub directory: PathBuf,
-    /// Directories that belong to submodules, and are empty.
-    pub submodules: Vec<String>,
-    /// The files stay for as long as somebody has this.
-    _held: Arc<()>,
-}
-
-impl Tree {
-    /// A directory of the tree.
-    ///
-    /// # Errors
-    /// When the path leads out of the tree, or is no directory of it.
-    pub fn at(&self, path: &str) -> Result<PathBuf, Error> {
-        let fail = |why: &str| Error::Path {
-            path: path.to_owned(),
-            why: why.to_owned(),
-        };
-        let mut directory = self.directory.clone();
-        for step in Path::new(path.trim_start_matches('/')).components() {
-            match step {
-                Component::Normal(step) => directory.push(step),
-                Component::CurDir => {}
-                _ => return Err(fail("it leads out of the repository")),
-            }
-        }
-        if directory.is_dir() {
-            Ok(directory)
-        } else if directory.exists() {
-            Err(fail("it is no directory"))
-        } else {
-            Err(fail("there is no such directory in the commit"))
-        }
-    }
-}
-
 /// The repositories known here. One per directory and process.
 pub struct Repositories {
     root: PathBuf,
-    git: Git,
+    pub(crate) git: Git,
     at_once: Semaphore,
     /// One writer a mirror.
     locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
@@ -273,7 +230,13 @@ impl Repositories {
         match first {
             // A mirror that a crash has left broken: it is only a copy.
             Err(Error::Failed { .. }) if mirror.exists() => {
-                remove(&mirror)?;
+                let broken = mirror.clone();
+                tokio::task::spawn_blocking(move || remove(&broken))
+                    .await
+                    .map_err(|error| Error::Failed {
+                        doing: format!("removing a broken copy of {remote}"),
+                        said: error.to_string(),
+                    })??;
                 self.tree_of(&mirror, remote, credentials, resolved, cancel)
                     .await
             }
@@ -282,24 +245,39 @@ impl Repositories {
     }
 
     /// Removes the trees that nobody has asked for in a while.
-    fn sweep(&self) {
+    async fn sweep(&self) {
         let gone: Vec<PathBuf> = {
             let mut trees = self.trees.lock();
             let old = |(held, asked): &(Weak<()>, Instant)| {
                 held.strong_count() == 0 && asked.elapsed() > UNUSED
             };
+            // They are moved away while nobody can ask for them: whoever does next finds none, and makes it again.
             let gone = trees
                 .iter()
                 .filter(|(_, tree)| old(tree))
-                .map(|(path, _)| path.clone())
+                .map(|(path, _)| {
+                    let aside = path.with_extension("gone");
+                    match std::fs::rename(path, &aside) {
+                        Ok(()) => aside,
+                        Err(_) => path.clone(),
+                    }
+                })
                 .collect();
             trees.retain(|_, tree| !old(tree));
             gone
         };
-        for tree in gone {
-            if let Err(error) = remove(&tree) {
-                tracing::warn!(%error, "a tree of a commit was not removed");
+        if gone.is_empty() {
+            return;
+        }
+        let swept = tokio::task::spawn_blocking(move || {
+            for tree in gone {
+                if let Err(error) = remove(&tree) {
+                    tracing::warn!(%error, "a tree of a commit was not removed");
+                }
             }
+        });
+        if let Err(error) = swept.await {
+            tracing::warn!(%error, "trees of commits were not removed");
         }
     }
 
@@ -346,7 +324,7 @@ impl Repositories {
         let trees = self.root.join("trees").join(name);
         let directory = trees.join(&commit.id);
         let held = self.hold(&directory);
-        self.sweep();
+        self.sweep().await;
         if !directory.is_dir() {
             std::fs::create_dir_all(&trees).map_err(Error::io("making", &trees))?;
             self.check_out(
@@ -455,155 +433,8 @@ impl Repositories {
         std::fs::rename(&files, directory).map_err(Error::io("moving a tree to", directory))
     }
 
-    async fn has(
-        &self,
-        mirror: &Path,
-        remote: &Remote,
-        id: &str,
-        cancel: &CancellationToken,
-    ) -> Result<bool, Error> {
-        if !mirror.join("HEAD").exists() {
-            return Ok(false);
-        }
-        let name = format!("{id}^{{tree}}");
-        let found = self
-            .offline(
-                format!("looking for commit {id}"),
-                remote,
-                words(&["cat-file", "-e", &name]),
-                mirror,
-                Vec::new(),
-                cancel,
-            )
-            .await;
-        match found {
-            Ok(_) => Ok(true),
-            Err(error @ (Error::Cancelled { .. } | Error::NoGit)) => Err(error),
-            Err(_) => Ok(false),
-        }
-    }
-
-    /// Fetches one commit without its history, by its name if it has one.
-    async fn fetch(
-        &self,
-        mirror: &Path,
-        remote: &Remote,
-        credentials: &Credentials,
-        resolved: &Resolved,
-        cancel: &CancellationToken,
-    ) -> Result<(), Error> {
-        self.init(mirror, remote, cancel).await?;
-        let id = &resolved.commit;
-        // By its id first: then it is the commit that was resolved, also if its branch has moved since.
-        let refspecs = [
-            Some(format!("+{id}:refs/consort/{id}")),
-            resolved
-                .name
-                .as_ref()
-                .map(|name| format!("+{name}:refs/consort/{id}")),
-        ];
-        for refspec in refspecs.into_iter().flatten() {
-            let mut arguments = fetch_words();
-            arguments.extend(words(&[
-                "--depth=1",
-                "--end-of-options",
-                remote.as_str(),
-                &refspec,
-            ]));
-            let fetched = self
-                .online(
-                    format!("fetching commit {id} of {remote}"),
-                    remote,
-                    credentials,
-                    arguments,
-                    Some(mirror),
-                    FETCH,
-                    cancel,
-                )
-                .await;
-            match fetched {
-                Ok(_) if self.has(mirror, remote, id, cancel).await? => return Ok(()),
-                // Servers need not give commits by id, and a branch may have moved: the whole may have it.
-                Ok(_) | Err(Error::NoReference { .. } | Error::Failed { .. }) => {}
-                Err(other) => return Err(other),
-            }
-        }
-        self.fetch_all(mirror, remote, credentials, cancel).await?;
-        if self.has(mirror, remote, id, cancel).await? {
-            return Ok(());
-        }
-        Err(Error::NoReference {
-            url: remote.to_string(),
-            reference: id.clone(),
-        })
-    }
-
-    /// Fetches all branches and tags with their history.
-    async fn fetch_all(
-        &self,
-        mirror: &Path,
-        remote: &Remote,
-        credentials: &Credentials,
-        cancel: &CancellationToken,
-    ) -> Result<(), Error> {
-        self.init(mirror, remote, cancel).await?;
-        let mut arguments = fetch_words();
-        if mirror.join("shallow").exists() {
-            arguments.extend(words(&["--unshallow"]));
-        }
-        arguments.extend(words(&[
-            "--end-of-options",
-            remote.as_str(),
-            "+refs/heads/*:refs/consort/heads/*",
-            "+refs/tags/*:refs/consort/tags/*",
-        ]));
-        self.online(
-            format!("fetching {remote}"),
-            remote,
-            credentials,
-            arguments,
-            Some(mirror),
-            FETCH,
-            cancel,
-        )
-        .await?;
-        Ok(())
-    }
-
-    async fn init(
-        &self,
-        mirror: &Path,
-        remote: &Remote,
-        cancel: &CancellationToken,
-    ) -> Result<(), Error> {
-        if mirror.join("HEAD").exists() {
-            return Ok(());
-        }
-        let mut arguments = words(&[
-            "init",
-            "--quiet",
-            "--bare",
-            "--template=",
-            "--end-of-options",
-        ]);
-        arguments.push(mirror.into());
-        self.git
-            .run(Run {
-                doing: "making a mirror".to_owned(),
-                url: remote.as_str(),
-                arguments,
-                git_dir: None,
-                environment: Vec::new(),
-                access: None,
-                limit: LOCAL,
-                cancel,
-            })
-            .await?;
-        Ok(())
-    }
-
     #[allow(clippy::too_many_arguments)]
-    async fn online(
+    pub(crate) async fn online(
         &self,
         doing: String,
         remote: &Remote,
@@ -632,7 +463,7 @@ impl Repositories {
             .await
     }
 
-    async fn offline(
+    pub(crate) async fn offline(
         &self,
         doing: String,
         remote: &Remote,
@@ -685,60 +516,8 @@ impl Repositories {
     }
 }
 
-/// What a commit consists of.
-#[derive(Default)]
-struct Listing {
-    files: usize,
-    bytes: u64,
-    links: Vec<PathBuf>,
-    submodules: Vec<String>,
-}
-
-impl Listing {
-    /// The output of `ls-tree -r -l -z`: `MODE TYPE ID SIZE\tPATH\0`.
-    fn parse(output: &[u8]) -> Self {
-        let mut listing = Self::default();
-        for entry in output.split(|byte| *byte == 0) {
-            let Some(tab) = entry.iter().position(|byte| *byte == b'\t') else {
-                continue;
-            };
-            let path = &entry[tab + 1..];
-            let head = String::from_utf8_lossy(&entry[..tab]);
-            let mut words = head.split_whitespace();
-            let mode = words.next().unwrap_or_default();
-            let size: u64 = words
-                .nth(2)
-                .and_then(|size| size.parse().ok())
-                .unwrap_or_default();
-            listing.files += 1;
-            listing.bytes = listing.bytes.saturating_add(size);
-            match mode {
-                "120000" => listing
-                    .links
-                    .push(PathBuf::from(OsString::from_vec(path.to_vec()))),
-                "160000" => listing
-                    .submodules
-                    .push(String::from_utf8_lossy(path).into_owned()),
-                _ => {}
-            }
-        }
-        listing
-    }
-}
-
-fn words(words: &[&str]) -> Vec<OsString> {
+pub(crate) fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
-}
-
-fn fetch_words() -> Vec<OsString> {
-    words(&[
-        "fetch",
-        "--quiet",
-        "--no-tags",
-        "--no-write-fetch-head",
-        "--no-recurse-submodules",
-        "--no-auto-maintenance",
-    ])
 }
 
 /// Removes the mirrors that were not used for long.

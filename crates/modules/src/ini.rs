@@ -55,12 +55,14 @@ impl Default for Reading<'_> {
     }
 }
 
-/// An entry whose value may go on in the next lines.
+/// The entry that was read last: its value may go on in the next lines.
 struct Open {
     section: String,
     name: String,
+    /// How far in the last line stood that was not of a value.
     indent: usize,
-    lines: Vec<String>,
+    /// The lines of its value; none where the name stands alone.
+    lines: Option<Vec<String>>,
 }
 
 impl Wrong {
@@ -96,17 +98,26 @@ impl Ini {
             };
             let trimmed = kept.trim();
             if trimmed.is_empty() {
-                if let Some(open) = &mut open {
-                    open.lines.push(String::new());
+                if let Some(lines) = open.as_mut().and_then(|open| open.lines.as_mut()) {
+                    lines.push(String::new());
                 }
                 continue;
             }
             let indent = kept.chars().take_while(|c| c.is_whitespace()).count();
-            if let Some(open) = open.as_mut().filter(|open| indent > open.indent) {
-                open.lines.push(trimmed.to_owned());
+            let written = || repr(&format!("{line}\n"));
+            if let Some(open) = open
+                .as_mut()
+                .filter(|open| indent > open.indent && !open.name.is_empty())
+            {
+                let Some(lines) = &mut open.lines else {
+                    return Err(Wrong::Syntax(format!(
+                        "Key without value continued with an indented line.\nfile: {file}, line: {number}\n{}",
+                        written()
+                    )));
+                };
+                lines.push(trimmed.to_owned());
                 continue;
             }
-            self.close(open.take());
             if let Some(name) = trimmed
                 .strip_prefix('[')
                 .and_then(|rest| rest.rfind(']').map(|end| &rest[..end]))
@@ -121,25 +132,28 @@ impl Ini {
                     }
                     self.sections.entry(name.to_owned()).or_default();
                 }
+                self.close(open.take());
                 section = Some(name.to_owned());
                 continue;
             }
-            let written = || repr(&format!("{line}\n"));
             let Some(current) = &section else {
                 return Err(Wrong::Syntax(format!(
                     "File contains no section headers.\nfile: {file}, line: {number}\n{}",
                     written()
                 )));
             };
-            let (name, value) = match trimmed.split_once(['=', ':']) {
-                Some((name, value)) if !name.trim_end().is_empty() => {
-                    (name.trim_end(), Some(value.trim()))
+            let split = match trimmed.split_once(['=', ':']) {
+                Some((name, value)) => Some((name.trim_end(), Some(value.trim()))),
+                None => reading.bare.then_some((trimmed, None)),
+            };
+            if split.is_none_or(|(name, _)| name.is_empty()) {
+                mistakes.push_str(&format!("\n\t[line {number:>2}]: {}", written()));
+            }
+            let Some((name, value)) = split else {
+                if let Some(open) = &mut open {
+                    open.indent = indent;
                 }
-                None if reading.bare => (trimmed, None),
-                _ => {
-                    mistakes.push_str(&format!("\n\t[line {number:>2}]: {}", written()));
-                    continue;
-                }
+                continue;
             };
             let name = cased(name, reading.exact);
             if !seen.insert((current.clone(), name.clone())) {
@@ -149,17 +163,12 @@ impl Ini {
                     repr(current)
                 )));
             }
-            match value {
-                Some(value) => {
-                    open = Some(Open {
-                        section: current.clone(),
-                        name,
-                        indent,
-                        lines: vec![value.to_owned()],
-                    });
-                }
-                None => self.put(current, name, None),
-            }
+            self.close(open.replace(Open {
+                section: current.clone(),
+                name,
+                indent,
+                lines: value.map(|value| vec![value.to_owned()]),
+            }));
         }
         if !mistakes.is_empty() {
             return Err(Wrong::Syntax(format!(
@@ -172,8 +181,10 @@ impl Ini {
 
     fn close(&mut self, open: Option<Open>) {
         if let Some(open) = open {
-            let value = open.lines.join("\n");
-            self.put(&open.section, open.name, Some(value.trim_end().into()));
+            let value = open
+                .lines
+                .map(|lines| Arc::from(lines.join("\n").trim_end()));
+            self.put(&open.section, open.name, value);
         }
     }
 

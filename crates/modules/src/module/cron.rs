@@ -211,9 +211,7 @@ impl Table {
         if let Some(file) = &table.file {
             if let Ok(bytes) = std::fs::read(context.path(file)) {
                 table.existing = String::from_utf8_lossy(&bytes).into_owned();
-                table.lines = python::lines(&table.existing)
-                    .map(str::to_owned)
-                    .collect();
+                table.lines = python::lines(&table.existing).map(str::to_owned).collect();
             }
             return Ok(table);
         }

@@ -24,6 +24,7 @@ fn ping_answers_what_it_is_told() {
 
 mod apt;
 mod facts;
+mod ini;
 mod inquiries;
 mod python_re;
 mod recorded;

@@ -136,7 +136,7 @@ impl Session<'_> {
                 // What cannot be rendered is shown as it was written, and not taken for a template again.
                 Err(_) => Value::from(repr::text(value)),
             };
-            arguments.change(|entries| entries.insert(key.clone(), value));
+            arguments.insert(key.clone(), value);
         }
         self.arguments = arguments.clone();
         self.changed = false;

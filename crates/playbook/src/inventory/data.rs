@@ -434,7 +434,7 @@ fn set(variables: &Dict, name: &Key, value: Value, merge: bool) {
         (_, value) => value,
     };
     let name = untemplated(name);
-    variables.change(|entries| entries.insert(name, value));
+    variables.insert(name, value);
 }
 
 /// Two dicts in one: where both have a dict under a key, these are merged too; else the second's value counts.

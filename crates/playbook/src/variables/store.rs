@@ -168,7 +168,7 @@ impl Store {
         warn_of_name(&Value::from(name), &self.notices);
         self.host(host)
             .set
-            .change(|set| set.insert(consort_jinja::Key::from(name), value));
+            .insert(consort_jinja::Key::from(name), value);
     }
 
     /// Warns of names that variables should not have.

@@ -245,3 +245,29 @@ fn many_hosts_in_many_groups_take_no_longer_for_each() {
     let host = inventory.host("h7").unwrap();
     assert_eq!(inventory.groups_of(host).len(), 201);
 }
+
+#[test]
+fn ranges_at_the_edge_of_what_there_is_end() {
+    let names = |written: &str| {
+        consort_playbook::inventory::expand(written)
+            .map(|(names, _)| names)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        names("h[9223372036854775806:9223372036854775807]"),
+        Ok(vec![
+            "h9223372036854775806".to_owned(),
+            "h9223372036854775807".to_owned()
+        ])
+    );
+    let zeros = "0".repeat(70_000);
+    for (written, told) in [
+        ("h[1:9000000000]".to_owned(), "hosts in one line"),
+        ("h[9000000000:1:-1]".to_owned(), "hosts in one line"),
+        (format!("h[{zeros}1:{zeros}2]"), "digits in a number"),
+        (format!("h{}", "[1:1]".repeat(20_000)), "ranges in one name"),
+    ] {
+        let error = names(&written).expect_err("it is too much");
+        assert!(error.contains(told), "{error}");
+    }
+}

@@ -135,12 +135,10 @@ impl Shown<'_> {
         }
         let variables = self.merged(layers);
         if group.priority != 1 {
-            variables.change(|entries| {
-                entries.insert(
-                    Key::from("ansible_group_priority"),
-                    Value::Int(group.priority),
-                );
-            });
+            variables.insert(
+                Key::from("ansible_group_priority"),
+                Value::Int(group.priority),
+            );
         }
         Ok(variables)
     }
@@ -231,9 +229,7 @@ impl Shown<'_> {
         {
             let variables = self.host_variables(&host)?;
             if !variables.is_empty() {
-                hostvars.change(|entries| {
-                    entries.insert(Key::from(&*host), Value::Dict(variables));
-                });
+                hostvars.insert(Key::from(&*host), Value::Dict(variables));
             }
         }
         let meta: Dict = [

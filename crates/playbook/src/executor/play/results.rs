@@ -187,7 +187,7 @@ impl PlayRun {
                     },
                     _ => value.clone(),
                 };
-                known.change(|entries| entries.insert(key.clone(), value));
+                known.insert(key.clone(), value);
             }
         }
     }
