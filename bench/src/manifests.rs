@@ -236,6 +236,7 @@ async fn plan(part: &Manifests) -> Result<PartPlan> {
         intent: Intent::Apply,
         inputs: &inputs,
         documented: false,
+        healing: false,
         cancel: &cancel,
     })
     .await

@@ -61,6 +61,9 @@ pub struct Request<'a> {
     pub inputs: &'a BTreeMap<String, Planned>,
     /// Whether anybody will read [`PartPlan::document`]: a large one costs more than the plan itself.
     pub documented: bool,
+    /// Whether only what has drifted is to be put back: what nobody can tell before it is done (a command of a playbook) counts
+    /// as being as it was left.
+    pub healing: bool,
     /// Ends the work early.
     pub cancel: &'a CancellationToken,
 }

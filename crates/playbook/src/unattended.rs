@@ -3,6 +3,7 @@
 //! A [`Run`] says all of it: nothing is looked up in the process's environment, working directory or terminal. Settings come
 //! from the `ansible.cfg` of the sources alone, so that the same sources mean the same everywhere.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -359,6 +360,13 @@ impl Ready {
             tokio::task::spawn_blocking(move || runtime.block_on(self.run(only, callbacks))).await;
         drop(ends.disarm());
         done.unwrap_or_else(|ended| Err(Located::new(format!("The run broke off: {ended}"))))
+    }
+
+    /// With notifications of an earlier run that did not come to their handlers, by host.
+    #[must_use]
+    pub fn notifying(mut self, notified: HashMap<Arc<str>, Vec<Arc<str>>>) -> Self {
+        self.options.notified = notified;
+        self
     }
 
     /// The same with foresight, in check mode.

@@ -132,6 +132,7 @@ async fn draw(
             intent,
             inputs: &inputs,
             documented: !system.policies.is_empty(),
+            healing: options.mode == Mode::Heal,
             cancel: &options.cancel,
         })
         .await?;

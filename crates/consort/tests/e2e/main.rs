@@ -19,6 +19,7 @@ mod scores;
 mod servers;
 mod sessions;
 mod shop;
+mod site;
 mod terraform;
 mod terraform_test;
 mod terraform_wrong;

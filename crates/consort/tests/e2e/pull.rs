@@ -229,3 +229,60 @@ fn a_node_follows_a_repository_with_secrets_and_ends_what_it_runs_when_it_is_tol
     assert!(!Path::new(&format!("/proc/{pid}/exe")).exists());
     cluster.nothing_is_left();
 }
+
+const JOINED: &str = r#"
+resource "consort_network" "net" {
+  name = "net"
+  cidr = "10.79.0.0/24"
+}
+
+resource "consort_machine" "far" {
+  name    = "far"
+  image   = "consort.dev/toolbox"
+  network = consort_network.net.name
+  join    = true
+  memory  = 512
+}
+"#;
+
+#[test]
+fn a_machine_that_joined_keeps_itself_as_a_playbook_says() {
+    let mut cluster = Cluster::unstarted();
+    cluster.launch(&[]);
+    cluster.write("infra/main.tf", JOINED);
+    let consort = |words: &str| {
+        let data = cluster.data_dir();
+        format!("CONSORT_DATA_DIR={} consort {words}", data.display())
+    };
+    cluster.write(
+        "far/consort.yaml",
+        "apiVersion: consort.dev/v1\nkind: Score\nmetadata: {name: far}\nspec:\n  parts:\n    - name: infra\n      \
+         terraform: {path: infra}\n",
+    );
+    cluster.ok("mv infra far/infra");
+    cluster.ok(&consort("apply far --auto-approve"));
+    cluster.ok("kubectl wait --for=condition=Ready node/far --timeout=60s");
+    cluster.ok("kubectl label node far role=web");
+    cluster.apply(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: site}\ndata:\n  site.yml: |\n    \
+         - hosts: all\n      tasks:\n        - copy: {content: \"{{ consort_node }} {{ ansible_facts.kernel }}\\n\", dest: /kept}\n",
+    );
+    cluster.apply(
+        "apiVersion: consort.dev/v1\nkind: Playbook\nmetadata: {name: site}\nspec:\n  source: {configMap: {name: site}}\n  \
+         selector: {matchLabels: {role: web}}\n  interval: 2s\n  jitter: 1s\n",
+    );
+    cluster.ok("kubectl wait --for=condition=Converged playbook/site --timeout=60s");
+    let told = entry(&cluster, "site").expect("an entry");
+    assert_eq!(told["name"], "far");
+    let kept = consort("machine exec far -- cat /kept");
+    cluster.shows(&kept, "far ");
+    // What is changed there is put back there.
+    let revised = cluster.ok(&kept).replace("far", "site far");
+    cluster.apply(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: site}\ndata:\n  site.yml: |\n    \
+         - hosts: all\n      tasks:\n        - copy: {content: \"site {{ consort_node }} {{ ansible_facts.kernel }}\\n\", dest: /kept}\n",
+    );
+    cluster.becomes(&kept, &revised);
+    cluster.ok(&consort("destroy far --auto-approve"));
+    cluster.stop();
+}

@@ -132,6 +132,7 @@ impl Score {
                     intent,
                     inputs: &inputs,
                     documented: true,
+                    healing: false,
                     cancel: &cancel,
                 })
                 .await?;

@@ -189,6 +189,7 @@ pub(crate) async fn try_plan(
         intent,
         inputs,
         documented: true,
+        healing: false,
         cancel: &cancel,
     })
     .await

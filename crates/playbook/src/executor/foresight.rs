@@ -4,7 +4,8 @@
 //! check mode. A plan has to show what comes after. So with a [`Foresight`] a task whose result cannot be known beforehand is
 //! neither skipped nor failed but *unforeseen*: it counts as changing something (unless it is of a kind that never does), its
 //! handlers are notified, and what it registers is an [unknown](crate::template::unknown) value. What uses that is unforeseen
-//! in its turn. A failure counts as one only on a host that nothing was planned to change on before.
+//! in its turn. A failure counts as one only on a host that nothing was planned to change on before; but a name that nothing
+//! sets is wrong wherever it stands.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::reach::Settled;
 use super::result::Outcome;
 use super::work::Work;
 use crate::action::Failure;
-use crate::language::Task;
+use crate::language::{Directive, Task};
 use crate::source::Located;
 use crate::template;
 use crate::variables::TaskVariables;
@@ -50,6 +51,17 @@ const NEVER_CHANGE: &[&str] = &[
     "wait_for_connection",
 ];
 
+/// Actions that set variables of which nobody knows the names before they are done.
+const SET_NAMES: &[&str] = &[
+    "add_host",
+    "getent",
+    "group_by",
+    "include_vars",
+    "mount_facts",
+    "package_facts",
+    "service_facts",
+];
+
 /// Actions that only wait: nothing is learnt by waiting for what has not been done.
 const WAIT: &[&str] = &["pause", "wait_for", "wait_for_connection"];
 
@@ -58,17 +70,54 @@ const WAIT: &[&str] = &["pause", "wait_for", "wait_for_connection"];
 pub struct Foresight {
     /// Machines that cannot be asked, and why.
     lost: Mutex<HashMap<Arc<str>, Arc<str>>>,
+    /// Those of them that are not there yet.
+    absent: HashSet<Arc<str>>,
+    /// Names that tasks set.
+    set: HashSet<String>,
+    /// Hosts for which something sets names that cannot be known yet.
+    open: Mutex<HashSet<Arc<str>>>,
     /// Hosts on which something is to be changed by what came before.
     changing: Mutex<HashSet<Arc<str>>>,
 }
 
 impl Foresight {
-    /// With the machines that are not there yet, and why.
-    pub fn new(not_there: impl IntoIterator<Item = (Arc<str>, Arc<str>)>) -> Self {
+    /// With the machines that are not there yet, and why; and the names that tasks set (`register`, `set_fact`).
+    pub fn new(
+        not_there: impl IntoIterator<Item = (Arc<str>, Arc<str>)>,
+        set: HashSet<String>,
+    ) -> Self {
+        let lost: HashMap<Arc<str>, Arc<str>> = not_there.into_iter().collect();
         Foresight {
-            lost: Mutex::new(not_there.into_iter().collect()),
-            changing: Mutex::default(),
+            absent: lost.keys().cloned().collect(),
+            lost: Mutex::new(lost),
+            set,
+            ..Foresight::default()
         }
+    }
+
+    /// Whether a machine is not there yet, as far as is known.
+    pub fn is_absent(&self, host: &str) -> bool {
+        self.absent.contains(host)
+    }
+
+    /// The machines that were to be asked and did not answer, with what was said.
+    pub fn silent(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        let lost = self.lost.lock();
+        let mut silent: Vec<_> = lost
+            .iter()
+            .filter(|(host, _)| !self.absent.contains(*host))
+            .map(|(host, why)| (Arc::clone(host), Arc::clone(why)))
+            .collect();
+        silent.sort();
+        silent
+    }
+
+    /// Whether a name that is not defined may be when the plan is carried out.
+    fn may_come(&self, host: &str, name: &str) -> bool {
+        self.set.contains(name)
+            || self.absent.contains(host)
+            || self.lost.lock().contains_key(host) && name.starts_with("ansible_")
+            || self.open.lock().contains(host)
     }
 
     /// Why a machine cannot be asked; none if it can be, as far as is known.
@@ -151,9 +200,15 @@ impl Work {
             outcome.arguments = arguments;
             outcome.no_log = no_log;
             let task = &self.plan.task;
+            self.open(foresight);
+            let action = leaf(&task.action.name);
+            if matches!(action, "setup" | "gather_facts") {
+                let facts = template::unknown("ansible_facts");
+                outcome.registered.push((Arc::from("ansible_facts"), facts));
+            }
             let changes = !never_changes(&task.action.name) && self.may_change(variables);
             outcome.set_changed(changes);
-            if leaf(&task.action.name) == "set_fact" {
+            if action == "set_fact" {
                 let facts = unknown_facts(task);
                 outcome.variables.insert(Layer::SetFact, facts);
             }
@@ -166,6 +221,27 @@ impl Work {
         }
     }
 
+    /// Notes that names may come that cannot be known yet.
+    fn open(&self, foresight: &Foresight) {
+        let action = &self.plan.task.action;
+        let builtin = leaf(&action.name);
+        let of_others = builtin.contains('.') && !action.includes();
+        if !(action.includes() || of_others || SET_NAMES.contains(&builtin)) {
+            return;
+        }
+        let mut open = foresight.open.lock();
+        if matches!(builtin, "add_host" | "group_by")
+            || self.plan.keyword(Directive::RunOnce).is_some()
+        {
+            open.extend(
+                self.play.store().inventory(|inventory| {
+                    inventory.hosts.keys().cloned().collect::<Vec<Arc<str>>>()
+                }),
+            );
+        }
+        open.insert(Arc::clone(&self.host));
+    }
+
     /// Why a result cannot be known beforehand; none if it is one.
     fn reason(&self, foresight: &Foresight, outcome: &Outcome) -> Option<String> {
         let said = || match (&outcome.error, &outcome.msg) {
@@ -176,6 +252,10 @@ impl Work {
         if outcome.unreachable() {
             let machine = outcome.delegated.as_ref().unwrap_or(&self.host);
             let said = said();
+            let said = said
+                .strip_prefix("Task failed: ")
+                .unwrap_or(&said)
+                .to_owned();
             foresight.lose(machine, &said);
             return Some(match foresight.lost(machine) {
                 Some(why) => why.to_string(),
@@ -190,7 +270,24 @@ impl Work {
                     .as_ref()
                     .map(|error| deepest(error).to_owned());
             }
-            return foresight.is_changing(&self.host).then(said);
+            if let Some(name) = outcome.error.as_ref().map(deepest).and_then(undefined) {
+                let lost = foresight.lost(&self.host).is_some();
+                let waits =
+                    foresight.may_come(&self.host, name) && foresight.is_changing(&self.host);
+                return waits.then(|| {
+                    if lost {
+                        format!("'{name}' is {}", template::KNOWN_LATER)
+                    } else {
+                        format!("'{name}' is undefined")
+                    }
+                });
+            }
+            return foresight
+                .is_changing(&self.host)
+                .then(|| match &outcome.error {
+                    Some(error) => deepest(error).to_owned(),
+                    None => said(),
+                });
         }
         if outcome.skipped() && outcome.items.is_none() {
             let said = said();
@@ -221,6 +318,13 @@ impl Work {
         }
         true
     }
+}
+
+/// The name that is not defined, if that is what is said.
+fn undefined(said: &str) -> Option<&str> {
+    let name = said.strip_prefix('\'')?.strip_suffix("' is undefined")?;
+    let plain = name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    plain.then_some(name)
 }
 
 /// What an error comes from in the end.

@@ -119,11 +119,7 @@ impl PlayRun {
                 if !self.holds(plan, host)? {
                     return left_out(None, format!("not running handlers for {host}"));
                 }
-                for notification in self.iteration.take_notifications(host) {
-                    for handler in self.handlers_for(&notification) {
-                        self.notify_handler(&handler, host);
-                    }
-                }
+                self.flush(host, &plan.task);
                 if self.iteration.is_flushing(host) {
                     return Err(Located::new("flush_handlers cannot be used as a handler"));
                 }

@@ -1,5 +1,6 @@
 //! What a run is set to, and what all of it works with.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -61,6 +62,9 @@ pub struct Options {
     pub flush_cache: bool,
     /// In check mode: go on past what cannot be known beforehand, and tell it.
     pub foresight: Option<Arc<Foresight>>,
+    /// By host, notifications of an earlier run that did not come to their handlers: they count as if they had been made at
+    /// the beginning of each play.
+    pub notified: HashMap<Arc<str>, Vec<Arc<str>>>,
     /// When it is cancelled no further task begins; those under way end.
     pub stop: CancellationToken,
 }

@@ -158,6 +158,8 @@ pub struct TaskResult {
     pub changed: bool,
     /// Whether a failure is ignored.
     pub ignored: bool,
+    /// Whether a failure is dealt with by the `rescue` of a block.
+    pub rescued: bool,
     /// Whether its result may not be shown.
     pub no_log: bool,
     /// Whether it was run in check mode.
@@ -176,6 +178,8 @@ pub struct TaskResult {
     pub elapsed: Duration,
     /// What the action was given, rendered; none for a loop as a whole, and where it did not come to that.
     pub arguments: Option<Dict>,
+    /// The handlers it notifies, as the task names them, if it changed something.
+    pub notify: Vec<Arc<str>>,
     /// In a run with [foresight](crate::executor::Foresight): why the result cannot be known before the task is done.
     pub unforeseen: Option<Arc<str>>,
 }

@@ -170,12 +170,15 @@ pub(super) fn of_piece(deed: &Deed, piece: &Piece) -> OfPiece {
     let mut absent_before = false;
     let mut absent_after = false;
     let mut differs = false;
+    let mut prepared_only = true;
+    let mut not_new = false;
     for difference in differences {
         let (was, will) = (difference.get("before"), difference.get("after"));
         let header = |name: &str| difference.get(name).and_then(Json::as_str);
         match (was, will) {
             (Some(Json::Object(was)), Some(Json::Object(will))) => {
                 differs |= was != will;
+                prepared_only = false;
                 absent_before |= was.get("state").and_then(Json::as_str) == Some("absent");
                 absent_after |= will.get("state").and_then(Json::as_str) == Some("absent");
                 before.extend(was.clone());
@@ -184,23 +187,27 @@ pub(super) fn of_piece(deed: &Deed, piece: &Piece) -> OfPiece {
             (Some(Json::String(was)), will) => {
                 let will = will.and_then(Json::as_str).unwrap_or_default();
                 differs |= was != will;
+                prepared_only = false;
                 absent_before |= was.is_empty() && header("before_header").is_none();
                 before.insert("content".to_owned(), Json::from(was.as_str()));
                 after.insert("content".to_owned(), Json::from(will));
             }
             (None, Some(Json::String(will))) => {
                 differs = true;
+                prepared_only = false;
                 before.remove("content");
                 after.insert("content".to_owned(), Json::from(will.as_str()));
             }
             _ => {
                 if let Some(prepared) = difference.get("prepared") {
                     differs = true;
+                    not_new |= !is_of_new_packages(prepared, &piece.arguments);
                     after.insert("diff".to_owned(), prepared.clone());
                 }
                 for name in ["src_binary", "dst_binary", "src_larger", "dst_larger"] {
                     if difference.get(name).is_some() {
                         differs = true;
+                        prepared_only = false;
                         after.insert("content".to_owned(), Json::from("(not shown)"));
                     }
                 }
@@ -212,10 +219,12 @@ pub(super) fn of_piece(deed: &Deed, piece: &Piece) -> OfPiece {
         .get("state")
         .and_then(Json::as_str)
         .unwrap_or_default();
-    if absent_after || !differs && matches!(state, "absent" | "removed" | "uninstalled") {
+    // What a package manager says of its work tells no two sides apart.
+    let untold = !differs || prepared_only;
+    if absent_after || untold && matches!(state, "absent" | "removed" | "uninstalled") {
         return (Action::Delete, Some(before), None);
     }
-    if absent_before || !differs && installs(deed.leaf(), state) {
+    if absent_before || untold && !not_new && installs(deed.leaf(), state) {
         return (Action::Create, None, Some(after));
     }
     if !differs {
@@ -232,6 +241,41 @@ const PACKAGES: &[&str] = &[
 
 fn installs(leaf: &str, state: &str) -> bool {
     PACKAGES.contains(&leaf) && matches!(state, "" | "present" | "installed")
+}
+
+/// Whether all that a task asks for is new, as far as the package manager tells that.
+fn is_of_new_packages(prepared: &Json, arguments: &Map<String, Json>) -> bool {
+    let Some((_, rest)) = prepared
+        .as_str()
+        .and_then(|text| text.split_once("The following NEW packages will be installed:\n"))
+    else {
+        return prepared
+            .as_str()
+            .is_none_or(|text| !text.contains("The following packages will be upgraded:"));
+    };
+    let new: Vec<&str> = rest
+        .lines()
+        .take_while(|line| line.starts_with(' '))
+        .flat_map(str::split_whitespace)
+        .collect();
+    let asked = ["name", "package", "pkg"]
+        .iter()
+        .find_map(|name| arguments.get(*name));
+    let is_new = |name: &Json| {
+        let plain = name.as_str().unwrap_or_default();
+        let plain = plain.split(['=', ':', '/']).next().unwrap_or_default();
+        new.contains(&plain)
+    };
+    match asked {
+        Some(Json::Array(names)) => names.iter().all(is_new),
+        Some(name) => name
+            .as_str()
+            .unwrap_or_default()
+            .split(',')
+            .all(|name| is_new(&Json::from(name.trim()))),
+        // A file, whose package has a name of its own.
+        None => true,
+    }
 }
 
 /// What a plan back can give again.

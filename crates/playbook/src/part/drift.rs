@@ -18,6 +18,13 @@ pub(super) fn is_drift(deed: &Deed, record: Option<&HostRecord>) -> bool {
         })
 }
 
+/// Whether what a task would change is what was there before: drift, or what nobody may see and so cannot be compared.
+pub(super) fn is_put_back(deed: &Deed, record: Option<&HostRecord>) -> bool {
+    deed.unforeseen.is_none()
+        && (is_drift(deed, record)
+            || deed.no_log && record.is_some_and(|record| record.find(&deed.local, None).is_some()))
+}
+
 /// Whether a task that cannot be foreseen changed nothing when it was last asked for in the same words.
 pub(super) fn changed_nothing(deed: &Deed, record: Option<&HostRecord>) -> bool {
     let Some(record) = record else { return false };

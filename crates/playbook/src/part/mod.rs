@@ -15,8 +15,10 @@
 mod carrying;
 mod described;
 mod drift;
+mod foreseeing;
 mod hosts;
 mod identity;
+mod notified;
 mod opening;
 mod outputs;
 mod planning;
@@ -25,7 +27,10 @@ mod remembered;
 mod spec;
 mod told;
 mod undone;
+mod unnamed;
 mod values;
+mod waiting;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

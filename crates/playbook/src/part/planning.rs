@@ -3,25 +3,27 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use consort_plan::{
-    Action, Address, Change, Intent, Output, PartPlan, Planned, Problem, Request, Reversal,
-};
+use consort_plan::{Action, Address, Change, Intent, Output, PartPlan, Planned, Problem, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::Playbooks;
 use super::described::{Sides, reversal, sides};
 use super::drift;
+use super::foreseeing::Foreseen;
 use super::hosts;
+use super::hosts::Resolved;
+use super::notified::{self, Notified};
 use super::opening::Opened;
 use super::outputs::{self, HOSTS};
 use super::record::HostRecord;
-use super::told::{Deed, Heard, Listener};
+use super::told::Deed;
 use super::undone::{Forgotten, Leftovers, Undo};
+use super::unnamed::unnamed_plays;
 use super::values::Hidden;
 use crate::executor::Foresight;
-use crate::language::{Directive, Playbook};
-use crate::output::{Stats, Status};
+use crate::language::Playbook;
+use crate::template::KNOWN_LATER;
 
 /// What is carried out of a plan.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -40,14 +42,17 @@ pub(super) struct Payload {
     pub(super) undo: Vec<Undo>,
     /// Hosts that are forgotten.
     pub(super) forgotten: Vec<Forgotten>,
+    /// The handlers that are to run.
+    #[serde(default)]
+    pub(super) handlers: Vec<PlannedHandler>,
 }
 
-/// What a run in check mode gave.
-pub(super) struct Foreseen {
-    pub(super) deeds: Vec<Deed>,
-    pub(super) stats: Stats,
-    pub(super) warnings: Vec<String>,
-    pub(super) foresight: Arc<Foresight>,
+/// A handler that is to run on a host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct PlannedHandler {
+    pub(super) host: String,
+    /// Its name, with its role.
+    pub(super) handler: String,
 }
 
 impl Playbooks {
@@ -64,7 +69,8 @@ impl Playbooks {
             plan.payload = self.kept(&payload)?;
             return Ok(plan);
         }
-        let opened = self.open_aside(request.inputs, None, true)?;
+        let mut opened = self.open_aside(request.inputs, None, true)?;
+        opened.ready = opened.ready.notifying(notified::pending(&records));
         let playbooks = self.read(&opened)?;
         self.refuse_questions(&playbooks, &opened)?;
         let hidden_before = opened.secrets.hidden();
@@ -80,89 +86,50 @@ impl Playbooks {
             .keys()
             .map(ToString::to_string)
             .collect();
-        let by_host: HashMap<&str, &HostRecord> = records
-            .iter()
-            .map(|record| (record.host.as_str(), record))
-            .collect();
-        let foreseen = self.foresee(opened, request.cancel).await?;
+        let foreseen = self.foresee(opened, &playbooks, request.cancel).await?;
         let mut hidden = hidden_before;
         hidden.join(&secrets.hidden());
 
-        let mut plan = PartPlan::default();
-        let mut payload = Payload::default();
         let failed = self.failures(&foreseen, &hidden);
         if !failed.is_empty() {
             return Err(failed);
         }
-        let mut from: HashMap<&str, &[String]> = HashMap::new();
-        for host in &resolved.hosts {
-            from.insert(&host.given.name, &host.from);
-        }
-        let variable_inputs: Vec<String> = self.variable_inputs();
-        let all_known = request.inputs.values().all(Planned::is_wholly_known);
-        let sources = if all_known {
-            self.made_of(request.inputs)
-        } else {
-            String::new()
-        };
-        let mut moving: HashSet<Arc<str>> = HashSet::new();
-        for deed in foreseen.deeds.iter().filter(|deed| deed.counts()) {
-            let record = by_host.get(&*deed.host).copied();
-            let same = !moving.contains(&deed.host)
-                && record.is_some_and(|record| !sources.is_empty() && record.sources == sources);
-            let change = self.change(deed, &foreseen.foresight, &hidden, record, same);
-            if change.action.changes() {
-                moving.insert(Arc::clone(&deed.host));
-            }
-            if change.action.changes() {
-                let place = plan.changes.len() as u32;
-                let of_host = from.get(&*deed.host).copied().unwrap_or_default();
-                let mut takes: Vec<&String> = of_host.iter().chain(&variable_inputs).collect();
-                takes.sort();
-                takes.dedup();
-                plan.takes
-                    .extend(takes.into_iter().map(|input| (place, input.clone())));
-            }
-            if deed.unforeseen.is_some() {
-                payload.open.push(deed.host.to_string());
-            }
-            plan.changes.push(change);
-        }
-        for (group, input, play, location) in unnamed_plays {
+        let mut plan = PartPlan::default();
+        let mut payload = Payload::default();
+        self.take_changes(
+            &mut plan,
+            &mut payload,
+            &request,
+            &foreseen,
+            &hidden,
+            &records,
+        );
+        self.take_inputs(&mut plan, &resolved);
+        for play in unnamed_plays {
             let place = plan.changes.len() as u32;
-            let local = super::told::local(&format!("{{{group}}}"), &play, 1);
-            if plan
-                .changes
-                .iter()
-                .any(|known| known.address.local() == local)
-            {
+            let local = play.local();
+            let mut known = plan.changes.iter().map(|known| known.address.local());
+            if known.any(|known| known == local) {
                 continue;
             }
-            plan.takes.push((place, input.clone()));
-            plan.changes.push(Change {
-                address: Address::new(&self.name, &local),
-                kind: "play".to_owned(),
-                action: Action::Create,
-                before: None,
-                after: Some(Planned::unknown("dynamic", None)),
-                replaces: Vec::new(),
-                reasons: vec![format!(
-                    "the hosts of {group} are known after apply: {input} tells them"
-                )],
-                moved_from: None,
-                drift: Vec::new(),
-                reversal: Reversal::Compensable,
-                location,
-            });
-            payload.open.push(group);
+            plan.takes.push((place, play.from.clone()));
+            plan.changes.push(self.of_unnamed(&play));
+            payload.open.push(play.group);
         }
         payload.open.sort();
         payload.open.dedup();
+        // Nobody waits for machines that have been there, and do not answer.
         payload.waits_for = resolved
             .hosts
             .iter()
             .map(|host| host.given.name.to_string())
-            .filter(|name| foreseen.foresight.lost(name).is_some())
+            .filter(|name| {
+                foreseen.foresight.lost(name).is_some()
+                    && (foreseen.foresight.is_absent(name)
+                        || !records
+                            .iter()
+                            .any(|record| record.host == *name && record.was_worked_on()))
+            })
             .collect();
         payload.runs = plan.changes.iter().any(|change| change.action.changes());
         let leftovers = self.leftovers(
@@ -186,14 +153,109 @@ impl Playbooks {
                 from: Vec::new(),
             },
         );
-        plan.warnings = foreseen
-            .warnings
-            .iter()
-            .map(|text| self.problem(hidden.taken_out(text)))
+        plan.warnings = self
+            .silent(&foreseen, &hidden)
+            .into_iter()
+            .chain(
+                foreseen
+                    .warnings
+                    .iter()
+                    .map(|text| self.problem(hidden.taken_out(text))),
+            )
             .chain(left)
             .collect();
         plan.payload = self.kept(&payload)?;
         Ok(plan)
+    }
+
+    /// What tasks would change, each as a change of the plan.
+    fn take_changes(
+        &self,
+        plan: &mut PartPlan,
+        payload: &mut Payload,
+        request: &Request<'_>,
+        foreseen: &Foreseen,
+        hidden: &Hidden,
+        records: &[HostRecord],
+    ) {
+        let by_host: HashMap<&str, &HostRecord> = records
+            .iter()
+            .map(|record| (record.host.as_str(), record))
+            .collect();
+        let all_known = request.inputs.values().all(Planned::is_wholly_known);
+        let sources = if all_known {
+            self.made_of(request.inputs)
+        } else {
+            String::new()
+        };
+        let mut moving: HashSet<Arc<str>> = HashSet::new();
+        let mut notified = Notified::of(records);
+        let mut drifts = false;
+        for deed in &foreseen.deeds {
+            if notified.is_idle(deed) {
+                continue;
+            }
+            if !deed.counts() {
+                notified.note(deed, deed.changed);
+                continue;
+            }
+            let record = by_host.get(&*deed.host).copied();
+            let same = !moving.contains(&deed.host)
+                && record.is_some_and(|record| !sources.is_empty() && record.sources == sources);
+            let mut change = self.change(deed, &foreseen.foresight, hidden, record, same);
+            notified.note(deed, change.action.changes());
+            if change.action.changes() {
+                moving.insert(Arc::clone(&deed.host));
+                let earlier = record.is_some_and(|record| {
+                    let means = |name: &String| notified::means(name, deed);
+                    !deed.topics.is_empty() && record.pending.iter().any(means)
+                });
+                if earlier {
+                    let why = "notified by a run that ended before it came to that";
+                    change.reasons.insert(0, why.to_owned());
+                }
+                drifts |= earlier || drift::is_put_back(deed, record);
+                payload
+                    .handlers
+                    .extend((!deed.topics.is_empty()).then(|| PlannedHandler {
+                        host: deed.host.to_string(),
+                        handler: deed.task.to_string(),
+                    }));
+            }
+            if deed.unforeseen.is_some() {
+                payload.open.push(deed.host.to_string());
+            }
+            plan.changes.push(change);
+        }
+        if request.healing && !drifts {
+            for change in plan.changes.iter_mut().filter(|it| it.action.changes()) {
+                change.action = Action::Read;
+                (change.before, change.after) = (None, None);
+                change.reasons.clear();
+            }
+            payload.handlers.clear();
+        }
+    }
+
+    /// Which inputs changes are made with.
+    fn take_inputs(&self, plan: &mut PartPlan, resolved: &Resolved) {
+        let mut from: HashMap<&str, &[String]> = HashMap::new();
+        for host in &resolved.hosts {
+            from.insert(&host.given.name, &host.from);
+        }
+        let of_variables = self.variable_inputs();
+        for (place, change) in (0_u32..).zip(&plan.changes) {
+            if !change.action.changes() {
+                continue;
+            }
+            let of_host = from.get(change.address.before_key()).copied();
+            let of_host = of_host.unwrap_or_default();
+            let mut takes: Vec<&String> = of_host.iter().chain(&of_variables).collect();
+            takes.sort();
+            takes.dedup();
+            let takes = takes.into_iter().map(|input| (place, input.clone()));
+            plan.takes.extend(takes);
+        }
     }
 
     fn kept(&self, payload: &Payload) -> Result<Vec<u8>, Vec<Problem>> {
@@ -262,97 +324,6 @@ impl Playbooks {
         }
     }
 
-    /// Runs the playbooks in check mode.
-    async fn foresee(
-        &self,
-        opened: Opened,
-        cancel: &tokio_util::sync::CancellationToken,
-    ) -> Result<Foreseen, Vec<Problem>> {
-        let Opened {
-            ready,
-            resolved,
-            secrets,
-            warnings,
-            kept,
-        } = opened;
-        let not_there = resolved.hosts.iter().filter_map(|host| {
-            let lacks = host.lacks.as_ref()?;
-            let why = format!("{lacks} is known after apply");
-            Some((Arc::clone(&host.given.name), Arc::from(why)))
-        });
-        let foresight = Arc::new(Foresight::new(not_there));
-        let (listener, mut heard) = Listener::new(&self.root);
-        let ended = ready
-            .foreseeing(Arc::clone(&foresight))
-            .run_aside(None, vec![Box::new(listener)], cancel)
-            .await;
-        drop(kept);
-        let mut foreseen = Foreseen {
-            deeds: Vec::new(),
-            stats: Stats::default(),
-            warnings: Vec::new(),
-            foresight,
-        };
-        while let Ok(heard) = heard.try_recv() {
-            match heard {
-                Heard::Did(deed) => foreseen.deeds.push(*deed),
-                Heard::Warning(text) => foreseen.warnings.push(text),
-                Heard::Ended(stats) => foreseen.stats = *stats,
-                Heard::Began { .. } | Heard::Again { .. } => {}
-            }
-        }
-        foreseen.warnings.extend(warnings.lock().drain(..));
-        foreseen.warnings.dedup();
-        match ended {
-            Ok(_) => Ok(foreseen),
-            Err(_) if cancel.is_cancelled() => Err(vec![self.problem("planning was ended early")]),
-            Err(error) => Err(vec![self.told(&error, &secrets.hidden())]),
-        }
-    }
-
-    /// What would fail when the plan is carried out, too.
-    fn failures(&self, foreseen: &Foreseen, hidden: &Hidden) -> Vec<Problem> {
-        let lost = |host: &str| {
-            foreseen
-                .stats
-                .hosts
-                .get(host)
-                .is_some_and(|counts| counts.failures > 0)
-        };
-        foreseen
-            .deeds
-            .iter()
-            .filter(|deed| deed.status == Status::Failed && !deed.ignored && lost(&deed.host))
-            .map(|deed| self.failure(deed, hidden))
-            .collect()
-    }
-
-    /// A task that failed, as a problem.
-    pub(super) fn failure(&self, deed: &Deed, hidden: &Hidden) -> Problem {
-        let said = if deed.no_log {
-            "it failed, and what it said is not shown (no_log)".to_owned()
-        } else {
-            hidden.taken_out(&deed.message)
-        };
-        let mut lines = said.lines();
-        let first = lines.next().unwrap_or_default().to_owned();
-        let mut detail: String = lines.collect::<Vec<_>>().join("\n");
-        if let Some(error) = deed.error.as_ref().filter(|_| !deed.no_log) {
-            let error = hidden.taken_out(error);
-            if error.contains("Origin:") {
-                detail.push_str(if detail.is_empty() { "" } else { "\n" });
-                detail.push_str(&error);
-            }
-        }
-        Problem {
-            address: Some(Address::new(&self.name, &deed.local)),
-            location: deed.location.clone(),
-            summary: format!("{} on {}: {first}", deed.task, deed.host),
-            detail,
-            ..self.problem("")
-        }
-    }
-
     fn change(
         &self,
         deed: &Deed,
@@ -363,7 +334,12 @@ impl Playbooks {
     ) -> Change {
         let machine = deed.machine.as_ref().unwrap_or(&deed.host);
         let there = foresight.lost(machine).is_none();
-        let mut sides = sides(deed, hidden, there);
+        // A machine that was worked on before is there, whether or not it answers.
+        let mut sides = sides(
+            deed,
+            hidden,
+            there || record.is_some_and(HostRecord::was_worked_on),
+        );
         let mut reasons = Vec::new();
         // What uses the output of a command that only reads cannot be looked at here. Where nothing else has changed since all of
         // it was done, it is as it was left.
@@ -379,9 +355,19 @@ impl Playbooks {
         if let Some(why) = &deed.unforeseen
             && sides.action.changes()
         {
-            let why = hidden.taken_out(why.lines().next().unwrap_or_default());
+            let why = why.strip_prefix("Task failed: ").unwrap_or(why);
+            let silent = !there && !foresight.is_absent(machine);
+            let why = if silent && foresight.lost(machine).as_deref() == Some(why) {
+                format!("{machine} cannot be reached")
+            } else {
+                why.lines().next().unwrap_or_default().to_owned()
+            };
+            let why = hidden.taken_out(&why);
+            let says_it = why.contains("known after apply") || why.contains(KNOWN_LATER);
             reasons.push(if deed.includes {
                 format!("what it includes is known after apply: {why}")
+            } else if says_it {
+                why
             } else {
                 format!("known after apply: {why}")
             });
@@ -483,48 +469,4 @@ pub(super) fn shown(value: Json, hidden: &Hidden) -> Planned {
         unknown: Vec::new(),
         sensitive,
     }
-}
-
-/// Plays for groups whose hosts are not known: the group, the input that tells them, the play, and where it stands.
-fn unnamed_plays(
-    playbooks: &[Playbook],
-    opened: &Opened,
-    root: &std::path::Path,
-) -> Vec<(String, String, String, Option<consort_plan::Location>)> {
-    let mut all = Vec::new();
-    for unnamed in &opened.resolved.unnamed {
-        for play in playbooks.iter().flat_map(|playbook| &playbook.plays) {
-            let hosts = play
-                .scope
-                .directives
-                .get(Directive::Hosts)
-                .map(|hosts| match hosts {
-                    consort_jinja::Value::List(list) => list
-                        .read()
-                        .iter()
-                        .map(consort_jinja::repr::text)
-                        .collect::<Vec<_>>()
-                        .join(","),
-                    other => consort_jinja::repr::text(other),
-                })
-                .unwrap_or_default();
-            let names = |word: &str| word == unnamed.group || word == "all" || word == "*";
-            let means = hosts
-                .split([',', ':'])
-                .any(|word| names(word.trim_start_matches('&')) || word.contains("{{"));
-            if means {
-                let name = play
-                    .name
-                    .as_ref()
-                    .map_or_else(|| hosts.clone(), consort_jinja::repr::text);
-                all.push((
-                    unnamed.group.clone(),
-                    unnamed.from.clone(),
-                    name,
-                    super::told::place(&play.origin, root),
-                ));
-            }
-        }
-    }
-    all
 }

@@ -22,6 +22,9 @@ pub struct HostRecord {
     /// What the part was made of when all of it was last done there without a failure, as a digest.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub sources: String,
+    /// Handlers that were notified, or are about to be, and have not run: if a run is cut off, the next one comes to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<String>,
 }
 
 /// Something that a task set on a host.
@@ -56,6 +59,13 @@ pub struct Thing {
     pub becomes: Option<String>,
 }
 
+impl Thing {
+    /// In a few words, as people call it: `file /etc/motd`. None for what leaves nothing that has a name.
+    pub fn named(&self) -> Option<String> {
+        (!self.identity.is_empty()).then(|| identity::named(self))
+    }
+}
+
 /// Keeps what is known of the hosts of one score.
 pub trait Memory: Send + Sync {
     /// What is kept of the hosts of a part. An error is a message.
@@ -74,6 +84,20 @@ impl HostRecord {
         self.things
             .iter()
             .find(|thing| thing.address == address && thing.item.as_deref() == item)
+    }
+
+    /// Whether tasks have set anything there.
+    pub(super) fn was_worked_on(&self) -> bool {
+        !self.things.is_empty()
+    }
+
+    /// Notes a handler that is to run. Whether it was not noted already.
+    pub(super) fn await_handler(&mut self, name: &str) -> bool {
+        let new = !self.pending.iter().any(|known| known == name);
+        if new {
+            self.pending.push(name.to_owned());
+        }
+        new
     }
 
     /// Takes in what a task did. Whether anything is another now.

@@ -1,6 +1,6 @@
 //! What is remembered of hosts while they are worked on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use consort_jinja::{Dict, Key, Origin, Str, Value};
@@ -9,6 +9,8 @@ use indexmap::IndexMap;
 
 use super::Playbooks;
 use super::carrying::Carrying;
+use super::notified;
+use super::planning::PlannedHandler;
 use super::record::HostRecord;
 use super::told::{Deed, Heard, Listener};
 use super::undone::Undo;
@@ -21,6 +23,8 @@ pub(super) struct Remembered<'p> {
     records: BTreeMap<String, HostRecord>,
     /// Hosts of which something is another than what is kept.
     changed: BTreeSet<String>,
+    /// By host, handlers that were planned and not notified so far.
+    expected: BTreeMap<String, BTreeSet<String>>,
     /// What kept it from being kept.
     pub(super) error: Option<String>,
 }
@@ -36,8 +40,74 @@ impl<'p> Remembered<'p> {
                 .map(|record| (record.host.clone(), record))
                 .collect(),
             changed: BTreeSet::new(),
+            expected: BTreeMap::new(),
             error: None,
         })
+    }
+
+    /// The handlers that earlier runs did not come to, by host.
+    pub(super) fn pending(&self) -> HashMap<Arc<str>, Vec<Arc<str>>> {
+        if self.part.spec.check {
+            return HashMap::new();
+        }
+        notified::pending(self.records.values())
+    }
+
+    /// Notes the handlers that are planned, before anything is done that notifies them.
+    pub(super) fn expect(&mut self, handlers: &[PlannedHandler]) {
+        if self.part.spec.check {
+            return;
+        }
+        for PlannedHandler { host, handler } in handlers {
+            if self.record(host).await_handler(handler) {
+                let expected = self.expected.entry(host.clone()).or_default();
+                expected.insert(handler.clone());
+                self.changed.insert(host.clone());
+            }
+        }
+    }
+
+    /// The run has come to its end: what was planned and never notified is not waited for.
+    pub(super) fn settle(&mut self) {
+        for (host, handlers) in std::mem::take(&mut self.expected) {
+            if let Some(record) = self.records.get_mut(&host) {
+                record.pending.retain(|name| !handlers.contains(name));
+                self.changed.insert(host);
+            }
+        }
+    }
+
+    fn record(&mut self, host: &str) -> &mut HostRecord {
+        self.records
+            .entry(host.to_owned())
+            .or_insert_with(|| HostRecord {
+                host: host.to_owned(),
+                ..HostRecord::default()
+            })
+    }
+
+    /// Takes in which handlers a task has notified, and which one it was itself.
+    fn take_handlers(&mut self, deed: &Deed) {
+        let host = deed.host.to_string();
+        if !deed.topics.is_empty() {
+            if let Some(expected) = self.expected.get_mut(&host) {
+                expected.retain(|name| !notified::is(name, deed));
+            }
+            let record = self.record(&host);
+            let before = record.pending.len();
+            record.pending.retain(|name| !notified::is(name, deed));
+            if record.pending.len() != before {
+                self.changed.insert(host.clone());
+            }
+        }
+        for name in &deed.notify {
+            if let Some(expected) = self.expected.get_mut(&host) {
+                expected.retain(|handler| !notified::names(name, handler));
+            }
+            if self.record(&host).await_handler(name) {
+                self.changed.insert(host.clone());
+            }
+        }
     }
 
     /// Takes in what a task did.
@@ -45,20 +115,16 @@ impl<'p> Remembered<'p> {
         if self.part.environment.memory.is_none()
             || self.part.spec.check
             || deed.status != Status::Ok
-            || !deed.counts()
         {
             return;
         }
+        self.take_handlers(deed);
+        if !deed.counts() {
+            return;
+        }
         let host = deed.machine.as_ref().unwrap_or(&deed.host).to_string();
-        let record = self
-            .records
-            .entry(deed.host.to_string())
-            .or_insert_with(|| HostRecord {
-                host: deed.host.to_string(),
-                ..HostRecord::default()
-            });
         // What is done on another machine is nobody's to look after from here.
-        if host == *deed.host && record.take_in(deed) {
+        if host == *deed.host && self.record(&host).take_in(deed) {
             self.changed.insert(host);
         }
     }
@@ -66,9 +132,10 @@ impl<'p> Remembered<'p> {
     /// Notes that all was done on a host without a failure, with what the part is made of.
     pub(super) fn complete(&mut self, host: &str, sources: &str) {
         if let Some(record) = self.records.get_mut(host)
-            && record.sources != sources
+            && (record.sources != sources || !record.pending.is_empty())
         {
             sources.clone_into(&mut record.sources);
+            record.pending.clear();
             self.changed.insert(host.to_owned());
         }
     }
@@ -113,13 +180,13 @@ impl Carrying<'_> {
         progress: &dyn Progress,
     ) -> Result<(), Vec<Problem>> {
         let undo: Vec<&Undo> = self
-            .payload()
+            .payload
             .undo
             .iter()
             .filter(|undo| undo.host == host)
             .collect();
         let forgotten = self
-            .payload()
+            .payload
             .forgotten
             .iter()
             .find(|forgotten| forgotten.host == host);
@@ -133,7 +200,7 @@ impl Carrying<'_> {
             }
             return Ok(());
         }
-        let mut remembered = Remembered::of(self.part()).await?;
+        let mut remembered = Remembered::of(self.part).await?;
         let mut problems = Vec::new();
         if !undo.is_empty() {
             problems = self
@@ -142,16 +209,16 @@ impl Carrying<'_> {
             remembered.keep().await;
         }
         if let Some(error) = remembered.error.take() {
-            problems.push(self.part().problem(error));
+            problems.push(self.part.problem(error));
         }
         if let Some(forgotten) = forgotten {
             progress.began(forgotten.change);
             if problems.is_empty() {
-                if let Some(memory) = &self.part().environment.memory {
+                if let Some(memory) = &self.part.environment.memory {
                     memory
-                        .forget(&self.part().name, host)
+                        .forget(&self.part.name, host)
                         .await
-                        .map_err(|error| vec![self.part().problem(error)])?;
+                        .map_err(|error| vec![self.part.problem(error)])?;
                 }
                 progress.done(forgotten.change);
             } else {
@@ -173,15 +240,15 @@ impl Carrying<'_> {
         progress: &dyn Progress,
     ) -> Result<Vec<Problem>, Vec<Problem>> {
         let inputs: BTreeMap<String, Planned> = self
-            .inputs()
+            .inputs
             .iter()
             .map(|(name, planned)| {
                 let now = progress.input(name).unwrap_or_else(|_| planned.clone());
                 (name.clone(), now)
             })
             .collect();
-        let part = self.part();
-        let opened = part.open_aside(&inputs, Some(self.scratch()), false)?;
+        let part = self.part;
+        let opened = part.open_aside(&inputs, Some(&self.scratch), false)?;
         let data = play(undo, host);
         let play = opened
             .ready
@@ -190,7 +257,7 @@ impl Carrying<'_> {
         let (listener, mut heard) = Listener::new(&part.root);
         let ended = opened
             .ready
-            .run_aside(Some(Arc::new(play)), vec![Box::new(listener)], self.stop())
+            .run_aside(Some(Arc::new(play)), vec![Box::new(listener)], self.cancel)
             .await;
         drop(opened.kept);
         let mut problems = Vec::new();

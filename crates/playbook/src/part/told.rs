@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 use tokio::sync::mpsc;
 
 use crate::executor::foresight::never_changes;
+use crate::executor::keyword::listed;
 use crate::language::{Directive, Task};
 use crate::output::{Callback, Event, Stats, Status, TaskResult};
 use crate::values;
@@ -50,12 +51,18 @@ pub(super) struct Deed {
     pub(super) status: Status,
     pub(super) changed: bool,
     pub(super) ignored: bool,
+    /// Whether a failure is dealt with by a block.
+    pub(super) rescued: bool,
     pub(super) no_log: bool,
     pub(super) unforeseen: Option<Arc<str>>,
     /// Whether that is because of a value that nothing can know yet.
     pub(super) unknown: bool,
     /// Whether it stands for what it includes.
     pub(super) includes: bool,
+    /// The handlers it notifies, as the task names them.
+    pub(super) notify: Vec<Arc<str>>,
+    /// Of a handler: by what it is notified.
+    pub(super) topics: Vec<String>,
     /// Whom it becomes, where the files say that plainly.
     pub(super) becomes: Option<String>,
     /// What it said.
@@ -86,6 +93,13 @@ pub(super) struct Piece {
 }
 
 impl Deed {
+    /// Whether it failed, and nothing deals with that.
+    pub(super) fn fails(&self) -> bool {
+        matches!(self.status, Status::Failed | Status::Unreachable)
+            && !self.ignored
+            && !self.rescued
+    }
+
     /// Whether it has a place in a plan: what only looks, decides or sets variables has none.
     pub(super) fn counts(&self) -> bool {
         if self.unforeseen.is_some() {
@@ -168,6 +182,7 @@ impl Listener {
             status: result.status,
             changed: result.changed,
             ignored: result.ignored,
+            rescued: result.rescued,
             no_log: result.no_log,
             unknown: result
                 .unforeseen
@@ -175,6 +190,8 @@ impl Listener {
                 .is_some_and(|why| why.contains(crate::template::KNOWN_LATER)),
             unforeseen: result.unforeseen.clone(),
             includes: result.task.action.includes(),
+            notify: result.notify.clone(),
+            topics: topics(&result.task, &result.name),
             becomes: becomes(&result.task),
             message: message(&result.result),
             error: result.error.clone(),
@@ -262,6 +279,21 @@ fn becomes(task: &Task) -> Option<String> {
         .and_then(|user| user.as_str().map(str::to_owned))
         .filter(|user| !user.contains('{'));
     Some(user.unwrap_or_else(|| "root".to_owned()))
+}
+
+/// By what a handler is notified: its name and what it listens to.
+fn topics(task: &Task, name: &str) -> Vec<String> {
+    if !task.handler {
+        return Vec::new();
+    }
+    let listens = listed(task.directives.get(Directive::Listen).cloned());
+    std::iter::once(name.to_owned())
+        .chain(
+            listens
+                .iter()
+                .filter_map(|topic| topic.as_str().map(str::to_owned)),
+        )
+        .collect()
 }
 
 fn message(result: &Dict) -> String {

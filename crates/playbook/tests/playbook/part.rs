@@ -93,12 +93,22 @@ impl Score {
     }
 
     async fn plan(&self, more: &Value, inputs: &Inputs) -> Result<PartPlan, Vec<Problem>> {
+        self.plan_of(more, inputs, false).await
+    }
+
+    async fn plan_of(
+        &self,
+        more: &Value,
+        inputs: &Inputs,
+        healing: bool,
+    ) -> Result<PartPlan, Vec<Problem>> {
         let cancel = CancellationToken::new();
         self.part(more)
             .plan(Request {
                 intent: Intent::Apply,
                 inputs,
                 documented: false,
+                healing,
                 cancel: &cancel,
             })
             .await
@@ -106,6 +116,13 @@ impl Score {
 
     /// Plans and carries out; what was planned.
     async fn apply(&self, more: &Value, inputs: &Inputs) -> PartPlan {
+        let (plan, problems) = self.attempt(more, inputs).await;
+        assert_eq!(problems, []);
+        plan
+    }
+
+    /// The same, with what went wrong.
+    async fn attempt(&self, more: &Value, inputs: &Inputs) -> (PartPlan, Vec<Problem>) {
         let plan = self.plan(more, inputs).await.unwrap();
         let part = self.part(more);
         let cancel = CancellationToken::new();
@@ -123,11 +140,14 @@ impl Score {
             .await
             .unwrap();
         let progress = Silent(inputs.clone());
+        let mut problems = Vec::new();
         for (id, _) in carrier.steps().iter() {
-            carrier.step(id, &progress).await.unwrap();
+            if let Err(wrong) = carrier.step(id, &progress).await {
+                problems.extend(wrong);
+            }
         }
         carrier.finish().await.unwrap();
-        plan
+        (plan, problems)
     }
 }
 
@@ -304,4 +324,143 @@ async fn a_task_that_would_fail_fails_the_plan_at_its_place() {
     assert_eq!(problems[0].summary, "Refuse on here: not equal");
     let location = problems[0].location.as_ref().unwrap();
     assert_eq!((location.file.as_str(), location.line), ("site.yml", 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_nothing_sets_fails_the_plan_although_something_changes_before_it() {
+    let score = Score::new(
+        r#"
+- hosts: web
+  gather_facts: false
+  tasks:
+    - file: {path: OUT, state: directory}
+    - command: echo later
+      register: said
+    - name: Known later
+      copy: {content: "{{ said.stdout }}", dest: OUT/later}
+    - name: Misspelt
+      copy: {content: "{{ greting }}", dest: OUT/page}
+"#,
+    );
+    let problems = score.plan(&json!({}), &Inputs::new()).await.unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].summary.starts_with("Misspelt on here: "));
+    assert!(problems[0].summary.ends_with("'greting' is undefined"));
+    assert_eq!(problems[0].location.as_ref().unwrap().line, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_wait_for_what_really_changes_and_for_runs_that_did_not_come_to_them() {
+    let score = Score::new(
+        r#"
+- hosts: web
+  gather_facts: false
+  tasks:
+    - file: {path: OUT, state: directory}
+    - command: echo one
+      register: said
+      changed_when: false
+    - name: Page
+      copy: {content: "{{ said.stdout }}", dest: OUT/page}
+      notify: reload
+    - command: test -e OUT/gate
+      changed_when: false
+  handlers:
+    - name: reload
+      command: touch OUT/reloaded
+"#,
+    );
+    let none = Inputs::new();
+    let (plan, problems) = score.attempt(&json!({}), &none).await;
+    assert!(actions(&plan).contains(&("here[\"reload\"]", Action::Update)));
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let out = score.path().join("out");
+    assert!(out.join("page").exists() && !out.join("reloaded").exists());
+
+    // The page is as it should be, but nobody has read it again yet.
+    std::fs::write(out.join("gate"), "").unwrap();
+    let plan = score.apply(&json!({}), &none).await;
+    let reload = &plan.changes[4];
+    assert_eq!(reload.address.local(), "here[\"reload\"]");
+    assert_eq!(
+        reload.reasons[0],
+        "notified by a run that ended before it came to that"
+    );
+    assert!(out.join("reloaded").exists());
+
+    let plan = score.plan(&json!({}), &none).await.unwrap();
+    let quiet = |action: Action| matches!(action, Action::NoOp | Action::Read);
+    assert!(
+        actions(&plan).iter().all(|(_, action)| quiet(*action)),
+        "{:?}",
+        actions(&plan)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn healing_puts_back_what_drifted_and_does_nothing_for_commands_alone() {
+    let score = Score::new(
+        r#"
+- hosts: web
+  gather_facts: false
+  tasks:
+    - file: {path: OUT, state: directory}
+    - name: Page
+      copy: {content: one, dest: OUT/page}
+    - name: Count
+      shell: echo again >> OUT/count
+"#,
+    );
+    let none = Inputs::new();
+    score.apply(&json!({}), &none).await;
+    let changing = |plan: &PartPlan| -> Vec<String> {
+        plan.changes
+            .iter()
+            .filter(|change| change.action.changes())
+            .map(|change| change.address.local().to_owned())
+            .collect()
+    };
+    let plan = score.plan(&json!({}), &none).await.unwrap();
+    assert_eq!(changing(&plan), ["here[\"Count\"]"]);
+    let plan = score.plan_of(&json!({}), &none, true).await.unwrap();
+    assert!(changing(&plan).is_empty());
+    std::fs::write(score.path().join("out/page"), "two").unwrap();
+    let plan = score.plan_of(&json!({}), &none, true).await.unwrap();
+    assert_eq!(changing(&plan), ["here[\"Page\"]", "here[\"Count\"]"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_does_not_answer_is_said_to_be_unknown_and_stops_no_other() {
+    let score = Score::new(
+        r#"
+- hosts: web
+  tasks:
+    - file: {path: OUT, state: directory}
+    - name: Page
+      copy: {content: "{{ ansible_facts.kernel }}", dest: "OUT/{{ inventory_hostname }}"}
+"#,
+    );
+    let hosts = json!({"hosts": {"web": [
+        {"name": "here", "connection": "local"},
+        {"name": "away", "connection": "ssh", "address": "127.0.0.1", "port": 1},
+    ]}});
+    let none = Inputs::new();
+    let plan = score.plan(&hosts, &none).await.unwrap();
+    let warning = &plan.warnings[0].summary;
+    assert!(warning.starts_with("away cannot be reached"), "{warning}");
+    let page = plan
+        .changes
+        .iter()
+        .find(|change| change.address.local() == "away[\"Page\"]")
+        .unwrap();
+    assert_eq!(
+        page.reasons,
+        ["'ansible_facts' is known only after the apply"]
+    );
+    let mut more = hosts.clone();
+    more["wait"] = json!("1s");
+    let (_, problems) = score.attempt(&more, &none).await;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].transient && problems[0].summary.contains("on away: "));
+    assert!(score.path().join("out/here").exists());
 }

@@ -154,6 +154,7 @@ fn spec(kind: Kind) -> Value {
                 "number": number(),
                 "count": number(),
                 "sources": text(),
+                "pending": {"type": "array", "items": text()},
                 "things": {"type": "array", "items": anything()},
             },
         }),

@@ -64,6 +64,12 @@ impl Records {
                         host,
                         things,
                         sources: text("sources"),
+                        pending: spec["pending"]
+                            .as_array()
+                            .into_iter()
+                            .flatten()
+                            .filter_map(|name| name.as_str().map(str::to_owned))
+                            .collect(),
                     },
                 }),
             }
@@ -102,6 +108,7 @@ impl Records {
                     "count": record.things.len(),
                     "things": things,
                     "sources": record.sources,
+                    "pending": record.pending,
                 },
             });
             let applied = self

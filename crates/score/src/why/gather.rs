@@ -10,6 +10,7 @@ use kube::Client;
 use serde_json::Value;
 
 use super::evidence::{Evidence, Log, Look, Ref, Want, event_time};
+use super::host::host;
 use super::subject::{Subject, Word, name_of};
 use super::{Cause, Explained, explain};
 use crate::records::{self, Records};
@@ -79,11 +80,17 @@ pub async fn why(
         }
     }
     let parts: Vec<String> = parts.into_iter().collect();
-    let subject = word
-        .resolve(&parts, operations, score, |kind, name| {
-            kinds.named(kind, name, namespace)
-        })
-        .map_err(Error::Subject)?;
+    let resolved = word.resolve(&parts, operations, score, |kind, name| {
+        kinds.named(kind, name, namespace)
+    });
+    let subject = match (resolved, &word) {
+        (Ok(subject), _) => subject,
+        (Err(message), Word::Bare(name)) => {
+            let of_host = host(records, &kinds, name, score, &evidence).await;
+            return of_host.ok_or(Error::Subject(message));
+        }
+        (Err(message), Word::Slashed { .. }) => return Err(Error::Subject(message)),
+    };
     Ok(follow(records, &kinds, &subject, evidence).await)
 }
 
@@ -134,7 +141,7 @@ async fn operations(records: &Records) -> Result<Vec<consort_plan::Operation>, r
 }
 
 /// Explains and gets what is asked for until nothing is.
-async fn follow(
+pub(super) async fn follow(
     records: &Records,
     kinds: &Kinds,
     subject: &Subject,
@@ -378,7 +385,7 @@ impl Kind {
 }
 
 /// The kinds of a server, each in the version it prefers.
-struct Kinds(Vec<Kind>);
+pub(super) struct Kinds(Vec<Kind>);
 
 impl Kinds {
     async fn discover(client: &Client) -> Result<Self, kube::Error> {

@@ -17,6 +17,7 @@ mod address;
 mod cause;
 mod evidence;
 mod gather;
+mod host;
 mod message;
 mod object;
 mod pod;

@@ -98,7 +98,7 @@ impl Word {
                 match of_score {
                     Some(operation) => Ok(Subject::Operation(name_of(operation))),
                     None => Err(format!(
-                        "{text:?} is no operation, blueprint or score: name one of those, an object (pod/web) or a resource (infra/aws_instance.web)"
+                        "{text:?} is no operation, blueprint or score: name one of those, an object (pod/web), a resource (infra/aws_instance.web), or a host of a playbook or something on it (web1, web1:/etc/motd)"
                     )),
                 }
             }

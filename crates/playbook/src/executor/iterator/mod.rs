@@ -37,6 +37,8 @@ pub(super) struct Iteration {
     notified: HashMap<u64, IndexSet<Arc<str>>>,
     /// What hosts have notified and not flushed.
     notifications: HashMap<Arc<str>, IndexSet<Arc<str>>>,
+    /// What they had notified in an earlier run that did not come to it.
+    earlier: HashMap<Arc<str>, IndexSet<Arc<str>>>,
     places: IndexMap<Arc<str>, Place>,
     pub(super) batch: usize,
     pub(super) end_play: bool,
@@ -73,6 +75,7 @@ impl Iteration {
             handlers: Arc::new(handlers),
             notified: HashMap::new(),
             notifications: HashMap::new(),
+            earlier: HashMap::new(),
             places,
             batch: hosts.len(),
             end_play: false,
@@ -326,6 +329,24 @@ impl Iteration {
             .entry(Arc::clone(host))
             .or_default()
             .insert(Arc::clone(name));
+    }
+
+    /// Keeps a notification of an earlier run.
+    pub(super) fn keep_earlier(&mut self, host: &Arc<str>, name: &Arc<str>) {
+        self.earlier
+            .entry(Arc::clone(host))
+            .or_default()
+            .insert(Arc::clone(name));
+    }
+
+    /// Whether there are notifications of an earlier run.
+    pub(super) fn has_earlier(&self, host: &str) -> bool {
+        self.earlier.get(host).is_some_and(|kept| !kept.is_empty())
+    }
+
+    /// The notifications of an earlier run, which are kept no longer.
+    pub(super) fn take_earlier(&mut self, host: &str) -> IndexSet<Arc<str>> {
+        self.earlier.remove(host).unwrap_or_default()
     }
 
     /// The notifications kept for a host, which are kept no longer.

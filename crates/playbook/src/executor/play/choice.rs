@@ -61,6 +61,8 @@ pub(in crate::executor) struct Gathering {
 pub(super) struct Chooser<'a> {
     pub(super) gathering: &'a Gathering,
     pub(super) roles: &'a RoleRuns,
+    /// The flush after `pre_tasks`.
+    pub(super) early_flush: Option<u64>,
 }
 
 impl Choice for Chooser<'_> {
@@ -79,6 +81,7 @@ impl Choice for Chooser<'_> {
         if task.implicit
             && meta_of(task).as_deref() == Some("flush_handlers")
             && !iteration.has_notifications(host)
+            && (self.early_flush == Some(task.id) || !iteration.has_earlier(host))
         {
             return true;
         }

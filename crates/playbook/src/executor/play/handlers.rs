@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use consort_jinja::repr;
 
-use super::{PlayRun, full_name};
+use super::{PlayRun, full_name, meta_of};
 use crate::executor::keyword::listed;
-use crate::language::{Directive, Task};
+use crate::language::{Directive, Item, Task};
 use crate::output::Event;
 use crate::source::Located;
 use crate::variables::TaskVariables;
@@ -102,6 +102,39 @@ impl PlayRun {
         Ok(())
     }
 
+    /// Keeps what an earlier run noted and did not come to.
+    pub(in crate::executor) fn notify_again(&mut self) {
+        let run = Arc::clone(&self.run);
+        for host in &self.hosts {
+            for name in run.options.notified.get(host).into_iter().flatten() {
+                self.iteration.keep_earlier(host, name);
+            }
+        }
+    }
+
+    /// Notes the handlers that a host has notified, now that it is time for them. What an earlier run notified has to wait for the
+    /// tasks of this one: what the handlers need may only now be put in order.
+    pub(in crate::executor) fn flush(&mut self, host: &Arc<str>, flush: &Task) {
+        for notification in self.iteration.take_notifications(host) {
+            for handler in self.handlers_for(&notification) {
+                self.notify_handler(&handler, host);
+            }
+        }
+        if self.early_flush == Some(flush.id) {
+            return;
+        }
+        for notification in self.iteration.take_earlier(host) {
+            let handlers = self.handlers_for(&notification);
+            for handler in &handlers {
+                self.notify_handler(handler, host);
+            }
+            if handlers.is_empty() {
+                // A role that is included may still bring it.
+                self.iteration.keep_earlier(host, &notification);
+            }
+        }
+    }
+
     /// Notes that a handler is to run on a host.
     pub(in crate::executor) fn notify_handler(&mut self, handler: &Arc<Task>, host: &Arc<str>) {
         if self.iteration.notify(handler, host) {
@@ -114,6 +147,17 @@ impl PlayRun {
             });
         }
     }
+}
+
+/// The first flush of handlers in a play that nobody wrote: that after `pre_tasks`.
+pub(in crate::executor) fn first_flush(items: &[Item]) -> Option<u64> {
+    items.iter().find_map(|item| match item {
+        Item::Task(task) => {
+            let flushes = task.implicit && meta_of(task).as_deref() == Some("flush_handlers");
+            flushes.then_some(task.id)
+        }
+        Item::Block(block) => first_flush(&block.always),
+    })
 }
 
 /// Handlers in the order they are looked for: lists of them that were written later come first, each in its own order.

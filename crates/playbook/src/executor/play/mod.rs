@@ -25,6 +25,7 @@ use crate::variables::{PlayVariables, TaskVariables};
 
 pub(super) use choice::Gathering;
 use choice::{Chooser, RoleRuns};
+pub(super) use handlers::first_flush;
 
 /// A play being carried out on a batch of hosts.
 pub(super) struct PlayRun {
@@ -46,6 +47,8 @@ pub(super) struct PlayRun {
     debugs: bool,
     /// The user wants the run to end.
     pub(super) quits: bool,
+    /// The flush of handlers after `pre_tasks`.
+    early_flush: Option<u64>,
     plans: HashMap<u64, Arc<Plan>>,
     handler_names: HashMap<u64, Option<Arc<str>>>,
 }
@@ -69,6 +72,8 @@ pub(super) struct Beginning {
     pub(super) max_fail_percentage: Option<f64>,
     /// The debugger is asked about all failures.
     pub(super) debugs: bool,
+    /// The flush of handlers after `pre_tasks`.
+    pub(super) early_flush: Option<u64>,
 }
 
 impl PlayRun {
@@ -101,6 +106,7 @@ impl PlayRun {
             max_fail_percentage: beginning.max_fail_percentage,
             debugs: beginning.debugs,
             quits: false,
+            early_flush: beginning.early_flush,
             plans: HashMap::new(),
             handler_names: HashMap::new(),
         }
@@ -111,6 +117,7 @@ impl PlayRun {
         let chooser = Chooser {
             gathering: &self.gathering,
             roles: &self.roles,
+            early_flush: self.early_flush,
         };
         self.iteration.peek(host, &chooser)
     }
@@ -120,6 +127,7 @@ impl PlayRun {
         let chooser = Chooser {
             gathering: &self.gathering,
             roles: &self.roles,
+            early_flush: self.early_flush,
         };
         self.iteration.start_at(&chooser, is_it)
     }

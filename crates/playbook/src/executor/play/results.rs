@@ -20,7 +20,7 @@ impl PlayRun {
         let plan = Arc::clone(&done.plan);
         let host = Arc::clone(&done.host);
         let outcome = &done.outcome;
-        let result = task_result(
+        let mut result = task_result(
             &plan.task,
             &host,
             &done.name,
@@ -38,7 +38,7 @@ impl PlayRun {
                     counts.changed += u64::from(outcome.changed());
                 });
             } else {
-                self.take_failure(&done, run_once);
+                result.rescued = self.take_failure(&done, run_once);
             }
             self.run.tell.event(&Event::Result(&result));
         } else if outcome.unreachable() {
@@ -92,7 +92,8 @@ impl PlayRun {
         Ok(done)
     }
 
-    fn take_failure(&mut self, done: &Done, run_once: bool) {
+    /// Takes a failure in. Tells whether a block deals with it.
+    fn take_failure(&mut self, done: &Done, run_once: bool) -> bool {
         let host = &done.host;
         let before = self.iteration.place(host).clone();
         if run_once {
@@ -107,7 +108,8 @@ impl PlayRun {
         if self.iteration.is_failed(host) && place.phase == Phase::Complete {
             self.note_failed(host);
         }
-        if before.is_rescuing() {
+        let rescues = before.is_rescuing();
+        if rescues {
             self.run.count(host, |counts| counts.rescued += 1);
             self.variables.change_roster(|roster| {
                 roster.removed.remove(host);
@@ -130,6 +132,7 @@ impl PlayRun {
         } else {
             self.run.count(host, |counts| counts.failures += 1);
         }
+        rescues
     }
 
     /// Lets what an action set take effect.

@@ -13,7 +13,7 @@ use super::iterator::Iteration;
 use super::keyword::listed;
 use super::linear::Ended;
 use super::modules::Modules;
-use super::play::{Beginning, Gathering, PlayRun, full_name};
+use super::play::{Beginning, Gathering, PlayRun, first_flush, full_name};
 use super::run::{Options, Run, Tell};
 use super::tags::Chooser;
 use crate::connection::Connections;
@@ -407,7 +407,9 @@ impl State {
         } else {
             None
         };
-        let sections = chooser.sections(&play.compile(said.force_handlers))?;
+        let items = play.compile(said.force_handlers);
+        let early_flush = first_flush(&items);
+        let sections = chooser.sections(&items)?;
         let gathering = Gathering {
             is_there: setup.is_some(),
             policy: run.settings.gathering.clone(),
@@ -439,7 +441,9 @@ impl State {
             max_fail_percentage: said.max_fail_percentage,
             debugs: run.settings.enable_task_debugger
                 || said.strategy.rsplit('.').next() == Some("debug"),
+            early_flush,
         });
+        this.notify_again();
         if let Some(wanted) = run.options.start_at_task.as_deref()
             && !self.start_at_done
         {

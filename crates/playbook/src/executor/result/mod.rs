@@ -87,6 +87,21 @@ pub(super) struct LoopItem {
 pub(super) const OF_MODULE: &str = "_ansible_of_module";
 
 impl Outcome {
+    /// The handlers it notifies: those of all items of a loop, if anything changed.
+    pub(super) fn notified(&self) -> Vec<Arc<str>> {
+        if !self.changed() || self.failed() || self.unreachable() || self.skipped() {
+            return Vec::new();
+        }
+        let each = self.items.as_deref().unwrap_or(std::slice::from_ref(self));
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for name in each.iter().flat_map(|one| &one.notify) {
+            if !names.contains(name) {
+                names.push(Arc::clone(name));
+            }
+        }
+        names
+    }
+
     /// Of the dict an action gave.
     pub(super) fn of_result(result: &Dict) -> Self {
         let mut outcome = Outcome::default();

@@ -52,6 +52,7 @@ pub(in crate::executor) fn task_result(
             Status::Unreachable => outcome.ignores_unreachable(),
             _ => false,
         },
+        rescued: false,
         no_log: outcome.no_log,
         check: shown.check,
         diff: shown.diff,
@@ -61,6 +62,7 @@ pub(in crate::executor) fn task_result(
         attempts: outcome.attempts.unwrap_or(1),
         elapsed,
         arguments: outcome.arguments.clone(),
+        notify: outcome.notified(),
         unforeseen: outcome.unforeseen().map(Arc::from),
     }
 }
