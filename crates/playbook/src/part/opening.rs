@@ -396,13 +396,20 @@ impl Playbooks {
                 line: origin.line,
             }
         });
-        let text = hidden.taken_out(&error.text());
         let summary = hidden.taken_out(&error.brief());
+        // The place is told beside it, and longer help is no one line.
+        let help = error.help().map(str::trim).unwrap_or_default();
+        let (detail, hint) = if help.contains('\n') {
+            (help.to_owned(), None)
+        } else {
+            let hint = (!help.is_empty()).then(|| help.to_owned());
+            (String::new(), hint)
+        };
         Problem {
             location: location.or_else(|| self.problem("").location),
-            detail: if text == summary { String::new() } else { text },
+            detail,
             summary: summary.trim_end_matches('.').to_owned(),
-            hint: error.help().map(str::to_owned),
+            hint,
             ..self.problem("")
         }
     }
