@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use nix::unistd::{Gid, Group, User};
+use nix::unistd::{Gid, Group};
 
 use crate::context::Context;
 use crate::invocation::Failure;
+use crate::names;
 use crate::process::{self, Command};
 use crate::python;
 
@@ -23,7 +24,7 @@ pub(crate) struct Account {
 
 /// A user by its name.
 pub(crate) fn account(name: &str) -> Option<Account> {
-    let user = User::from_name(name).ok().flatten()?;
+    let user = names::user(name)?;
     Some(Account {
         password: user.passwd.to_string_lossy().into_owned(),
         uid: user.uid.as_raw(),
@@ -37,8 +38,8 @@ pub(crate) fn account(name: &str) -> Option<Account> {
 /// A group by its number or else by its name.
 pub(crate) fn group(group: &str) -> Option<Group> {
     number(group)
-        .and_then(|gid| Group::from_gid(Gid::from_raw(gid)).ok().flatten())
-        .or_else(|| Group::from_name(group).ok().flatten())
+        .and_then(|gid| names::group_of(Gid::from_raw(gid)))
+        .or_else(|| names::group(group))
 }
 
 /// A text that is a number, as Python's `int` reads it.
@@ -88,21 +89,9 @@ pub(crate) fn groups(context: &Context<'_>) -> Result<Vec<Line>, Failure> {
         .collect())
 }
 
-/// Whether a database is only what the files of the machine hold.
+/// Whether a database is only what the files of the machine hold, and what systemd makes up, which has no members.
 fn is_local(database: &str) -> bool {
-    let Ok(sources) = std::fs::read_to_string("/etc/nsswitch.conf") else {
-        return true;
-    };
-    sources
-        .lines()
-        .filter_map(|line| line.split('#').next()?.split_once(':'))
-        .find(|(name, _)| name.trim() == database)
-        // What systemd makes up has no members.
-        .is_none_or(|(_, sources)| {
-            sources.split_whitespace().all(|source| {
-                matches!(source, "files" | "systemd") || source.contains(['[', ']', '='])
-            })
-        })
+    names::is_local(database, &["systemd"])
 }
 
 /// What is kept of a user's password.

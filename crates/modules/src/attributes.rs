@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::arguments::Arguments;
 use crate::context::Context;
 use crate::invocation::Failure;
+use crate::names;
 use crate::process::{self, Command};
 use crate::python;
 use crate::selinux;
@@ -222,34 +223,22 @@ pub fn real_path(context: &Context<'_>, path: &str) -> String {
 
 /// The id of a user by name.
 pub fn user_id(name: &str) -> Option<u32> {
-    nix::unistd::User::from_name(name)
-        .ok()
-        .flatten()
-        .map(|user| user.uid.as_raw())
+    names::user(name).map(|user| user.uid.as_raw())
 }
 
 /// The id of a group by name.
 pub fn group_id(name: &str) -> Option<u32> {
-    nix::unistd::Group::from_name(name)
-        .ok()
-        .flatten()
-        .map(|group| group.gid.as_raw())
+    names::group(name).map(|group| group.gid.as_raw())
 }
 
 /// The name of a user by id, if it has one.
 pub fn user_name(uid: u32) -> Option<String> {
-    nix::unistd::User::from_uid(uid.into())
-        .ok()
-        .flatten()
-        .map(|user| user.name)
+    names::user_of(uid.into()).map(|user| user.name)
 }
 
 /// The name of a group by id, if it has one.
 pub fn group_name(gid: u32) -> Option<String> {
-    nix::unistd::Group::from_gid(gid.into())
-        .ok()
-        .flatten()
-        .map(|group| group.name)
+    names::group_of(gid.into()).map(|group| group.name)
 }
 
 fn number(text: &str) -> Option<u32> {

@@ -40,6 +40,7 @@ mod invocation;
 mod journal;
 mod locale;
 mod module;
+mod names;
 pub mod process;
 pub mod protocol;
 pub mod python;

@@ -9,6 +9,9 @@ fn main() -> ExitCode {
     if let Some(told) = protocol::asked() {
         return told;
     }
+    if cfg!(any(static_helper, target_feature = "crt-static")) {
+        protocol::keep_apart();
+    }
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     match Program::this(false) {
         Ok(program) => protocol::main(&arguments, &program),

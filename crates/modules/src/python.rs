@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::context::Context;
+use crate::names;
 
 /// A text as Python's `repr` writes it: `'it'`, `"it's"`.
 pub fn repr(text: &str) -> String {
@@ -284,14 +285,11 @@ pub fn expand_user(context: &Context<'_>, path: &str) -> String {
     let (name, tail) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
     let home = if name.is_empty() {
         context.variable("HOME").or_else(|| {
-            let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok()??;
+            let user = names::user_of(nix::unistd::getuid())?;
             user.dir.to_str().map(str::to_owned)
         })
     } else {
-        nix::unistd::User::from_name(name)
-            .ok()
-            .flatten()
-            .and_then(|user| user.dir.to_str().map(str::to_owned))
+        names::user(name).and_then(|user| user.dir.to_str().map(str::to_owned))
     };
     let Some(home) = home else {
         return path.to_owned();

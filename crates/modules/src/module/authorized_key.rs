@@ -318,14 +318,11 @@ fn given(context: &mut Context<'_>, arguments: &Arguments) -> Result<Vec<String>
 }
 
 fn user(name: &str) -> Result<nix::unistd::User, Failure> {
-    nix::unistd::User::from_name(name)
-        .ok()
-        .flatten()
-        .ok_or_else(|| {
-            Failure::new(format!(
-                "Failed to lookup user {name}: \"getpwnam(): name not found: '{name}'\""
-            ))
-        })
+    crate::names::user(name).ok_or_else(|| {
+        Failure::new(format!(
+            "Failed to lookup user {name}: \"getpwnam(): name not found: '{name}'\""
+        ))
+    })
 }
 
 /// The path of the file; made with its directory, and theirs who logs in, if it is to be written.

@@ -238,8 +238,5 @@ impl Group<'_> {
 
 /// The number of a group by its name.
 fn by_name(name: &str) -> Option<u32> {
-    nix::unistd::Group::from_name(name)
-        .ok()
-        .flatten()
-        .map(|group| group.gid.as_raw())
+    crate::names::group(name).map(|group| group.gid.as_raw())
 }

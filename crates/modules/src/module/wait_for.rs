@@ -1,7 +1,7 @@
 //! `wait_for`: until a port, a file or a connection is as it is wanted.
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::arguments::{Arguments, Kind, Spec, integer, list, path, text};
 use crate::context::Context;
 use crate::invocation::{Failure, Invocation, Outcome, Report};
+use crate::names;
 use crate::python;
 use crate::python_re::{BytesPattern, Flags};
 use crate::registry::Module;
@@ -193,7 +194,7 @@ impl Wait<'_> {
             .min(self.left().unwrap_or(Duration::from_secs(1)))
             .max(Duration::from_millis(1));
         let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
-        for address in (self.host, port).to_socket_addrs()? {
+        for address in names::addresses(self.host, port)? {
             match TcpStream::connect_timeout(&address, patience) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
@@ -375,7 +376,7 @@ impl Wait<'_> {
 /// The addresses of a host as `/proc/net/tcp` writes them.
 fn addresses(host: &str) -> Option<Vec<String>> {
     let mut found = Vec::new();
-    for address in (host, 80).to_socket_addrs().ok()? {
+    for address in names::addresses(host, 80).ok()? {
         let ip = SocketAddr::ip(&address);
         found.push(written(ip));
         if let IpAddr::V4(ip) = ip {

@@ -91,6 +91,19 @@ pub enum Prompt {
 }
 
 impl Prompt {
+    /// What was written without the prompts of our own making.
+    pub fn without(&self, written: &str) -> String {
+        match self {
+            Prompt::Line(prompts) => prompts
+                .iter()
+                .filter(|prompt| prompt.contains("key="))
+                .fold(written.to_owned(), |text, prompt| {
+                    text.replace(prompt.as_str(), "")
+                }),
+            Prompt::None | Prompt::Word(_) => written.to_owned(),
+        }
+    }
+
     /// Whether it stands in what was written.
     pub fn found(&self, written: &str) -> bool {
         match self {

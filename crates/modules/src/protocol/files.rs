@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rand::RngExt;
 
+use crate::names;
+
 /// How much is copied at a time.
 const CHUNK: usize = 64 * 1024;
 
@@ -164,10 +166,10 @@ fn home(name: &str) -> Option<PathBuf> {
         if let Some(home) = std::env::var_os("HOME").filter(|home| !home.is_empty()) {
             return Some(home.into());
         }
-        let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok()??;
+        let user = names::user_of(nix::unistd::geteuid())?;
         return Some(user.dir);
     }
-    Some(nix::unistd::User::from_name(name).ok()??.dir)
+    Some(names::user(name)?.dir)
 }
 
 /// Makes a directory, and those above it, that only this user can look into.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::message::VERSION;
 use super::program::Program;
-use super::{job, serve, switch, work};
+use super::{job, place, serve, terminal, work};
 use crate::invocation::Invocation;
 
 /// Does what the arguments say, and gives the exit status of the process.
@@ -23,7 +23,7 @@ pub fn main(arguments: &[OsString], program: &Program) -> ExitCode {
         Some("job") => job::detach(program),
         Some("job-run") => job::run(program),
         Some("terminal") if arguments.len() > 2 => {
-            Err(switch::at_terminal(&arguments[1], &arguments[2..]))
+            Err(terminal::become_at(&arguments[1], &arguments[2..]))
         }
         _ => {
             eprintln!("usage: consort-play-helper serve|one|check");
@@ -41,6 +41,7 @@ pub fn main(arguments: &[OsString], program: &Program) -> ExitCode {
 
 /// Serves requests over the standard input and output, which modules then do not see.
 fn served(program: &Program) -> io::Result<()> {
+    place::settle();
     let input = io::stdin();
     let input = std::os::fd::AsFd::as_fd(&input).try_clone_to_owned()?;
     let output = io::stdout();

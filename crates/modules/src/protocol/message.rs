@@ -21,6 +21,8 @@ pub struct Hello {
     pub uid: u32,
     /// The user's home.
     pub home: String,
+    /// The user's login shell.
+    pub shell: String,
 }
 
 /// What is asked.
@@ -66,6 +68,8 @@ pub enum Request {
         environment: Vec<(String, String)>,
         /// Where it begins.
         directory: Option<String>,
+        /// Whether it runs at a terminal: what it writes and what it complains then come as one, and it is given nothing to read.
+        terminal: bool,
     },
     /// Write a file; its content follows as data.
     Put {
@@ -95,6 +99,11 @@ pub enum Request {
         lane: u32,
         /// Whom, and how.
         becoming: Becoming,
+    },
+    /// Close a lane: no process of that user's is left of it.
+    Close {
+        /// Its number.
+        lane: u32,
     },
 }
 

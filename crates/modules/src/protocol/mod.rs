@@ -18,13 +18,16 @@ mod main;
 pub mod message;
 pub mod output;
 mod packed;
+mod place;
 mod processes;
 mod program;
 mod python;
 mod serve;
 mod switch;
+mod terminal;
 mod work;
 
+pub use crate::names::keep_apart;
 pub use askpass::asked;
 pub use main::main;
 pub use program::{Program, WORD, called};

@@ -23,7 +23,14 @@ impl Program {
     /// The system does not say which file it is.
     pub fn this(stands_in: bool) -> std::io::Result<Self> {
         Ok(Program {
-            path: std::env::current_exe()?,
+            path: std::env::current_exe().or_else(|error| {
+                // a container may have no /proc; a machine's shell starts it by its whole path
+                std::env::args_os()
+                    .next()
+                    .map(PathBuf::from)
+                    .filter(|path| path.is_absolute())
+                    .ok_or(error)
+            })?,
             arguments: if stands_in {
                 vec![WORD.to_owned()]
             } else {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::geteuid;
 
 use super::becoming::Becoming;
 use super::frame::{Frame, Kind};
@@ -21,6 +21,7 @@ use super::processes::{self, Cancel};
 use super::program::Program;
 use super::python::Servers;
 use super::{switch, work::work};
+use crate::names;
 
 /// How many requests may be worked on at a time.
 const AT_ONCE: usize = 256;
@@ -102,7 +103,7 @@ pub fn serve(
 /// Who this is.
 fn hello() -> Hello {
     let uid = geteuid();
-    let user = User::from_uid(uid).ok().flatten();
+    let user = names::user_of(uid);
     Hello {
         version: VERSION,
         process: std::process::id(),
@@ -110,6 +111,10 @@ fn hello() -> Hello {
         home: user
             .as_ref()
             .map(|user| user.dir.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        shell: user
+            .as_ref()
+            .map(|user| user.shell.to_string_lossy().into_owned())
             .unwrap_or_default(),
         user: user.map_or_else(|| uid.to_string(), |user| user.name),
     }
@@ -254,6 +259,28 @@ pub(super) fn said(panic: &(dyn std::any::Any + Send)) -> &str {
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("it gave no reason")
+}
+
+/// Closes a lane: its helper ends what it does, and itself.
+pub(super) fn close(shared: &Shared, number: u32) {
+    let lane = shared
+        .lanes
+        .lock()
+        .ok()
+        .and_then(|mut lanes| lanes.remove(&number));
+    let Some(Lane {
+        mut child,
+        input,
+        copied: _copied,
+    }) = lane
+    else {
+        return;
+    };
+    drop(input);
+    let deadline = Instant::now() + GRACE;
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Opens a lane to a helper that is another user.

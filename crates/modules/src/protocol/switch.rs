@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::becoming::{Becoming, Line, NotBecome};
 use super::files;
 use super::program::Program;
+use super::terminal::Terminal;
 
 /// How much may be written before the other user is there.
 const MOST: usize = 1 << 20;
@@ -115,7 +116,7 @@ struct Beginning {
     input: ChildStdin,
     output: ChildStdout,
     complaints: File,
-    terminal: Option<nix::pty::OpenptyResult>,
+    terminal: Option<Terminal>,
     written: Vec<u8>,
     complained: Vec<u8>,
     asked: Vec<u8>,
@@ -124,11 +125,9 @@ struct Beginning {
 fn begin(line: &Line, own: &Program, becoming: &Becoming) -> io::Result<Result<Opened, NotBecome>> {
     let mut terminal = None;
     let mut command = if line.terminal && becoming.password.is_some() {
-        let pair = nix::pty::openpty(None, None)?;
-        let name = nix::unistd::ttyname(&pair.slave)?;
-        terminal = Some(pair);
-        let mut command = own.command("terminal");
-        command.arg(name).arg(&becoming.shell);
+        let at = Terminal::open()?;
+        let command = at.command(own, [&becoming.shell]);
+        terminal = Some(at);
         command
     } else {
         Command::new(&becoming.shell)
@@ -221,8 +220,8 @@ impl Beginning {
                 );
                 NotBecome {
                     reason: reason.to_owned(),
-                    stdout: text(&this.written),
-                    stderr: text(&this.complained),
+                    stdout: line.prompt.without(&text(&this.written)),
+                    stderr: line.prompt.without(&text(&this.complained)),
                     password_expected: becoming.password.is_some() && !given,
                     incorrect: line.incorrect.iter().any(|said| everything.contains(said)),
                     missing: line.missing.iter().any(|said| everything.contains(said)),
@@ -245,8 +244,7 @@ impl Beginning {
                     let answer = format!("{password}\n");
                     match &self.terminal {
                         Some(terminal) if at_terminal => {
-                            File::from(terminal.master.try_clone()?)
-                                .write_all(answer.as_bytes())?;
+                            (&terminal.master).write_all(answer.as_bytes())?;
                         }
                         // it may be gone already; that is seen when its output ends
                         _ => drop(self.input.write_all(answer.as_bytes())),
@@ -300,8 +298,7 @@ impl Beginning {
                     1 => complaints_open = take(&mut self.complaints, &mut self.complained),
                     _ => {
                         if let Some(terminal) = &self.terminal {
-                            let mut from = File::from(terminal.master.try_clone()?);
-                            take(&mut from, &mut self.asked);
+                            take(&mut &terminal.master, &mut self.asked);
                         }
                     }
                 }
@@ -314,7 +311,7 @@ impl Beginning {
 }
 
 /// Takes what there is; false at the end.
-fn take(from: &mut File, to: &mut Vec<u8>) -> bool {
+fn take(mut from: impl Read, to: &mut Vec<u8>) -> bool {
     let mut chunk = [0; 4096];
     match from.read(&mut chunk) {
         Ok(0) => false,
@@ -329,25 +326,4 @@ fn take(from: &mut File, to: &mut Vec<u8>) -> bool {
 /// Where one text stands in another.
 fn find(within: &[u8], what: &[u8]) -> Option<usize> {
     within.windows(what.len()).position(|part| part == what)
-}
-
-/// Takes the terminal of a name as its own and becomes the program that follows: what is started so is asked there for
-/// passwords.
-///
-/// # Errors
-/// The terminal cannot be had, or the program is not there. Otherwise it does not come back.
-pub(super) fn at_terminal(name: &std::ffi::OsStr, command: &[std::ffi::OsString]) -> io::Error {
-    let Some((program, arguments)) = command.split_first() else {
-        return io::Error::from_raw_os_error(libc::EINVAL);
-    };
-    if let Err(error) = nix::unistd::setsid() {
-        return error.into();
-    }
-    // who leads a session without a terminal has the first one it opens
-    let terminal = match OpenOptions::new().read(true).write(true).open(name) {
-        Ok(terminal) => terminal,
-        Err(error) => return error,
-    };
-    let _kept = terminal;
-    Command::new(program).args(arguments).exec()
 }

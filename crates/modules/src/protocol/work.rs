@@ -12,8 +12,9 @@ use super::frame::{BODY, Kind};
 use super::message::{Answer, PackedCall, Request};
 use super::processes::{self, Cancel};
 use super::program::Program;
-use super::serve::{LARGEST, Piece, Shared, open};
-use super::{cache, job, packed};
+use super::serve::{LARGEST, Piece, Shared, close, open};
+use super::terminal::Terminal;
+use super::{cache, job, packed, place};
 use crate::invocation::{Failure, Invocation, Report};
 
 /// Carries out one request.
@@ -28,11 +29,18 @@ pub(super) fn work(
         Request::Module {
             invocation,
             apart: false,
-        } => Ok(Answer::Report(module(&invocation, Some(&cancel.module)))),
+        } => {
+            let mut report = module(&invocation, Some(&cancel.module));
+            place::warn(&invocation.settings, &mut report);
+            Ok(Answer::Report(report))
+        }
         Request::Module {
             invocation,
             apart: true,
-        } => apart(&shared.program, &invocation, cancel).map(Answer::Report),
+        } => apart(&shared.program, &invocation, cancel).map(|mut report| {
+            place::warn(&invocation.settings, &mut report);
+            Answer::Report(report)
+        }),
         Request::Packed(call) => run_packed(shared, request, &call, cancel),
         Request::Start { job, work } => {
             job::start(&shared.program, &job, &work).map(Answer::Report)
@@ -50,15 +58,17 @@ pub(super) fn work(
             arguments,
             environment,
             directory,
-        } => command(
-            shared,
-            request,
-            &arguments,
-            environment,
-            directory,
-            pieces,
-            cancel,
-        ),
+            terminal,
+        } => given(pieces).and_then(|input| {
+            let line = Line {
+                arguments,
+                environment,
+                directory,
+                terminal,
+                input,
+            };
+            command(shared, request, &line, cancel)
+        }),
         Request::Put { path, mode } => receive(Beside::begin(&files::expand(&path)), mode, pieces)
             .map_err(|error| error.to_string()),
         Request::Fetch { path } => {
@@ -70,6 +80,10 @@ pub(super) fn work(
         Request::Remove { path } => files::remove(&files::expand(&path))
             .map(|()| Answer::Done)
             .map_err(|error| error.to_string()),
+        Request::Close { lane } => {
+            close(shared, lane);
+            Ok(Answer::Done)
+        }
         Request::Open { lane, becoming } => open(shared, lane, &becoming),
     };
     result.unwrap_or_else(Answer::Failed)
@@ -185,16 +199,17 @@ fn fetch(shared: &Shared, request: u32, path: &Path, cancel: &Cancel) -> io::Res
     }
 }
 
-/// Runs a command.
-fn command(
-    shared: &Shared,
-    request: u32,
-    arguments: &[String],
+/// A command.
+struct Line {
+    arguments: Vec<String>,
     environment: Vec<(String, String)>,
     directory: Option<String>,
-    pieces: &Receiver<Piece>,
-    cancel: &Cancel,
-) -> Result<Answer, String> {
+    terminal: bool,
+    input: Vec<u8>,
+}
+
+/// All that a command is given to read.
+fn given(pieces: &Receiver<Piece>) -> Result<Vec<u8>, String> {
     let mut input = Vec::new();
     for piece in pieces {
         let Some(piece) = piece else { break };
@@ -203,15 +218,38 @@ fn command(
         }
         input.extend_from_slice(&piece);
     }
-    let (program, rest) = arguments.split_first().ok_or("no command")?;
-    let mut command = Command::new(program);
-    command.args(rest).envs(environment);
-    if let Some(directory) = directory {
-        command.current_dir(files::expand(&directory));
+    Ok(input)
+}
+
+/// Runs a command.
+fn command(shared: &Shared, request: u32, line: &Line, cancel: &Cancel) -> Result<Answer, String> {
+    let (program, rest) = line.arguments.split_first().ok_or("no command")?;
+    let directory = line.directory.as_deref().map(files::expand);
+    let begin = |command: &mut Command| {
+        command.envs(line.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(directory) = &directory {
+            command.current_dir(directory);
+        }
+    };
+    // a machine that has no terminals runs it without one
+    if line.terminal
+        && let Ok(mut at) = Terminal::open()
+    {
+        let mut command = at.command(&shared.program, &line.arguments);
+        begin(&mut command);
+        let status = at
+            .run(command, cancel, |bytes| {
+                shared.stream(request, Kind::Stdout, bytes);
+            })
+            .map_err(|error| format!("{program}: {error}"))?;
+        return Ok(Answer::Ended { status });
     }
+    let mut command = Command::new(program);
+    command.args(rest);
+    begin(&mut command);
     let status = processes::run(
         &mut command,
-        &input,
+        &line.input,
         cancel,
         |bytes| shared.stream(request, Kind::Stdout, bytes),
         |bytes| shared.stream(request, Kind::Stderr, bytes),

@@ -1,7 +1,7 @@
 //! One request and its response: HTTP/1.1 over TCP, TLS, a socket of the machine, or through a proxy.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,8 +56,7 @@ fn told(error: &io::Error) -> String {
 
 fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Lost> {
     let unreachable = |reason: String| Lost::Unreachable(format!("<urlopen error {reason}>"));
-    let addresses = (host, port)
-        .to_socket_addrs()
+    let addresses = crate::names::addresses(host, port)
         .map_err(|_| unreachable("[Errno -2] Name or service not known".to_owned()))?;
     let mut last = None;
     for address in addresses {

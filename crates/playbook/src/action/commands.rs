@@ -85,12 +85,14 @@ async fn run_raw(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
     }
     let given = Given(&arguments);
     let line = given.text("_raw_params").unwrap_or_default();
-    let line = match given.text("executable").filter(|text| !text.is_empty()) {
-        Some(executable) => format!("{executable} -c {}", shell_quote(&line)),
-        None => line,
-    };
+    let executable = given.text("executable").filter(|text| !text.is_empty());
     let command = Line {
-        line,
+        line: match &executable {
+            Some(executable) => format!("{executable} -c {}", shell_quote(&line)),
+            None => line,
+        },
+        login_shell: executable.is_none(),
+        terminal: true,
         ..Line::default()
     };
     let user = attempt.user()?;
@@ -204,6 +206,7 @@ async fn script(attempt: &Attempt<'_>, temporary: &Temporary<'_>, arguments: &Di
         line,
         environment: attempt.module_settings.environment.clone(),
         directory: directory.map(str::to_owned),
+        terminal: true,
         ..Line::default()
     };
     let user = attempt.user()?;

@@ -140,7 +140,7 @@ impl Connection for Local {
         }
         Box::pin(async move {
             let mut process = tokio::process::Command::new(&self.settings.shell);
-            process.arg("-c").arg(&command.line);
+            process.arg("-c").arg(&command.line).process_group(0);
             process.envs(
                 command
                     .environment
@@ -259,5 +259,9 @@ impl Connection for Local {
 
     fn reset(&self) -> Call<'_, ()> {
         self.apart.reset()
+    }
+
+    fn close(&self) -> Call<'_, ()> {
+        self.apart.close()
     }
 }

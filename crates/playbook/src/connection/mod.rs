@@ -1,8 +1,12 @@
 //! Ways to a machine: how modules and commands get there, and how files do.
 
+mod about;
+mod agent;
+mod becoming;
 mod build_id;
 mod container;
 mod helper;
+mod kept;
 mod local;
 mod pool;
 pub(crate) mod process;
@@ -62,11 +66,11 @@ impl Error {
     }
 
     /// No directory for a task's files.
-    fn no_temporary(base: &str, error: &std::io::Error) -> Self {
+    fn no_temporary(base: &str, why: &(impl std::fmt::Display + ?Sized)) -> Self {
         Error::Unreachable(format!(
             "Failed to create temporary directory. In some cases, you may have been able to authenticate and did not have \
              permissions on the target directory. Consider changing the remote tmp path in ansible.cfg to a path rooted in \
-             \"/tmp\", for more error information use -vvv. Failed path was: {base}, {error}"
+             \"/tmp\", for more error information use -vvv. Failed path was: {base}, {why}"
         ))
     }
 }
@@ -134,6 +138,10 @@ pub struct Command {
     pub environment: Vec<(String, String)>,
     /// Where it begins.
     pub directory: Option<String>,
+    /// Whether the shell of who logs in runs it, where somebody logs in, and not that of the settings.
+    pub login_shell: bool,
+    /// Whether it runs at a terminal, where the connection gives it one: what it writes and what it complains then come as one.
+    pub terminal: bool,
 }
 
 /// What came of a command.
@@ -270,6 +278,9 @@ pub trait Connection: Send + Sync {
 
     /// Ends what is open, so that the next use logs in anew (`meta: reset_connection`).
     fn reset(&self) -> Call<'_, ()>;
+
+    /// Ends what is open for good. What the user's own programs keep for a next run stays.
+    fn close(&self) -> Call<'_, ()>;
 }
 
 /// What a file is to hold.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::task::JoinSet;
 
+use super::agent::Agent;
 use super::container::{self, Container};
 use super::local::Local;
 use super::reached::{Reached, Way};
@@ -15,6 +17,7 @@ use super::{Connection, ConnectionSettings, Connections};
 #[derive(Default)]
 pub struct Pool {
     open: Mutex<HashMap<ConnectionSettings, Arc<dyn Connection>>>,
+    agent: Arc<Agent>,
 }
 
 impl Pool {
@@ -26,9 +29,11 @@ impl Pool {
     /// Ends all that is open.
     pub async fn close(&self) {
         let open: Vec<_> = self.open.lock().drain().map(|(_, open)| open).collect();
+        let mut closing = JoinSet::new();
         for connection in open {
-            connection.reset().await;
+            closing.spawn(async move { connection.close().await });
         }
+        while closing.join_next().await.is_some() {}
     }
 }
 
@@ -51,7 +56,7 @@ impl Connections for Pool {
             "local" => Arc::new(Local::new(settings.clone())),
             "ssh" | "smart" | "paramiko_ssh" => Arc::new(Reached::new(
                 settings.clone(),
-                Way::Ssh(Ssh::new(settings)?),
+                Way::Ssh(Box::new(Ssh::new(settings, Arc::clone(&self.agent))?)),
             )),
             name if container::known(name) => {
                 let way = Way::Container(Container::new(settings)?);

@@ -4,7 +4,7 @@ use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -23,6 +23,16 @@ pub(super) enum Ended {
 /// The process group of a child, which is ended when this is dropped before [`Group::done`].
 pub(crate) struct Group {
     leader: Option<Pid>,
+}
+
+/// Lets a process that leads elsewhere lead a group of its own, so that it ends with all it started.
+///
+/// Where there is a terminal it stays with this one: `ssh` asks there for phrases of keys and whether to trust a host, and only who is
+/// in the foreground may.
+pub(super) fn apart(command: &mut tokio::process::Command) {
+    if std::fs::File::open("/dev/tty").is_err() {
+        command.process_group(0);
+    }
 }
 
 impl Group {
@@ -45,13 +55,16 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(leader) = self.leader {
-            // it may have ended already
-            let _ = killpg(leader, Signal::SIGKILL);
+            // it may have ended already, or lead no group
+            if killpg(leader, Signal::SIGKILL).is_err() {
+                let _ = kill(leader, Signal::SIGKILL);
+            }
         }
     }
 }
 
-/// Runs a process with an input to its end, or to the end of its time. Dropped, it ends the process.
+/// Runs a process, which leads a group of its own or is [`apart`], with an input to its end, or to the end of its time. Dropped, it
+/// ends the process.
 pub(super) async fn run(
     mut process: tokio::process::Command,
     input: &[u8],
@@ -61,7 +74,6 @@ pub(super) async fn run(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
         .kill_on_drop(true);
     let mut child = match process.spawn() {
         Ok(child) => child,

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use consort_modules::protocol::becoming::{Becoming, NotBecome};
 use consort_modules::protocol::files::Beside;
 use consort_modules::protocol::message::{Answer, Request};
 use consort_modules::{Invocation, Report};
@@ -18,6 +17,7 @@ use tokio::sync::{OnceCell, mpsc};
 use super::container::Container;
 use super::session::{Input, Lost, NoAnswer, Pipes, Reply, Session};
 use super::ssh::Ssh;
+use super::{about, becoming};
 use crate::python::{call, result};
 
 use super::{
@@ -26,22 +26,43 @@ use super::{
 };
 
 /// A way to a machine.
-#[derive(Debug)]
 pub(super) enum Way {
     /// A helper of this machine.
     Here,
     /// OpenSSH.
-    Ssh(Ssh),
+    Ssh(Box<Ssh>),
     /// A program that gives the shell of a container.
     Container(Container),
 }
 
 impl Way {
-    /// The command that runs a line in the machine's shell.
+    /// Sees to it that the way is open to who has what the settings say.
+    pub(super) async fn prepare(&self, settings: &ConnectionSettings) -> Result<(), Error> {
+        match self {
+            Way::Ssh(ssh) => ssh.prepare(settings).await,
+            Way::Here | Way::Container(_) => Ok(()),
+        }
+    }
+
+    /// Whether commands that read nothing run at a terminal.
+    pub(super) fn has_terminal(&self) -> bool {
+        matches!(self, Way::Ssh(ssh) if ssh.has_terminal())
+    }
+
+    /// What is said when a command at a terminal has ended.
+    pub(super) fn closed(&self) -> String {
+        match self {
+            Way::Ssh(ssh) => ssh.closed(),
+            Way::Here | Way::Container(_) => String::new(),
+        }
+    }
+
+    /// The command that runs a line in the machine's shell, at a terminal if it has any.
     pub(super) fn command(
         &self,
         settings: &ConnectionSettings,
         line: &str,
+        terminal: bool,
     ) -> Result<tokio::process::Command, Error> {
         match self {
             Way::Here => {
@@ -49,7 +70,7 @@ impl Way {
                 command.arg("-c").arg(line);
                 Ok(command)
             }
-            Way::Ssh(ssh) => ssh.command(line).map_err(Error::failed),
+            Way::Ssh(ssh) => ssh.command(line, terminal).map_err(Error::failed),
             Way::Container(container) => Ok(container.command(line)),
         }
     }
@@ -105,11 +126,14 @@ impl Reached {
             Way::Ssh(ssh) => ssh.retries,
             _ => 0,
         };
+        self.way.prepare(&self.settings).await?;
         let mut attempt = 0;
         loop {
-            match self.try_log_in().await {
+            let mut status = None;
+            match self.try_log_in(&mut status).await {
                 Err(Error::Unreachable(message)) => {
-                    if attempt >= retries {
+                    let in_vain = matches!(&self.way, Way::Ssh(ssh) if ssh.is_final(status));
+                    if attempt >= retries || in_vain {
                         return Err(Error::Unreachable(message));
                     }
                     let pause = 2_u64.pow(attempt.min(5)) - 1;
@@ -121,7 +145,7 @@ impl Reached {
         }
     }
 
-    async fn try_log_in(&self) -> Result<Opened, Error> {
+    async fn try_log_in(&self, ended: &mut Option<i32>) -> Result<Opened, Error> {
         let helped = |session| {
             Opened::Helper(Helper {
                 session,
@@ -131,7 +155,10 @@ impl Reached {
         if let Way::Here = self.way {
             let program = &helper::here().map_err(Error::failed)?.program;
             let mut command = tokio::process::Command::new(&program.path);
-            command.args(&program.arguments).arg("serve");
+            command
+                .args(&program.arguments)
+                .arg("serve")
+                .process_group(0);
             if !self.settings.directory.is_empty() {
                 command.current_dir(&self.settings.directory);
             }
@@ -146,6 +173,7 @@ impl Reached {
         let remote_tmp = self.settings.remote_tmp.clone();
         let line = {
             let mark = mark.clone();
+            // what it must read to know the program it reads once a run
             tokio::task::spawn_blocking(move || helper::line(&mark, &remote_tmp))
                 .await
                 .map_err(|error| Error::failed(error.to_string()))?
@@ -155,18 +183,24 @@ impl Reached {
             "/bin/sh -c {}",
             consort_modules::protocol::becoming::quoted(&line)
         );
-        let command = self.way.command(&self.settings, &line)?;
+        let mut command = self.way.command(&self.settings, &line, false)?;
+        super::process::apart(&mut command);
         let pipes = Pipes::start(command).map_err(|error| self.not_started(&error))?;
         match helper::arrive(pipes, &mark).await {
             Ok(helper::Arrived::Session(session)) => Ok(helped(session)),
             Ok(helper::Arrived::Cannot(why)) => Ok(Opened::Shell(why)),
-            Err(NoAnswer::Lost(lost)) => match (&self.way, lost.status) {
-                // no shell of the kind that is asked there: each command is left to what there is
-                (Way::Ssh(_), Some(status)) if (1..=254).contains(&status) => {
-                    Ok(Opened::Shell(lost.complaints.trim().to_owned()))
+            Err(NoAnswer::Lost(lost)) => {
+                *ended = lost.status;
+                match (&self.way, lost.status) {
+                    // no shell of the kind that is asked there: each command is left to what there is
+                    (Way::Ssh(ssh), Some(status))
+                        if (1..=254).contains(&status) && !ssh.ends_by_itself(status) =>
+                    {
+                        Ok(Opened::Shell(lost.complaints.trim().to_owned()))
+                    }
+                    _ => Err(self.unreachable(&lost)),
                 }
-                _ => Err(self.unreachable(&lost)),
-            },
+            }
             Err(refused) => Err(self.no_answer(refused)),
         }
     }
@@ -174,9 +208,7 @@ impl Reached {
     /// The program that leads there cannot be started.
     fn not_started(&self, error: &std::io::Error) -> Error {
         match &self.way {
-            Way::Ssh(_) => Error::failed(format!(
-                "Unable to execute ssh command line on a controller. {error}"
-            )),
+            Way::Ssh(ssh) => ssh.not_started(error),
             _ => Error::Unreachable(format!("{}: {error}", self.settings.plugin)),
         }
     }
@@ -185,7 +217,7 @@ impl Reached {
     pub(super) fn unreachable(&self, lost: &Lost) -> Error {
         let said = lost.complaints.trim_end();
         Error::Unreachable(match &self.way {
-            Way::Ssh(_) => format!("Failed to connect to the host via ssh: {said}"),
+            Way::Ssh(ssh) => return ssh.lost(lost.status, said),
             Way::Here => match lost.status {
                 Some(status) if said.is_empty() => {
                     format!("The helper ended with status {status}.")
@@ -208,70 +240,6 @@ impl Reached {
         }
     }
 
-    /// What another user is become with.
-    fn becoming(&self, user: &Become) -> Becoming {
-        let option = |name: &str| self.settings.option(name).map(str::to_owned);
-        let timeout = match &self.way {
-            Way::Here => option("become_success_timeout").unwrap_or_else(|| "10".to_owned()),
-            _ => option("timeout").unwrap_or_else(|| "10".to_owned()),
-        };
-        let timeout = timeout.parse().unwrap_or(10);
-        Becoming {
-            method: user.method.clone(),
-            user: user.user.clone(),
-            exe: user.exe.clone(),
-            flags: user.flags.clone(),
-            password: user.password.clone(),
-            shell: self.settings.shell.clone(),
-            directory: option("sudo_chdir"),
-            prompts: option("prompt_l10n")
-                .map(|words| {
-                    words
-                        .split(',')
-                        .map(|word| word.trim().to_owned())
-                        .collect()
-                })
-                .unwrap_or_default(),
-            timeout: if matches!(self.way, Way::Here) {
-                timeout
-            } else {
-                timeout + 2
-            },
-        }
-    }
-
-    /// Another user cannot be become.
-    fn not_become(&self, user: &Become, refused: &NotBecome) -> Error {
-        let name = user.method.rsplit('.').next().unwrap_or_default();
-        if matches!(self.way, Way::Ssh(_)) {
-            if refused.incorrect {
-                return Error::failed(format!("Incorrect {name} password"));
-            }
-            if refused.missing {
-                return Error::failed(format!("Missing {name} password"));
-            }
-            if refused.reason == "Timed out" {
-                let seconds = self.becoming(user).timeout;
-                return Error::Unreachable(format!(
-                    "Timeout ({seconds}s) waiting for privilege escalation prompt: {}",
-                    refused.stdout
-                ));
-            }
-            let mut more = Report::new();
-            more.insert("module_stdout".to_owned(), refused.stdout.clone().into());
-            more.insert("module_stderr".to_owned(), refused.stderr.clone().into());
-            more.insert("rc".to_owned(), 1.into());
-            return Error::Failed {
-                message: refused.message(),
-                more,
-            };
-        }
-        if refused.reason == "Timed out" {
-            return Error::Unreachable(refused.message());
-        }
-        Error::failed(refused.message())
-    }
-
     /// The lane to a helper that is a user.
     async fn lane(&self, helper: &Helper, user: Option<&Become>) -> Result<u32, Error> {
         let Some(user) = user else { return Ok(0) };
@@ -281,7 +249,7 @@ impl Reached {
                 let lane = helper.session.number();
                 let request = Request::Open {
                     lane,
-                    becoming: self.becoming(user),
+                    becoming: becoming::becoming(&self.way, &self.settings, user),
                 };
                 let reply = helper
                     .session
@@ -289,13 +257,36 @@ impl Reached {
                     .await;
                 match reply.map_err(|refused| self.no_answer(refused))?.answer {
                     Answer::Done => Ok(lane),
-                    Answer::NotBecome(refused) => Err(self.not_become(user, &refused)),
+                    Answer::NotBecome(refused) => {
+                        Err(becoming::refused(&self.way, &self.settings, user, &refused))
+                    }
                     Answer::Failed(message) => Err(Error::failed(message)),
                     _ => Err(Error::failed("not an answer to who is to be become")),
                 }
             })
             .await?;
         Ok(*lane)
+    }
+
+    /// Ends the helpers of users that are going to be changed or removed: that is refused for as long as a process is theirs.
+    async fn leave(&self, helper: &Helper, names: &[&str]) {
+        let idle: Vec<(Become, u32)> = helper
+            .lanes
+            .lock()
+            .iter()
+            .filter(|(user, _)| names.contains(&user.user.as_str()))
+            .filter_map(|(user, lane)| Some((user.clone(), *lane.get()?)))
+            .filter(|(_, lane)| helper.session.is_idle(*lane))
+            .collect();
+        for (user, lane) in idle {
+            helper.lanes.lock().remove(&user);
+            let request = Request::Close { lane };
+            // whoever does not end is told of by what is done to its user
+            let _ = helper
+                .session
+                .ask(0, &request, Input::None, None, None)
+                .await;
+        }
     }
 
     /// Asks a helper for something as a user.
@@ -372,6 +363,7 @@ impl Connection for Reached {
                     )));
                 }
             };
+            self.leave(helper, &about::users(&invocation)).await;
             let request = Request::Module {
                 invocation,
                 apart: timeout.is_some(),
@@ -401,6 +393,7 @@ impl Connection for Reached {
                     shell::packed(&self.way, &self.settings, module, &asked, user, timeout).await?;
                 return result::result(&asked, output.status, &output.stdout, &output.stderr);
             };
+            self.leave(helper, &about::users(&invocation)).await;
             let request = Request::Packed(asked.clone());
             loop {
                 let reply = self
@@ -467,10 +460,22 @@ impl Connection for Reached {
             let Some(Opened::Helper(helper)) = opened.get() else {
                 return shell::command(&self.way, &self.settings, &command, user, timeout).await;
             };
+            // nobody logs in to a container, and who is become is given the shell of the settings
+            let logs_in = command.login_shell && user.is_none() && matches!(self.way, Way::Ssh(_));
+            let own = &helper.session.hello.shell;
+            let shell = if logs_in && !own.is_empty() {
+                own.clone()
+            } else {
+                self.settings.shell.clone()
+            };
+            self.leave(helper, &about::users_of_line(&command.line))
+                .await;
+            let terminal = command.terminal && command.input.is_empty() && self.way.has_terminal();
             let request = Request::Command {
-                arguments: vec![self.settings.shell.clone(), "-c".to_owned(), command.line],
+                arguments: vec![shell, "-c".to_owned(), command.line],
                 environment: command.environment,
                 directory: command.directory,
+                terminal,
             };
             let input = Input::Bytes(&command.input);
             let reply = self
@@ -480,7 +485,11 @@ impl Connection for Reached {
                 Answer::Ended { status } => Ok(Output {
                     status,
                     stdout: reply.stdout,
-                    stderr: reply.stderr,
+                    stderr: if terminal {
+                        self.way.closed().into_bytes()
+                    } else {
+                        reply.stderr
+                    },
                 }),
                 other => Err(unexpected(other)),
             }
@@ -579,9 +588,7 @@ impl Connection for Reached {
                 .answer
             {
                 Answer::Path(path) => Ok(path),
-                Answer::Failed(message) => {
-                    Err(Error::no_temporary(&base, &std::io::Error::other(message)))
-                }
+                Answer::Failed(message) => Err(Error::no_temporary(&base, &message)),
                 other => Err(unexpected(other)),
             }
         })
@@ -611,11 +618,20 @@ impl Connection for Reached {
         })
     }
 
-    fn reset(&self) -> Call<'_, ()> {
+    fn close(&self) -> Call<'_, ()> {
         Box::pin(async move {
             let opened = std::mem::take(&mut *self.opened.lock());
             if let Some(Opened::Helper(helper)) = opened.get() {
                 helper.session.close().await;
+            }
+        })
+    }
+
+    fn reset(&self) -> Call<'_, ()> {
+        Box::pin(async move {
+            self.close().await;
+            if let Way::Ssh(ssh) = &self.way {
+                ssh.stop().await;
             }
         })
     }

@@ -55,6 +55,8 @@ struct Shared {
 
 /// A helper that is being talked to. Dropped, it ends, and with it all that it is doing.
 pub(super) struct Session {
+    /// Who is there.
+    pub(super) hello: Hello,
     frames: mpsc::Sender<Vec<u8>>,
     shared: Arc<Shared>,
     last: AtomicU32,
@@ -97,15 +99,14 @@ pub(super) struct Pipes {
 }
 
 impl Pipes {
-    /// Starts a process.
+    /// Starts a process, which leads a group of its own or is [`super::process::apart`].
     pub(super) fn start(mut command: tokio::process::Command) -> io::Result<Self> {
-        let mut child = command
+        command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()?;
+            .kill_on_drop(true);
+        let mut child = command.spawn()?;
         let (Some(input), Some(output), Some(mut errors)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -211,6 +212,7 @@ impl Session {
         tasks.spawn(write_frames(input, to_write, stopped));
         tasks.spawn(read_frames(output, child, Arc::clone(&shared)));
         Ok(Session {
+            hello,
             frames,
             shared,
             last: AtomicU32::new(0),
@@ -222,6 +224,14 @@ impl Session {
     /// Whether it has ended.
     pub(super) fn is_lost(&self) -> bool {
         self.shared.pending.lock().is_none()
+    }
+
+    /// Whether nothing is under way on a lane.
+    pub(super) fn is_idle(&self, lane: u32) -> bool {
+        match &*self.shared.pending.lock() {
+            Some(pending) => !pending.keys().any(|(known, _)| *known == lane),
+            None => true,
+        }
     }
 
     /// A number that was not used yet, for a request or a lane.

@@ -4,93 +4,85 @@ use std::path::Path;
 use std::time::Duration;
 
 use consort_modules::protocol::PYTHON;
-use consort_modules::protocol::becoming::{Becoming, quoted};
+use consort_modules::protocol::becoming::quoted;
 use consort_modules::protocol::files::Beside;
 use consort_modules::protocol::message::{PackedCall, PackedProgram};
 use serde_json::json;
 
+use super::becoming;
 use super::helper::shell_path;
 use super::process::{self, Ended};
 use super::reached::Way;
 use super::{Become, Command, ConnectionSettings, Content, Error, Output, Packed};
-
-/// Whom to become, and how, as settings say it.
-fn becoming(settings: &ConnectionSettings, user: &Become) -> Becoming {
-    Becoming {
-        method: user.method.clone(),
-        user: user.user.clone(),
-        exe: user.exe.clone(),
-        flags: user.flags.clone(),
-        password: user.password.clone(),
-        shell: settings.shell.clone(),
-        directory: settings.option("sudo_chdir").map(str::to_owned),
-        prompts: Vec::new(),
-        timeout: 10,
-    }
-}
 
 /// A command as it is told that it is carried out, with the command another user is become by before it.
 pub(crate) fn told(settings: &ConnectionSettings, command: &str, user: Option<&Become>) -> String {
     let Some(user) = user else {
         return command.to_owned();
     };
-    match becoming(settings, user).line(command, "consort") {
+    let ours = becoming::becoming(&Way::Here, settings, user);
+    match ours.line(command, "consort") {
         Ok(made) => made.line,
         Err(_) => format!("{} {} {command}", user.method, user.user),
     }
 }
 
-/// Runs a line of the shell, as a user.
+/// Runs a line of the shell, as a user, at a terminal or not.
 async fn line(
     way: &Way,
     settings: &ConnectionSettings,
     line: &str,
     input: &[u8],
-    user: Option<&Become>,
+    (user, terminal): (Option<&Become>, bool),
     timeout: Option<Duration>,
 ) -> Result<Output, Error> {
-    let (line, word) = match user {
-        None => (line.to_owned(), None),
+    way.prepare(settings).await?;
+    let terminal = terminal && input.is_empty() && way.has_terminal();
+    let ended = match user {
+        None => {
+            let mut command = way.command(settings, line, terminal)?;
+            process::apart(&mut command);
+            match process::run(command, input, timeout).await {
+                Ended::Well(output) if output.status == 255 => becoming::Ended::Lost(output),
+                Ended::Well(output) => becoming::Ended::Well(output),
+                Ended::TimedOut(limit) => becoming::Ended::TimedOut(limit),
+                Ended::NotStarted(error) => becoming::Ended::NotStarted(error),
+            }
+        }
         Some(user) => {
-            if user.password.is_some() {
+            let key = uuid::Uuid::new_v4().simple().to_string();
+            let ours = becoming::becoming(way, settings, user);
+            let made = ours.line(line, &key).map_err(Error::failed)?;
+            if made.terminal && ours.password.is_some() && !terminal {
                 return Err(Error::failed(format!(
-                    "No helper can run on {}, and without one no password can be given to {}.",
+                    "No helper can run on {}, and without one no password can be given to {}, which asks at a terminal.",
                     settings.host, user.method
                 )));
             }
-            let key = uuid::Uuid::new_v4().simple().to_string();
-            let made = becoming(settings, user)
-                .line(line, &key)
-                .map_err(Error::failed)?;
-            (made.line, Some(made.success))
+            let command = way.command(settings, &made.line, terminal)?;
+            becoming::run(command, &made, &ours, input, timeout).await
         }
     };
-    let command = way.command(settings, &line)?;
-    let mut output = match process::run(command, input, timeout).await {
-        Ended::Well(output) => output,
-        Ended::TimedOut(limit) => return Err(Error::TimedOut(limit)),
-        Ended::NotStarted(error) => return Err(Error::Unreachable(error.to_string())),
-    };
-    if let Some(word) = word {
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        let Some(at) = stdout.find(&word) else {
-            return Err(Error::failed(format!(
-                "Premature end of stream waiting for become success.\n>>> Standard Error\n{}",
-                String::from_utf8_lossy(&output.stderr)
-            )));
-        };
-        let after = stdout[at..]
-            .find('\n')
-            .map_or(stdout.len(), |end| at + end + 1);
-        output.stdout = output.stdout.split_off(after.min(output.stdout.len()));
+    match (ended, way) {
+        (becoming::Ended::Well(mut output), _) => {
+            if terminal {
+                output.stderr = way.closed().into_bytes();
+            }
+            Ok(output)
+        }
+        (becoming::Ended::Lost(output), Way::Ssh(ssh)) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Err(ssh.lost(Some(output.status), &said))
+        }
+        (becoming::Ended::Lost(output), _) => Ok(output),
+        (becoming::Ended::TimedOut(limit), _) => Err(Error::TimedOut(limit)),
+        (becoming::Ended::NotStarted(error), Way::Ssh(ssh)) => Err(ssh.not_started(&error)),
+        (becoming::Ended::NotStarted(error), _) => Err(Error::Unreachable(error.to_string())),
+        (becoming::Ended::NotBecome(refused), _) => Err(match user {
+            Some(user) => becoming::refused(way, settings, user, &refused),
+            None => Error::failed(refused.message()),
+        }),
     }
-    if matches!(way, Way::Ssh(_)) && output.status == 255 {
-        return Err(Error::Unreachable(format!(
-            "Failed to connect to the host via ssh: {}",
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        )));
-    }
-    Ok(output)
 }
 
 /// The same, where a status that is not zero is a failure.
@@ -101,7 +93,7 @@ async fn done(
     input: &[u8],
     user: Option<&Become>,
 ) -> Result<Output, Error> {
-    let output = line(way, settings, text, input, user, None).await?;
+    let output = line(way, settings, text, input, (user, false), None).await?;
     if output.status == 0 {
         return Ok(output);
     }
@@ -128,7 +120,8 @@ pub(super) async fn command(
         text.push_str(&format!("export {name}={}; ", quoted(value)));
     }
     text.push_str(&command.line);
-    line(way, settings, &text, &command.input, user, timeout).await
+    let how = (user, command.terminal);
+    line(way, settings, &text, &command.input, how, timeout).await
 }
 
 /// Writes a file, whole or not at all.
@@ -204,14 +197,20 @@ pub(super) async fn temporary(
         "umask 077; for D in {} /var/tmp /tmp; do mkdir -p \"$D\" 2>/dev/null && mkdir \"$D/{name}\" && cd \"$D/{name}\" && pwd && exit 0; done; exit 1",
         shell_path(&settings.remote_tmp)
     );
-    let output = done(way, settings, &text, b"", user).await?;
-    let path = String::from_utf8_lossy(&output.stdout);
-    match path.lines().last().map(str::trim) {
-        Some(path) if path.ends_with(&name) => Ok(path.to_owned()),
-        _ => Err(Error::no_temporary(
-            &settings.remote_tmp,
-            &std::io::Error::other("it was not told"),
-        )),
+    let output = line(way, settings, &text, b"", (user, false), None).await?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    match said.lines().last().map(str::trim) {
+        Some(path) if path.ends_with(&name) && output.status == 0 => Ok(path.to_owned()),
+        _ => {
+            let mut why = format!("exited with result {}", output.status);
+            let complained = String::from_utf8_lossy(&output.stderr);
+            for (what, said) in [("stdout", said), ("stderr", complained)] {
+                if !said.trim().is_empty() {
+                    why.push_str(&format!(", {what} output: {}", said.trim_end()));
+                }
+            }
+            Err(Error::no_temporary(&settings.remote_tmp, &why))
+        }
     }
 }
 
@@ -290,7 +289,7 @@ pub(super) async fn packed(
                 text.push_str(&words.join(" "));
             }
         }
-        line(way, settings, &text, input, user, timeout).await
+        line(way, settings, &text, input, (user, false), timeout).await
     };
     let output = run.await;
     // what is left behind there is only a package

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Facts, Gathering};
+use crate::names;
 
 pub(super) fn collect(gathering: &mut Gathering<'_, '_>) -> Facts {
     let mut facts = Facts::new();
@@ -10,7 +11,7 @@ pub(super) fn collect(gathering: &mut Gathering<'_, '_>) -> Facts {
         return facts;
     }
     let own = nix::unistd::getuid();
-    let by_id = || nix::unistd::User::from_uid(own).ok().flatten();
+    let by_id = || names::user_of(own);
     let name = ["LOGNAME", "USER", "LNAME", "USERNAME"]
         .iter()
         .filter_map(|name| gathering.context.variable(name))
@@ -19,10 +20,7 @@ pub(super) fn collect(gathering: &mut Gathering<'_, '_>) -> Facts {
     let Some(name) = name else {
         return facts;
     };
-    let user = nix::unistd::User::from_name(&name)
-        .ok()
-        .flatten()
-        .or_else(by_id);
+    let user = names::user(&name).or_else(by_id);
     facts.insert("user_id".to_owned(), json!(name));
     let Some(user) = user else {
         return Facts::new();

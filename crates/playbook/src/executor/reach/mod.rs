@@ -272,9 +272,19 @@ impl Reach {
             .connections
             .connection(&settings)
             .map_err(Failure::error)?;
+        let mut user = self.becoming()?;
+        // who is there already need not be become, unless that is asked for
+        if !self.run.settings.become_allow_same_user {
+            let there = if settings.plugin == "local" {
+                own_name()
+            } else {
+                settings.user.clone()
+            };
+            user = user.filter(|user| there.as_deref() != Some(&user.user));
+        }
         Ok(Way {
             connection,
-            user: self.becoming()?,
+            user,
             settings,
         })
     }
@@ -319,6 +329,15 @@ impl Reach {
                 .or_else(|| run.options.connection_password.clone());
             self.options(&leaf, &mut options)?;
         }
+        if options.iter().any(|(name, _)| name == "private_key") {
+            let agent = &run.settings;
+            let mut said = |name: &str, value: String| options.push((name.to_owned(), value));
+            said("ssh_agent", agent.ssh_agent.clone());
+            said("ssh_agent_executable", agent.ssh_agent_executable.clone());
+            if let Some(seconds) = agent.ssh_agent_key_lifetime {
+                said("ssh_agent_key_lifetime", seconds.to_string());
+            }
+        }
         for option in BECOME_OPTIONS {
             let value = match self.text(option.variables)? {
                 Some(value) => Some(value),
@@ -340,17 +359,20 @@ impl Reach {
             password,
             options,
             directory: self.directory.clone(),
-            remote_tmp: self
-                .text(&["ansible_remote_tmp"])?
-                .or_else(|| {
-                    run.raw(
-                        &["ANSIBLE_REMOTE_TEMP", "ANSIBLE_REMOTE_TMP"],
-                        &[("defaults", "remote_tmp")],
-                    )
-                })
-                .unwrap_or_else(|| "~/.ansible/tmp".to_owned()),
+            remote_tmp: self.remote_tmp()?,
             shell,
         })
+    }
+
+    /// Where temporary files go on the machine.
+    fn remote_tmp(&self) -> Result<String, Failure> {
+        let said = self.text(&["ansible_remote_tmp"])?.or_else(|| {
+            self.run.raw(
+                &["ANSIBLE_REMOTE_TEMP", "ANSIBLE_REMOTE_TMP"],
+                &[("defaults", "remote_tmp")],
+            )
+        });
+        Ok(said.unwrap_or_else(|| "~/.ansible/tmp".to_owned()))
     }
 
     /// Whom to become.
@@ -496,6 +518,18 @@ fn host_of(run: &Run, name: &str) -> Arc<str> {
             })
             .map_or_else(|| Arc::from(name), |host| Arc::clone(&host.name))
     })
+}
+
+/// The name of who runs this, as Python's `getpass.getuser()` has it.
+fn own_name() -> Option<String> {
+    ["LOGNAME", "USER", "LNAME", "USERNAME"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|name| !name.is_empty())
+        .or_else(|| {
+            let user = nix::unistd::User::from_uid(nix::unistd::getuid());
+            Some(user.ok()??.name)
+        })
 }
 
 /// Whether a rendered value is a truth value that is true.
