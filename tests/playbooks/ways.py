@@ -154,6 +154,8 @@ def run(program, case):
     begun = time.monotonic()
     if case.get("answers"):
         status, out = at_terminal(command, env, case["answers"], case.get("seconds", 60))
+        out += sh(case["after"], check=False) if case.get("after") else ""
+        sh(case["undo"], check=False) if case.get("undo") else None
         return status, plain(out), time.monotonic() - begun
     process = subprocess.Popen(command, cwd=CASE, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                errors="replace", start_new_session=True)

@@ -212,6 +212,7 @@ case("asked_about_an_unknown_host", before=FORGET, answers=[("continue connectin
 case("asked_about_an_unknown_host_and_said_no", before=FORGET, answers=[("continue connecting", "no\n")])
 case("asked_for_the_phrase_of_a_key", host(key="ansible_ssh_private_key_file=/root/locked_key"), answers=[("phrase for key", "a phrase\n")])
 case("asked_for_passwords", host(user="bob", key=""), becoming(), args=["-k", "-K"], answers=[("SSH password", "secret\n"), ("BECOME password", "\n")])
+case("interrupted_at_the_terminal", host(), "- hosts: far\n  gather_facts: false\n  tasks:\n    - ping:\n    - command: sleep 47\n", answers=[("ok: .far.[\\s\\S]*TASK .command", "\x03")], after="sleep 1; pgrep -f 'sleep 4[7]' || echo none is left")
 case("facts_refused", host("ansible_become_password=wrong", user="bob"), "- hosts: far\n  become: true\n  tasks:\n    - ping:\n")
 case("user_removed_after_it_was_become", host(), "- hosts: far\n  gather_facts: false\n  tasks:\n    - user: {name: temp}\n    - command: id -un\n      become: true\n      become_user: temp\n      changed_when: false\n    - user: {name: temp, uid: 4321}\n    - command: id -u\n      become: true\n      become_user: temp\n      changed_when: false\n      register: who\n    - debug: {var: who.stdout}\n    - user: {name: temp, state: absent, remove: true}\n    - user: {name: temp}\n    - command: id -un\n      become: true\n      become_user: temp\n      changed_when: false\n    - shell: userdel -r temp 2>/dev/null\n", undo=FORGET + "; userdel -r temp")
 
@@ -267,13 +268,13 @@ case("csh_become", host(user="csher"), becoming(become_user="svc"), needs="tcsh"
 case("zsh", host(user="zed"), PLAIN, files=SCRIPT, needs="zsh")
 case("dash", host(user="dashing"), PLAIN, files=SCRIPT)
 case("become_fish", host(user="ann"), becoming(become_user="fishy"), needs="fish")
-case("home_not_writable", host(user="nohome"), PLAIN, files=SCRIPT)
+case("home_not_writable", host(user="nohome"), PLAIN, files=SCRIPT, apart="native modules need no directory there")
 case("home_not_writable_become", host(user="nohome"), becoming(become_user="svc"))
 case("remote_tmp", host("ansible_remote_tmp=/tmp/mine", user="ann"), PLAIN, files=SCRIPT, after="ls -d /tmp/mine; rm -rf /tmp/mine")
-case("remote_tmp_not_writable", host("ansible_remote_tmp=/proc/none", user="ann"), WHO)
+case("remote_tmp_not_writable", host("ansible_remote_tmp=/proc/none", user="ann"), WHO, apart="native modules need no directory there")
 case("remote_tmp_of_a_variable", host("ansible_remote_tmp='$HOME/.mine'", user="ann"), WHO, after="ls -d /home/ann/.mine; rm -rf /home/ann/.mine")
 case("tmp_noexec", host("ansible_remote_tmp=/srv/noexec", user="ann"), PLAIN, files={"it.sh": "#!/bin/sh\necho it\n"}, before=KNOWN + "; mkdir -p /srv/noexec; mount -t tmpfs -o noexec,mode=1777 t /srv/noexec", undo=FORGET + "; umount /srv/noexec")
-case("disk_full", host("ansible_remote_tmp=/srv/full", user="ann"), WHO, before=KNOWN + "; mkdir -p /srv/full; mount -t tmpfs -o size=16k,mode=1777 t /srv/full; dd if=/dev/zero of=/srv/full/fill bs=1k count=64 2>/dev/null", undo=FORGET + "; umount /srv/full")
+case("disk_full", host("ansible_remote_tmp=/srv/full", user="ann"), WHO, before=KNOWN + "; mkdir -p /srv/full; mount -t tmpfs -o size=16k,mode=1777 t /srv/full; dd if=/dev/zero of=/srv/full/fill bs=1k count=64 2>/dev/null || true", undo=FORGET + "; umount /srv/full", apart="native modules need no directory there")
 case("python_missing", host(user="ann"), "- hosts: far\n  gather_facts: false\n  vars: {ansible_python_interpreter: /no/python}\n  tasks:\n    - ping:\n", apart="native modules need no Python")
 case("environment", host(user="ann"), "- hosts: far\n  gather_facts: false\n  environment: {ONE: 'a b', TWO: \"it's\"}\n  tasks:\n    - shell: echo $ONE $TWO\n      register: said\n      changed_when: false\n    - debug: {var: said.stdout}\n    - raw: echo $ONE $TWO\n      register: said\n      changed_when: false\n    - debug: {var: said.stdout_lines}\n    - shell: echo $ONE $TWO\n      become: true\n      register: said\n      changed_when: false\n    - debug: {var: said.stdout}\n")
 case("umask", host(user="ann"), "- hosts: far\n  gather_facts: false\n  tasks:\n    - shell: umask; pwd; echo $HOME $SHELL $USER $LOGNAME\n      register: said\n      changed_when: false\n    - debug: {var: said.stdout_lines}\n    - shell: umask; pwd; echo $HOME $USER $LOGNAME\n      become: true\n      become_user: svc\n      register: said\n      changed_when: false\n    - debug: {var: said.stdout_lines}\n    - shell: umask; pwd; echo $HOME $USER $LOGNAME\n      become: true\n      register: said\n      changed_when: false\n    - debug: {var: said.stdout_lines}\n")
@@ -306,3 +307,13 @@ for other in ("bullseye", "bookworm"):
 case("busybox", host(user="busybox"), OTHER.replace("%s", "busybox"), undo=FORGET + "; rm -rf /srv/others/busybox/home/busybox/* /srv/others/busybox/home/busybox/.ansible", needs="/srv/others/busybox/bin/sh", apart="Ansible needs Python there")
 case("busybox_python_module", host(user="busybox"), "- hosts: far\n  gather_facts: false\n  tasks:\n    - own:\n", files={"library/own.py": "#!/usr/bin/python\nfrom ansible.module_utils.basic import AnsibleModule\nm = AnsibleModule({})\nm.exit_json(changed=False)\n"}, needs="/srv/others/busybox/bin/sh")
 case("facts", host(user="ann"), "- hosts: far\n  tasks:\n    - debug: {msg: \"{{ ansible_facts.user_id }} {{ ansible_facts.env.HOME }} {{ ansible_facts.env.SSH_CONNECTION.split(' ')[2] }}\"}\n")
+
+# Other connections.
+DOCKER = "#!/bin/bash\nwhile [ $# -gt 0 ]; do case $1 in exec|-i|--privileged) shift;; -u|-w) shift 2;; *) break;; esac; done\nroot=/srv/others/$1; [ -d $root ] || { echo \"Error: No such container: $1\" >&2; exit 1; }\nshift; exec chroot $root \"$@\"\n"
+case("chroot", "far ansible_connection=community.general.chroot ansible_host=/srv/others/bullseye\n", OTHER.replace("/home/%s", "/srv").replace("%s", "bullseye"), undo="rm -rf /srv/others/bullseye/srv/* /srv/others/bullseye/root/.ansible", needs="/srv/others/bullseye/bin/sh")
+case("docker", "far ansible_connection=community.docker.docker ansible_host=busybox ansible_docker_docker_command=/srv/case/docker\n", OTHER.replace("/home/%s", "/home"), files={"docker": DOCKER}, undo="rm -rf /srv/others/busybox/home/file /srv/others/busybox/home/dir", needs="/srv/others/busybox/bin/sh", apart="Ansible has it in a collection")
+case("docker_without_container", "far ansible_connection=community.docker.docker ansible_host=none ansible_docker_docker_command=/srv/case/docker\n", PING, files={"docker": DOCKER}, apart="Ansible has it in a collection")
+for name, more in [("other_architecture", ""), ("other_architecture_become", "  become: true\n")]:
+    case(name, host("ansible_become_password=secret", user="bob"), "- hosts: far\n  gather_facts: false\n" + more + "  tasks:\n    - ping:\n    - command: id -un\n      changed_when: false\n      register: who\n    - debug: {var: who.stdout}\n    - copy: {content: one, dest: /target/file}\n    - raw: id -un\n      changed_when: false\n      register: who\n    - debug: {msg: \"{{ who.stdout_lines[-1] }}\"}\n    - fetch: {src: /target/file, dest: got/}\n", before=KNOWN + "; mv /bin/uname /bin/uname.real; printf '#!/bin/sh\\n[ \"$1\" = -m ] && exec echo sparc64\\nexec /bin/uname.real \"$@\"\\n' > /bin/uname; chmod 755 /bin/uname", undo=FORGET + "; mv /bin/uname.real /bin/uname", seconds=200)
+for method in ("su", "sudo"):
+    case("other_architecture_" + method + "_wrong_password", host("ansible_become_password=wrong", user="bob"), becoming(become_method=method), before=CASES["other_architecture"]["before"], undo=CASES["other_architecture"]["undo"], seconds=200)

@@ -99,6 +99,11 @@ impl Container {
                 arguments.push(program.to_owned());
                 arguments.extend(split(option(extra).or(option("extra_args")))?);
                 arguments.extend(["exec".to_owned(), "-i".to_owned()]);
+                if option("privileged").is_some_and(|said| {
+                    matches!(said.to_lowercase().as_str(), "true" | "yes" | "on" | "1")
+                }) {
+                    arguments.push("--privileged".to_owned());
+                }
                 if let Some(user) = user {
                     arguments.extend(["-u".to_owned(), user]);
                 }

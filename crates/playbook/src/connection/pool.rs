@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
@@ -12,6 +13,12 @@ use super::local::Local;
 use super::reached::{Reached, Way};
 use super::ssh::Ssh;
 use super::{Connection, ConnectionSettings, Connections};
+
+/// How many files an open connection takes at most: pipes to a program, while one that is started takes others.
+const FILES: u64 = 8;
+
+/// How many files everything else takes.
+const OTHERS: u64 = 256;
 
 /// The connections of a run.
 #[derive(Default)]
@@ -34,6 +41,19 @@ impl Pool {
             closing.spawn(async move { connection.close().await });
         }
         while closing.join_next().await.is_some() {}
+    }
+}
+
+/// Lets this process have as many files open as its connections need, where the system gives fewer at first and would give more.
+fn make_room(connections: usize) {
+    let Ok((now, most)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return;
+    };
+    let wanted = OTHERS.saturating_add((connections as u64).saturating_mul(FILES));
+    if wanted > now {
+        let wanted = wanted.next_power_of_two().min(most);
+        // what cannot be had is missed when a connection is opened, and told then
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted, most);
     }
 }
 
@@ -69,11 +89,10 @@ impl Connections for Pool {
                 ));
             }
         };
+        let mut open = self.open.lock();
+        make_room(open.len() + 1);
         Ok(Arc::clone(
-            self.open
-                .lock()
-                .entry(settings.clone())
-                .or_insert(connection),
+            open.entry(settings.clone()).or_insert(connection),
         ))
     }
 }

@@ -452,7 +452,7 @@ async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Frame>> 
 /// Hands on what the helper says until it says nothing more, and then sees its process end.
 async fn read_frames(output: impl AsyncRead + Unpin, mut child: Child, shared: Arc<Shared>) {
     let mut group = Group::of(&child);
-    let mut output = tokio::io::BufReader::with_capacity(64 * 1024, output);
+    let mut output = tokio::io::BufReader::with_capacity(8 * 1024, output);
     let mut parts: HashMap<(u32, u32), Vec<u8>> = HashMap::new();
     while let Ok(Some(frame)) = read(&mut output).await {
         let key = (frame.lane, frame.request);

@@ -27,20 +27,40 @@ pub(crate) fn told(settings: &ConnectionSettings, command: &str, user: Option<&B
     }
 }
 
-/// Runs a line of the shell, as a user, at a terminal or not.
+/// How a line is run.
+#[derive(Clone, Copy, Default)]
+struct How<'a> {
+    user: Option<&'a Become>,
+    /// By the shell of who logs in, where nobody else is become.
+    login_shell: bool,
+    terminal: bool,
+}
+
+/// Runs a line of the shell.
 async fn line(
     way: &Way,
     settings: &ConnectionSettings,
     line: &str,
     input: &[u8],
-    (user, terminal): (Option<&Become>, bool),
+    how: How<'_>,
     timeout: Option<Duration>,
 ) -> Result<Output, Error> {
     way.prepare(settings).await?;
-    let terminal = terminal && input.is_empty() && way.has_terminal();
+    let user = how.user;
+    let terminal = how.terminal && input.is_empty() && way.has_terminal();
+    // whatever shell somebody logs in with, lines are those of the settings' one
+    let within = |line: &str| match way {
+        Way::Ssh(_) => format!("{} -c {}", settings.shell, quoted(line)),
+        Way::Here | Way::Container(_) => line.to_owned(),
+    };
     let ended = match user {
         None => {
-            let mut command = way.command(settings, line, terminal)?;
+            let line = if how.login_shell {
+                line.to_owned()
+            } else {
+                within(line)
+            };
+            let mut command = way.command(settings, &line, terminal)?;
             process::apart(&mut command);
             match process::run(command, input, timeout).await {
                 Ended::Well(output) if output.status == 255 => becoming::Ended::Lost(output),
@@ -59,7 +79,7 @@ async fn line(
                     settings.host, user.method
                 )));
             }
-            let command = way.command(settings, &made.line, terminal)?;
+            let command = way.command(settings, &within(&made.line), terminal)?;
             becoming::run(command, &made, &ours, input, timeout).await
         }
     };
@@ -93,7 +113,11 @@ async fn done(
     input: &[u8],
     user: Option<&Become>,
 ) -> Result<Output, Error> {
-    let output = line(way, settings, text, input, (user, false), None).await?;
+    let how = How {
+        user,
+        ..How::default()
+    };
+    let output = line(way, settings, text, input, how, None).await?;
     if output.status == 0 {
         return Ok(output);
     }
@@ -120,7 +144,11 @@ pub(super) async fn command(
         text.push_str(&format!("export {name}={}; ", quoted(value)));
     }
     text.push_str(&command.line);
-    let how = (user, command.terminal);
+    let how = How {
+        user,
+        login_shell: command.login_shell,
+        terminal: command.terminal,
+    };
     line(way, settings, &text, &command.input, how, timeout).await
 }
 
@@ -197,7 +225,11 @@ pub(super) async fn temporary(
         "umask 077; for D in {} /var/tmp /tmp; do mkdir -p \"$D\" 2>/dev/null && mkdir \"$D/{name}\" && cd \"$D/{name}\" && pwd && exit 0; done; exit 1",
         shell_path(&settings.remote_tmp)
     );
-    let output = line(way, settings, &text, b"", (user, false), None).await?;
+    let how = How {
+        user,
+        ..How::default()
+    };
+    let output = line(way, settings, &text, b"", how, None).await?;
     let said = String::from_utf8_lossy(&output.stdout);
     match said.lines().last().map(str::trim) {
         Some(path) if path.ends_with(&name) && output.status == 0 => Ok(path.to_owned()),
@@ -289,7 +321,11 @@ pub(super) async fn packed(
                 text.push_str(&words.join(" "));
             }
         }
-        line(way, settings, &text, input, (user, false), timeout).await
+        let how = How {
+            user,
+            ..How::default()
+        };
+        line(way, settings, &text, input, how, timeout).await
     };
     let output = run.await;
     // what is left behind there is only a package

@@ -309,17 +309,7 @@ impl Ssh {
         }
         if self.mechanism == Mechanism::Sshpass && by_password {
             match status {
-                Some(5) => {
-                    return Error::Unreachable(format!(
-                        "Failed to authenticate: {} {said}",
-                        match self.retries {
-                            0 => "Invalid/incorrect password:".to_owned(),
-                            retries => format!(
-                                "Invalid/incorrect username/password. Skipping remaining {retries} retries to prevent account lockout:"
-                            ),
-                        }
-                    ));
-                }
+                Some(5) => return Error::Unreachable("Authentication failure.".to_owned()),
                 Some(1..=4 | 6) if said.contains("sshpass: invalid option -- 'P'") => {
                     return Error::failed(
                         "sshpass error: Installed sshpass version does not support customized password prompts. \

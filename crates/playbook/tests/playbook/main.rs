@@ -8,5 +8,6 @@ mod language;
 mod output;
 mod part;
 mod pull;
+mod shells;
 mod templates;
 mod vault;
