@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::{File, Permissions};
 use std::io::{Seek as _, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -33,9 +33,30 @@ pub(super) struct Agent {
 struct Started {
     socket: PathBuf,
     /// Public halves of the keys, and the socket of an agent that was started.
-    directory: tempfile::TempDir,
+    directory: Apart,
     /// It ends with the run.
     _agent: Option<Child>,
+}
+
+/// A directory that only this user can look into. It goes with this value.
+struct Apart {
+    path: PathBuf,
+}
+
+impl Apart {
+    fn make() -> std::io::Result<Self> {
+        let name = format!("consort-agent-{}", uuid::Uuid::new_v4().simple());
+        let path = std::env::temp_dir().join(name);
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Apart { path })
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        // what cannot be removed stays in the system's directory for such files
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
 }
 
 /// A key that the agent has.
@@ -92,11 +113,8 @@ impl Agent {
 
 /// Starts an agent, or finds the one that runs.
 async fn start(settings: &ConnectionSettings, wanted: &str) -> Result<Started, String> {
-    let directory = tempfile::Builder::new()
-        .prefix("consort-agent-")
-        .permissions(Permissions::from_mode(0o700))
-        .tempdir()
-        .map_err(|error| format!("a directory for the ssh-agent: {error}"))?;
+    let directory =
+        Apart::make().map_err(|error| format!("a directory for the ssh-agent: {error}"))?;
     if wanted != "auto" {
         return Ok(Started {
             socket: consort_modules::protocol::files::expand(wanted),
@@ -107,7 +125,7 @@ async fn start(settings: &ConnectionSettings, wanted: &str) -> Result<Started, S
     let program = settings
         .option("ssh_agent_executable")
         .unwrap_or("ssh-agent");
-    let socket = directory.path().join("agent.sock");
+    let socket = directory.path.join("agent.sock");
     let mut child = Command::new(program)
         .args(["-D", "-s", "-a"])
         .arg(&socket)
@@ -178,7 +196,7 @@ impl Started {
             .take(16)
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        let file = self.directory.path().join(format!("{name}.pub"));
+        let file = self.directory.path.join(format!("{name}.pub"));
         tokio::fs::write(&file, public)
             .await
             .map_err(|error| format!("{}: {error}", file.display()))?;

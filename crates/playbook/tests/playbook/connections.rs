@@ -65,7 +65,7 @@ async fn this_machine_runs_modules_commands_and_keeps_files_whole() {
                 line: "read word; echo $word $THING; pwd; exit 3".to_owned(),
                 input: b"in\n".to_vec(),
                 environment: vec![("THING".to_owned(), "out".to_owned())],
-                directory: None,
+                ..Command::default()
             },
             None,
             None,
@@ -219,7 +219,7 @@ async fn a_machine_over_ssh_does_all_that_this_one_does_by_a_helper_that_is_sent
                 line: "cat; echo $THING >&2; exit 3".to_owned(),
                 input: vec![b'x'; 3_000_000],
                 environment: vec![("THING".to_owned(), "out".to_owned())],
-                directory: None,
+                ..Command::default()
             },
             None,
             None,

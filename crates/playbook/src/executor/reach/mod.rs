@@ -397,19 +397,30 @@ impl Reach {
         };
         let leaf = method.rsplit('.').next().unwrap_or(&method);
         let own = |what: &str| format!("ansible_{leaf}_{what}");
+        let section = format!("{leaf}_become_plugin");
+        // what the environment or the file of settings says: of this method, or else of any
+        let said = |what: &str, key: &str, any: &str| {
+            let environment = [
+                format!("ANSIBLE_BECOME_{what}"),
+                format!("ANSIBLE_{}_{what}", leaf.to_uppercase()),
+            ];
+            let keys = [("privilege_escalation", any), (section.as_str(), key)];
+            let keys = if any.is_empty() { &keys[1..] } else { &keys };
+            run.raw(&environment.each_ref().map(String::as_str), keys)
+        };
         let user = match self.text(&["ansible_become_user", &own("user")])? {
             Some(user) => user,
             None => self
                 .keyword("become_user", Directive::BecomeUser)?
                 .or_else(|| run.options.become_user.clone())
-                .or_else(|| run.raw(&[], &[(&format!("{leaf}_become_plugin"), "user")]))
+                .or_else(|| said("USER", "user", "become_user"))
                 .unwrap_or_else(|| run.settings.become_user.clone()),
         };
         let exe = match self.text(&["ansible_become_exe", &own("exe")])? {
             Some(exe) => Some(exe),
             None => self
                 .keyword("become_exe", Directive::BecomeExe)?
-                .or_else(|| run.raw(&[], &[(&format!("{leaf}_become_plugin"), "executable")]))
+                .or_else(|| said("EXE", "executable", "become_exe"))
                 .or_else(|| run.settings.become_exe.clone()),
         };
         let flags = match self.text(&["ansible_become_flags", &own("flags")])? {
@@ -419,15 +430,7 @@ impl Reach {
                 .text("become_flags", self.plan.keyword(Directive::BecomeFlags))?
             {
                 Some(flags) => Some(flags),
-                None => run
-                    .raw(
-                        &["ANSIBLE_BECOME_FLAGS"],
-                        &[
-                            (&format!("{leaf}_become_plugin"), "flags"),
-                            ("privilege_escalation", "become_flags"),
-                        ],
-                    )
-                    .filter(|flags| !flags.is_empty()),
+                None => said("FLAGS", "flags", "become_flags").filter(|flags| !flags.is_empty()),
             },
         };
         let password = self
@@ -436,6 +439,7 @@ impl Reach {
                 "ansible_become_pass",
                 &own("pass"),
             ])?
+            .or_else(|| said("PASS", "password", ""))
             .or_else(|| run.options.become_password.clone());
         Ok(Some(Become {
             method,
