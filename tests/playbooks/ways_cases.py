@@ -35,7 +35,7 @@ Subsystem sftp internal-sftp
 AcceptEnv LANG LC_*
 Match User busybox,bullseye,bookworm
   ChrootDirectory /srv/others/%u
-  AuthorizedKeysFile /root/.ssh/authorized_keys
+  AuthorizedKeysFile /etc/ssh/ways_keys
 Match LocalPort 2222
   ForceCommand sleep 20
 """
@@ -44,6 +44,7 @@ Match LocalPort 2222
 def prepare(sh):
     for name, shell in USERS.items():
         sh(f"useradd -m -s {shell} {name}; echo {name}:secret | chpasswd; mkdir -p -m 700 ~{name}/.ssh; cp /root/key.pub ~{name}/.ssh/authorized_keys; chown -R {name}: ~{name}")
+    sh("cp /root/key.pub /etc/ssh/ways_keys; chmod 644 /etc/ssh/ways_keys")
     sh("echo root:rootsecret | chpasswd; echo '127.0.0.1 controller' >> /etc/hosts")
     sh("printf 'ann ALL=(ALL:ALL) NOPASSWD: ALL\\nnoisy ALL=(ALL:ALL) NOPASSWD: ALL\\nfishy ALL=(ALL:ALL) NOPASSWD: ALL\\ncsher ALL=(ALL:ALL) NOPASSWD: ALL\\nzed ALL=(ALL:ALL) NOPASSWD: ALL\\nnohome ALL=(ALL:ALL) NOPASSWD: ALL\\nbob ALL=(ALL:ALL) ALL\\n' > /etc/sudoers.d/ways; chmod 440 /etc/sudoers.d/ways")
     sh("printf 'permit nopass ann\\npermit bob\\n' > /etc/doas.conf; chmod 400 /etc/doas.conf", check=False)
