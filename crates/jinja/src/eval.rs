@@ -14,6 +14,9 @@ use crate::lexer::Syntax;
 use crate::value::{Dict, Key, List, Str, Undefined, Value};
 use objects::SelfBlocks;
 
+/// How deep values may stand within each other that are rendered; deeper ones hold themselves.
+const DEEPEST: u32 = 200;
+
 /// How many templates of variables, macros and includes may stand within each other.
 const NESTING: u32 = 60;
 
@@ -23,6 +26,10 @@ thread_local! {
     static DEEP: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
     /// Where on the stack the outermost of them began.
     static BEGAN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    /// The template that asks for what is being looked up on this thread.
+    static ASKING: std::cell::RefCell<Option<Str>> = const { std::cell::RefCell::new(None) };
+    /// Counts what was rendered on this thread that did not stand within something else.
+    static RENDERING: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 /// How much of the stack, in bytes, templates within templates may use: half of what a thread of a server has. What
@@ -33,6 +40,33 @@ const STACK: usize = 1 << 20;
 fn here() -> usize {
     let marker = 0_u8;
     std::ptr::from_ref(&marker) as usize
+}
+
+/// Who asks for what is being looked up: variables and objects that want to say where they were used look here.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    /// The template it is asked for in.
+    pub template: Str,
+    /// The same number for all that is rendered in one go on this thread.
+    pub rendering: u64,
+}
+
+/// The template that asks for what is being looked up on this thread; none if no template does.
+pub fn asking() -> Option<Asking> {
+    ASKING.with_borrow(|template| {
+        Some(Asking {
+            template: template.clone()?,
+            rendering: RENDERING.get(),
+        })
+    })
+}
+
+/// Looks something up for a template.
+fn looked_up_in<T>(template: Option<&Str>, look: impl FnOnce() -> T) -> T {
+    let before = ASKING.replace(template.cloned());
+    let found = look();
+    ASKING.set(before);
+    found
 }
 
 /// A template being carried out, with the names it has set so far.
@@ -109,6 +143,9 @@ impl<'e, 'v> State<'e, 'v> {
         let depth = DEEP.get();
         if depth == 0 {
             BEGAN.set(here());
+            if ASKING.with_borrow(Option::is_none) {
+                RENDERING.set(RENDERING.get() + 1);
+            }
         }
         State {
             environment,
@@ -310,7 +347,7 @@ impl<'e, 'v> State<'e, 'v> {
     }
 
     fn finish_inner(&mut self, value: &Value, depth: u32) -> Result<Value> {
-        if depth > 200 {
+        if depth > DEEPEST {
             return Err(Error::Recursion);
         }
         match value {
@@ -402,7 +439,8 @@ impl<'e, 'v> State<'e, 'v> {
                 break;
             }
         }
-        if let Some(value) = self.variables.get(name) {
+        let variables = self.variables;
+        if let Some(value) = looked_up_in(self.current.as_ref(), || variables.get(name)) {
             return self.access(value);
         }
         if let Some(value) = self.environment.globals.get(name) {

@@ -48,7 +48,7 @@ pub use environment::{
     Writing,
 };
 pub use error::{Error, Explained, Result};
-pub use eval::{Replaced, State, is_omit};
+pub use eval::{Asking, Replaced, State, asking, is_omit};
 pub use functions::{Native, Omit, Range};
 pub use lexer::Syntax;
 pub use value::{Dict, Key, List, Object, Origin, Str, Tuple, Undefined, Value};

@@ -7,7 +7,6 @@ use crate::ast::Comparison;
 use crate::environment::{Environment, Takes};
 use crate::error::{Error, Result};
 use crate::eval::State;
-use crate::operators;
 use crate::value::Value;
 
 type Run = fn(&mut State<'_, '_>, Value, &Arguments) -> Result<bool>;
@@ -52,6 +51,8 @@ pub(crate) fn add(environment: &mut Environment) {
         }
     };
     let defined = Takes::Defined;
+    // What a value is, is known without what stands in it.
+    let lazily = Takes::Lazily;
     test(&["defined"], Takes::Anything, |_, value, _| {
         Ok(!value.is_undefined())
     });
@@ -82,50 +83,48 @@ pub(crate) fn add(environment: &mut Environment) {
             .as_str()
             .is_some_and(|name| state.environment().has_test(name)))
     });
-    test(&["none"], defined, |_, value, _| {
+    test(&["none"], lazily, |_, value, _| {
         Ok(matches!(value, Value::None))
     });
-    test(&["boolean"], defined, |_, value, _| {
+    test(&["boolean"], lazily, |_, value, _| {
         Ok(matches!(value, Value::Bool(_)))
     });
-    test(&["true"], defined, |_, value, _| {
+    test(&["true"], lazily, |_, value, _| {
         Ok(matches!(value, Value::Bool(true)))
     });
-    test(&["false"], defined, |_, value, _| {
+    test(&["false"], lazily, |_, value, _| {
         Ok(matches!(value, Value::Bool(false)))
     });
-    test(&["integer"], defined, |_, value, _| {
+    test(&["integer"], lazily, |_, value, _| {
         Ok(matches!(value, Value::Int(_) | Value::Big(_)))
     });
-    test(&["float"], defined, |_, value, _| {
+    test(&["float"], lazily, |_, value, _| {
         Ok(matches!(value, Value::Float(_)))
     });
-    test(&["number"], defined, |_, value, _| {
+    test(&["number"], lazily, |_, value, _| {
         Ok(matches!(
             value,
             Value::Int(_) | Value::Big(_) | Value::Float(_) | Value::Bool(_)
         ))
     });
-    test(&["string"], defined, |_, value, _| {
+    test(&["string"], lazily, |_, value, _| {
         Ok(matches!(value, Value::Str(_)))
     });
-    test(&["mapping"], defined, |_, value, _| {
+    test(&["mapping"], lazily, |_, value, _| {
         Ok(match value {
             Value::Dict(_) => true,
             Value::Object(object) => object.is_mapping(),
             _ => false,
         })
     });
-    test(&["sequence"], defined, |_, value, _| {
-        Ok(is_sequence(&value))
-    });
-    test(&["iterable"], defined, |_, value, _| {
+    test(&["sequence"], lazily, |_, value, _| Ok(is_sequence(&value)));
+    test(&["iterable"], lazily, |_, value, _| {
         Ok(match &value {
             Value::Object(object) => object.items().is_some() || object.count().is_some(),
             value => is_sequence(value),
         })
     });
-    test(&["callable"], defined, |_, value, _| {
+    test(&["callable"], lazily, |_, value, _| {
         Ok(matches!(value, Value::Object(object) if object.is_callable()))
     });
     test(&["lower"], defined, |_, value, _| {
@@ -136,34 +135,34 @@ pub(crate) fn add(environment: &mut Environment) {
         let text = value.text()?;
         Ok(text.chars().any(char::is_uppercase) && !text.chars().any(char::is_lowercase))
     });
-    test(&["sameas"], defined, |_, value, arguments| {
+    test(&["sameas"], lazily, |_, value, arguments| {
         Ok(same(&value, &one(arguments, "sameas")?))
     });
     test(&["escaped"], defined, |_, _, _| Ok(false));
-    test(&["in"], defined, |_, value, arguments| {
-        operators::contains(&one(arguments, "in")?, &value)
+    test(&["in"], lazily, |state, value, arguments| {
+        state.compare(Comparison::In, &value, &one(arguments, "in")?)
     });
     let compare: [(&[&str], Run); 6] = [
-        (&["==", "eq", "equalto"], |_, value, arguments| {
-            operators::compare(Comparison::Equal, &value, &one(arguments, "eq")?)
+        (&["==", "eq", "equalto"], |state, value, arguments| {
+            state.compare(Comparison::Equal, &value, &one(arguments, "eq")?)
         }),
-        (&["!=", "ne"], |_, value, arguments| {
-            operators::compare(Comparison::NotEqual, &value, &one(arguments, "ne")?)
+        (&["!=", "ne"], |state, value, arguments| {
+            state.compare(Comparison::NotEqual, &value, &one(arguments, "ne")?)
         }),
-        (&[">", "gt", "greaterthan"], |_, value, arguments| {
-            operators::compare(Comparison::Greater, &value, &one(arguments, "gt")?)
+        (&[">", "gt", "greaterthan"], |state, value, arguments| {
+            state.compare(Comparison::Greater, &value, &one(arguments, "gt")?)
         }),
-        (&[">=", "ge"], |_, value, arguments| {
-            operators::compare(Comparison::GreaterEqual, &value, &one(arguments, "ge")?)
+        (&[">=", "ge"], |state, value, arguments| {
+            state.compare(Comparison::GreaterEqual, &value, &one(arguments, "ge")?)
         }),
-        (&["<", "lt", "lessthan"], |_, value, arguments| {
-            operators::compare(Comparison::Less, &value, &one(arguments, "lt")?)
+        (&["<", "lt", "lessthan"], |state, value, arguments| {
+            state.compare(Comparison::Less, &value, &one(arguments, "lt")?)
         }),
-        (&["<=", "le"], |_, value, arguments| {
-            operators::compare(Comparison::LessEqual, &value, &one(arguments, "le")?)
+        (&["<=", "le"], |state, value, arguments| {
+            state.compare(Comparison::LessEqual, &value, &one(arguments, "le")?)
         }),
     ];
     for (names, run) in compare {
-        test(names, defined, run);
+        test(names, lazily, run);
     }
 }

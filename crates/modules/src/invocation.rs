@@ -114,6 +114,9 @@ pub enum FailureKind {
 /// The key of a failed result that holds what caused it.
 pub const CAUSES: &str = "_ansible_causes";
 
+/// The key of an entry of `deprecations` that holds the kind and the full name of the plugin that said so.
+pub const DEPRECATOR: &str = "_deprecator";
+
 impl Failure {
     /// A failure that is only a message.
     pub fn new(message: impl Into<String>) -> Self {

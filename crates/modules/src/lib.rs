@@ -54,7 +54,9 @@ mod times;
 mod url;
 
 pub use context::Context;
-pub use invocation::{CAUSES, Failure, FailureKind, Invocation, Outcome, Report, Settings};
+pub use invocation::{
+    CAUSES, DEPRECATOR, Failure, FailureKind, Invocation, Outcome, Report, Settings,
+};
 pub use module::facts;
 pub use process::Cancel;
 pub use registry::{Module, find, find_of_collection};

@@ -53,12 +53,13 @@ pub fn to_arguments(dict: &Dict) -> Map<String, serde_json::Value> {
 fn entries(dict: &Dict, depth: u32) -> Map<String, serde_json::Value> {
     dict.read()
         .iter()
-        .map(|(key, value)| (key_text(key), json(value, depth + 1)))
+        .map(|(key, value)| (key_text(key.value()), json(value, depth + 1)))
         .collect()
 }
 
-fn key_text(key: &Key) -> String {
-    match key.value() {
+/// The key of a dict as JSON has it.
+pub(crate) fn key_text(key: &Value) -> String {
+    match key {
         Value::Str(text) => text.to_string(),
         Value::None => "null".to_owned(),
         Value::Bool(value) => value.to_string(),

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use super::State;
 use super::objects::{Loop, MacroValue};
+use super::{State, looked_up_in};
 use crate::arguments::Arguments;
 use crate::ast::{Binary, Call, Comparison, Expr, Kind};
 use crate::environment::Takes;
 use crate::error::{Error, Result};
 use crate::value::{Dict, Key, Str, Value};
 use crate::{methods, operators};
+
+/// The class of lists and dicts of variables, as ansible-core names it in messages, but for its end.
+const LAZY: &str = "ansible._internal._templating._lazy_containers._AnsibleLazyTemplate";
 
 impl State<'_, '_> {
     /// Evaluates an expression.
@@ -199,15 +202,94 @@ impl State<'_, '_> {
         operators::binary(operator, &left, &right)
     }
 
-    pub(super) fn compare(
+    /// Compares two values: of what stands in them only what takes part in the answer is rendered.
+    pub(crate) fn compare(
         &mut self,
         comparison: Comparison,
         left: &Value,
         right: &Value,
     ) -> Result<bool> {
-        let left = self.ready(left.clone())?;
-        let right = self.ready(right.clone())?;
-        operators::compare(comparison, &left, &right)
+        let (left, right) = (left.clone().defined()?, right.clone().defined()?);
+        if !left.may_hold_templates() && !right.may_hold_templates() {
+            return operators::compare(comparison, &left, &right);
+        }
+        // What does not take part in the answer is not rendered.
+        match (comparison, &right) {
+            (Comparison::Equal, _) => self.same(left, right, 0),
+            (Comparison::NotEqual, _) => self.same(left, right, 0).map(|same| !same),
+            (Comparison::In, Value::List(_) | Value::Tuple(_)) => self.holds(&right, &left),
+            (Comparison::NotIn, Value::List(_) | Value::Tuple(_)) => {
+                self.holds(&right, &left).map(|holds| !holds)
+            }
+            (Comparison::In | Comparison::NotIn, Value::Dict(_)) => {
+                let left = self.ready(left)?;
+                operators::compare(comparison, &left, &right)
+            }
+            _ => {
+                let (left, right) = (self.ready(left)?, self.ready(right)?);
+                operators::compare(comparison, &left, &right)
+            }
+        }
+    }
+
+    /// Whether two values are equal: templates in them are rendered as far as that needs it.
+    fn same(&mut self, left: Value, right: Value, depth: u32) -> Result<bool> {
+        if depth > super::DEEPEST {
+            return Err(Error::Recursion);
+        }
+        let left = self.access(left).defined()?;
+        let right = self.access(right).defined()?;
+        if !left.may_hold_templates() && !right.may_hold_templates() {
+            return Ok(left.equals(&right));
+        }
+        let pairs: Vec<(Value, Value)> = match (&left, &right) {
+            (Value::List(one), Value::List(two)) => {
+                let (one, two) = (one.read(), two.read());
+                if one.len() != two.len() {
+                    return Ok(false);
+                }
+                one.iter().cloned().zip(two.iter().cloned()).collect()
+            }
+            (Value::Tuple(one), Value::Tuple(two)) => {
+                if one.len() != two.len() {
+                    return Ok(false);
+                }
+                one.iter().cloned().zip(two.iter().cloned()).collect()
+            }
+            (Value::Dict(one), Value::Dict(two)) => {
+                let (one, two) = (one.read(), two.read());
+                let mut pairs = Vec::with_capacity(one.len());
+                for (key, value) in one.iter() {
+                    match two.get(key) {
+                        Some(other) if one.len() == two.len() => {
+                            pairs.push((value.clone(), other.clone()));
+                        }
+                        _ => return Ok(false),
+                    }
+                }
+                if one.len() != two.len() {
+                    return Ok(false);
+                }
+                pairs
+            }
+            _ => return Ok(left.equals(&right)),
+        };
+        for (one, two) in pairs {
+            if !self.same(one, two, depth + 1)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether a list or tuple holds a value: its items are rendered until it is found.
+    fn holds(&mut self, items: &Value, wanted: &Value) -> Result<bool> {
+        for item in items.iterate()? {
+            if self.same(item, wanted.clone(), 0)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// An attribute of a value: of a dict an entry.
@@ -221,7 +303,7 @@ impl State<'_, '_> {
                 }
                 dict.get(name)
             }
-            Value::Object(object) => object.get(name),
+            Value::Object(object) => looked_up_in(self.current.as_ref(), || object.get(name)),
             _ if methods::has(value, name) => return methods::bound(value, name),
             _ => None,
         };
@@ -249,7 +331,7 @@ impl State<'_, '_> {
         if key.is_undefined() {
             return Ok(key.clone());
         }
-        let found = operators::item(value, key);
+        let found = looked_up_in(self.current.as_ref(), || operators::item(value, key));
         if let Some(found) = found {
             return Ok(self.access(found));
         }
@@ -263,14 +345,25 @@ impl State<'_, '_> {
                 return Ok(methods::bound(value, name));
             }
         }
-        Ok(self.missing(
-            format!(
+        let message = match key {
+            Value::Str(name) => format!(
                 "object of type {} has no attribute {}",
                 crate::repr::string(value.type_name()),
+                crate::repr::string(name)
+            ),
+            // As Jinja says it of what ansible-core keeps its lists and dicts in.
+            key => format!(
+                "{} has no element {}",
+                match value {
+                    Value::None => "None".to_owned(),
+                    Value::List(_) => format!("{LAZY}List object"),
+                    Value::Dict(_) => format!("{LAZY}Dict object"),
+                    value => format!("{} object", value.type_name()),
+                },
                 crate::repr::repr(key)
             ),
-            &crate::repr::text(key),
-        ))
+        };
+        Ok(self.missing(message, &crate::repr::text(key)))
     }
 
     /// A text within an expression, taken for a template.
@@ -451,7 +544,7 @@ impl State<'_, '_> {
             if name == "get"
                 && let Some(key) = arguments.positional.first()
             {
-                let found = operators::item(value, key)
+                let found = looked_up_in(self.current.as_ref(), || operators::item(value, key))
                     .or_else(|| arguments.positional.get(1).cloned())
                     .unwrap_or_default();
                 return Ok(self.access(found));

@@ -180,6 +180,14 @@ impl Object for Module {
         crate::repr::text(&self.text)
     }
 
+    /// Something undefined was put out by it.
+    fn refusal(&self) -> Option<Error> {
+        match &self.text {
+            Value::Undefined(undefined) => Some(undefined.as_error()),
+            _ => None,
+        }
+    }
+
     fn truth(&self) -> bool {
         true
     }

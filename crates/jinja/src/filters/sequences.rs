@@ -66,6 +66,127 @@ pub(crate) fn add(environment: &mut Environment) {
             None => Value::undefined("No last item, sequence was empty."),
         })
     });
+    // What stands in the items is left as it is.
+    lazy("list", |state, value, _| {
+        Ok(Value::list(items(state, &value)?))
+    });
+    lazy("items", |_, value, _| match &value {
+        Value::Dict(dict) => Ok(pairs(dict)),
+        _ => Err(Error::failed("Can only get item pairs from a mapping.")),
+    });
+    lazy("reverse", |state, value, _| match &value {
+        Value::Str(text) => Ok(Value::from(text.chars().rev().collect::<String>())),
+        value => {
+            let mut items = items(state, value)?;
+            items.reverse();
+            Ok(Value::list(items))
+        }
+    });
+    lazy("batch", batch);
+    lazy("slice", slice);
+    // Where they look at an attribute of each item, nothing else of it is rendered.
+    let mut by_attribute = |name: &str, place: usize, run: Run| {
+        environment.add_filter(name, Takes::Lazily, move |state, value, arguments| {
+            let attribute = arguments
+                .named("attribute")
+                .or_else(|| arguments.positional.get(place));
+            if attribute.is_some_and(|attribute| !matches!(attribute, Value::None)) {
+                let items = items(state, &value)?;
+                return run(state, Value::list(items), arguments);
+            }
+            match state.ready(value) {
+                Ok(value) => run(state, value, arguments),
+                Err(error) => Ok(Value::failed(error)),
+            }
+        });
+    };
+    by_attribute("sort", 2, |state, value, arguments| {
+        let [reverse, case, attribute] =
+            arguments.bind("sort", ["reverse", "case_sensitive", "attribute"])?;
+        let reverse = flag(reverse)?;
+        let case = flag(case)?;
+        let mut items = value.iterate()?;
+        methods::sort(
+            &mut items,
+            |item| match &attribute {
+                None => Ok(folded(item.clone(), case)),
+                Some(Value::Str(paths)) if paths.contains(',') => {
+                    let mut key = Vec::new();
+                    for path in paths.split(',') {
+                        let found = follow(state, item, &Value::from(path.trim()))?;
+                        key.push(folded(found, case));
+                    }
+                    Ok(Value::tuple(key))
+                }
+                Some(path) => Ok(folded(follow(state, item, path)?, case)),
+            },
+            reverse,
+        )?;
+        Ok(Value::list(items))
+    });
+    by_attribute("min", 1, |state, value, arguments| {
+        extreme(state, &value, arguments, false)
+    });
+    by_attribute("max", 1, |state, value, arguments| {
+        extreme(state, &value, arguments, true)
+    });
+    by_attribute("sum", 0, |state, value, arguments| {
+        let [attribute, start] = arguments.bind("sum", ["attribute", "start"])?;
+        let mut total = start.unwrap_or(Value::Int(0));
+        for item in value.iterate()? {
+            let item = match &attribute {
+                None | Some(Value::None) => item,
+                Some(path) => follow(state, &item, path)?.defined()?,
+            };
+            total = operators::binary(crate::ast::Binary::Add, &total, &item)?;
+        }
+        Ok(total)
+    });
+    by_attribute("groupby", 0, |state, value, arguments| {
+        let [attribute, default, case] =
+            arguments.bind("groupby", ["attribute", "default", "case_sensitive"])?;
+        let attribute = attribute.unwrap_or_default();
+        let case = flag(case)?;
+        let mut keyed = Vec::new();
+        for item in value.iterate()? {
+            let mut key = follow(state, &item, &attribute)?;
+            if key.is_undefined()
+                && let Some(default) = &default
+            {
+                key = default.clone();
+            }
+            keyed.push(Value::tuple(vec![key.defined()?, item]));
+        }
+        methods::sort(
+            &mut keyed,
+            |pair| Ok(folded(pair.iterate()?.swap_remove(0), case)),
+            false,
+        )?;
+        let mut groups: Vec<(Value, Vec<Value>)> = Vec::new();
+        for pair in keyed {
+            let Value::Tuple(pair) = pair else { continue };
+            let (key, item) = (pair[0].clone(), pair[1].clone());
+            match groups.last_mut() {
+                Some((last, items))
+                    if folded(last.clone(), case).equals(&folded(key.clone(), case)) =>
+                {
+                    items.push(item);
+                }
+                _ => groups.push((key, vec![item])),
+            }
+        }
+        Ok(Value::list(
+            groups
+                .into_iter()
+                .map(|(key, items)| {
+                    Value::Object(Arc::new(Group {
+                        grouper: key,
+                        list: Value::list(items),
+                    }))
+                })
+                .collect(),
+        ))
+    });
     let mut filter = |name: &str, run: Run| environment.add_filter(name, Takes::Defined, run);
     filter("attr", |state, value, arguments| {
         let [name] = arguments.bind("attr", ["name"])?;
@@ -78,11 +199,6 @@ pub(crate) fn add(environment: &mut Environment) {
             ))),
             value => Ok(state.attribute(value, &name)),
         }
-    });
-    filter("list", |_, value, _| Ok(Value::list(value.iterate()?)));
-    filter("items", |_, value, _| match &value {
-        Value::Dict(dict) => Ok(pairs(dict)),
-        _ => Err(Error::failed("Can only get item pairs from a mapping.")),
     });
     filter("random", |state, value, _| {
         state.changes_from_call_to_call();
@@ -110,38 +226,6 @@ pub(crate) fn add(environment: &mut Environment) {
             out.push_str(&item.text()?);
         }
         Ok(Value::from(out))
-    });
-    filter("reverse", |_, value, _| match &value {
-        Value::Str(text) => Ok(Value::from(text.chars().rev().collect::<String>())),
-        value => {
-            let mut items = value.iterate()?;
-            items.reverse();
-            Ok(Value::list(items))
-        }
-    });
-    filter("sort", |state, value, arguments| {
-        let [reverse, case, attribute] =
-            arguments.bind("sort", ["reverse", "case_sensitive", "attribute"])?;
-        let reverse = flag(reverse)?;
-        let case = flag(case)?;
-        let mut items = value.iterate()?;
-        methods::sort(
-            &mut items,
-            |item| match &attribute {
-                None => Ok(folded(item.clone(), case)),
-                Some(Value::Str(paths)) if paths.contains(',') => {
-                    let mut key = Vec::new();
-                    for path in paths.split(',') {
-                        let found = follow(state, item, &Value::from(path.trim()))?;
-                        key.push(folded(found, case));
-                    }
-                    Ok(Value::tuple(key))
-                }
-                Some(path) => Ok(folded(follow(state, item, path)?, case)),
-            },
-            reverse,
-        )?;
-        Ok(Value::list(items))
     });
     filter("dictsort", |_, value, arguments| {
         let [case, by, reverse] =
@@ -203,115 +287,6 @@ pub(crate) fn add(environment: &mut Environment) {
         }
         Ok(Value::list(kept))
     });
-    filter("min", |state, value, arguments| {
-        extreme(state, &value, arguments, false)
-    });
-    filter("max", |state, value, arguments| {
-        extreme(state, &value, arguments, true)
-    });
-    filter("sum", |state, value, arguments| {
-        let [attribute, start] = arguments.bind("sum", ["attribute", "start"])?;
-        let mut total = start.unwrap_or(Value::Int(0));
-        for item in value.iterate()? {
-            let item = match &attribute {
-                None | Some(Value::None) => item,
-                Some(path) => follow(state, &item, path)?.defined()?,
-            };
-            total = operators::binary(crate::ast::Binary::Add, &total, &item)?;
-        }
-        Ok(total)
-    });
-    filter("batch", |_, value, arguments| {
-        let [count, fill] = arguments.bind("batch", ["linecount", "fill_with"])?;
-        let count = usize::try_from(integer(&count.unwrap_or_default())?)
-            .ok()
-            .filter(|count| *count > 0)
-            .ok_or_else(|| Error::failed("the number of items must be positive"))?;
-        if fill.is_some() && count > LONGEST {
-            return Err(Error::failed("the result would be too large"));
-        }
-        Ok(Value::list(
-            value
-                .iterate()?
-                .chunks(count)
-                .map(|chunk| {
-                    let mut chunk = chunk.to_vec();
-                    if let Some(fill) = fill.as_ref().filter(|fill| !matches!(fill, Value::None)) {
-                        chunk.resize(count, fill.clone());
-                    }
-                    Value::list(chunk)
-                })
-                .collect(),
-        ))
-    });
-    filter("slice", |_, value, arguments| {
-        let [count, fill] = arguments.bind("slice", ["slices", "fill_with"])?;
-        let count = usize::try_from(integer(&count.unwrap_or_default())?)
-            .ok()
-            .filter(|count| (1..1_000_000).contains(count))
-            .ok_or_else(|| Error::failed("the number of slices must be positive"))?;
-        let items = value.iterate()?;
-        let (each, more) = (items.len() / count, items.len() % count);
-        let mut at = 0;
-        let mut slices = Vec::with_capacity(count);
-        for slice in 0..count {
-            let size = each + usize::from(slice < more);
-            let mut part = items[at..at + size].to_vec();
-            at += size;
-            if let Some(fill) = fill.as_ref().filter(|fill| !matches!(fill, Value::None))
-                && slice >= more
-            {
-                part.push(fill.clone());
-            }
-            slices.push(Value::list(part));
-        }
-        Ok(Value::list(slices))
-    });
-    filter("groupby", |state, value, arguments| {
-        let [attribute, default, case] =
-            arguments.bind("groupby", ["attribute", "default", "case_sensitive"])?;
-        let attribute = attribute.unwrap_or_default();
-        let case = flag(case)?;
-        let mut keyed = Vec::new();
-        for item in value.iterate()? {
-            let mut key = follow(state, &item, &attribute)?;
-            if key.is_undefined()
-                && let Some(default) = &default
-            {
-                key = default.clone();
-            }
-            keyed.push(Value::tuple(vec![key.defined()?, item]));
-        }
-        methods::sort(
-            &mut keyed,
-            |pair| Ok(folded(pair.iterate()?.swap_remove(0), case)),
-            false,
-        )?;
-        let mut groups: Vec<(Value, Vec<Value>)> = Vec::new();
-        for pair in keyed {
-            let Value::Tuple(pair) = pair else { continue };
-            let (key, item) = (pair[0].clone(), pair[1].clone());
-            match groups.last_mut() {
-                Some((last, items))
-                    if folded(last.clone(), case).equals(&folded(key.clone(), case)) =>
-                {
-                    items.push(item);
-                }
-                _ => groups.push((key, vec![item])),
-            }
-        }
-        Ok(Value::list(
-            groups
-                .into_iter()
-                .map(|(key, items)| {
-                    Value::Object(Arc::new(Group {
-                        grouper: key,
-                        list: Value::list(items),
-                    }))
-                })
-                .collect(),
-        ))
-    });
     filter("tojson", |_, value, arguments| {
         let [indent] = arguments.bind("tojson", ["indent"])?;
         let indent = match indent {
@@ -334,6 +309,62 @@ pub(crate) fn add(environment: &mut Environment) {
                 .replace('\'', "\\u0027"),
         ))
     });
+}
+
+/// The items of a value, rendered as far as they are templates themselves.
+fn items(state: &mut State<'_, '_>, value: &Value) -> Result<Vec<Value>> {
+    let items = value.iterate()?;
+    Ok(items.into_iter().map(|item| state.access(item)).collect())
+}
+
+// Filters have the same signature.
+#[allow(clippy::needless_pass_by_value)]
+fn batch(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<Value> {
+    let [count, fill] = arguments.bind("batch", ["linecount", "fill_with"])?;
+    let count = usize::try_from(integer(&count.unwrap_or_default())?)
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or_else(|| Error::failed("the number of items must be positive"))?;
+    let fill = fill.filter(|fill| !matches!(fill, Value::None));
+    Ok(Value::list(
+        items(state, &value)?
+            .chunks(count)
+            .map(|chunk| {
+                let mut chunk = chunk.to_vec();
+                if let Some(fill) = &fill {
+                    chunk.resize(count, fill.clone());
+                }
+                Value::list(chunk)
+            })
+            .collect(),
+    ))
+}
+
+// Filters have the same signature.
+#[allow(clippy::needless_pass_by_value)]
+fn slice(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<Value> {
+    let [count, fill] = arguments.bind("slice", ["slices", "fill_with"])?;
+    let count = usize::try_from(integer(&count.unwrap_or_default())?)
+        .ok()
+        .filter(|count| (1..1_000_000).contains(count))
+        .ok_or_else(|| Error::failed("the number of slices must be positive"))?;
+    let fill = fill.filter(|fill| !matches!(fill, Value::None));
+    let items = items(state, &value)?;
+    let (each, more) = (items.len() / count, items.len() % count);
+    let mut at = 0;
+    let mut slices = Vec::with_capacity(count);
+    for slice in 0..count {
+        let size = each + usize::from(slice < more);
+        let mut part = items[at..at + size].to_vec();
+        at += size;
+        if let Some(fill) = &fill
+            && slice >= more
+        {
+            part.push(fill.clone());
+        }
+        slices.push(Value::list(part));
+    }
+    Ok(Value::list(slices))
 }
 
 // Filters have the same signature.

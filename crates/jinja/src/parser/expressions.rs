@@ -418,6 +418,9 @@ impl Parser {
             {
                 order(call.double_star.is_none(), self)?;
                 let name = self.name()?;
+                if call.named.iter().any(|(known, _)| *known == name) {
+                    return Err(self.wrong(format!("keyword argument repeated: {name}")));
+                }
                 self.at += 1;
                 call.named.push((name, self.expression()?));
             } else {

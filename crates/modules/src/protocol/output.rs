@@ -1,6 +1,6 @@
 //! The result of a module among what its process wrote.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::invocation::Report;
 
@@ -115,13 +115,19 @@ fn told(report: &mut Report) {
             if let Some(event) = entries.remove("event") {
                 entries.insert("msg".to_owned(), brief(&event).into());
                 entries.shift_remove("__ansible_type");
-                if let Some(Value::Object(deprecator)) = entries.remove("deprecator") {
-                    let name = deprecator
-                        .get("resolved_name")
-                        .cloned()
-                        .unwrap_or(Value::Null);
-                    entries.insert("collection_name".to_owned(), name);
-                }
+                let deprecator = entries.remove("deprecator").unwrap_or(Value::Null);
+                let name = deprecator["resolved_name"].as_str().unwrap_or_default();
+                let collection: Vec<&str> = name.split('.').take(2).collect();
+                entries.insert(
+                    "collection_name".to_owned(),
+                    if name.is_empty() {
+                        Value::Null
+                    } else {
+                        collection.join(".").into()
+                    },
+                );
+                let kind = deprecator["type"].as_str().unwrap_or_default();
+                entries.insert(crate::DEPRECATOR.to_owned(), json!([kind, name]));
             }
         }
     }

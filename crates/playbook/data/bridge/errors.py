@@ -55,8 +55,6 @@ def summaries(warnings):
         if event.formatted_source_context:
             one["context"] = str(event.formatted_source_context)
         if hasattr(warning, "version"):
-            from ansible._internal import _display_utils
-
             one["deprecated"] = True
             one["message"] = event.msg
             one["version"] = warning.version
@@ -64,9 +62,8 @@ def summaries(warnings):
             plugin = warning.deprecator
             name = getattr(plugin, "resolved_name", None)
             one["collection"] = ".".join(name.split(".")[:2]) if name else None
-            one["formatted"] = _display_utils.get_deprecation_message_with_plugin_info(
-                msg=event.msg, version=warning.version, date=warning.date, deprecator=plugin
-            )
+            if name and plugin.type:
+                one["kind"], one["plugin"] = str(plugin.type), name
         found.append(one)
     return found
 

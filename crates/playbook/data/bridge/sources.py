@@ -120,6 +120,9 @@ def configuration(request, message):
     from ansible.plugins import loader as loaders
 
     kind = message["type"]
+    if not kind:
+        value, origin = C.config.get_config_value_and_origin(message["name"], variables=values.Variables(request))
+        return {"value": values.encode(value), "origin": str(origin)}
     plugins = getattr(loaders, "%s_loader" % kind, None)
     plugin = plugins.get(message["plugin"], class_only=True) if plugins is not None else None
     if plugin is None:

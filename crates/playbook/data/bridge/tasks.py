@@ -3,6 +3,7 @@
 import atexit
 import base64
 import os
+import pickle
 import threading
 import types
 
@@ -127,6 +128,9 @@ class BridgeTask(Task):
 
     def get_dep_chain(self):
         return None
+
+    def get_play(self):
+        return (self._parent or Parent())._play
 
     def get_vars(self):
         return dict(self.vars or {})
@@ -412,7 +416,7 @@ def action(request, message):
                     handler.cleanup()
             if not isinstance(result, dict):
                 raise TypeError(f"Malformed result. Received {type(result)} instead of {dict}.")
-            answer["result"] = values.encode(_plain(result))
+            answer["result"] = _sent(result)
         except Exception as error:
             answer["failure"] = _why(error)
         layers = {}
@@ -424,6 +428,18 @@ def action(request, message):
             answer["connection"] = name
     answer["warned"] = warned
     return answer
+
+
+def _sent(result):
+    """A result as JSON. What could not be handed from process to process is left out, as Ansible does it."""
+    before = values.kept()
+    encoded = values.encode(_plain(result))
+    if values.kept() != before:
+        try:
+            pickle.dumps(result)
+        except Exception as error:
+            return {"failed": True, "msg": f"Task result omitted due to queue send failure: {error}"}
+    return encoded
 
 
 def _plain(result):

@@ -147,9 +147,12 @@ def lookup(request, message):
                     )
                 if not is_sequence(found):
                     raise TypeError(f"returned {type(found)} instead of {list}")
-                encoded = values.encode(list(found))
+                found = list(found)
             except MarkerError as error:
-                encoded = values.encode(error.source)
+                found = error.source
+        # what it found may hold what is undefined
+        with JinjaCallContext(accept_lazy_markers=True):
+            encoded = values.encode(found)
     return {"value": encoded, "warned": warned}
 
 

@@ -348,3 +348,8 @@ def encode(value, depth=0):
     if isinstance(value, AnsibleTaggedObject):
         return encode(value._native_copy(), depth + 1)
     return keep(value)
+
+
+def kept():
+    """How many values are kept here."""
+    return len(_kept)

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::wire;
-use crate::source::Located;
+use crate::source::{Located, Removal};
 
 /// An error with its causes.
 pub(crate) fn of_chain(error: &Json) -> Located {
@@ -29,5 +29,16 @@ pub(crate) fn of_warning(warned: &Json) -> Located {
     match warned["help"].as_str() {
         Some(help) => located.hint(help),
         None => located,
+    }
+}
+
+/// When what a warning tells of goes, and from where.
+pub(crate) fn removal(warned: &Json) -> Removal {
+    let text = |name: &str| warned[name].as_str().map(str::to_owned);
+    Removal {
+        collection: text("collection"),
+        version: text("version"),
+        date: text("date"),
+        plugin: text("kind").zip(text("plugin")),
     }
 }

@@ -170,11 +170,15 @@ impl ForeignCache {
 }
 
 impl FactCache for ForeignCache {
-    fn load(&self, host: &str) -> Option<Dict> {
-        let mut found = self.ask("load", host, &Json::Null).ok()?;
-        match self.bridge.read(found["value"].take()).ok()? {
-            Value::Dict(facts) => Some(facts),
-            _ => None,
+    fn load(&self, host: &str) -> Result<Option<Dict>, String> {
+        let read = || {
+            let mut found = self.ask("load", host, &Json::Null)?;
+            self.bridge.read(found["value"].take())
+        };
+        match read() {
+            Ok(Value::Dict(facts)) => Ok(Some(facts)),
+            Ok(_) => Ok(None),
+            Err(error) => Err(error.to_string()),
         }
     }
 

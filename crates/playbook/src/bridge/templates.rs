@@ -97,7 +97,7 @@ impl Bridge {
         warn(if warned["deprecated"] == Json::Bool(true) {
             Warned::Deprecation {
                 message,
-                version: text("version").unwrap_or_default().into(),
+                removal: super::located::removal(warned),
                 about,
                 help: text("help"),
             }

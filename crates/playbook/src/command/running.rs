@@ -14,7 +14,7 @@ use super::options::{
 use super::passwords::Passwords;
 use super::session::Session;
 use super::version::ANSIBLE_VERSION;
-use crate::bridge::{Bridge, ForeignCache};
+use crate::bridge::ForeignCache;
 use crate::connection::Pool;
 use crate::executor::{self, Options, Parts, What};
 use crate::inventory::{Inventory, LOCAL_NAMES, Limits};
@@ -297,7 +297,7 @@ impl Prepared<'_> {
         let bridge = self.templar.bridge().cloned();
         let extra = self.extra.clone();
         let parts = Parts {
-            cache: cache(&self.settings, session, bridge.as_ref()),
+            cache: cache(&self.settings, session, &self.templar),
             settings: self.settings,
             sources: Arc::new(session.sources.clone()),
             inventory: self.inventory,
@@ -345,9 +345,9 @@ impl Prepared<'_> {
 }
 
 /// Where facts are kept.
-fn cache(settings: &Settings, session: &Session, bridge: Option<&Bridge>) -> Box<dyn FactCache> {
+fn cache(settings: &Settings, session: &Session, templar: &Templar) -> Box<dyn FactCache> {
     let name = settings.cache_plugin.rsplit('.').next().unwrap_or_default();
-    if let Some(bridge) = bridge
+    if let Some(bridge) = templar.bridge()
         && !matches!(name, "memory" | "jsonfile" | "")
     {
         return Box::new(ForeignCache {
@@ -355,8 +355,11 @@ fn cache(settings: &Settings, session: &Session, bridge: Option<&Bridge>) -> Box
             plugin: settings.cache_plugin.clone(),
         });
     }
-    match (name, &settings.cache_plugin_connection) {
-        ("jsonfile", Some(directory)) => {
+    if name != "jsonfile" {
+        return Box::new(Memory);
+    }
+    match &settings.cache_plugin_connection {
+        Some(directory) => {
             let directory = unfrack(directory, &session.surroundings, None);
             // The prefix is that of shared stores unless somebody has set one.
             let prefix = session
@@ -370,10 +373,17 @@ fn cache(settings: &Settings, session: &Session, bridge: Option<&Bridge>) -> Box
                 .ok()
                 .filter(|seconds| *seconds > 0)
                 .map(std::time::Duration::from_secs);
-            Box::new(JsonFiles::new(Path::new(&directory), &prefix, timeout))
+            let reader = templar.options().reader.clone();
+            match JsonFiles::new(Path::new(&directory), &prefix, timeout, reader) {
+                Ok(files) => return Box::new(files),
+                Err(why) => session.terminal.warn(&why),
+            }
         }
-        _ => Box::new(Memory),
+        None => session
+            .terminal
+            .warn("Required config '_uri' for 'jsonfile' cache plugin not provided."),
     }
+    Box::new(Memory)
 }
 
 /// The tags of options: each may be several, between commas.

@@ -112,12 +112,12 @@ impl Terminal {
                 } => Notice::Warning(located(message, about, help)),
                 Warned::Deprecation {
                     message,
-                    version,
+                    removal,
                     about,
                     help,
                 } => Notice::Deprecated {
                     what: located(message, about, help),
-                    removal: Removal::of_core(version),
+                    removal,
                 },
             };
             // What a task warns of is told with its result.

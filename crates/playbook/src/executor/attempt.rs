@@ -278,10 +278,12 @@ impl Attempt<'_> {
 
     /// Tells that something will go away with a version of ansible-core.
     pub fn deprecate(&self, what: Located, version: &str) {
-        let notice = Notice::Deprecated {
-            what,
-            removal: Removal::of_core(version),
-        };
+        self.deprecates(what, Removal::of_core(version));
+    }
+
+    /// Tells that something will go away.
+    pub(super) fn deprecates(&self, what: Located, removal: Removal) {
+        let notice = Notice::Deprecated { what, removal };
         if let Some(notice) = held::hold(notice) {
             (self.run.notices)(notice);
         }

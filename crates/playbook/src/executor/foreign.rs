@@ -395,7 +395,7 @@ fn finish(attempt: &Attempt<'_>, bridge: &Bridge, done: Json) -> Outcome {
         for warned in &warned {
             let what = located::of_warning(warned);
             if warned["deprecated"] == Json::Bool(true) {
-                attempt.deprecate(what, warned["version"].as_str().unwrap_or_default());
+                attempt.deprecates(what, located::removal(warned));
             } else {
                 attempt.warn_at(&what);
             }

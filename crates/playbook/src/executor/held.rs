@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use consort_jinja::{Dict, Key, Value};
+use consort_jinja::{Dict, Value};
 use parking_lot::Mutex;
 
 use crate::source::{Located, Notice, Removal};
@@ -96,7 +96,9 @@ pub(super) fn registered_deprecations(all: &[Value]) -> Value {
                     let entries = entry
                         .read()
                         .iter()
-                        .filter(|(key, _)| **key != Key::from(TEXT))
+                        .filter(|(key, _)| {
+                            !matches!(key.as_str(), Some(TEXT | consort_modules::DEPRECATOR))
+                        })
                         .map(|(key, value)| (key.clone(), value.clone()))
                         .collect();
                     Value::Dict(Dict::new(entries))

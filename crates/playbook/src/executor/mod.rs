@@ -14,7 +14,6 @@ pub(crate) mod keyword;
 mod linear;
 mod meta;
 mod modules;
-mod old;
 mod plan;
 mod play;
 mod playbooks;

@@ -19,6 +19,7 @@ use crate::python::core::Core;
 use crate::python::interpreter::{self, Discovered};
 use crate::python::pack::{Found, Interpreters, Packer};
 use crate::settings::Settings;
+use crate::source::Located;
 use crate::values;
 
 /// The task that looked, and what it found.
@@ -47,6 +48,9 @@ impl Interpreters for Chosen<'_> {
         let variables = self.attempt.machine_variables();
         let value = variables.get(&format!("ansible_{name}_interpreter"))?;
         let value = self.attempt.templar().render(&value, variables).ok()?;
+        if is_omit(&value) {
+            return None;
+        }
         let text = value.text().ok()?.trim().to_owned();
         (!text.is_empty()).then_some(text)
     }
@@ -343,7 +347,8 @@ impl Attempt<'_> {
         let usual = || self.run.settings.interpreter_python.clone();
         let told = match variables.get("ansible_python_interpreter") {
             Some(value) => match self.templar().render(&value, variables)? {
-                value if is_omit(&value) => usual(),
+                // What is left out is not what the settings say either.
+                value if is_omit(&value) => "auto".to_owned(),
                 value => value
                     .text()
                     .map(|text| text.trim().to_owned())
@@ -389,10 +394,11 @@ impl Attempt<'_> {
             .map_err(refused)?;
         if first && !silent {
             for (warning, hint) in &discovered.warnings {
-                match hint {
-                    Some(hint) => self.warn(format!("{warning} {hint}")),
-                    None => self.warn(warning.clone()),
-                }
+                let what = Located::new(warning);
+                self.warn_at(&match hint {
+                    Some(hint) => what.hint(hint),
+                    None => what,
+                });
             }
         }
         let interpreter = discovered.interpreter.clone();

@@ -17,7 +17,7 @@ pub(super) struct Plan {
     pub(super) failed_when: Vec<Value>,
     pub(super) until: Vec<Value>,
     /// The variables `register` sets, with the expressions for those that are not the whole result.
-    pub(super) register: Vec<(Arc<str>, Option<Str>)>,
+    pub(super) register: Vec<(Str, Option<Str>)>,
     /// These variables as the task itself sees them while it runs: each a template that is rendered when it is looked at.
     pub(super) projections: Vec<(Arc<str>, Value)>,
     pub(super) control: Control,
@@ -96,7 +96,9 @@ impl Plan {
             until,
             projections: register
                 .iter()
-                .map(|(name, expression)| (Arc::clone(name), projection(expression.as_ref())))
+                .map(|(name, expression)| {
+                    (Arc::clone(name.shared()), projection(expression.as_ref()))
+                })
                 .collect(),
             register,
             control,
@@ -145,9 +147,9 @@ impl Control {
     }
 }
 
-fn register(written: Option<&Value>) -> Vec<(Arc<str>, Option<Str>)> {
+fn register(written: Option<&Value>) -> Vec<(Str, Option<Str>)> {
     match written {
-        Some(Value::Str(name)) => vec![(Arc::clone(name.shared()), None)],
+        Some(Value::Str(name)) => vec![(name.clone(), None)],
         Some(Value::Dict(expressions)) => expressions
             .read()
             .iter()
@@ -156,7 +158,10 @@ fn register(written: Option<&Value>) -> Vec<(Arc<str>, Option<Str>)> {
                     Value::Str(text) => text.clone(),
                     other => Str::template(consort_jinja::repr::repr(other)),
                 };
-                Some((Arc::from(name.as_str()?), Some(expression)))
+                match name.value() {
+                    Value::Str(name) => Some((name.clone(), Some(expression))),
+                    _ => None,
+                }
             })
             .collect(),
         _ => Vec::new(),

@@ -28,11 +28,11 @@ pub(super) async fn ask(run: &Run, name: &str, prompt: &Dict) -> Result<Value, L
         .filter(|value| !matches!(value, Value::None));
     let private = flag("private", true);
     let confirm = flag("confirm", false);
-    let mut question = text("prompt").unwrap_or_else(|| format!("input for {name}"));
-    if let (Some(_), Some(shown)) = (&default, text("default")) {
-        question = format!("{question} [{shown}]");
-    }
-    let question = format!("{question}: ");
+    let question = match (text("prompt").as_deref().unwrap_or(name), text("default")) {
+        ("", _) => format!("input for {name}: "),
+        (prompt, Some(default)) => format!("{prompt} [{default}]: "),
+        (prompt, None) => format!("{prompt}: "),
+    };
     let answer = loop {
         if !std::io::stdin().is_terminal() {
             run.tell

@@ -245,6 +245,7 @@ fn texts(result: &Dict, name: &str, goes: bool) -> Vec<String> {
                         collection: text("collection_name"),
                         version: text("version"),
                         date: text("date"),
+                        plugin: plugin(entry),
                     }
                     .announced(&message)
                 } else {
@@ -254,6 +255,15 @@ fn texts(result: &Dict, name: &str, goes: bool) -> Vec<String> {
             entry => repr::text(entry),
         })
         .collect()
+}
+
+/// The kind and the name of the plugin that says something goes, where that is known.
+fn plugin(entry: &Dict) -> Option<(String, String)> {
+    let told = entry.get(consort_modules::DEPRECATOR)?.iterate().ok()?;
+    match told.as_slice() {
+        [kind, name] if kind.truth().unwrap_or(false) => Some((repr::text(kind), repr::text(name))),
+        _ => None,
+    }
 }
 
 /// The host as it is shown: with the one a task was delegated to.

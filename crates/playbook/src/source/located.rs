@@ -41,7 +41,7 @@ pub struct Located(Box<Inner>);
 struct Inner {
     message: String,
     origin: Option<Arc<Origin>>,
-    /// A value without a place: what is shown instead of the lines of a file.
+    /// A value without a place in a file: what is shown instead of the lines of one.
     shown: Option<String>,
     hint: Option<String>,
     cause: Option<Located>,
@@ -92,12 +92,14 @@ impl Located {
     #[must_use]
     pub fn about(mut self, value: &Value) -> Self {
         match origin_of(value) {
+            // What was written on the command line has no lines that could be shown.
+            Some(origin) if origin.file.starts_with('<') => {
+                self = self.showing(&consort_jinja::repr::text(value));
+                self.0.origin = Some(origin);
+            }
             Some(origin) => self.0.origin = Some(origin),
             None if matches!(value, Value::None) => {}
-            None => {
-                let text = consort_jinja::repr::text(value);
-                self.0.shown = Some(shorten(&text, 120));
-            }
+            None => self = self.showing(&consort_jinja::repr::text(value)),
         }
         self
     }
@@ -233,7 +235,10 @@ impl Located {
                     place(origin)
                 )
             } else {
-                excerpt(origin)
+                match &inner.shown {
+                    Some(shown) => format!("{}\n\n{shown}", excerpt(origin)),
+                    None => excerpt(origin),
+                }
             });
         }
         inner

@@ -10,6 +10,8 @@ pub struct Removal {
     pub version: Option<String>,
     /// The day after which a release goes without it; it stands before a version.
     pub date: Option<String>,
+    /// The kind and the full name of the plugin that says so, where that is known.
+    pub plugin: Option<(String, String)>,
 }
 
 impl Removal {
@@ -18,7 +20,7 @@ impl Removal {
         Removal {
             collection: Some("ansible.builtin".to_owned()),
             version: Some(version.into()),
-            date: None,
+            ..Removal::default()
         }
     }
 
@@ -43,12 +45,19 @@ impl Removal {
         } else {
             "."
         };
-        let from = match self.collection.as_deref() {
+        let (plugin, collection) = self.source();
+        let within = match collection {
             None => String::new(),
-            Some("ansible.builtin") => "from ansible-core".to_owned(),
-            Some(name) => format!("from collection '{name}'"),
+            Some("ansible.builtin") => "ansible-core".to_owned(),
+            Some(name) => format!("collection '{name}'"),
         };
-        let when = match (&self.collection, &self.date, &self.version) {
+        let from = match (plugin.is_empty(), within.is_empty()) {
+            (true, true) => String::new(),
+            (true, false) => format!("from {within}"),
+            (false, true) => format!("from {plugin}"),
+            (false, false) => format!("from {plugin} in {within}"),
+        };
+        let when = match (collection, &self.date, &self.version) {
             (None, ..) => sometime.to_owned(),
             (Some(_), Some(date), _) => format!("in a release after {date}"),
             (Some(_), None, Some(version)) => format!("version {version}"),
@@ -57,5 +66,24 @@ impl Removal {
         let parts = ["This feature", what, &from, &when];
         let sentence: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         format!("{message}{stop} {}.", sentence.join(" "))
+    }
+
+    /// What it is removed from: the plugin in words, and the collection.
+    fn source(&self) -> (String, Option<&str>) {
+        let collection = self.collection.as_deref();
+        let Some((kind, name)) = &self.plugin else {
+            return (String::new(), collection);
+        };
+        let kind = match kind.as_str() {
+            "module" => kind.clone(),
+            kind => format!("{kind} plugin"),
+        };
+        if name == "ansible.builtin" {
+            return (format!("the {kind} API"), Some("ansible.builtin"));
+        }
+        let leaf = name.rsplit('.').next().unwrap_or_default();
+        // A name without a collection says nothing of one.
+        let collection = collection.filter(|_| name.matches('.').count() > 1);
+        (format!("{kind} '{leaf}'"), collection)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use consort_jinja::{Error, Result, State, Str, Value};
 
 use super::templar::{TemplarOptions, Warned};
+use crate::source::Removal;
 
 /// What filters, tests and lookups know of the run they are in.
 pub(super) struct Context {
@@ -17,7 +18,7 @@ impl Context {
     pub(super) fn deprecated(&self, message: String, about: Option<&Str>) {
         (self.options.warn)(Warned::Deprecation {
             message,
-            version: "2.23".into(),
+            removal: Removal::of_core("2.23"),
             about: about.cloned(),
             help: None,
         });

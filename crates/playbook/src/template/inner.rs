@@ -1,8 +1,9 @@
 //! Filters and tests of `ansible._protomatter`: they look at what values know beside what they are.
 
-use consort_jinja::{Environment, Str, Takes, Value, repr};
+use consort_jinja::{Dict, Environment, Str, Takes, Value, repr};
 
 use super::context::{lazy_name, refused};
+use super::error::Error;
 use super::filters::is_secret;
 use super::place;
 
@@ -52,6 +53,26 @@ pub(super) fn add(environment: &mut Environment) {
                 Value::Undefined(_) => "UndefinedMarker",
                 value => lazy_name(value),
             }))
+        },
+    );
+    environment.add_filter(
+        "ansible._protomatter.dump_object",
+        Takes::Anything,
+        |_, value, _| {
+            Ok(match &value {
+                Value::Undefined(undefined) => match &undefined.error {
+                    Some(_) => {
+                        let error = Error::of(undefined.as_error());
+                        let told: Dict = [("message", Value::from(error.to_string()))]
+                            .into_iter()
+                            .collect();
+                        let dumped: Dict = [("exception", Value::Dict(told))].into_iter().collect();
+                        Value::Dict(dumped)
+                    }
+                    None => value,
+                },
+                _ => value,
+            })
         },
     );
     environment.add_filter(

@@ -1,6 +1,5 @@
 //! Renders values, evaluates conditions.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use super::{filters, globals, inner, lookups, tests};
 use crate::bridge::Bridge;
 use crate::paths::Surroundings;
 use crate::settings::Sources;
-use crate::source::{Located, Reader};
+use crate::source::{Located, Reader, Removal};
 
 /// Something to be told to the user.
 #[derive(Clone, Debug)]
@@ -33,8 +32,8 @@ pub enum Warned {
     Deprecation {
         /// What.
         message: String,
-        /// The version it goes away with.
-        version: Cow<'static, str>,
+        /// When, and from where.
+        removal: Removal,
         /// The text it is about.
         about: Option<Str>,
         /// What may help.
@@ -454,7 +453,7 @@ impl Templar {
     fn deprecated(&self, message: String, about: Option<Str>, help: Option<&str>) {
         (self.inner.context.options.warn)(Warned::Deprecation {
             message,
-            version: "2.23".into(),
+            removal: Removal::of_core("2.23"),
             about,
             help: help.map(str::to_owned),
         });

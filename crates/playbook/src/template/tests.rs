@@ -18,34 +18,53 @@ type Run = fn(&mut State<'_, '_>, Value, &Arguments) -> Result<bool>;
 
 /// Adds all.
 pub(super) fn add(environment: &mut Environment, shared: &Shared) {
-    for name in ["failed", "failure"] {
-        environment.add_test(name, Takes::Defined, |_, value, _| set(&value, "failed"));
-    }
-    for name in ["succeeded", "success", "successful"] {
-        environment.add_test(name, Takes::Defined, |_, value, _| {
-            named(&value, "failed", "failed").map(|set| !set)
-        });
-    }
-    for name in ["skipped", "skip"] {
-        environment.add_test(name, Takes::Defined, |_, value, _| set(&value, "skipped"));
-    }
-    for name in ["changed", "change"] {
-        environment.add_test(name, Takes::Defined, |_, value, _| changed(&value));
-    }
-    let tests: &[(&[&str], Run)] = &[
-        (&["unreachable"], |_, value, _| set(&value, "unreachable")),
-        (&["reachable"], |_, value, _| {
-            set(&value, "unreachable").map(|set| !set)
+    // Of a value only what they ask for is rendered.
+    let lazily: &[(&[&str], Run)] = &[
+        (&["failed", "failure"], |state, value, _| {
+            set(state, &value, "failed")
         }),
-        (&["timedout"], |_, value, _| {
-            match entry(&value, "timedout", "timedout")? {
-                Some(found) if found.truth()? => Ok(match entry(&found, "period", "timedout")? {
-                    Some(period) => period.truth()?,
-                    None => false,
-                }),
+        (
+            &["succeeded", "success", "successful"],
+            |state, value, _| set(state, &value, "failed").map(|set| !set),
+        ),
+        (&["skipped", "skip"], |state, value, _| {
+            set(state, &value, "skipped")
+        }),
+        (&["changed", "change"], |state, value, _| {
+            changed(state, &value)
+        }),
+        (&["unreachable"], |state, value, _| {
+            set(state, &value, "unreachable")
+        }),
+        (&["reachable"], |state, value, _| {
+            set(state, &value, "unreachable").map(|set| !set)
+        }),
+        (&["timedout"], |state, value, _| {
+            match entry(state, &value, "timedout", "timedout")? {
+                Some(found) if found.truth()? => {
+                    Ok(match entry(state, &found, "period", "timedout")? {
+                        Some(period) => period.truth()?,
+                        None => false,
+                    })
+                }
                 _ => Ok(false),
             }
         }),
+        (&["subset", "issubset"], |state, value, arguments| {
+            let [other] = arguments.bind("issubset", ["b"])?;
+            within(state, &value, &other.unwrap_or_default())
+        }),
+        (&["superset", "issuperset"], |state, value, arguments| {
+            let [other] = arguments.bind("issuperset", ["b"])?;
+            within(state, &other.unwrap_or_default(), &value)
+        }),
+    ];
+    for (names, run) in lazily {
+        for name in *names {
+            environment.add_test(name, Takes::Lazily, *run);
+        }
+    }
+    let tests: &[(&[&str], Run)] = &[
         (&["match"], |_, value, arguments| {
             matching(&value, arguments, Some("match"))
         }),
@@ -131,14 +150,6 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
         (&["urn"], |_, value, _| {
             Ok(is_uri(&value, Some(&[Value::from("urn")])).is_some())
         }),
-        (&["subset", "issubset"], |_, value, arguments| {
-            let [other] = arguments.bind("issubset", ["b"])?;
-            within(&value, &other.unwrap_or_default())
-        }),
-        (&["superset", "issuperset"], |_, value, arguments| {
-            let [other] = arguments.bind("issuperset", ["b"])?;
-            within(&other.unwrap_or_default(), &value)
-        }),
         (&["nan", "isnan"], |_, value, _| {
             Ok(matches!(value, Value::Float(number) if number.is_nan()))
         }),
@@ -148,7 +159,7 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
             environment.add_test(name, Takes::Defined, *run);
         }
     }
-    environment.add_test("contains", Takes::Defined, |state, value, arguments| {
+    environment.add_test("contains", Takes::Lazily, |state, value, arguments| {
         let [wanted] = arguments.bind("contains", ["value"])?;
         let inside = Arguments {
             positional: vec![value],
@@ -158,12 +169,14 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
             .test("in", wanted.unwrap_or_default(), &inside)?
             .truth()
     });
+    let told = Arc::clone(shared);
     environment.add_test(
         "vault_encrypted",
         Takes::Anything,
-        |_, value, _| match &value {
+        move |_, value, _| match &value {
             Value::Undefined(undefined) => Err(undefined.as_error()),
             Value::Object(_) => Ok(is_secret(&value)),
+            Value::Str(text) => Ok(told.options.reader.ciphertext(text).is_some()),
             _ => Ok(false),
         },
     );
@@ -176,8 +189,8 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
     });
     for word in ["started", "finished"] {
         let told = Arc::clone(shared);
-        environment.add_test(word, Takes::Defined, move |_, value, _| {
-            match entry(&value, word, word)? {
+        environment.add_test(word, Takes::Lazily, move |state, value, _| {
+            match entry(state, &value, word, word)? {
                 Some(found) => found.truth(),
                 None => {
                     told.warn(format!(
@@ -198,38 +211,41 @@ fn is_missing(value: &Value) -> Result<bool> {
 }
 
 /// An entry of a result.
-fn entry(value: &Value, name: &str, test: &str) -> Result<Option<Value>> {
-    match value {
-        Value::Dict(dict) => Ok(dict.get(name)),
-        Value::Object(object) if object.is_mapping() => Ok(object.get(name)),
-        _ => refused(format!("The '{test}' test expects a dictionary")),
-    }
+fn entry(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    name: &str,
+    test: &str,
+) -> Result<Option<Value>> {
+    let found = match value {
+        Value::Dict(dict) => dict.get(name),
+        Value::Object(object) if object.is_mapping() => object.get(name),
+        _ => return refused(format!("The '{test}' test expects a dictionary")),
+    };
+    Ok(found.map(|found| state.access(found)))
 }
 
-fn named(value: &Value, name: &str, test: &str) -> Result<bool> {
-    match entry(value, name, test)? {
+fn set(state: &mut State<'_, '_>, value: &Value, name: &str) -> Result<bool> {
+    match entry(state, value, name, name)? {
         Some(found) => found.truth(),
         None => Ok(false),
     }
 }
 
-fn set(value: &Value, name: &str) -> Result<bool> {
-    named(value, name, name)
-}
-
-fn changed(value: &Value) -> Result<bool> {
-    if let Some(found) = entry(value, "changed", "changed")? {
+fn changed(state: &mut State<'_, '_>, value: &Value) -> Result<bool> {
+    if let Some(found) = entry(state, value, "changed", "changed")? {
         return found.truth();
     }
-    let Some(Value::List(results)) = entry(value, "results", "changed")? else {
+    let Some(Value::List(results)) = entry(state, value, "results", "changed")? else {
         return Ok(false);
     };
     let results = results.read().clone();
     if !matches!(results.first(), Some(Value::Dict(_))) {
         return Ok(false);
     }
-    for result in &results {
-        if set(result, "changed")? {
+    for result in results {
+        let result = state.access(result);
+        if set(state, &result, "changed")? {
             return Ok(true);
         }
     }
@@ -416,9 +432,13 @@ fn is_uri(value: &Value, schemes: Option<&[Value]>) -> Option<(String, String)> 
     fits.then_some(parts)
 }
 
-fn within(part: &Value, whole: &Value) -> Result<bool> {
-    let keys = |value: &Value| -> Result<Vec<Key>> {
-        value.iterate()?.into_iter().map(Key::new).collect()
+fn within(state: &mut State<'_, '_>, part: &Value, whole: &Value) -> Result<bool> {
+    let mut keys = |value: &Value| -> Result<Vec<Key>> {
+        value
+            .iterate()?
+            .into_iter()
+            .map(|item| Key::new(state.access(item)))
+            .collect()
     };
     // Keys cannot be lists or dicts: what can change is never a part of one.
     #[allow(clippy::mutable_key_type)]

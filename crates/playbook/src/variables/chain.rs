@@ -1,6 +1,5 @@
 //! The chain of layers a name is looked up through.
 
-use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
@@ -10,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::facts;
 use super::magic;
+use super::old::Old;
 use super::play::PlayVariables;
 use super::store::{HostLayers, HostStore, Store};
 use super::task::TaskLayers;
@@ -37,31 +37,6 @@ struct Inner {
     files: OnceLock<Result<Vec<Dict>, Located>>,
     /// The files of variables are being looked for: their names are rendered without them.
     in_files: Mutex<bool>,
-    /// Uses of what will go away, told once the task is done.
-    used: Mutex<IndexSet<Old>>,
-}
-
-/// Something that will go away, and was used.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Old {
-    /// A fact as a variable of its own.
-    InjectedFact,
-    /// `play_hosts`.
-    PlayHosts,
-    /// `vars`.
-    Vars,
-}
-
-thread_local! {
-    static UNNOTED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Looks variables up for somebody who only hands them on: that is no use of what will go away.
-pub(crate) fn unnoted<T>(look: impl FnOnce() -> T) -> T {
-    let before = UNNOTED.replace(true);
-    let found = look();
-    UNNOTED.set(before);
-    found
 }
 
 impl TaskVariables {
@@ -214,17 +189,6 @@ impl TaskVariables {
         self.0.hides_hostvars
     }
 
-    /// What will go away and was used since this was last asked.
-    pub fn take_used(&self) -> IndexSet<Old> {
-        std::mem::take(&mut *self.0.used.lock())
-    }
-
-    pub(super) fn note(&self, old: Old) {
-        if !UNNOTED.get() {
-            self.0.used.lock().insert(old);
-        }
-    }
-
     /// What went wrong with the files of variables, if something did.
     pub fn files_error(&self) -> Option<&Located> {
         self.files();
@@ -327,7 +291,7 @@ impl TaskVariables {
             return None;
         }
         if self.0.store.inject_by_default && name != "ansible_local" {
-            self.note(Old::InjectedFact);
+            Old::InjectedFact.used(&self.0.store.templar);
         }
         Some(value)
     }
@@ -388,7 +352,6 @@ impl Inner {
             hides_hostvars: false,
             files: OnceLock::new(),
             in_files: Mutex::new(false),
-            used: Mutex::default(),
         }
     }
 }

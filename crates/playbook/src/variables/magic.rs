@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use consort_jinja::{Omit, Value, repr};
 
-use super::chain::{Old, TaskVariables};
+use super::chain::TaskVariables;
 use super::hostvars::{Chain, HostVariables};
+use super::old::Old;
 use super::task::all_dependencies;
 use crate::language::Role;
 
@@ -103,7 +104,7 @@ pub(super) fn value(variables: &TaskVariables, name: &str) -> Option<Value> {
         }),
         "ansible_play_batch" | "play_hosts" => play.map(|play| {
             if name == "play_hosts" {
-                variables.note(Old::PlayHosts);
+                Old::PlayHosts.used(&variables.store().templar);
             }
             play.roster(|roster| names(&left(&roster.batch, |host| !roster.removed.contains(host))))
         }),
@@ -118,7 +119,7 @@ pub(super) fn value(variables: &TaskVariables, name: &str) -> Option<Value> {
             play.roster(|roster| names(&left(&roster.batch, |host| roster.failed.contains(host))))
         }),
         "vars" if play.is_some() || task.is_some() => {
-            variables.note(Old::Vars);
+            Old::Vars.used(&variables.store().templar);
             Some(Value::Object(Arc::new(Chain::new(variables.clone()))))
         }
         _ => variables.store().options.get(name),

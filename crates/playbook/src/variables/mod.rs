@@ -11,21 +11,24 @@
 //! TaskVariables     of a task on a host: the whole chain; what a template sees
 //! ```
 
+mod cache;
 mod chain;
 mod facts;
 mod hostvars;
 mod magic;
 mod name;
+mod old;
+mod persisted;
 mod play;
 mod reserved;
 mod store;
 mod task;
 
-pub(crate) use chain::unnoted;
-pub use chain::{Old, TaskVariables};
+pub use cache::{FactCache, JsonFiles, Memory};
+pub use chain::TaskVariables;
 pub(crate) use facts::may_be_variable;
-pub use facts::{FactCache, JsonFiles, Memory};
 pub(crate) use name::{is_name, no_name};
+pub(crate) use old::unnoted;
 pub use play::{PlayOptions, PlayVariables, Roster};
 pub use reserved::warn_of_reserved;
 pub use store::{HostStore, Store, StoreOptions};

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use consort_jinja::{Dict, Value};
+use consort_jinja::{Dict, Str, Value};
 use parking_lot::{Mutex, RwLock};
 
-use super::facts::{self, FactCache, Facts};
+use super::cache::FactCache;
+use super::facts::{self, Facts};
 use super::reserved::{warn_of_name, warn_of_reserved};
 use crate::inventory::{Inventory, merged};
 use crate::source::{Located, Notice, Notices};
@@ -126,8 +127,12 @@ impl Store {
         let mut hosts = self.hosts.write();
         let known = hosts.entry(Arc::from(name)).or_insert_with(|| {
             let facts = Facts::default();
-            if let Some(kept) = self.cache.load(name) {
-                facts.add(&kept);
+            match self.cache.load(name) {
+                Ok(Some(kept)) => facts.add(&kept),
+                Ok(None) => {}
+                Err(message) => {
+                    self.broken.lock().get_or_insert(Located::new(message));
+                }
             }
             Arc::new(HostStore {
                 facts: RwLock::new(facts),
@@ -164,11 +169,11 @@ impl Store {
     }
 
     /// Sets a variable as `register` does.
-    pub fn set_one(&self, host: &str, name: &str, value: Value) {
-        warn_of_name(&Value::from(name), &self.notices);
+    pub fn set_one(&self, host: &str, name: &Str, value: Value) {
+        warn_of_name(&Value::Str(name.clone()), &self.notices);
         self.host(host)
             .set
-            .insert(consort_jinja::Key::from(name), value);
+            .insert(consort_jinja::Key::from(&**name), value);
     }
 
     /// Warns of names that variables should not have.

@@ -43,16 +43,26 @@ impl Said {
             .iter()
             .map(ToString::to_string)
             .collect();
-        if patterns.iter().all(|pattern| pattern.trim().is_empty()) {
+        let Some(hosts) = written(Directive::Hosts).filter(|hosts| !matches!(hosts, Value::None))
+        else {
             return Err(
-                Located::parser("Hosts list cannot be empty. Please check your playbook")
-                    .at(&play.origin),
+                Located::new("The field 'hosts' is required but was not set.").at(&play.origin),
             );
+        };
+        if patterns.iter().any(|pattern| pattern.trim().is_empty()) {
+            return Err(Located::new("Error processing keyword 'hosts'.")
+                .about(hosts)
+                .because(Located::new(
+                    "Keyword 'hosts' is required, and cannot have empty values.",
+                )));
         }
         let name = keywords
             .text("name", play.name.as_ref())?
             .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| patterns.join(","));
+            .unwrap_or_else(|| match patterns.as_slice() {
+                [] => "[]".to_owned(),
+                patterns => patterns.join(","),
+            });
         let prompted = seen.of_play_variables();
         Ok(Said {
             argument_spec: run.loader.keywords(play, &prompted)?.argument_spec,

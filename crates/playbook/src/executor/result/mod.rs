@@ -5,7 +5,7 @@ mod shown;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use consort_jinja::{Dict, Key, Origin, Value};
+use consort_jinja::{Dict, Key, Origin, Str, Value};
 use indexmap::IndexMap;
 
 use super::effects::Layer;
@@ -59,7 +59,7 @@ pub(super) struct Outcome {
     /// What else the result tells.
     pub(super) data: IndexMap<Key, Value>,
     /// What `register` keeps.
-    pub(super) registered: Vec<(Arc<str>, Value)>,
+    pub(super) registered: Vec<(Str, Value)>,
     /// A module said so, and not an action.
     pub(super) is_module: bool,
     /// The causes a module gives for its failure.

@@ -74,11 +74,13 @@ impl Work {
         let recorded: Arc<Mutex<Recorded>> = Arc::default();
         let current = Value::Object(Arc::new(CurrentTask(Arc::clone(&recorded))));
         self.variables.set_local("_task", current);
-        let mut outcome = self.whole(&recorded, &mut shown, &mut delegate_facts).await;
+        let (mut outcome, warnings, deprecations) =
+            held::holding(self.whole(&recorded, &mut shown, &mut delegate_facts)).await;
+        outcome.warnings.extend(warnings);
+        outcome.deprecations.extend(deprecations);
         // The variables hold `_task`, and that what is recorded.
         let last = recorded.lock().last.take();
         self.register(&mut outcome, last.as_ref().unwrap_or(&self.variables));
-        self.deprecations(&mut outcome);
         Done {
             host: self.host,
             plan: self.plan,
@@ -354,12 +356,6 @@ impl Work {
             outcome.delegated_variables = Some(reach.told());
         }
         Ok(outcome)
-    }
-
-    fn deprecations(&self, outcome: &mut Outcome) {
-        for old in self.variables.take_used() {
-            outcome.deprecations.push(super::old::told(old));
-        }
     }
 }
 

@@ -36,8 +36,19 @@ impl Recorded {
     }
 
     fn result(&self) -> Option<Value> {
-        let latest = self.latest.as_ref().or_else(|| self.earlier.last())?;
-        Some(Value::Dict(latest.as_dict(false)))
+        let Some(latest) = &self.latest else {
+            return Some(Value::Dict(self.earlier.last()?.as_dict(false)));
+        };
+        let result = latest.as_dict(false);
+        // As long as it is being worked on there may be more of them, so both are there.
+        result.change(|entries| {
+            for name in ["warnings", "deprecations"] {
+                entries
+                    .entry(Key::from(name))
+                    .or_insert_with(|| Value::list(Vec::new()));
+            }
+        });
+        Some(Value::Dict(result))
     }
 
     fn loop_result(&self) -> Option<Value> {
@@ -163,7 +174,7 @@ impl Work {
         if outcome.unforeseen().is_some() {
             for (name, _) in &self.plan.register {
                 let unknown = crate::template::unknown(name);
-                outcome.registered.push((Arc::clone(name), unknown));
+                outcome.registered.push((name.clone(), unknown));
             }
             return;
         }
@@ -171,11 +182,11 @@ impl Work {
         let mut errors = Vec::new();
         for (name, expression) in &self.plan.register {
             let Some(expression) = expression else {
-                outcome.registered.push((Arc::clone(name), value.clone()));
+                outcome.registered.push((name.clone(), value.clone()));
                 continue;
             };
             match self.projected(expression, outcome, &value, variables) {
-                Ok(value) => outcome.registered.push((Arc::clone(name), value)),
+                Ok(value) => outcome.registered.push((name.clone(), value)),
                 Err(error) => {
                     let message = format!(
                         "The variable {} is undefined because its register expression failed: {}",
@@ -186,7 +197,7 @@ impl Work {
                         Str::template(format!("{{{{ undef({}) }}}}", repr::string(&message)));
                     outcome
                         .registered
-                        .push((Arc::clone(name), Value::Str(undefined)));
+                        .push((name.clone(), Value::Str(undefined)));
                     errors.push(
                         Located::new(format!(
                             "Register projection {} failed.",

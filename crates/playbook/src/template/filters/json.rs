@@ -1,13 +1,21 @@
 //! JSON, written and read.
 
+use std::sync::Arc;
+
 use consort_jinja::json::{Style, write};
-use consort_jinja::{Arguments, Dict, Environment, Error, Key, Result, State, Value, integer};
+use consort_jinja::{
+    Arguments, Dict, Environment, Error, Explained, Key, Result, State, Takes, Value, integer,
+};
 use indexmap::IndexMap;
 
 use super::{add_all, given};
-use crate::template::context::refused;
+use crate::template::context::{Context, Shared, refused};
 
-pub(super) fn add(environment: &mut Environment) {
+pub(super) fn add(environment: &mut Environment, shared: &Shared) {
+    let context = Arc::clone(shared);
+    environment.add_filter("from_json", Takes::Defined, move |_, value, _| {
+        from_json(&context, &value)
+    });
     add_all(
         environment,
         &[
@@ -15,7 +23,6 @@ pub(super) fn add(environment: &mut Environment) {
                 to_json(&value, arguments, Style::default())
             }),
             ("to_nice_json", to_nice_json),
-            ("from_json", from_json),
         ],
     );
 }
@@ -81,8 +88,8 @@ fn to_json(value: &Value, arguments: &Arguments, mut style: Style) -> Result<Val
     write(value, &style).map(Value::from)
 }
 
-fn from_json(_: &mut State<'_, '_>, value: Value, _: &Arguments) -> Result<Value> {
-    let text = match &value {
+fn from_json(context: &Context, value: &Value) -> Result<Value> {
+    let text = match value {
         Value::Str(text) => text.to_string(),
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         other => {
@@ -92,18 +99,48 @@ fn from_json(_: &mut State<'_, '_>, value: Value, _: &Arguments) -> Result<Value
             ));
         }
     };
-    parse(&text).map_err(Error::failed)
+    let read = parse(&text).map_err(Error::failed)?;
+    match read.lone {
+        Some((unit, at)) if strict(context) => Err(Error::Explained(Arc::new(Explained {
+            message: "Refusing to deserialize an invalid UTF8 string value.".to_owned(),
+            help: Some(format!(
+                "This check can be disabled with the `{STRICT}` setting."
+            )),
+            cause: Some(Error::failed(format!(
+                "'utf-8' codec can't encode character '\\u{unit:04x}' in position {at}: surrogates not allowed"
+            ))),
+            ..Explained::default()
+        }))),
+        _ => Ok(read.value),
+    }
+}
+
+const STRICT: &str = "MODULE_STRICT_UTF8_RESPONSE";
+
+/// Whether half of a pair of surrogates is refused.
+fn strict(context: &Context) -> bool {
+    let setting = context.options.sources.value(STRICT);
+    !matches!(setting, Some(Ok((Value::Bool(false), _))))
+}
+
+/// What was read of a text.
+struct Read {
+    value: Value,
+    /// The first half of a pair of surrogates that stands alone, and its place in its text. No text can hold it: `?` stands in
+    /// its place, as where Python prints it.
+    lone: Option<(u16, usize)>,
 }
 
 /// Deeper values are refused.
 const DEPTH: u32 = 500;
 
 /// Reads JSON as Python does: with `NaN` and `Infinity`, numbers of any size, and its messages.
-pub(in crate::template) fn parse(text: &str) -> Result<Value, String> {
+fn parse(text: &str) -> Result<Read, String> {
     let mut reader = Reader {
         text,
         bytes: text.as_bytes(),
         at: 0,
+        lone: None,
     };
     if text.starts_with('\u{feff}') {
         return Err(
@@ -116,13 +153,17 @@ pub(in crate::template) fn parse(text: &str) -> Result<Value, String> {
     if reader.at < text.len() {
         return reader.wrong("Extra data", reader.at);
     }
-    Ok(value)
+    Ok(Read {
+        value,
+        lone: reader.lone,
+    })
 }
 
 struct Reader<'t> {
     text: &'t str,
     bytes: &'t [u8],
     at: usize,
+    lone: Option<(u16, usize)>,
 }
 
 impl Reader<'_> {
@@ -275,7 +316,10 @@ impl Reader<'_> {
                         self.at = back;
                     }
                 }
-                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
+                char::from_u32(code).unwrap_or_else(|| {
+                    self.lone.get_or_insert((unit, out.chars().count()));
+                    '?'
+                })
             }
             Some(_) => return self.wrong("Invalid \\escape", here),
             None => return self.wrong("Unterminated string starting at", start),

@@ -29,7 +29,7 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
     combinatorics::add(environment);
     data::add(environment, shared);
     encryption::add(environment, shared);
-    json::add(environment);
+    json::add(environment, shared);
     numbers::add(environment);
     paths::add(environment);
     randoms::add(environment);

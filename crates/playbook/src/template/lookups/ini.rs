@@ -32,7 +32,7 @@ pub(super) fn ini(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
             key = within(call, &term)?;
         }
         let file = call.text("file", "ansible.ini")?;
-        let properties = call.text("type", "ini")? == "properties";
+        let properties = call.choice("ini", "type", &["ini", "properties"])? == "properties";
         let section = if properties {
             "java_properties".to_owned()
         } else {

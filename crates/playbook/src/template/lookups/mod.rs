@@ -320,6 +320,33 @@ impl Call<'_, '_, '_, '_> {
         }
     }
 
+    /// An option of which only some words are known.
+    fn choice(&self, lookup: &str, name: &str, words: &[&'static str]) -> Result<&'static str> {
+        let Some(given) = self.option(name) else {
+            return words
+                .first()
+                .copied()
+                .ok_or_else(|| Error::failed("there is no choice"));
+        };
+        let text = given.clone().defined()?.text()?;
+        words
+            .iter()
+            .find(|word| **word == &*text)
+            .copied()
+            .ok_or_else(|| {
+                Error::Explained(Arc::new(consort_jinja::Explained {
+                    message: format!(
+                        "Invalid value {} for config {} for {} lookup plugin.",
+                        repr::repr(&given),
+                        repr::string(name),
+                        repr::string(lookup)
+                    ),
+                    help: Some(format!("Valid values are: {}", words.join(", "))),
+                    ..consort_jinja::Explained::default()
+                }))
+            })
+    }
+
     fn flag(&self, name: &str, otherwise: bool) -> Result<bool> {
         match self.option(name) {
             None => Ok(otherwise),

@@ -40,7 +40,11 @@ fn one(call: &mut Call<'_, '_, '_, '_>, term: &Str) -> Result<String> {
     };
     let letters = letters(call.option("chars"))?;
     let seed = call.option("seed");
-    let encrypt = call.option("encrypt").map(|name| name.text()).transpose()?;
+    let encrypt = call
+        .option("encrypt")
+        .map(|name| name.text())
+        .transpose()?
+        .filter(|name| !name.is_empty());
     let wanted = call.option("ident").map(|ident| ident.text()).transpose()?;
     let nowhere = path == "/dev/null";
     let lock = Lock::take(&path, nowhere)?;
