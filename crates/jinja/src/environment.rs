@@ -24,6 +24,9 @@ pub type Test = dyn Fn(&mut State<'_, '_>, Value, &Arguments) -> Result<bool> + 
 pub enum Takes {
     /// Whatever is there. Where an argument is undefined, the result is that; templates in containers are rendered.
     Defined,
+    /// Whatever is there, with the items of containers rendered, and templates within these left as they are. Where an
+    /// argument or an item is undefined, the result is that.
+    Items,
     /// Whatever is there, with templates in containers left for the filter to look at ([`State::access`]). Where an
     /// argument is undefined, the result is that.
     Lazily,

@@ -163,6 +163,6 @@ pub(crate) fn add(environment: &mut Environment) {
         }),
     ];
     for (names, run) in compare {
-        test(names, lazily, run);
+        test(names, defined, run);
     }
 }

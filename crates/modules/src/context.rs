@@ -53,6 +53,10 @@ impl<'a> Context<'a> {
         spec: &Spec,
         invocation: &Invocation,
     ) -> Result<Arguments, Failure> {
+        let called = match self.settings.called.as_str() {
+            "" => invocation.module.clone(),
+            called => called.to_owned(),
+        };
         let checked = validate(self, spec, invocation.arguments.clone());
         self.warnings.extend(checked.warnings);
         for (message, version) in checked.deprecations {
@@ -64,28 +68,18 @@ impl<'a> Context<'a> {
             && !(checked.unsupported && self.settings.ignore_unknown_opts)
         {
             return Err(Failure::new(if checked.unsupported {
-                format!(
-                    "Unsupported parameters for ({}) module: {message}",
-                    invocation.module
-                )
+                format!("Unsupported parameters for ({called}) module: {message}")
             } else {
                 message.clone()
             }));
         }
         if self.settings.check && !spec.check_mode {
             return Err(Failure::skipped(format!(
-                "remote module ({}) does not support check mode",
-                invocation.module
+                "remote module ({called}) does not support check mode"
             )));
         }
         if !self.settings.no_log {
-            crate::journal::invoked(
-                self,
-                &invocation.module,
-                spec,
-                &checked.aliases,
-                &checked.values,
-            );
+            crate::journal::invoked(self, &called, spec, &checked.aliases, &checked.values);
         }
         Ok(Arguments::new(checked.values))
     }

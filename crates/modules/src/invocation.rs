@@ -23,6 +23,8 @@ pub struct Invocation {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
+    /// What messages call the module, if that is not its name: `ansible.legacy.copy`.
+    pub called: String,
     /// Say what would be done, and do nothing.
     pub check: bool,
     /// Tell the difference as `diff`.
@@ -60,6 +62,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
+            called: String::new(),
             check: false,
             diff: false,
             no_log: false,

@@ -237,6 +237,14 @@ impl State<'_, '_> {
         if depth > super::DEEPEST {
             return Err(Error::Recursion);
         }
+        let identical = match (&left, &right) {
+            (Value::List(one), Value::List(two)) => one.is(two),
+            (Value::Dict(one), Value::Dict(two)) => one.is(two),
+            _ => false,
+        };
+        if identical {
+            return Ok(true);
+        }
         let left = self.access(left).defined()?;
         let right = self.access(right).defined()?;
         if !left.may_hold_templates() && !right.may_hold_templates() {
@@ -345,14 +353,10 @@ impl State<'_, '_> {
                 return Ok(methods::bound(value, name));
             }
         }
-        let message = match key {
-            Value::Str(name) => format!(
-                "object of type {} has no attribute {}",
-                crate::repr::string(value.type_name()),
-                crate::repr::string(name)
-            ),
-            // As Jinja says it of what ansible-core keeps its lists and dicts in.
-            key => format!(
+        // Ansible-core leaves keys that count as false to Jinja, which names the class that lists and dicts are kept in.
+        let jinjas = !key.truth()? && !matches!(key, Value::Str(_));
+        let message = if jinjas {
+            format!(
                 "{} has no element {}",
                 match value {
                     Value::None => "None".to_owned(),
@@ -361,7 +365,13 @@ impl State<'_, '_> {
                     value => format!("{} object", value.type_name()),
                 },
                 crate::repr::repr(key)
-            ),
+            )
+        } else {
+            format!(
+                "object of type {} has no attribute {}",
+                crate::repr::string(value.type_name()),
+                crate::repr::repr(key)
+            )
         };
         Ok(self.missing(message, &crate::repr::text(key)))
     }
@@ -558,6 +568,18 @@ impl State<'_, '_> {
             if let Some(undefined) = self.ready_arguments(&mut arguments)? {
                 return Ok(undefined);
             }
+            let rendered;
+            let value = match value {
+                // These look at every entry.
+                Value::Dict(_) if matches!(name, "values" | "items") => {
+                    match self.with_items(value.clone()) {
+                        Ok(ready) => rendered = ready,
+                        Err(error) => return Ok(Value::failed(error)),
+                    }
+                    &rendered
+                }
+                value => value,
+            };
             // What a method gives back may be a variable's own template.
             return match methods::call(value, name, &arguments) {
                 Ok(found) => Ok(self.access(found)),
@@ -647,7 +669,18 @@ impl State<'_, '_> {
                 None => Ok((value, arguments)),
             });
         }
-        if let Some(undefined) = self.ready_arguments(&mut arguments)? {
+        if takes == Takes::Items {
+            if let Some(undefined) = arguments.first_undefined() {
+                return Ok(Err(undefined.clone()));
+            }
+            let given = arguments.positional.iter_mut();
+            for value in given.chain(arguments.named.iter_mut().map(|(_, value)| value)) {
+                match self.with_items(value.clone()) {
+                    Ok(ready) => *value = ready,
+                    Err(error) => return Ok(Err(Value::failed(error))),
+                }
+            }
+        } else if let Some(undefined) = self.ready_arguments(&mut arguments)? {
             return Ok(Err(undefined));
         }
         if let Value::Object(object) = &value
@@ -658,9 +691,46 @@ impl State<'_, '_> {
         if !value.may_hold_templates() {
             return Ok(Ok((value, arguments)));
         }
-        Ok(match self.ready(value) {
+        let ready = if takes == Takes::Items {
+            self.with_items(value)
+        } else {
+            self.ready(value)
+        };
+        Ok(match ready {
             Ok(value) => Ok((value, arguments)),
             Err(error) => Err(Value::failed(error)),
         })
+    }
+
+    /// The value with its items rendered, and what stands within them left as it is.
+    fn with_items(&mut self, value: Value) -> Result<Value> {
+        if !value.may_hold_templates() {
+            return Ok(value);
+        }
+        match &value {
+            Value::List(_) => Ok(Value::list(self.items(&value)?)),
+            Value::Tuple(_) => Ok(Value::tuple(self.items(&value)?)),
+            Value::Dict(dict) => {
+                let entries = dict.read().clone();
+                let mut rendered = indexmap::IndexMap::with_capacity(entries.len());
+                for (key, value) in entries {
+                    rendered.insert(key, self.access(value).defined()?);
+                }
+                Ok(Value::Dict(Dict::new(rendered)))
+            }
+            _ => self.ready(value),
+        }
+    }
+
+    /// The items of a value, rendered as far as they are templates themselves.
+    ///
+    /// # Errors
+    /// It has none, or one of them is undefined.
+    pub(crate) fn items(&mut self, value: &Value) -> Result<Vec<Value>> {
+        let items = value.iterate()?;
+        items
+            .into_iter()
+            .map(|item| self.access(item).defined())
+            .collect()
     }
 }

@@ -67,23 +67,57 @@ pub(crate) fn add(environment: &mut Environment) {
         })
     });
     // What stands in the items is left as it is.
-    lazy("list", |state, value, _| {
-        Ok(Value::list(items(state, &value)?))
-    });
-    lazy("items", |_, value, _| match &value {
+    let mut by_items = |name: &str, run: Run| environment.add_filter(name, Takes::Items, run);
+    by_items("list", |_, value, _| Ok(Value::list(value.iterate()?)));
+    by_items("items", |_, value, _| match &value {
         Value::Dict(dict) => Ok(pairs(dict)),
         _ => Err(Error::failed("Can only get item pairs from a mapping.")),
     });
-    lazy("reverse", |state, value, _| match &value {
+    by_items("reverse", |_, value, _| match &value {
         Value::Str(text) => Ok(Value::from(text.chars().rev().collect::<String>())),
         value => {
-            let mut items = items(state, value)?;
+            let mut items = value.iterate()?;
             items.reverse();
             Ok(Value::list(items))
         }
     });
-    lazy("batch", batch);
-    lazy("slice", slice);
+    by_items("batch", batch);
+    by_items("slice", slice);
+    by_items("dictsort", |state, value, arguments| {
+        let [case, by, reverse] =
+            arguments.bind("dictsort", ["case_sensitive", "by", "reverse"])?;
+        let case = flag(case)?;
+        let by = by.map_or(Ok("key".to_owned()), |by| {
+            by.text().map(|by| by.to_string())
+        })?;
+        let place = match by.as_str() {
+            "key" => 0,
+            "value" => 1,
+            _ => {
+                return Err(Error::failed(
+                    "You can only sort by either \"key\" or \"value\"",
+                ));
+            }
+        };
+        let value = if place == 1 {
+            state.ready(value)?
+        } else {
+            value
+        };
+        let Value::Dict(dict) = &value else {
+            return Err(Error::failed("dictsort needs a dict"));
+        };
+        let Value::List(list) = pairs(dict) else {
+            return Ok(Value::None);
+        };
+        let mut items = list.read().clone();
+        methods::sort(
+            &mut items,
+            |pair| Ok(folded(pair.iterate()?.swap_remove(place), case)),
+            flag(reverse)?,
+        )?;
+        Ok(Value::list(items))
+    });
     // Where they look at an attribute of each item, nothing else of it is rendered.
     let mut by_attribute = |name: &str, place: usize, run: Run| {
         environment.add_filter(name, Takes::Lazily, move |state, value, arguments| {
@@ -91,7 +125,7 @@ pub(crate) fn add(environment: &mut Environment) {
                 .named("attribute")
                 .or_else(|| arguments.positional.get(place));
             if attribute.is_some_and(|attribute| !matches!(attribute, Value::None)) {
-                let items = items(state, &value)?;
+                let items = state.items(&value)?;
                 return run(state, Value::list(items), arguments);
             }
             match state.ready(value) {
@@ -100,6 +134,25 @@ pub(crate) fn add(environment: &mut Environment) {
             }
         });
     };
+    by_attribute("join", 1, |state, value, arguments| {
+        let [separator, attribute] = arguments.bind("join", ["d", "attribute"])?;
+        let separator = match separator {
+            Some(separator) => separator.text()?.to_string(),
+            None => String::new(),
+        };
+        let mut out = String::new();
+        for (at, item) in value.iterate()?.into_iter().enumerate() {
+            if at > 0 {
+                out.push_str(&separator);
+            }
+            let item = match &attribute {
+                Some(attribute) => follow(state, &item, attribute)?,
+                None => item,
+            };
+            out.push_str(&item.text()?);
+        }
+        Ok(Value::from(out))
+    });
     by_attribute("sort", 2, |state, value, arguments| {
         let [reverse, case, attribute] =
             arguments.bind("sort", ["reverse", "case_sensitive", "attribute"])?;
@@ -208,55 +261,6 @@ pub(crate) fn add(environment: &mut Environment) {
         }
         Ok(items[rand::rng().random_range(0..items.len())].clone())
     });
-    filter("join", |state, value, arguments| {
-        let [separator, attribute] = arguments.bind("join", ["d", "attribute"])?;
-        let separator = match separator {
-            Some(separator) => separator.text()?.to_string(),
-            None => String::new(),
-        };
-        let mut out = String::new();
-        for (at, item) in value.iterate()?.into_iter().enumerate() {
-            if at > 0 {
-                out.push_str(&separator);
-            }
-            let item = match &attribute {
-                Some(attribute) => follow(state, &item, attribute)?,
-                None => item,
-            };
-            out.push_str(&item.text()?);
-        }
-        Ok(Value::from(out))
-    });
-    filter("dictsort", |_, value, arguments| {
-        let [case, by, reverse] =
-            arguments.bind("dictsort", ["case_sensitive", "by", "reverse"])?;
-        let case = flag(case)?;
-        let by = by.map_or(Ok("key".to_owned()), |by| {
-            by.text().map(|by| by.to_string())
-        })?;
-        let place = match by.as_str() {
-            "key" => 0,
-            "value" => 1,
-            _ => {
-                return Err(Error::failed(
-                    "You can only sort by either \"key\" or \"value\"",
-                ));
-            }
-        };
-        let Value::Dict(dict) = &value else {
-            return Err(Error::failed("dictsort needs a dict"));
-        };
-        let Value::List(list) = pairs(dict) else {
-            return Ok(Value::None);
-        };
-        let mut items = list.read().clone();
-        methods::sort(
-            &mut items,
-            |pair| Ok(folded(pair.iterate()?.swap_remove(place), case)),
-            flag(reverse)?,
-        )?;
-        Ok(Value::list(items))
-    });
     filter("unique", |state, value, arguments| {
         let [case, attribute] = arguments.bind("unique", ["case_sensitive", "attribute"])?;
         let case = flag(case)?;
@@ -311,15 +315,9 @@ pub(crate) fn add(environment: &mut Environment) {
     });
 }
 
-/// The items of a value, rendered as far as they are templates themselves.
-fn items(state: &mut State<'_, '_>, value: &Value) -> Result<Vec<Value>> {
-    let items = value.iterate()?;
-    Ok(items.into_iter().map(|item| state.access(item)).collect())
-}
-
 // Filters have the same signature.
 #[allow(clippy::needless_pass_by_value)]
-fn batch(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn batch(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<Value> {
     let [count, fill] = arguments.bind("batch", ["linecount", "fill_with"])?;
     let count = usize::try_from(integer(&count.unwrap_or_default())?)
         .ok()
@@ -327,7 +325,8 @@ fn batch(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Resu
         .ok_or_else(|| Error::failed("the number of items must be positive"))?;
     let fill = fill.filter(|fill| !matches!(fill, Value::None));
     Ok(Value::list(
-        items(state, &value)?
+        value
+            .iterate()?
             .chunks(count)
             .map(|chunk| {
                 let mut chunk = chunk.to_vec();
@@ -342,14 +341,14 @@ fn batch(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Resu
 
 // Filters have the same signature.
 #[allow(clippy::needless_pass_by_value)]
-fn slice(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn slice(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<Value> {
     let [count, fill] = arguments.bind("slice", ["slices", "fill_with"])?;
     let count = usize::try_from(integer(&count.unwrap_or_default())?)
         .ok()
         .filter(|count| (1..1_000_000).contains(count))
         .ok_or_else(|| Error::failed("the number of slices must be positive"))?;
     let fill = fill.filter(|fill| !matches!(fill, Value::None));
-    let items = items(state, &value)?;
+    let items = value.iterate()?;
     let (each, more) = (items.len() / count, items.len() % count);
     let mut at = 0;
     let mut slices = Vec::with_capacity(count);

@@ -1,5 +1,7 @@
 """Inventory plugins, vars plugins and caches of facts."""
 
+import collections
+
 import ansible.constants as C
 from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsibleError
@@ -121,7 +123,8 @@ def configuration(request, message):
 
     kind = message["type"]
     if not kind:
-        value, origin = C.config.get_config_value_and_origin(message["name"], variables=values.Variables(request))
+        seen = collections.ChainMap(values.Variables(request), vars(C))
+        value, origin = C.config.get_config_value_and_origin(message["name"], variables=seen)
         return {"value": values.encode(value), "origin": str(origin)}
     plugins = getattr(loaders, "%s_loader" % kind, None)
     plugin = plugins.get(message["plugin"], class_only=True) if plugins is not None else None

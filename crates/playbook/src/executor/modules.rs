@@ -37,6 +37,8 @@ pub(super) struct Modules {
 struct Chosen<'a> {
     python: String,
     attempt: &'a Attempt<'a>,
+    /// Why what is said of another interpreter could not be rendered.
+    wrong: Mutex<Option<crate::template::Error>>,
 }
 
 impl Interpreters for Chosen<'_> {
@@ -47,10 +49,14 @@ impl Interpreters for Chosen<'_> {
     fn other(&self, name: &str) -> Option<String> {
         let variables = self.attempt.machine_variables();
         let value = variables.get(&format!("ansible_{name}_interpreter"))?;
-        let value = self.attempt.templar().render(&value, variables).ok()?;
-        if is_omit(&value) {
-            return None;
-        }
+        let value = match self.attempt.templar().render(&value, variables) {
+            Ok(value) if is_omit(&value) => return None,
+            Ok(value) => value,
+            Err(error) => {
+                *self.wrong.lock() = Some(error);
+                return None;
+            }
+        };
         let text = value.text().ok()?.trim().to_owned();
         (!text.is_empty()).then_some(text)
     }
@@ -142,6 +148,12 @@ impl Attempt<'_> {
         if way.settings.plugin == "local" {
             settings.directory.clone_from(&way.settings.directory);
         }
+        // Messages name a module as the task or the action does.
+        settings.called = if name == self.name {
+            self.task.action.written.to_string()
+        } else {
+            name.to_owned()
+        };
         let (leaf, file) = self.module_of(name)?;
         let mut invocation = Invocation {
             module: leaf.clone().unwrap_or_else(|| name.to_owned()),
@@ -333,12 +345,16 @@ impl Attempt<'_> {
         let chosen = Chosen {
             python,
             attempt: self,
+            wrong: Mutex::new(None),
         };
         let packed = modules
             .packer
             .pack(&found, invocation, &chosen)
-            .map_err(|error| Failure::error(explained(&error)))?;
-        Ok((packed, discovered))
+            .map_err(|error| Failure::error(explained(&error)));
+        if let Some(error) = chosen.wrong.into_inner() {
+            return Err(error.into());
+        }
+        Ok((packed?, discovered))
     }
 
     /// The Python interpreter of the machine.

@@ -50,6 +50,10 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
                 _ => Ok(false),
             }
         }),
+        (&["truthy"], |_, value, arguments| truthy(&value, arguments)),
+        (&["falsy"], |_, value, arguments| {
+            truthy(&value, arguments).map(|truth| !truth)
+        }),
         (&["subset", "issubset"], |state, value, arguments| {
             let [other] = arguments.bind("issubset", ["b"])?;
             within(state, &value, &other.unwrap_or_default())
@@ -92,10 +96,6 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
                 }
             }
             Ok(true)
-        }),
-        (&["truthy"], |_, value, arguments| truthy(&value, arguments)),
-        (&["falsy"], |_, value, arguments| {
-            truthy(&value, arguments).map(|truth| !truth)
         }),
         (&["vaulted_file"], |_, value, _| {
             let path = path(&value)?;

@@ -118,8 +118,8 @@ impl Object for Chain {
             self.variables
                 .names()
                 .iter()
-                // They hold this again.
-                .filter(|name| !matches!(&***name, "hostvars" | "vars"))
+                // It holds this again.
+                .filter(|name| &***name != "vars")
                 .map(|name| Value::from(&**name))
                 .collect(),
         )

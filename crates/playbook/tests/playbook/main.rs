@@ -3,6 +3,7 @@
 mod bridge;
 mod connections;
 mod executor;
+mod facts;
 mod inventory;
 mod language;
 mod output;

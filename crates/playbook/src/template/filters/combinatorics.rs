@@ -2,13 +2,13 @@
 
 use consort_jinja::{Arguments, Environment, Error, Result, State, Value, integer};
 
-use super::{add_all, given};
+use super::{add_of_items, given};
 
 /// More rows than this are not made.
 const MOST: usize = 5_000_000;
 
 pub(super) fn add(environment: &mut Environment) {
-    add_all(
+    add_of_items(
         environment,
         &[
             ("product", product),

@@ -7,15 +7,25 @@ use consort_jinja::{
 };
 use indexmap::{IndexMap, IndexSet};
 
-use super::{add_all, flag, given, needed};
+use super::{add_all, add_of_items, flag, given, needed};
 use crate::template::context::{Shared, class, lazy_name, refused};
 use crate::template::sets::{Operation, numbers};
 
 pub(super) fn add(environment: &mut Environment, shared: &Shared) {
-    add_all(
+    add_of_items(
         environment,
         &[
             ("combine", combine),
+            ("dict2items", dict_to_items),
+            ("items2dict", items_to_dict),
+            ("subelements", subelements),
+            ("unique", unique),
+            ("rekey_on_member", rekey),
+        ],
+    );
+    add_all(
+        environment,
+        &[
             ("flatten", |_, value, arguments| {
                 let [levels, skip] = arguments.bind("flatten", ["levels", "skip_nulls"])?;
                 let items = value.iterate()?;
@@ -29,11 +39,6 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
                 flatten(&items, levels, skip, &mut flat, 0)?;
                 Ok(Value::list(flat))
             }),
-            ("dict2items", dict_to_items),
-            ("items2dict", items_to_dict),
-            ("subelements", subelements),
-            ("unique", unique),
-            ("rekey_on_member", rekey),
             ("intersect", |_, one, arguments| {
                 let two = other(arguments, "intersect")?;
                 sets(&one, &two, Operation::Intersect)
@@ -186,7 +191,7 @@ enum Merge {
     PrependNew,
 }
 
-fn combine(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<Value> {
+fn combine(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<Value> {
     let mut arguments = arguments.clone();
     let recursive = flag(arguments.take("recursive"))?;
     let merge = arguments.take("list_merge");
@@ -218,12 +223,13 @@ fn combine(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result
         }
     };
     while let Some(under) = dicts.pop() {
-        result = merge_dicts(&under, &result, recursive, merge, 0)?;
+        result = merge_dicts(state, &under, &result, recursive, merge, 0)?;
     }
     Ok(result)
 }
 
 fn merge_dicts(
+    state: &mut State<'_, '_>,
     under: &Value,
     over: &Value,
     recursive: bool,
@@ -246,12 +252,20 @@ fn merge_dicts(
             merged.insert(key, value);
             continue;
         };
-        let value = match (old, &value) {
+        let old = state.access(old.clone()).defined()?;
+        let value = state.access(value).defined()?;
+        let value = match (&old, &value) {
             (Value::Dict(_), Value::Dict(_)) if recursive => {
-                merge_dicts(old, &value, recursive, merge, depth + 1)?
+                merge_dicts(state, &old, &value, recursive, merge, depth + 1)?
             }
-            (Value::List(old), Value::List(new)) => {
-                let (old, new) = (old.read().clone(), new.read().clone());
+            (Value::List(_), Value::List(_)) => {
+                let (old, new) = match merge {
+                    // These compare what stands in them.
+                    Merge::AppendNew | Merge::PrependNew => {
+                        (state.ready(old)?.iterate()?, state.ready(value)?.iterate()?)
+                    }
+                    _ => (old.iterate()?, value.iterate()?),
+                };
                 let without = |items: &[Value], of: &[Value]| -> Vec<Value> {
                     items
                         .iter()
@@ -281,6 +295,11 @@ fn unique(state: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Res
     let attribute = given(attribute);
     let special = matches!(exact, Some(Value::Bool(false))) || attribute.is_some();
     let exact = given(exact).map_or(Ok(false), |exact| exact.truth())?;
+    let value = if attribute.is_none() {
+        state.ready(value)?
+    } else {
+        value
+    };
     let fold = |key: Value| match &key {
         Value::Str(text) if !exact => Value::from(text.to_lowercase()),
         _ => key,

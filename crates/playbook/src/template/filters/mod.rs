@@ -51,6 +51,13 @@ pub(super) fn split_address(address: &str) -> Option<(String, String)> {
         .map(|parts| (parts.scheme, parts.netloc))
 }
 
+/// Adds filters that look at the items of what they take, and not at what stands within these.
+fn add_of_items(environment: &mut Environment, filters: &[(&str, Run)]) {
+    for (name, run) in filters {
+        environment.add_filter(name, Takes::Items, *run);
+    }
+}
+
 /// Adds filters that take what is defined.
 fn add_all(environment: &mut Environment, filters: &[(&str, Run)]) {
     for (name, run) in filters {
