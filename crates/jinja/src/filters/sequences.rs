@@ -324,6 +324,9 @@ fn batch(_: &mut State<'_, '_>, value: Value, arguments: &Arguments) -> Result<V
         .filter(|count| *count > 0)
         .ok_or_else(|| Error::failed("the number of items must be positive"))?;
     let fill = fill.filter(|fill| !matches!(fill, Value::None));
+    if fill.is_some() && count > LONGEST {
+        return Err(Error::failed("the result would be too large"));
+    }
     Ok(Value::list(
         value
             .iterate()?
