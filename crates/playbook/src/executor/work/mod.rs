@@ -74,8 +74,12 @@ impl Work {
         let recorded: Arc<Mutex<Recorded>> = Arc::default();
         let current = Value::Object(Arc::new(CurrentTask(Arc::clone(&recorded))));
         self.variables.set_local("_task", current);
-        let (mut outcome, warnings, deprecations) =
-            held::holding(self.whole(&recorded, &mut shown, &mut delegate_facts)).await;
+        let (mut outcome, warnings, deprecations) = held::holding(Box::pin(self.whole(
+            &recorded,
+            &mut shown,
+            &mut delegate_facts,
+        )))
+        .await;
         outcome.warnings.extend(warnings);
         outcome.deprecations.extend(deprecations);
         // The variables hold `_task`, and that what is recorded.
