@@ -234,6 +234,7 @@ impl Collection {
                 collection: Some(self.name.clone()),
                 version: text("removal_version"),
                 date: text("removal_date"),
+                plugin: None,
             },
         }
     }
