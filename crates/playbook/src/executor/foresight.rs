@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use consort_jinja::{Dict, Key, Value};
+use consort_jinja::{Dict, Key, Str, Value};
 use parking_lot::Mutex;
 
 use super::effects::Layer;
@@ -204,7 +204,7 @@ impl Work {
             let action = leaf(&task.action.name);
             if matches!(action, "setup" | "gather_facts") {
                 let facts = template::unknown("ansible_facts");
-                outcome.registered.push((Arc::from("ansible_facts"), facts));
+                outcome.registered.push((Str::new("ansible_facts"), facts));
             }
             let changes = !never_changes(&task.action.name) && self.may_change(variables);
             outcome.set_changed(changes);
