@@ -67,8 +67,14 @@ pub(crate) fn add(environment: &mut Environment) {
         })
     });
     // What stands in the items is left as it is.
+    lazy("list", |state, value, _| {
+        Ok(Value::list(match &value {
+            // These are their keys.
+            Value::Dict(_) => value.iterate()?,
+            value => state.items(value)?,
+        }))
+    });
     let mut by_items = |name: &str, run: Run| environment.add_filter(name, Takes::Items, run);
-    by_items("list", |_, value, _| Ok(Value::list(value.iterate()?)));
     by_items("items", |_, value, _| match &value {
         Value::Dict(dict) => Ok(pairs(dict)),
         _ => Err(Error::failed("Can only get item pairs from a mapping.")),

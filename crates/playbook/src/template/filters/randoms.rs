@@ -3,12 +3,12 @@
 use consort_jinja::{Arguments, Environment, Error, Result, State, Value};
 use num_bigint::BigInt;
 
-use super::{add_all, given};
+use super::{add_of_items, given};
 use crate::template::context::refused;
 use crate::template::mersenne::Random;
 
 pub(super) fn add(environment: &mut Environment) {
-    add_all(environment, &[("random", random), ("shuffle", shuffle)]);
+    add_of_items(environment, &[("random", random), ("shuffle", shuffle)]);
 }
 
 fn whole(value: &Value) -> Option<BigInt> {

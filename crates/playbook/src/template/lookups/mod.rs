@@ -44,7 +44,7 @@ struct Known {
     run: Run,
     /// What is undefined is given to it, too.
     takes_undefined: bool,
-    /// It renders what is within its terms itself.
+    /// It renders what is within its terms itself, or leaves that as it is.
     lazy: bool,
 }
 
@@ -84,7 +84,7 @@ fn find(name: &str) -> Option<Known> {
     Some(Known {
         run,
         takes_undefined: matches!(leaf, "env" | "first_found"),
-        lazy: leaf == "first_found",
+        lazy: matches!(leaf, "first_found" | "list"),
     })
 }
 

@@ -36,8 +36,8 @@ pub(super) fn vars(call: &mut Call<'_, '_, '_, '_>) -> Result<Vec<Value>> {
                 }
             },
         };
-        let value = call.state.access(value);
-        found.push(call.state.ready(value)?);
+        // What stands in it is rendered by whoever looks at that.
+        found.push(call.state.access(value).defined()?);
     }
     Ok(found)
 }
