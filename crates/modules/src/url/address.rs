@@ -83,6 +83,12 @@ impl Address {
             .and_then(|(_, port)| port.parse().ok())
     }
 
+    /// The port that is asked: the written one, or the usual one.
+    pub(crate) fn port_or_usual(&self) -> u16 {
+        let usual = if self.scheme == "https" { 443 } else { 80 };
+        self.port().unwrap_or(usual)
+    }
+
     pub(crate) fn without_credentials(mut self) -> Address {
         self.place = self.host_and_port().to_owned();
         self

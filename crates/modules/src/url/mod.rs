@@ -99,6 +99,9 @@ impl Response {
     }
 }
 
+/// So many bytes of what a server says of an error are told.
+const LARGEST_ERROR: u64 = 64 << 20;
+
 /// Fetches something. An `Err` ends the module.
 pub(crate) fn fetch(
     context: &mut Context<'_>,
@@ -191,9 +194,9 @@ pub(crate) fn fetch(
         }
         Err(Ended::Error(mut response, status, message)) => {
             let mut body = Vec::new();
-            if let Some(mut reader) = response.body.take() {
-                // What of it can be read is told.
-                let _ = reader.read_to_end(&mut body);
+            if let Some(reader) = response.body.take() {
+                // What of it can be read is told, if it is no more than anybody says of an error.
+                let _ = reader.take(LARGEST_ERROR).read_to_end(&mut body);
             }
             for (name, value) in &response.headers {
                 info.insert(name.to_lowercase(), value.as_str().into());

@@ -48,6 +48,8 @@ pub(super) struct Session<'a> {
     proxies: Vec<(String, Address)>,
     no_proxy: Vec<String>,
     user: Option<(String, String)>,
+    /// Whom user and password are for: a redirect may lead to somebody else, who does not get them.
+    trusted: (String, u16),
     headers: Vec<(String, String)>,
     unredirected: Vec<String>,
     decompress: bool,
@@ -128,6 +130,7 @@ impl<'a> Session<'a> {
                 .collect();
         }
         Ok(Session {
+            trusted: (address.host(), address.port_or_usual()),
             address: address.without_credentials(),
             redirects: match arguments.text("follow_redirects").unwrap_or("urllib2") {
                 "all" | "yes" => Redirects::All,
@@ -240,6 +243,7 @@ impl<'a> Session<'a> {
             };
             if status == 401
                 && !challenged
+                && self.trusted == (self.address.host(), self.address.port_or_usual())
                 && let Some((user, password)) = &self.user
             {
                 let challenges: Vec<&str> = response

@@ -87,7 +87,7 @@ pub(super) fn exchange(
     way: &Way<'_>,
 ) -> Result<Received, Lost> {
     let secure = address.scheme == "https";
-    let port = address.port().unwrap_or(if secure { 443 } else { 80 });
+    let port = address.port_or_usual();
     let host = address.host();
     let mut target = address.target();
     let mut stream: Box<dyn Both> = if let Some(socket) = &way.socket {

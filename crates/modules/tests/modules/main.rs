@@ -29,3 +29,4 @@ mod inquiries;
 mod python_re;
 mod recorded;
 mod services;
+mod web;
