@@ -37,6 +37,7 @@ impl Session {
             u8::try_from(settings.verbosity).unwrap_or(0)
         };
         notices.extend(crate::settings::outgoing(&sources));
+        notices.extend(crate::settings::unheeded(&sources));
         let terminal = Terminal::new(&settings, verbosity);
         for notice in &notices {
             terminal.notice(notice);

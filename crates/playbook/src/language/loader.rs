@@ -82,6 +82,7 @@ impl PlaybookLoader {
             &settings.module_path,
             &settings.action_plugin_path,
             &settings.lookup_plugin_path,
+            &settings.module_ignore_exts,
             options.templar.bridge().cloned(),
         );
         PlaybookLoader {

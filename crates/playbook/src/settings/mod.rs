@@ -5,6 +5,7 @@
 //! `/etc/ansible/ansible.cfg`.
 
 mod outgoing;
+mod unheeded;
 #[macro_use]
 mod value;
 mod table;
@@ -20,6 +21,7 @@ use crate::source::{Located, Notice};
 
 pub(crate) use outgoing::outgoing;
 pub use table::Settings;
+pub(crate) use unheeded::unheeded;
 pub use value::Entry;
 
 /// The ansible-core whose settings, messages and behaviour are followed.

@@ -14,11 +14,6 @@ use super::collections::{Collections, Leaving, Route};
 use crate::bridge::Bridge;
 use crate::source::{Located, Removal};
 
-/// Names that are looked for only among modules that have these endings.
-const IGNORED: &[&str] = &[
-    ".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".yaml", ".yml", ".ini",
-];
-
 /// What carries an action out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ActionKind {
@@ -140,6 +135,8 @@ pub(crate) struct Actions {
     pub(crate) collections: Collections,
     /// Plugins of other kinds, which are looked for in the same directories.
     bridge: Option<Bridge>,
+    /// Files with these endings are no plugins (`MODULE_IGNORE_EXTS`).
+    ignored: Vec<String>,
     /// Directories of modules, actions and lookups, the first first.
     paths: Mutex<HashMap<Sort, Vec<PathBuf>>>,
     added: Mutex<HashSet<PathBuf>>,
@@ -156,12 +153,14 @@ impl Actions {
         modules: &[String],
         actions: &[String],
         lookups: &[String],
+        ignored: &[String],
         bridge: Option<Bridge>,
     ) -> Self {
         let of = |paths: &[String]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
         Actions {
             collections,
             bridge,
+            ignored: ignored.to_vec(),
             paths: Mutex::new(HashMap::from([
                 (Sort::Module, of(modules)),
                 (Sort::Action, of(actions)),
@@ -455,7 +454,8 @@ impl Actions {
             let Some(file) = path.file_name().and_then(|name| name.to_str()) else {
                 continue;
             };
-            if file == "__init__.py" || IGNORED.iter().any(|end| file.ends_with(end)) {
+            if file == "__init__.py" || self.ignored.iter().any(|end| file.ends_with(end.as_str()))
+            {
                 continue;
             }
             let (stem, extension) = crate::source::splits_extension(file);
