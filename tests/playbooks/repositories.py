@@ -421,7 +421,9 @@ def one(options, name):
     ours = answers(options, name, top, place, work, True) if options.program else {}
     counts = {}
     place = os.path.join(options.logs, name)
-    shutil.rmtree(place, ignore_errors=True)
+    for file in os.listdir(place) if os.path.isdir(place) else ():
+        if file.split("-")[0] in options.kinds:
+            os.unlink(os.path.join(place, file))
     for number, job in work:
         if number not in peer or number not in ours:
             continue

@@ -13,6 +13,10 @@ def holding(variables, found):
     with _display_utils.DeferredWarningContext(variables=variables) as context:
         try:
             yield
+        except BaseException as error:
+            # what was warned of before it failed counts too
+            error.consort_warned = found
+            raise
         finally:
             found.extend(errors.summaries(context.get_warnings()))
             found.extend(errors.summaries(context.get_deprecation_warnings()))

@@ -156,6 +156,7 @@ def carry_out(operations, request, message):
         answer["err"] = {"message": "the plugin ended its process with status %s" % error.code}
     except BaseException as error:
         answer["err"] = errors.told(error)
+        answer["err"]["warned"] = getattr(error, "consort_warned", [])
     request.ended = True
     request.peer.requests.pop(request.number, None)
     for stream in (sys.stdout, sys.stderr):

@@ -65,6 +65,8 @@ pub struct Refusal {
     pub undefined: bool,
     /// The name of its class.
     pub class: String,
+    /// What it had warned of before.
+    pub warned: Vec<Json>,
 }
 
 impl Error {
@@ -75,6 +77,7 @@ impl Error {
             chain: error["chain"].as_array().cloned().unwrap_or_default(),
             undefined: error["undefined"] == Json::Bool(true),
             class: text("class"),
+            warned: error["warned"].as_array().cloned().unwrap_or_default(),
         }))
     }
 }

@@ -69,7 +69,14 @@ impl Bridge {
         let variables = state.variables();
         let done = self
             .ask_with(op, Json::Object(payload), &mut handles, variables)
-            .map_err(failure)?;
+            .map_err(|error| {
+                if let Error::Refused(refusal) = &error {
+                    for warned in &refusal.warned {
+                        self.warn(state, warned);
+                    }
+                }
+                failure(error)
+            })?;
         let Json::Object(mut done) = done else {
             return Ok(Value::None);
         };

@@ -40,7 +40,7 @@ pub(super) fn run(
             let hosts = play.scope.directives.get(Directive::Hosts);
             if !hosts.is_some_and(|hosts| prepared.loader.holds_template(hosts)) {
                 prepared.inventory.matching_all(
-                    &keywords.hosts,
+                    &sought(&keywords),
                     Limits::Respected,
                     &session.terminal.notices(),
                 )?;
@@ -66,6 +66,17 @@ pub(super) fn run(
         }
     }
     Ok(0)
+}
+
+/// What the pattern of a play is shown and sought as whose `hosts` are left out (`omit`).
+const OMITTED: &str = "None";
+
+/// The patterns that hosts are sought by.
+fn sought(keywords: &PlayKeywords) -> Vec<String> {
+    if keywords.hosts.is_empty() {
+        return vec![OMITTED.to_owned()];
+    }
+    keywords.hosts.clone()
 }
 
 /// What `vars_prompt` gives where nobody is asked: defaults.
@@ -111,8 +122,7 @@ impl Outline<'_> {
     }
 
     fn tell(&self, number: usize, wanted: &Wanted) -> Result<(), Located> {
-        let patterns = &self.keywords.hosts;
-        let hosts = patterns.join(",");
+        let hosts = self.keywords.hosts.join(",");
         let name = &self.keywords.name;
         let own = self.tags_of(self.play.scope.directives.get(Directive::Tags).cloned())?;
         let mut message = format!(
@@ -121,16 +131,20 @@ impl Outline<'_> {
         );
         if wanted.hosts {
             let found = self.prepared.inventory.matching_all(
-                patterns,
+                &sought(self.keywords),
                 Limits::Respected,
                 &self.session.terminal.notices(),
             )?;
-            let shown = consort_jinja::repr::repr(&Value::list(
-                patterns
-                    .iter()
-                    .map(|pattern| Value::from(pattern.as_str()))
-                    .collect(),
-            ));
+            let shown = if self.keywords.hosts.is_empty() {
+                OMITTED.to_owned()
+            } else {
+                let patterns = self.keywords.hosts.iter();
+                consort_jinja::repr::repr(&Value::list(
+                    patterns
+                        .map(|pattern| Value::from(pattern.as_str()))
+                        .collect(),
+                ))
+            };
             message.push_str(&format!(
                 "\n    pattern: {shown}\n    hosts ({}):",
                 found.len()

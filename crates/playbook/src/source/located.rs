@@ -51,6 +51,8 @@ struct Inner {
     redacted: bool,
     /// It came up while another error was dealt with, whose text is part of its message.
     handling: bool,
+    /// The message is told with the blanks around it.
+    verbatim: bool,
 }
 
 impl Located {
@@ -66,7 +68,15 @@ impl Located {
             exit: 1,
             redacted: false,
             handling: false,
+            verbatim: false,
         }))
+    }
+
+    /// With the message as it is: of others, blanks around it are left out.
+    #[must_use]
+    pub fn verbatim(mut self) -> Self {
+        self.0.verbatim = true;
+        self
     }
 
     /// An error in what was written. The run ends with 4 because of it.
@@ -208,13 +218,21 @@ impl Located {
 
     /// The message with those of its causes.
     pub fn brief(&self) -> String {
-        let mut messages = vec![self.0.message.trim()];
+        let mut messages = vec![self.told()];
         let mut error = self;
         while let Some(cause) = error.followed() {
-            messages.push(cause.0.message.trim());
+            messages.push(cause.told());
             error = cause;
         }
         joined(&messages)
+    }
+
+    fn told(&self) -> &str {
+        if self.0.verbatim {
+            &self.0.message
+        } else {
+            self.0.message.trim()
+        }
     }
 
     fn followed(&self) -> Option<&Located> {
@@ -253,7 +271,7 @@ impl Located {
         let mut error = Some(self);
         while let Some(event) = error {
             let context = event.context();
-            let mut messages = vec![event.0.message.trim()];
+            let mut messages = vec![event.told()];
             let mut chain = event.followed();
             while let Some(cause) = chain {
                 let cause_context = cause.context();
@@ -263,7 +281,7 @@ impl Located {
                 {
                     break;
                 }
-                messages.push(cause.0.message.trim());
+                messages.push(cause.told());
                 chain = cause.followed();
             }
             let message = joined(&messages);

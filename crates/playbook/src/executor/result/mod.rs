@@ -196,7 +196,7 @@ impl Outcome {
         }
         let mut error: Option<Located> = None;
         for message in messages.into_iter().rev() {
-            let this = Located::new(message);
+            let this = Located::new(message).verbatim();
             error = Some(match error {
                 Some(cause) => this.because(cause),
                 None => this,
