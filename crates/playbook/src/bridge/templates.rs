@@ -41,6 +41,18 @@ impl Bridge {
                     failed: text("failed"),
                 })
             });
+        // Where there is no ansible-core, a plain name that no collection took over and no directory here could hold is
+        // misspelt.
+        let found = match found {
+            Err(Error::Absent(_))
+                if !name.contains('.')
+                    && !self.has_beside(&format!("{kind}_plugins"))
+                    && !crate::language::has_moved(kind, name) =>
+            {
+                Ok(None)
+            }
+            found => found,
+        };
         self.0.found.lock().insert(key, found.clone());
         found
     }

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use consort_jinja::{Dict, Origin, Value};
 
+pub(crate) use actions::has_moved;
 pub use actions::{ActionKind, Departure, Resolved};
 pub use arguments::{join_words, split_pairs, split_words};
 pub use directives::{Bearer, Directive, Directives, Kind};

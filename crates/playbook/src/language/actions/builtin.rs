@@ -181,6 +181,11 @@ pub(super) fn builtin(sort: Sort, leaf: &str) -> Result<Step, Located> {
     })
 }
 
+/// Whether a plugin of a kind (`filter`, `test`, `lookup`) was taken over by a collection.
+pub(crate) fn has_moved(kind: &str, name: &str) -> bool {
+    TABLE.redirects.contains_key(&(kind, name))
+}
+
 /// Whether something of an action happens on the controller.
 fn has_own_action(leaf: &str) -> bool {
     matches!(
