@@ -7,6 +7,18 @@ fn has_magic(pattern: &str) -> bool {
     pattern.contains(['*', '?', '['])
 }
 
+/// The names in a directory, in order; none where it cannot be read.
+pub(crate) fn names_in(directory: &Path) -> Vec<std::ffi::OsString> {
+    let mut names: Vec<_> = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    names.sort();
+    names
+}
+
 /// Whether anything has a name of a pattern, which is relative to a directory.
 pub(crate) fn exists(base: &Path, pattern: &str) -> bool {
     !matches(base, pattern).is_empty()

@@ -9,13 +9,13 @@ pub(super) fn release(values: impl IntoIterator<Item = Value>) {
     while let Some(value) = pending.pop() {
         match value {
             Value::List(list) => {
-                pending.extend(list.into_items().into_iter().flatten().filter(holds))
+                pending.extend(list.into_items().into_iter().flatten().filter(holds));
             }
             Value::Tuple(tuple) => {
-                pending.extend(tuple.into_items().into_iter().flatten().filter(holds))
+                pending.extend(tuple.into_items().into_iter().flatten().filter(holds));
             }
             Value::Dict(dict) => {
-                pending.extend(dict.into_values().into_iter().flatten().filter(holds))
+                pending.extend(dict.into_values().into_iter().flatten().filter(holds));
             }
             _ => {}
         }

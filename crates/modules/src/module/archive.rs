@@ -526,15 +526,8 @@ fn below(
             "Too many levels of directories below {shown}"
         )));
     }
-    let mut names: Vec<_> = std::fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name())
-        .collect();
-    names.sort();
     let (mut directories, mut files) = (Vec::new(), Vec::new());
-    for name in names {
+    for name in glob::names_in(directory) {
         let path = directory.join(&name);
         let shown = python::join(shown, &name.to_string_lossy());
         if path.is_dir() {

@@ -13,6 +13,7 @@ use crate::atomic::{self, Keep};
 use crate::attributes::{self, Wanted, octal, real_path};
 use crate::context::Context;
 use crate::digest;
+use crate::glob;
 use crate::invocation::{Failure, Invocation, Outcome, Report};
 use crate::process::Command;
 use crate::python;
@@ -317,22 +318,14 @@ fn own_all(context: &mut Context<'_>, arguments: &Arguments, top: &Path) -> Resu
     while let Some(path) = pending.pop() {
         changed |= own(context, arguments, &path)?;
         if path.is_dir() && !path.is_symlink() {
-            pending.extend(names_in(&path).into_iter().map(|name| path.join(name)));
+            pending.extend(
+                glob::names_in(&path)
+                    .into_iter()
+                    .map(|name| path.join(name)),
+            );
         }
     }
     Ok(changed)
-}
-
-/// The names in a directory, in order; those that cannot be read are none.
-fn names_in(directory: &Path) -> Vec<std::ffi::OsString> {
-    let mut names: Vec<_> = std::fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name())
-        .collect();
-    names.sort();
-    names
 }
 
 /// Copies a directory that is on the machine into another, what differs and what is missing.
@@ -364,7 +357,7 @@ fn merge(
     let follow = arguments.flag("local_follow");
     // Not following has to be said: without a word links inside are copied as what they lead to.
     let keeps_links = arguments.given_flag("local_follow") == Some(false);
-    for name in names_in(source) {
+    for name in glob::names_in(source) {
         // What `filecmp.dircmp` leaves out.
         if matches!(
             name.to_str(),
@@ -473,7 +466,7 @@ fn copy_tree(source: &Path, dest: &Path, follow: bool) -> Result<(), Failure> {
         } else if from.is_dir() {
             std::fs::create_dir_all(&to).map_err(told(&to))?;
             finished.push((from.clone(), to.clone()));
-            for name in names_in(&from) {
+            for name in glob::names_in(&from) {
                 pending.push((from.join(&name), to.join(&name), depth + 1));
             }
         } else {

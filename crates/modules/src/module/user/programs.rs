@@ -33,17 +33,21 @@ fn together(first: Finished, then: Finished) -> Finished {
     }
 }
 
+/// The programs of libuser that change groups and ages, for users that are only here.
+fn of_libuser(user: &User<'_>, context: &Context<'_>) -> Result<Option<(String, String)>, Failure> {
+    if !user.local {
+        return Ok(None);
+    }
+    Ok(Some((
+        process::required(context, "lgroupmod", &[])?,
+        process::required(context, "lchage", &[])?,
+    )))
+}
+
 pub(super) fn create(user: &User<'_>, context: &mut Context<'_>) -> Result<Finished, Failure> {
     let arguments = user.arguments;
     let local = user.local;
-    let of_libuser = if local {
-        Some((
-            process::required(context, "lgroupmod", &[])?,
-            process::required(context, "lchage", &[])?,
-        ))
-    } else {
-        None
-    };
+    let of_libuser = of_libuser(user, context)?;
     let mut words = Words(vec![user.program(context, "useradd")?]);
     number(user, &mut words);
     if let Some(seuser) = arguments.text("seuser")
@@ -197,14 +201,7 @@ pub(super) fn modify(
 ) -> Result<Option<Finished>, Failure> {
     let arguments = user.arguments;
     let local = user.local;
-    let of_libuser = if local {
-        Some((
-            process::required(context, "lgroupmod", &[])?,
-            process::required(context, "lchage", &[])?,
-        ))
-    } else {
-        None
-    };
+    let of_libuser = of_libuser(user, context)?;
     let usermod = user.program(context, "usermod")?;
     let known = user.info()?;
     let password = user.password(context, &known);

@@ -47,7 +47,7 @@ pub(super) fn validation(play: &Arc<Play>, specification: &ArgumentSpec) -> Arc<
     ]
     .into_iter()
     .collect();
-    let mut task = implicit(
+    let task = implicit(
         play,
         Some(&format!("Validating arguments against arg spec {name}")),
         "validate_argument_spec",
@@ -58,6 +58,11 @@ pub(super) fn validation(play: &Arc<Play>, specification: &ArgumentSpec) -> Arc<
         .into_iter()
         .collect(),
     );
+    always(play, task)
+}
+
+/// A task that each host does, whatever tags are chosen if the play has none of its own.
+fn always(play: &Play, mut task: Task) -> Arc<Task> {
     task.directives.set(Directive::RunOnce, Value::Bool(false));
     if listed(play.scope.inherited(Directive::Tags)).is_empty() {
         task.directives
@@ -83,20 +88,11 @@ pub(super) fn setup(play: &Arc<Play>, said: &Said) -> Arc<Task> {
             Some(value) => arguments.push((name, value.clone())),
         }
     }
-    let mut task = implicit(
+    let task = implicit(
         play,
         Some("Gathering Facts"),
         "gather_facts",
         arguments.into_iter().collect(),
     );
-    task.directives.set(Directive::RunOnce, Value::Bool(false));
-    if listed(play.scope.inherited(Directive::Tags)).is_empty() {
-        task.directives
-            .set(Directive::Tags, Value::list(vec!["always".into()]));
-    }
-    if !play.imported_when.is_empty() {
-        task.directives
-            .set(Directive::When, Value::list(play.imported_when.clone()));
-    }
-    Arc::new(task)
+    always(play, task)
 }
