@@ -76,6 +76,11 @@ pub trait Loader: Send + Sync {
     /// # Errors
     /// It is there and cannot be read.
     fn load(&self, name: &str) -> Result<Option<Arc<str>>>;
+
+    /// Where it looks, for who is told that there is none.
+    fn searched(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Finds filters and tests when they are first asked for.
@@ -238,6 +243,16 @@ impl Environment {
     /// Says where other templates come from.
     pub fn set_loader(&mut self, loader: Arc<dyn Loader>) {
         self.loader = Some(loader);
+    }
+
+    /// The names of all filters.
+    pub fn filter_names(&self) -> impl Iterator<Item = &str> {
+        self.filters.keys().map(AsRef::as_ref)
+    }
+
+    /// The names of all tests.
+    pub fn test_names(&self) -> impl Iterator<Item = &str> {
+        self.tests.keys().map(AsRef::as_ref)
     }
 
     /// Says in which namespace the filters and tests are: they are known with it before their names, too, and are called

@@ -597,6 +597,18 @@ fn trailing_newlines(source: &str, value: Value, newline: &str) -> Value {
     Value::from(format!("{}{}", &**text, newline.repeat(wanted - there)))
 }
 
-fn not_found(name: &Value) -> Error {
-    Error::failed(name.text().map(|text| text.to_string()).unwrap_or_default())
+fn not_found(name: &Value, searched: &[String]) -> Error {
+    let name = name.text().map(|text| text.to_string()).unwrap_or_default();
+    if searched.is_empty() {
+        return Error::failed(name);
+    }
+    let searched: Vec<String> = searched
+        .iter()
+        .map(|place| crate::repr::string(place))
+        .collect();
+    Error::failed(format!(
+        "{} not found in search paths: {}",
+        crate::repr::string(&name),
+        searched.join(", ")
+    ))
 }

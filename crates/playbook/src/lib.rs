@@ -27,6 +27,7 @@ pub mod bridge;
 pub mod command;
 pub mod connection;
 pub mod executor;
+mod explain;
 pub mod inventory;
 pub mod language;
 pub mod output;

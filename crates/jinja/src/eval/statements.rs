@@ -306,7 +306,7 @@ impl State<'_, '_> {
                 if self.parent.is_some() {
                     return Err(Error::failed("extended multiple times"));
                 }
-                let source = self.load(&name)?.ok_or_else(|| not_found(&name))?;
+                let source = self.load(&name)?.ok_or_else(|| self.not_found(&name))?;
                 self.parent = Some(source);
             }
             NodeKind::Block {
@@ -376,6 +376,14 @@ impl State<'_, '_> {
         }
     }
 
+    fn not_found(&self, name: &Value) -> Error {
+        let loader = self.loader.as_ref().or(self.environment.loader.as_ref());
+        not_found(
+            name,
+            &loader.map(|loader| loader.searched()).unwrap_or_default(),
+        )
+    }
+
     pub(super) fn include(
         &mut self,
         name: &Expr,
@@ -408,7 +416,7 @@ impl State<'_, '_> {
         if ignore_missing {
             Ok(())
         } else if names.len() == 1 {
-            Err(not_found(&names[0]))
+            Err(self.not_found(&names[0]))
         } else {
             Err(Error::failed(format!(
                 "none of the templates given were found: {}",
@@ -422,7 +430,7 @@ impl State<'_, '_> {
     }
 
     pub(super) fn import(&mut self, name: &Value, with_context: bool) -> Result<Module> {
-        let source = self.load(name)?.ok_or_else(|| not_found(name))?;
+        let source = self.load(name)?.ok_or_else(|| self.not_found(name))?;
         let body = self.included(&source)?;
         if self.depth >= NESTING {
             return Err(Error::Recursion);

@@ -102,7 +102,7 @@ impl Lexer<'_> {
             } else if first == '"' || first == '\'' {
                 let (text, length) = {
                     let literal = self.syntax.literal_backslashes && tag == Some(Tag::Variable);
-                    string(rest, first, literal, line)?
+                    string(rest, first, literal, line, self.at)?
                 };
                 self.tokens.push((Token::Str(text), line));
                 self.advance(length);
@@ -198,8 +198,14 @@ fn number(text: &str) -> (Token, usize) {
     }
 }
 
-/// A string at the start of a text, and how many bytes it takes.
-fn string(text: &str, quote: char, literal: bool, line: u32) -> Result<(String, usize), Error> {
+/// A string at the start of a text, which is at a place in the whole, and how many bytes it takes.
+fn string(
+    text: &str,
+    quote: char,
+    literal: bool,
+    line: u32,
+    place: usize,
+) -> Result<(String, usize), Error> {
     let mut out = String::new();
     let mut chars = text.char_indices().skip(1);
     while let Some((at, c)) = chars.next() {
@@ -259,5 +265,12 @@ fn string(text: &str, quote: char, literal: bool, line: u32) -> Result<(String, 
             }
         }
     }
-    Err(Error::syntax("unexpected end of a string", line))
+    // A quote that is not closed begins no string.
+    Err(Error::syntax(
+        format!(
+            "unexpected char {} at {place}",
+            crate::repr::string(&quote.to_string())
+        ),
+        line,
+    ))
 }

@@ -9,6 +9,7 @@ from ansible._internal._templating._engine import TemplateEngine
 from ansible.executor.stats import AggregateStats
 from ansible.executor.task_queue_manager import _resolve_callback_option_variables
 from ansible.executor.task_result import CallbackTaskResult
+from ansible.module_utils._internal import _messages
 from ansible.playbook.play import Play
 from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import callback_loader
@@ -106,6 +107,8 @@ def _result(message, request):
             if key == "warnings":
                 value = [item.get("msg", "") if isinstance(item, dict) else item for item in value]
         shown[key] = value
+    if message.get("error"):
+        shown["exception"] = _messages.ErrorSummary(event=_messages.Event(msg=message["error"].rstrip("\n")))
     with _task.TaskContext.create(task=task, task_vars={}, host_name=message["host"]):
         try:
             utr = _task.UnifiedTaskResult.from_action_result_dict(shown)
@@ -123,21 +126,65 @@ class _Playbook:
         self._file_name = message["path"]
         self._basedir = os.path.dirname(message["path"]) or "."
         self._entries = []
+        self._loader = prepare.loader
+
+    def get_loader(self):
+        return self._loader
 
     def get_plays(self):
         return list(self._entries)
 
 
+class _Variables:
+    """The variables of a play that callbacks ask for: who takes part in it."""
+
+    def __init__(self, play, message):
+        hosts = message["all"]
+        self._known = dict(
+            play.vars,
+            ansible_play_name=play.get_name(),
+            ansible_play_batch=message["batch"],
+            ansible_play_hosts=message["batch"],
+            ansible_play_hosts_all=hosts,
+            play_hosts=message["batch"],
+        )
+
+    def get_vars(self, play=None, host=None, task=None, **_):
+        known = dict(self._known)
+        if host is not None:
+            known["inventory_hostname"] = host.get_name()
+        known["vars"] = dict(known)
+        return known
+
+
+class _Play(Play):
+    """A play that was read elsewhere."""
+
+    _consort = None
+
+    def get_path(self):
+        return self._consort["path"]
+
+    def get_variable_manager(self):
+        return self._variable_manager
+
+    def get_tasks(self):
+        return [[None] * self._consort["first"]]
+
+
 def _begin_play(message, request):
     global _play
-    play = Play()
+    play = _Play()
+    play._consort = message
     play._loader = prepare.loader
     play.name = message["name"]
-    play.hosts = values.decode(message["hosts"], request)
+    hosts = values.decode(message["hosts"], request)
+    play.hosts = hosts if isinstance(hosts, list) else [hosts]
     play.strategy = message["strategy"]
     play.check_mode = message["check"]
     play.vars = values.decode(message["vars"], request)
     play._uuid = message["uuid"]
+    play._variable_manager = _Variables(play, message)
     _play = play
     context = PlayContext()
     context.check_mode = message["check"]

@@ -254,6 +254,13 @@ impl Loader for Beside {
         }
         Ok(None)
     }
+
+    fn searched(&self) -> Vec<String> {
+        self.search
+            .iter()
+            .map(|directory| directory.to_string_lossy().into_owned())
+            .collect()
+    }
 }
 
 /// A text in an encoding, by the name Python has for it.

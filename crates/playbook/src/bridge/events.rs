@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::wire::Handles;
 use super::{Bridge, Error, nothing, told};
-use crate::language::{Directive, Task};
+use crate::language::{Directive, Item, Play, Task};
 use crate::output::display::Display;
 use crate::output::{Callback, Counts, Event, Stats, Status, TaskKind, TaskResult};
 
@@ -118,6 +118,7 @@ impl Events {
             "no_log": result.no_log,
             "diff": result.diff,
             "result": handles.entries(&result.result),
+            "error": result.error.as_deref(),
         });
         self.send(kind, message, handles);
     }
@@ -134,6 +135,21 @@ fn name_of<'n>(task: &Task, name: &'n str) -> &'n str {
             .and_then(|rest| rest.strip_prefix(" : "))
             .unwrap_or(name),
         None => name,
+    }
+}
+
+/// How many tasks stand before the first block of a play: what Ansible keeps as its first list of tasks.
+fn leading(play: &Play) -> usize {
+    let lists = [&play.pre_tasks, &play.tasks, &play.post_tasks];
+    let Some(first) = lists.into_iter().find(|items| !items.is_empty()) else {
+        return 0;
+    };
+    match first.first() {
+        Some(Item::Block(block)) => block.tasks.len() + block.rescue.len() + block.always.len(),
+        _ => first
+            .iter()
+            .take_while(|item| matches!(item, Item::Task(_)))
+            .count(),
     }
 }
 
@@ -177,12 +193,7 @@ impl Callback for Events {
                 }
             }
             Event::Playbook(playbook) => {
-                // as it was most likely named
-                let path = std::env::current_dir()
-                    .ok()
-                    .and_then(|here| playbook.path.strip_prefix(here).ok())
-                    .unwrap_or(&playbook.path);
-                let message = json!({"path": path.to_string_lossy()});
+                let message = json!({"path": playbook.named.to_string_lossy()});
                 self.send("playbook", message, handles);
             }
             Event::Play {
@@ -190,9 +201,12 @@ impl Callback for Events {
                 name,
                 check,
                 free,
+                hosts,
+                all,
             } => {
                 let directive = |directive| play.scope.directives.get(directive).cloned();
-                let hosts = directive(Directive::Hosts).unwrap_or_default();
+                let pattern = directive(Directive::Hosts).unwrap_or_default();
+                let origin = &play.origin;
                 let vars = directive(Directive::Vars).unwrap_or_default();
                 let vars = if matches!(vars, Value::Dict(_)) {
                     handles.write(&vars)
@@ -203,7 +217,11 @@ impl Callback for Events {
                     "name": name,
                     "check": check,
                     "strategy": if *free { "free" } else { "linear" },
-                    "hosts": handles.write(&hosts),
+                    "hosts": handles.write(&pattern),
+                    "path": format!("{}:{}", origin.file, origin.line.max(1)),
+                    "batch": hosts.iter().map(AsRef::as_ref).collect::<Vec<&str>>(),
+                    "all": all.iter().map(AsRef::as_ref).collect::<Vec<&str>>(),
+                    "first": leading(play),
                     "vars": vars,
                     "uuid": told::uuid_of(std::sync::Arc::as_ptr(play) as u64),
                 });

@@ -36,6 +36,7 @@ pub use options::BridgeOptions;
 pub(crate) use sources::{ForeignCache, Machinery, Machines};
 
 pub(crate) use process::{Answer, Conversation};
+pub(crate) use told::uuid_of;
 pub(crate) use wire::Handles;
 
 use process::Process;

@@ -116,7 +116,7 @@ fn role(role: &Role) -> Json {
 }
 
 /// An identity in the form that plugins expect: the same for the same task only.
-pub(super) fn uuid_of(id: u64) -> String {
+pub(crate) fn uuid_of(id: u64) -> String {
     uuid::Uuid::from_u128(0xc0_4507 << 104 | u128::from(id)).to_string()
 }
 

@@ -1,19 +1,21 @@
 //! Who is told of a run: the callbacks that settings name.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use consort_jinja::Dict;
+use consort_jinja::{Dict, Origin};
 
 use super::session::Session;
 use super::terminal::display;
 use crate::bridge::{Bridge, Events, Wanted};
 use crate::output::Callback;
 use crate::output::default::{Default, Options};
+use crate::output::hints::Hints;
 use crate::output::junit::{self, Junit};
-use crate::output::log::{Json, Tree};
+use crate::output::log::{Json, JsonOptions, Tree};
 use crate::output::plain::{Minimal, Oneline};
 use crate::output::shown::{Format, Shown};
-use crate::output::timing::{ProfileTasks, Timer};
+use crate::output::timing::{Order, Profile, ProfileTasks, Timer};
 use crate::source::Located;
 
 /// The callbacks of which one prints.
@@ -55,9 +57,21 @@ pub(super) fn of(
         }
         Some("minimal") => Some(Box::new(Minimal::new(screen(), options.shown))),
         Some("oneline") => Some(Box::new(Oneline::new(screen(), options.shown))),
-        Some("json") => Some(Box::new(Json::new(screen()))),
+        Some("json") => {
+            let indent = session
+                .sources
+                .raw(&["ANSIBLE_JSON_INDENT"], &[("defaults", "json_indent")])
+                .and_then(|(text, _)| text.trim().parse::<i64>().ok())
+                .unwrap_or(4);
+            let json = JsonOptions {
+                indent: usize::try_from(indent).unwrap_or(0),
+                custom_stats: options.custom_stats,
+            };
+            Some(Box::new(Json::new(screen(), json)))
+        }
         _ => None,
     };
+    tell_passed_over(session, chosen);
     let foreign = foreign(session, chosen, main.is_none())?;
     let mut all: Vec<Box<dyn Callback>> = main.into_iter().collect();
     let missing = match foreign {
@@ -88,7 +102,56 @@ pub(super) fn of(
             screen(),
         )));
     }
+    if session.terminal.hints() {
+        all.push(Box::new(Hints::new(screen())));
+    }
     Ok(all)
+}
+
+/// Tells of the callbacks of ansible-core that are not used, and of those that will go away.
+fn tell_passed_over(session: &Session, chosen: &Chosen<'_>) {
+    let terminal = &session.terminal;
+    let name = builtin(chosen.printing);
+    if name == Some("oneline") {
+        let origin = session
+            .sources
+            .value("DEFAULT_STDOUT_CALLBACK")
+            .and_then(Result::ok)
+            .map_or_else(String::new, |(_, origin)| origin);
+        let origin = if chosen.additional && origin != "default" {
+            format!("<Config {origin}>")
+        } else {
+            "<unknown>".to_owned()
+        };
+        goes_away(session, "oneline", &origin, chosen.printing);
+    }
+    for other in ["default", "minimal", "oneline"] {
+        if name != Some(other) {
+            terminal.detail(
+                2,
+                &format!("Skipping callback '{other}', as we already have a stdout callback."),
+            );
+        }
+    }
+    for written in &session.settings.callbacks_enabled {
+        if builtin(written) == Some("tree") {
+            goes_away(session, "tree", "<unknown>", written);
+        }
+    }
+}
+
+fn goes_away(session: &Session, name: &str, origin: &str, written: &str) {
+    // A place that is no file stands there with what was written.
+    let origin = Origin {
+        file: format!("{origin}\n\n{written}").into(),
+        line: 0,
+        column: 0,
+    };
+    let message = format!(
+        "{name} has been deprecated. Use another callback plugin, or vendor and/or move the {name} callback to a collection."
+    );
+    let what = Located::new(message).at(&Arc::new(origin));
+    session.terminal.deprecate(&what, "2.23");
 }
 
 /// The callbacks that are written in Python, and the names of those that nobody knows.
@@ -179,18 +242,36 @@ fn beside(session: &Session, name: &str) -> Result<Option<Box<dyn Callback>>, Lo
                 "callback_profile_tasks",
                 "task_output_limit",
             );
+            let usual = Profile::default();
             let most = match limit.as_deref().map(str::trim) {
-                None => 20,
-                Some("all") => 0,
-                Some(text) => text.parse().unwrap_or(20),
+                None => usual.most,
+                Some("all") => None,
+                Some(text) => Some(text.parse().map_err(|_| {
+                    Located::new(format!(
+                        "Config value for 'output_limit' of the callback 'profile_tasks' is no number: {text}"
+                    ))
+                })?),
             };
             let order = raw(
                 "PROFILE_TASKS_SORT_ORDER",
                 "callback_profile_tasks",
                 "sort_order",
             );
-            let by_time = order.as_deref() != Some("none");
-            Box::new(ProfileTasks::new(screen(), most, by_time))
+            let order = match order.as_deref() {
+                Some("ascending") => Order::Ascending,
+                Some("none") => Order::Done,
+                _ => Order::Descending,
+            };
+            let section = "callback_profile_tasks";
+            let options = Profile {
+                most,
+                order,
+                summary_only: raw("PROFILE_TASKS_SUMMARY_ONLY", section, "summary_only")
+                    .is_some_and(|text| is_yes(&text)),
+                format: raw("PROFILE_TASKS_DATETIME_FORMAT", section, "datetime_format")
+                    .unwrap_or(usual.format),
+            };
+            Box::new(ProfileTasks::new(screen(), options))
         }
         "junit" => {
             let options = junit::Options {

@@ -189,6 +189,7 @@ impl Common {
             directory: PathBuf::from(&session.surroundings.directory),
             flush_cache: self.inventory.flush_cache,
             force_handlers: settings.force_handlers,
+            helps: session.terminal.hints(),
             ..Options::default()
         }
     }

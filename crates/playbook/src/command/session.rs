@@ -38,7 +38,7 @@ impl Session {
         };
         notices.extend(crate::settings::outgoing(&sources));
         notices.extend(crate::settings::unheeded(&sources));
-        let terminal = Terminal::new(&settings, verbosity);
+        let terminal = Terminal::with_hints(&settings, verbosity, hints(&surroundings));
         for notice in &notices {
             terminal.notice(notice);
         }
@@ -205,5 +205,16 @@ impl Session {
                 || "/usr/bin/python3".to_owned(),
                 |file| file.to_string_lossy().into_owned(),
             )
+    }
+}
+
+/// Whether what helps is told beside errors: as `CONSORT_HINTS` says, else to those who do not call this program by the name
+/// of one of Ansible's.
+fn hints(surroundings: &Surroundings) -> bool {
+    match surroundings.variables.get("CONSORT_HINTS") {
+        Some(says) => super::callbacks::is_yes(says),
+        None => std::env::args()
+            .next()
+            .is_none_or(|program| super::Command::of_program(&program).is_none()),
     }
 }

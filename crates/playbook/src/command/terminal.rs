@@ -17,18 +17,25 @@ pub struct Terminal(Arc<Inner>);
 struct Inner {
     verbosity: u8,
     deprecations: bool,
+    hints: bool,
     display: Mutex<Display>,
 }
 
 impl Terminal {
     /// With colours as settings have them.
     pub fn new(settings: &Settings, verbosity: u8) -> Self {
+        Self::with_hints(settings, verbosity, false)
+    }
+
+    /// The same, with what helps beside each error if that is wanted.
+    pub fn with_hints(settings: &Settings, verbosity: u8, hints: bool) -> Self {
         if let Some(refused) = log_refused(settings) {
             eprintln!("{refused}");
         }
         Terminal(Arc::new(Inner {
             verbosity,
             deprecations: settings.deprecation_warnings,
+            hints,
             display: Mutex::new(display(settings, verbosity)),
         }))
     }
@@ -36,6 +43,11 @@ impl Terminal {
     /// How much is told.
     pub fn verbosity(&self) -> u8 {
         self.0.verbosity
+    }
+
+    /// Whether what helps is told beside errors.
+    pub fn hints(&self) -> bool {
+        self.0.hints
     }
 
     /// A line on standard output.
@@ -57,7 +69,13 @@ impl Terminal {
 
     /// An error, with its places.
     pub fn error(&self, error: &Located) {
-        self.0.display.lock().error(&error.text(), true);
+        let mut display = self.0.display.lock();
+        display.error(&error.text(), true);
+        if self.0.hints
+            && let Some(helps) = crate::explain::of_error(error)
+        {
+            display.hint(&helps);
+        }
     }
 
     /// Something that will go away.

@@ -74,7 +74,7 @@ pub(super) fn deprecation(what: &Located, removal: &Removal) -> Value {
 }
 
 /// Warnings as a registered result has them: texts.
-pub(super) fn registered_warnings(all: &[Value]) -> Value {
+pub(crate) fn registered_warnings(all: &[Value]) -> Value {
     Value::list(
         all.iter()
             .map(|entry| match entry {
@@ -88,7 +88,7 @@ pub(super) fn registered_warnings(all: &[Value]) -> Value {
 }
 
 /// What will go away, as a registered result has it.
-pub(super) fn registered_deprecations(all: &[Value]) -> Value {
+pub(crate) fn registered_deprecations(all: &[Value]) -> Value {
     Value::list(
         all.iter()
             .map(|entry| match entry {

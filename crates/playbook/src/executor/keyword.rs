@@ -106,7 +106,8 @@ impl Keywords<'_> {
                     "The value {} could not be converted to '{kind}'.",
                     repr::repr(&value)
                 ))
-                .about(&value),
+                .about(&value)
+                .handling(),
             )),
         }
     }

@@ -60,6 +60,8 @@ pub struct Options {
     pub directory: PathBuf,
     /// Forget all facts that are kept first.
     pub flush_cache: bool,
+    /// Look for what helps with the failures of tasks ([`TaskResult::helps`](crate::output::TaskResult::helps)).
+    pub helps: bool,
     /// In check mode: go on past what cannot be known beforehand, and tell it.
     pub foresight: Option<Arc<Foresight>>,
     /// By host, notifications of an earlier run that did not come to their handlers: they count as if they had been made at

@@ -123,6 +123,7 @@ impl PlaybookLoader {
         Ok(Playbook {
             plays: playbooks::read(&self.inner, &full, &playbooks::Import::default())?,
             path: PathBuf::from(full),
+            named: path.to_path_buf(),
         })
     }
 

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use consort_jinja::{Dict, Origin, Value};
 
-pub(crate) use actions::has_moved;
+pub(crate) use actions::{BUILTIN as BUILTIN_ACTIONS, has_moved};
 pub use actions::{ActionKind, Departure, Resolved};
 pub use arguments::{join_words, split_pairs, split_words};
 pub use directives::{Bearer, Directive, Directives, Kind};
@@ -38,6 +38,8 @@ pub use scope::{DependencyChain, next_task_id};
 pub struct Playbook {
     /// The file.
     pub path: PathBuf,
+    /// The file as it was named.
+    pub named: PathBuf,
     /// Its plays in order.
     pub plays: Vec<Arc<Play>>,
 }

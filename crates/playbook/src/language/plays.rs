@@ -221,7 +221,9 @@ fn user(node: &Node) -> Result<Node> {
 
 fn check_hosts(node: &Node) -> Result<()> {
     let Some(hosts) = node.get("hosts") else {
-        return Ok(());
+        return Err(
+            Located::parser("The field 'hosts' is required but was not set.").at(node.origin()),
+        );
     };
     let empty = || Located::parser("Hosts list cannot be empty. Please check your playbook");
     match hosts.content() {

@@ -166,7 +166,9 @@ impl Role {
 pub(crate) fn located(error: &crate::template::Error) -> Located {
     let mut located = Located::new(error.message.clone());
     if let Some(template) = &error.template {
-        located = located.about(&Value::Str(Str::clone(template)));
+        located = located
+            .about(&Value::Str(Str::clone(template)))
+            .of_template(template);
     }
     if let Some(help) = &error.help {
         located = located.hint(help.clone());

@@ -6,10 +6,11 @@ use consort_jinja::{Dict, Value};
 
 use super::display::{Display, Tone};
 use super::shown::{
-    Shown, cleaned, complaints, differences, is_loop, is_verbose, item_label, label, without, word,
+    Shown, cleaned, complaints, differences, hides, is_loop, is_verbose, item_label, label,
+    without, word,
 };
 use super::{Callback, Counts, Event, Stats, Status, TaskKind, TaskResult};
-use crate::language::{Directive, Task};
+use crate::language::Task;
 
 /// What is shown and what not: the options of Ansible's callback.
 #[derive(Clone, Debug)]
@@ -389,7 +390,7 @@ impl Callback for Default {
                         &format!(
                             "{} plays in {}",
                             playbook.plays.len(),
-                            playbook.path.display()
+                            playbook.named.display()
                         ),
                         None,
                     );
@@ -522,12 +523,4 @@ fn unbannered(banner: &str) -> String {
         Some((kind, name)) => format!("{kind}: {name}"),
         None => plain.to_owned(),
     }
-}
-
-/// Whether a task's arguments are not to be shown. What is a template is not known yet, and is taken to hide them.
-fn hides(task: &Task) -> bool {
-    !matches!(
-        task.directive(Directive::NoLog),
-        None | Some(Value::None | Value::Bool(false))
-    )
 }

@@ -258,6 +258,11 @@ impl Display {
         self.once(format!("[ERROR]: {text}"), Tone::Error, to_error);
     }
 
+    /// What helps with an error, once.
+    pub fn hint(&mut self, text: &str) {
+        self.once(format!("[HINT]: {text}"), Tone::Verbose, true);
+    }
+
     fn once(&mut self, text: String, tone: Tone, to_error: bool) {
         if self.told.contains(&text) {
             return;

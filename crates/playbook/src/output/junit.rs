@@ -9,7 +9,7 @@ use consort_jinja::repr;
 use indexmap::IndexMap;
 
 use super::display::Display;
-use super::shown::Shown;
+use super::shown::{Shown, hides};
 use super::{Callback, Event, Status, TaskResult};
 
 /// What counts as a test, and as one that failed: the `JUNIT_*` variables.
@@ -136,7 +136,10 @@ impl Junit {
         let case = Case {
             status,
             took: 0.0,
-            output: self.shown.result(of, Some(0)),
+            output: match &result.error {
+                Some(error) => tracebacks(error),
+                None => self.shown.result(of, Some(0)),
+            },
             message,
             broke: result.error.is_some(),
         };
@@ -191,16 +194,12 @@ impl Junit {
                             failures += 1;
                             "failure"
                         };
-                        let output = if case.broke {
-                            "(traceback missing)\n"
-                        } else {
-                            &case.output
-                        };
+                        let output = &case.output;
                         let _ = write!(
                             cases,
                             ">\n\t\t\t<{kind} message=\"{}\" type=\"{kind}\">{}</{kind}>\n\t\t</testcase>\n",
                             escaped(&case.message),
-                            escaped(output)
+                            text(output)
                         );
                     }
                     "skipped" => {
@@ -208,14 +207,14 @@ impl Junit {
                         let _ = write!(
                             cases,
                             ">\n\t\t\t<skipped>{}</skipped>\n\t\t</testcase>\n",
-                            escaped(&case.message)
+                            text(&case.message)
                         );
                     }
                     _ => {
                         let _ = write!(
                             cases,
                             ">\n\t\t\t<system-out>{}</system-out>\n\t\t</testcase>\n",
-                            escaped(&case.output)
+                            text(&case.output)
                         );
                     }
                 }
@@ -245,6 +244,13 @@ impl Junit {
     }
 }
 
+/// What stands for the tracebacks of an error and its causes.
+fn tracebacks(error: &str) -> String {
+    let causes = error.matches("\n<<< caused by >>>\n").count();
+    vec!["(traceback missing)\n"; causes + 1]
+        .join("\nThe above exception was the direct cause of the following exception:\n\n")
+}
+
 /// The message of an error without the places it is told with.
 fn brief(error: &str) -> String {
     let head = error.split("\nOrigin: ").next().unwrap_or(error);
@@ -267,6 +273,11 @@ fn relative(path: &Path, base: &Path) -> String {
     other.for_each(|_| relative.push(".."));
     own.for_each(|part| relative.push(part));
     relative.to_string_lossy().into_owned()
+}
+
+/// A text between tags: quotes stay as they are.
+fn text(text: &str) -> String {
+    escaped(text).replace("&quot;", "\"")
 }
 
 /// A text for XML: what it has no form for is left out.
@@ -303,7 +314,8 @@ impl Callback for Junit {
                 ..
             } => {
                 let mut name = name.trim().to_owned();
-                if !self.options.without_arguments && !arguments.is_empty() {
+                let secret = hides(task);
+                if !secret && !self.options.without_arguments && !arguments.is_empty() {
                     let pairs: Vec<String> = arguments
                         .read()
                         .iter()

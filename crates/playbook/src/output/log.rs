@@ -1,5 +1,6 @@
 //! The callbacks `json` and `tree`: results for programs.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,17 +9,38 @@ use consort_jinja::{Dict, Key, Value};
 use indexmap::IndexMap;
 
 use super::display::Display;
-use super::shown::Shown;
-use super::{Callback, Event, Stats, TaskResult};
+use super::shown::{Shown, without};
+use super::{Callback, Event, Stats, Status, TaskResult};
+use crate::bridge::uuid_of;
+use crate::executor::held;
+use crate::language::Task;
 
-/// A task: its number, what is told of it, and its hosts.
-type Told = (u64, Dict, IndexMap<Key, Value>);
+/// A task, or one on a host where hosts do not wait for each other.
+struct Told {
+    id: u64,
+    host: Option<String>,
+    task: Dict,
+    hosts: IndexMap<Key, Value>,
+}
 
 /// The callback `json`: one document about the whole run, at its end.
 pub struct Json {
     display: Display,
+    options: JsonOptions,
     plays: Vec<Dict>,
     tasks: Vec<Vec<Told>>,
+    /// The names of tasks, for hosts that begin with them by and by.
+    names: HashMap<u64, String>,
+    free: bool,
+}
+
+/// The options of the callback `json`.
+#[derive(Clone, Copy, Debug)]
+pub struct JsonOptions {
+    /// Blanks for each level; all on one line if there are none (`json_indent`).
+    pub indent: usize,
+    /// Whether what `set_stats` gave is told (`show_custom_stats`).
+    pub custom_stats: bool,
 }
 
 fn now() -> Value {
@@ -45,11 +67,14 @@ fn end(of: &Dict) {
 
 impl Json {
     /// Prints to a display.
-    pub fn new(display: Display) -> Self {
+    pub fn new(display: Display, options: JsonOptions) -> Self {
         Json {
             display,
+            options,
             plays: Vec::new(),
             tasks: Vec::new(),
+            names: HashMap::new(),
+            free: false,
         }
     }
 
@@ -57,23 +82,40 @@ impl Json {
         let Some(tasks) = self.tasks.last_mut() else {
             return;
         };
-        let Some((_, task, hosts)) = tasks
-            .iter_mut()
-            .rev()
-            .find(|(id, _, _)| *id == result.task.id)
-        else {
+        let Some(told) = tasks.iter_mut().rev().find(|told| {
+            told.id == result.task.id
+                && told
+                    .host
+                    .as_deref()
+                    .is_none_or(|host| *host == *result.host)
+        }) else {
             return;
         };
-        let shown = Shown {
-            verbosity: 3,
-            ..Shown::default()
-        };
-        let of = shown.abridged(&result.result);
+        let of = recorded(result);
         set(&of, "action", result.task.action.written.as_ref());
-        hosts.insert(Key::from(&*result.host), of.into());
-        end(task);
+        told.hosts.insert(Key::from(&*result.host), of.into());
+        end(&told.task);
         if let Some(play) = self.plays.last() {
             end(play);
+        }
+    }
+
+    fn begin(&mut self, task: &Task, name: &str, host: Option<&str>) {
+        let told: Dict = [
+            ("name", Value::from(name.trim())),
+            ("id", uuid_of(task.id).into()),
+            ("path", task.place().into()),
+            ("duration", begun().into()),
+        ]
+        .into_iter()
+        .collect();
+        if let Some(tasks) = self.tasks.last_mut() {
+            tasks.push(Told {
+                id: task.id,
+                host: host.map(str::to_owned),
+                task: told,
+                hosts: IndexMap::new(),
+            });
         }
     }
 
@@ -85,11 +127,11 @@ impl Json {
             .map(|(play, tasks)| {
                 let tasks: Vec<Value> = tasks
                     .iter()
-                    .map(|(_, task, hosts)| {
+                    .map(|told| {
                         Value::Dict(
                             [
-                                ("hosts", Value::Dict(Dict::new(hosts.clone()))),
-                                ("task", task.clone().into()),
+                                ("hosts", Value::Dict(Dict::new(told.hosts.clone()))),
+                                ("task", told.task.clone().into()),
                             ]
                             .into_iter()
                             .collect(),
@@ -125,10 +167,15 @@ impl Json {
         let own: Dict = stats
             .custom
             .iter()
-            .filter(|(host, _)| *host != "_run")
+            .filter(|(host, _)| self.options.custom_stats && *host != "_run")
             .map(|(host, of)| (host.as_str(), of.clone()))
             .collect();
-        let all = stats.custom.get("_run").cloned().unwrap_or_default();
+        let all = stats
+            .custom
+            .get("_run")
+            .filter(|_| self.options.custom_stats)
+            .cloned()
+            .unwrap_or_default();
         let whole: Dict = [
             ("plays", Value::from(plays)),
             ("stats", hosts.into()),
@@ -138,7 +185,7 @@ impl Json {
         .into_iter()
         .collect();
         let style = Style {
-            indent: Some("    ".to_owned()),
+            indent: (self.options.indent > 0).then(|| " ".repeat(self.options.indent)),
             sort_keys: true,
             ascii: true,
             separators: None,
@@ -152,11 +199,19 @@ impl Json {
 impl Callback for Json {
     fn event(&mut self, event: &Event<'_>) {
         match event {
-            Event::Play { name, .. } => {
+            Event::Play {
+                play, name, free, ..
+            } => {
+                self.free = *free;
+                let origin = &play.origin;
                 self.plays.push(
                     [
                         ("name", Value::from(name.trim())),
-                        ("id", uuid::Uuid::new_v4().to_string().into()),
+                        ("id", uuid_of(Arc::as_ptr(play) as u64).into()),
+                        (
+                            "path",
+                            format!("{}:{}", origin.file, origin.line.max(1)).into(),
+                        ),
                         ("duration", begun().into()),
                     ]
                     .into_iter()
@@ -165,17 +220,14 @@ impl Callback for Json {
                 self.tasks.push(Vec::new());
             }
             Event::Task { task, name, .. } => {
-                let told: Dict = [
-                    ("name", Value::from(name.trim())),
-                    ("id", uuid::Uuid::new_v4().to_string().into()),
-                    ("path", task.place().into()),
-                    ("duration", begun().into()),
-                ]
-                .into_iter()
-                .collect();
-                if let Some(tasks) = self.tasks.last_mut() {
-                    tasks.push((task.id, told, IndexMap::new()));
+                self.names.insert(task.id, name.trim().to_owned());
+                if !self.free {
+                    self.begin(task, name, None);
                 }
+            }
+            Event::HostStarted { host, task } if self.free => {
+                let name = self.names.get(&task.id).cloned().unwrap_or_default();
+                self.begin(task, &name, Some(host));
             }
             Event::Result(result) => self.result(result),
             Event::Stats(stats) => self.print(stats),
@@ -185,6 +237,31 @@ impl Callback for Json {
             _ => {}
         }
     }
+}
+
+/// A result with all that callbacks see of it.
+fn recorded(result: &TaskResult) -> Dict {
+    let of = without(&result.result, &["_ansible_of_module"]);
+    of.change(|entries| {
+        for (name, registered) in [
+            (
+                "warnings",
+                held::registered_warnings as fn(&[Value]) -> Value,
+            ),
+            ("deprecations", held::registered_deprecations),
+        ] {
+            if let Some(Value::List(told)) = entries.get(&Key::from(name)) {
+                let registered = registered(&told.read());
+                entries.insert(Key::from(name), registered);
+            }
+        }
+    });
+    match result.status {
+        Status::Failed => set(&of, "failed", true),
+        Status::Skipped => set(&of, "skipped", true),
+        Status::Ok | Status::Unreachable => {}
+    }
+    of
 }
 
 /// The callback `tree`: the last result of each host, in a file of its name.

@@ -3,6 +3,7 @@
 pub mod default;
 pub mod difference;
 pub mod display;
+pub mod hints;
 pub mod junit;
 pub mod log;
 pub mod plain;
@@ -37,6 +38,10 @@ pub enum Event<'a> {
         check: bool,
         /// Whether hosts do not wait for each other (strategies `free` and `host_pinned`).
         free: bool,
+        /// The hosts it is run on, or those of its batch.
+        hosts: &'a [Arc<str>],
+        /// The hosts of all its batches.
+        all: &'a [Arc<str>],
     },
     /// The pattern of the play matches no hosts.
     NoHostsMatched,
@@ -170,6 +175,8 @@ pub struct TaskResult {
     pub result: Dict,
     /// The error as it is shown, with its places and causes.
     pub error: Option<Arc<str>>,
+    /// What helps with the error: the expression, the values of its variables, what could be done.
+    pub helps: Option<Arc<str>>,
     /// The label of the item, for an item of a loop.
     pub item: Option<Value>,
     /// How many attempts it took.

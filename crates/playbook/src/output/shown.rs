@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use consort_jinja::json::{self, Style};
-use consort_jinja::{Dict, Value, repr};
+use consort_jinja::{Dict, Key, Value, repr};
 
 use super::TaskResult;
 use super::difference;
 use super::display::{Display, Tone};
 use crate::executor::held::TEXT;
-use crate::language::Task;
+use crate::language::{Directive, Task};
 use crate::source::Removal;
 use crate::template;
 
@@ -104,11 +104,7 @@ impl Shown {
         if self.verbosity < 3 {
             hidden.extend(["invocation", "diff"]);
         }
-        let kept = without(result, &hidden);
-        kept.change(|entries| {
-            entries.retain(|key, _| !key.as_str().is_some_and(|key| key.starts_with("_ansible_")));
-        });
-        kept
+        public(&without(result, &hidden))
     }
 
     fn yaml(&self, value: &Value, indent: Option<usize>) -> String {
@@ -200,6 +196,36 @@ impl Shown {
         }
         lines
     }
+}
+
+/// A result without what callbacks alone see, in the results of its items neither.
+fn public(result: &Dict) -> Dict {
+    let entries = result
+        .read()
+        .iter()
+        .filter(|(key, _)| !is_internal(key))
+        .map(|(key, value)| {
+            let value = match (key.as_str(), value) {
+                (Some("results"), Value::List(items)) => Value::list(
+                    items
+                        .read()
+                        .iter()
+                        .map(|item| match item {
+                            Value::Dict(item) => Value::Dict(public(item)),
+                            other => other.clone(),
+                        })
+                        .collect(),
+                ),
+                _ => value.clone(),
+            };
+            (key.clone(), value)
+        })
+        .collect();
+    Dict::new(entries)
+}
+
+fn is_internal(key: &Key) -> bool {
+    key.as_str().is_some_and(|key| key.starts_with("_ansible_"))
 }
 
 /// The warnings and the error of a result.
@@ -363,6 +389,14 @@ pub fn is_command(task: &Task) -> bool {
     matches!(
         task.action.builtin(),
         Some("command" | "shell" | "raw" | "script" | "win_command" | "win_shell")
+    )
+}
+
+/// Whether nothing of a task may be shown, as far as that is known before it is done.
+pub fn hides(task: &Task) -> bool {
+    !matches!(
+        task.directive(Directive::NoLog),
+        None | Some(Value::None | Value::Bool(false))
     )
 }
 

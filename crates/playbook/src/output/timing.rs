@@ -5,15 +5,49 @@ use std::time::{Duration, Instant};
 use super::display::Display;
 use super::{Callback, Event};
 
+/// In which order tasks are told at the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Order {
+    /// Those that took longest first.
+    #[default]
+    Descending,
+    /// Those that took longest last.
+    Ascending,
+    /// As they were done.
+    Done,
+}
+
+/// The options of `profile_tasks`.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// How many tasks are told at the end; all if none is said (`output_limit`).
+    pub most: Option<usize>,
+    /// Their order (`sort_order`).
+    pub order: Order,
+    /// Whether nothing is told before the end (`summary_only`).
+    pub summary_only: bool,
+    /// How points in time are written, as `strftime` has it (`datetime_format`).
+    pub format: String,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Profile {
+            most: Some(20),
+            order: Order::default(),
+            summary_only: false,
+            format: "%A %d %B %Y  %H:%M:%S %z".to_owned(),
+        }
+    }
+}
+
 /// Tells with each task how long the one before took, and at the end which took longest.
 pub struct ProfileTasks {
     display: Display,
     began: Instant,
     last: Instant,
     tasks: Vec<Timed>,
-    /// How many are told at the end; all if zero.
-    most: usize,
-    by_time: bool,
+    options: Profile,
 }
 
 struct Timed {
@@ -25,16 +59,15 @@ struct Timed {
 }
 
 impl ProfileTasks {
-    /// Prints to a display; at the end so many tasks, those that took longest first unless they are to stand in their order.
-    pub fn new(display: Display, most: usize, by_time: bool) -> Self {
+    /// Prints to a display.
+    pub fn new(display: Display, options: Profile) -> Self {
         let now = Instant::now();
         ProfileTasks {
             display,
             began: now,
             last: now,
             tasks: Vec::new(),
-            most,
-            by_time,
+            options,
         }
     }
 
@@ -47,7 +80,13 @@ impl ProfileTasks {
     }
 
     fn stamp(&mut self) {
-        let now = jiff::Zoned::now().strftime("%A %d %B %Y  %H:%M:%S %z");
+        let format = match self.options.format.as_str() {
+            "iso8601" => "%Y-%m-%dT%H:%M:%S.%6f".to_owned(),
+            // Python writes all six digits.
+            own => own.replace("%f", "%6f"),
+        };
+        // A format that is none stands for itself.
+        let now = jiff::fmt::strtime::format(&format, &jiff::Zoned::now()).unwrap_or(format);
         let text = format!(
             "{now} ({}){}{}",
             clock(self.last.elapsed()),
@@ -59,32 +98,31 @@ impl ProfileTasks {
     }
 
     fn report(&mut self) {
+        self.display.banner("TASKS RECAP");
         self.stamp();
         self.display.line(&filled("", '='), None);
         self.stop();
-        if self.by_time {
-            self.tasks
-                .sort_by_key(|task| std::cmp::Reverse(task.elapsed));
+        match self.options.order {
+            Order::Descending => self
+                .tasks
+                .sort_by_key(|task| std::cmp::Reverse(task.elapsed)),
+            Order::Ascending => self.tasks.sort_by_key(|task| task.elapsed),
+            Order::Done => {}
         }
-        let most = if self.most == 0 {
-            self.tasks.len()
-        } else {
-            self.most
-        };
-        let width = self.display.columns.saturating_sub(9);
-        let paths = self.display.verbosity > 2;
+        let most = self.options.most.unwrap_or(self.tasks.len());
+        let columns = self.display.columns;
+        let paths = self.display.verbosity >= 2;
         let lines: Vec<String> = self
             .tasks
             .iter()
             .take(most)
             .map(|task| {
-                let mut name = format!("{} ", task.name);
-                let length = name.chars().count();
-                name.extend(std::iter::repeat_n('-', width.saturating_sub(length)));
+                let name = padded(&task.name, columns.saturating_sub(9));
                 let time = format!(" {:.2}s", task.elapsed.as_secs_f64());
                 let mut line = format!("{name}{time:->9}");
                 if paths {
-                    line.push_str(&format!("\n{}", task.place));
+                    line.push('\n');
+                    line.push_str(&padded(&task.place, columns));
                 }
                 line
             })
@@ -93,6 +131,14 @@ impl ProfileTasks {
             self.display.line(&line, None);
         }
     }
+}
+
+/// A text and a blank, filled up to a width.
+fn padded(text: &str, width: usize) -> String {
+    let mut padded = format!("{text} ");
+    let length = padded.chars().count();
+    padded.extend(std::iter::repeat_n('-', width.saturating_sub(length)));
+    padded
 }
 
 /// A time as `H:MM:SS.mmm`.
@@ -124,7 +170,9 @@ impl Callback for ProfileTasks {
         match event {
             Event::Task { task, name, .. } => {
                 self.stop();
-                self.stamp();
+                if !self.options.summary_only {
+                    self.stamp();
+                }
                 if let Some(at) = self.tasks.iter().position(|known| known.id == task.id) {
                     let mut known = self.tasks.remove(at);
                     known.since = Some(Instant::now());
@@ -166,12 +214,13 @@ impl Callback for Timer {
         if let Event::Stats(_) = event {
             let seconds = self.began.elapsed().as_secs();
             let line = format!(
-                "Playbook run took {} days, {} hours, {} minutes, {} seconds",
+                "Playbook run took {} days, {} hours, {} minutes, {} seconds\n\r",
                 seconds / 86400,
                 seconds / 3600 % 24,
                 seconds / 60 % 60,
                 seconds % 60
             );
+            self.display.banner("PLAYBOOK RECAP");
             self.display.line(&line, None);
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
 
-use consort_jinja::{Dict, Origin, Value};
+use consort_jinja::{Dict, Origin, Str, Value};
 
 /// What is told beside results while files are read.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ struct Inner {
     /// A value without a place in a file: what is shown instead of the lines of one.
     shown: Option<String>,
     hint: Option<String>,
+    /// The template or expression it is about.
+    template: Option<Str>,
     cause: Option<Located>,
     /// The text of the cause is part of the message already.
     complete: bool,
@@ -63,6 +65,7 @@ impl Located {
             origin: None,
             shown: None,
             hint: None,
+            template: None,
             cause: None,
             complete: false,
             exit: 1,
@@ -112,6 +115,18 @@ impl Located {
             None => self = self.showing(&consort_jinja::repr::text(value)),
         }
         self
+    }
+
+    /// With the template or expression it is about.
+    #[must_use]
+    pub fn of_template(mut self, template: &Str) -> Self {
+        self.0.template = Some(template.clone());
+        self
+    }
+
+    /// The template or expression it is about.
+    pub fn template(&self) -> Option<&Str> {
+        self.0.template.as_ref()
     }
 
     /// With a text that stands for what has no place.
@@ -434,7 +449,7 @@ fn annotated(origin: &Origin) -> Result<Vec<String>, &'static str> {
 }
 
 /// Lines `start..end` of a file, counted from zero.
-pub(super) fn source_lines(
+pub(crate) fn source_lines(
     file: &str,
     start: usize,
     end: usize,
@@ -492,7 +507,7 @@ pub(super) fn universal_lines(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A text in one line of at most `width` characters, cut between words.
-fn shorten(text: &str, width: usize) -> String {
+pub(crate) fn shorten(text: &str, width: usize) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let whole = words.join(" ");
     if whole.chars().count() <= width {

@@ -11,6 +11,7 @@ mod removal;
 pub mod yaml;
 
 pub use located::{Located, Notice, Notices, excerpt};
+pub(crate) use located::{origin_of, shorten, source_lines};
 pub use node::{Content, Encrypted, Node, Timestamp};
 pub(crate) use reader::python_error;
 pub use reader::{Duplicates, Reader, Secrets, splits_extension};

@@ -345,9 +345,8 @@ impl Templar {
             if truth { "True" } else { "False" },
             consort_jinja::repr::string(result.type_name()),
             consort_jinja::repr::string(
-                &text_of(&result)
-                    .and_then(Str::origin)
-                    .map_or_else(|| "<unknown>".to_owned(), |origin| super::place(origin))
+                &crate::source::origin_of(&result)
+                    .map_or_else(|| "<unknown>".to_owned(), |origin| super::place(&origin))
             ),
         );
         if self.inner.context.options.allow_broken_conditionals {

@@ -35,7 +35,7 @@ impl Object for HostVariables {
             .inventory(|inventory| inventory.host(name).is_some());
         if !known && !matches!(name, "localhost" | "127.0.0.1" | "::1") {
             return Some(Value::undefined(format!(
-                "hostvars[{}] is undefined",
+                "hostvars[{}]",
                 repr::string(name)
             )));
         }

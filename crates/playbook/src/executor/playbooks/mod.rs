@@ -283,9 +283,9 @@ impl State {
         let said = Said::of(&run, play, &seen)?;
         let variables = make(&said.name, &own);
         let hosts = self.hosts(&said)?;
-        let batches = batches(&hosts, &said.serial);
+        let batches = batches(&hosts, &said.serial)?;
         if batches.is_empty() {
-            self.tell_play(play, &said);
+            self.tell_play(play, &said, &[], &[]);
             run.tell.event(&Event::NoHostsMatched);
             return Ok((None, false));
         }
@@ -320,12 +320,14 @@ impl State {
         Ok((Some(ended), false))
     }
 
-    fn tell_play(&self, play: &Arc<Play>, said: &Said) {
+    fn tell_play(&self, play: &Arc<Play>, said: &Said, hosts: &[Arc<str>], all: &[Arc<str>]) {
         self.run.tell.event(&Event::Play {
             play,
             name: &said.name,
             check: said.check,
             free: said.strategy.ends_with("free") || said.strategy.ends_with("host_pinned"),
+            hosts,
+            all,
         });
     }
 
@@ -381,7 +383,7 @@ impl State {
         batch: Vec<Arc<str>>,
     ) -> Result<(Ended, bool), Located> {
         let run = Arc::clone(&self.run);
-        self.tell_play(play, said);
+        self.tell_play(play, said, &batch, &all);
         variables.change_roster(|roster| {
             *roster = Roster {
                 all,

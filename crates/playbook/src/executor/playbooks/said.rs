@@ -102,14 +102,15 @@ fn percentage(value: &Value) -> Option<f64> {
 }
 
 /// The batches of the hosts of a play: sizes one after the other, the last again and again.
-pub(super) fn batches(hosts: &[Arc<str>], serial: &[Value]) -> Vec<Vec<Arc<str>>> {
+pub(super) fn batches(hosts: &[Arc<str>], serial: &[Value]) -> Result<Vec<Vec<Arc<str>>>, Located> {
     let mut batches = Vec::new();
     let mut rest = hosts;
     let mut at = 0;
     while !rest.is_empty() {
-        let size = serial
-            .get(at.min(serial.len().saturating_sub(1)))
-            .map_or(0, |size| batch_size(size, hosts.len()));
+        let size = match serial.get(at.min(serial.len().saturating_sub(1))) {
+            Some(size) => batch_size(size, hosts.len())?,
+            None => 0,
+        };
         if size == 0 || size >= rest.len() {
             batches.push(rest.to_vec());
             break;
@@ -119,17 +120,23 @@ pub(super) fn batches(hosts: &[Arc<str>], serial: &[Value]) -> Vec<Vec<Arc<str>>
         rest = left;
         at += 1;
     }
-    batches
+    Ok(batches)
 }
 
-fn batch_size(size: &Value, count: usize) -> usize {
+fn batch_size(size: &Value, count: usize) -> Result<usize, Located> {
+    let wrong = || {
+        Located::parser(format!(
+            "Error processing keyword 'serial': The value {} is neither a number of hosts nor a percentage of them.",
+            consort_jinja::repr::repr(size)
+        ))
+        .about(size)
+    };
     if let Value::Str(text) = size
         && let Some(percent) = text.trim().strip_suffix('%')
     {
-        let percent: f64 = percent.trim().parse().unwrap_or(0.0);
-        return ((percent / 100.0 * count as f64) as usize).max(1);
+        let percent: f64 = percent.trim().parse().map_err(|_| wrong())?;
+        return Ok(((percent / 100.0 * count as f64) as usize).max(1));
     }
-    integer(size)
-        .and_then(|size| usize::try_from(size).ok())
-        .unwrap_or(0)
+    let size = integer(size).ok_or_else(wrong)?;
+    Ok(usize::try_from(size).unwrap_or(0))
 }

@@ -26,6 +26,8 @@ pub(super) struct Outcome {
     pub(super) facts: Option<Dict>,
     /// What failed, with its causes.
     pub(super) error: Option<Located>,
+    /// What helps with it.
+    pub(super) helps: Option<String>,
     pub(super) finished: Option<bool>,
     pub(super) msg: Option<Value>,
     pub(super) no_log: bool,
@@ -453,7 +455,12 @@ impl Outcome {
         }
         if let Some(error) = self.error.take() {
             let error = Located::new("Task failed.").at(origin).because(error);
-            if self.msg.is_none() {
+            let silent = match &self.msg {
+                None => true,
+                Some(Value::Str(text)) => text.is_empty(),
+                Some(_) => false,
+            };
+            if silent {
                 self.msg = Some(Value::from(error.brief()));
             }
             self.error = Some(error);

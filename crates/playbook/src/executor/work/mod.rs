@@ -21,6 +21,7 @@ use super::reach::{Reach, Settled};
 use super::result::{Outcome, is_true};
 use super::run::Run;
 use crate::action::{Action, Failure, Traits};
+use crate::explain::{self, Scene};
 use crate::language::{ActionKind, Directive, Task};
 use crate::output::Event;
 use crate::source::Located;
@@ -213,6 +214,7 @@ impl Work {
             .as_ref()
             .map(|error| Value::from(error.brief()));
         outcome.no_log = self.no_log(&self.variables);
+        self.help(&mut outcome, &self.variables);
         self.ignoring(&mut outcome, &self.variables);
         self.foresee(&mut outcome, &self.variables);
         outcome
@@ -239,6 +241,7 @@ impl Work {
         outcome.deprecations.extend(deprecations);
         outcome.raise(&self.task().origin);
         outcome.no_log |= self.no_log(variables);
+        self.help(&mut outcome, variables);
         self.ignoring(&mut outcome, variables);
         self.foresee(&mut outcome, variables);
         if let Some(item) = item {
@@ -250,6 +253,21 @@ impl Work {
             outcome.item = Some(item.recorded(label));
         }
         outcome
+    }
+
+    /// Looks for what helps with a failure, for those who want to be told.
+    fn help(&self, outcome: &mut Outcome, variables: &TaskVariables) {
+        if !self.run.options.helps || outcome.no_log {
+            return;
+        }
+        let scene = Scene {
+            templar: &self.run.templar,
+            variables,
+        };
+        outcome.helps = outcome
+            .error
+            .as_ref()
+            .and_then(|error| explain::of_task(error, self.task(), &scene));
     }
 
     fn no_log(&self, variables: &TaskVariables) -> bool {

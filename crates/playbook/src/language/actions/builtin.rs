@@ -10,7 +10,7 @@ use crate::source::{Located, Removal};
 const ROUTING: &str = include_str!("../../../data/routing.txt");
 
 /// Modules and actions of `ansible.builtin`.
-const BUILTIN: &[&str] = &[
+pub(crate) const BUILTIN: &[&str] = &[
     "add_host",
     "apt",
     "apt_key",

@@ -133,6 +133,13 @@ impl Loader for Files {
         }
         Ok(None)
     }
+
+    fn searched(&self) -> Vec<String> {
+        self.search
+            .iter()
+            .map(|directory| directory.to_string_lossy().into_owned())
+            .collect()
+    }
 }
 
 /// The variables that tell a template of itself: `template_path`, `template_mtime`, `ansible_managed`, ...

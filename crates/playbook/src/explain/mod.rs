@@ -1,0 +1,101 @@
+//! What helps with an error beyond the error itself: the expression that something is wrong with, where it stands, the
+//! values of its variables, and what could be done.
+//!
+//! Errors themselves are told as Ansible tells them. What is here is told beside them, on the standard error, to those who
+//! call these commands by their own names (`consort play`) or set `CONSORT_HINTS`.
+
+mod expression;
+mod files;
+mod hints;
+mod known;
+mod names;
+mod nearest;
+mod values;
+
+use std::fmt::Write as _;
+
+use consort_jinja::Str;
+
+pub(crate) use values::Scene;
+
+use crate::language::Task;
+use crate::source::{Located, shorten, source_lines};
+
+/// How many variables are told.
+const MOST: usize = 6;
+
+/// What helps with the failure of a task; none if nothing does.
+pub(crate) fn of_task(error: &Located, task: &Task, scene: &Scene<'_>) -> Option<String> {
+    let mut told = String::new();
+    let message = error.brief();
+    let word = hints::word(&message);
+    let mut variables = Vec::new();
+    if let Some(template) = deepest_template(error) {
+        let block = expression::naming(&template, word.as_deref());
+        if let Some((at, block)) = block {
+            let place = place(&template, at, block);
+            let _ = write!(told, "{place}{}", shorten(block, 200));
+            variables = expression::variables(block);
+        }
+    }
+    for named in variables.iter().take(MOST) {
+        if let Some((path, value)) = scene.shown(named) {
+            let _ = write!(told, "\n  {path} = {value}");
+        }
+    }
+    for hint in hints::of_task(&message, &variables, task, scene) {
+        let _ = write!(told, "\n  {hint}");
+    }
+    (!told.is_empty()).then(|| told.trim_start().to_owned())
+}
+
+/// What helps with an error that ends a run before its tasks, or between them; none if nothing does.
+pub(crate) fn of_error(error: &Located) -> Option<String> {
+    of_text(&error.text())
+}
+
+/// What helps with an error of which no more than its text is known.
+pub(crate) fn of_text(text: &str) -> Option<String> {
+    let hints = hints::of_message(text);
+    (!hints.is_empty()).then(|| hints.join("\n  "))
+}
+
+fn deepest_template(error: &Located) -> Option<Str> {
+    let mut found = None;
+    let mut error = Some(error);
+    while let Some(one) = error {
+        if let Some(template) = one.template() {
+            found = Some(template.clone());
+        }
+        error = one.cause();
+    }
+    found
+}
+
+/// The place of a block in the file it was written in: its line is looked for from that of the template on.
+fn place(template: &Str, at: usize, block: &str) -> String {
+    let Some(origin) = template.origin() else {
+        return String::new();
+    };
+    let before = template[..at].matches('\n').count();
+    let line = origin.line as usize;
+    let first = block.lines().next().unwrap_or_default();
+    let from = line.saturating_sub(1);
+    // A text may be folded, or begin on the line after its key.
+    let found = source_lines(&origin.file, from, from + before + 400)
+        .ok()
+        .filter(|_| origin.file.starts_with('/'))
+        .and_then(|lines| {
+            let skipped = if line == 0 { before } else { 0 };
+            lines
+                .iter()
+                .enumerate()
+                .skip(skipped)
+                .find_map(|(number, text)| Some((from + number + 1, text.find(first)?)))
+        });
+    match found {
+        Some((line, column)) => format!("{}:{line}:{}: ", origin.file, column + 1),
+        None if line > 0 => format!("{}:{line}: ", origin.file),
+        None => format!("{}: ", origin.file),
+    }
+}
