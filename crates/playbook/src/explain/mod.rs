@@ -13,29 +13,44 @@ mod nearest;
 mod values;
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 
-use consort_jinja::Str;
+use consort_jinja::{Str, Value};
 
 pub(crate) use values::Scene;
 
 use crate::language::Task;
-use crate::source::{Located, shorten, source_lines};
+use crate::source::{Located, shorten};
 
 /// How many variables are told.
 const MOST: usize = 6;
 
 /// What helps with the failure of a task; none if nothing does.
-pub(crate) fn of_task(error: &Located, task: &Task, scene: &Scene<'_>) -> Option<String> {
+///
+/// `assertion` is what `assert` says did not hold.
+pub(crate) fn of_task(
+    error: &Located,
+    assertion: Option<&Value>,
+    task: &Task,
+    scene: &Scene<'_>,
+) -> Option<String> {
     let mut told = String::new();
     let message = error.brief();
     let word = hints::word(&message);
     let mut variables = Vec::new();
-    if let Some(template) = deepest_template(error) {
-        let block = expression::naming(&template, word.as_deref());
+    let template = match assertion {
+        Some(Value::Str(assertion)) => Some(assertion.clone()),
+        _ => deepest_template(error),
+    };
+    let mut expression = "";
+    if let Some(template) = &template {
+        let block = expression::naming(template, word.as_deref());
         if let Some((at, block)) = block {
-            let place = place(&template, at, block);
+            let place = place(template, at, block);
             let _ = write!(told, "{place}{}", shorten(block, 200));
             variables = expression::variables(block);
+            expression = block;
         }
     }
     for named in variables.iter().take(MOST) {
@@ -43,7 +58,7 @@ pub(crate) fn of_task(error: &Located, task: &Task, scene: &Scene<'_>) -> Option
             let _ = write!(told, "\n  {path} = {value}");
         }
     }
-    for hint in hints::of_task(&message, &variables, task, scene) {
+    for hint in hints::of_task(&message, expression, &variables, task, scene) {
         let _ = write!(told, "\n  {hint}");
     }
     (!told.is_empty()).then(|| told.trim_start().to_owned())
@@ -80,22 +95,30 @@ fn place(template: &Str, at: usize, block: &str) -> String {
     let before = template[..at].matches('\n').count();
     let line = origin.line as usize;
     let first = block.lines().next().unwrap_or_default();
-    let from = line.saturating_sub(1);
     // A text may be folded, or begin on the line after its key.
-    let found = source_lines(&origin.file, from, from + before + 400)
-        .ok()
-        .filter(|_| origin.file.starts_with('/'))
-        .and_then(|lines| {
-            let skipped = if line == 0 { before } else { 0 };
-            lines
-                .iter()
-                .enumerate()
-                .skip(skipped)
-                .find_map(|(number, text)| Some((from + number + 1, text.find(first)?)))
-        });
+    let from = if line == 0 { before } else { line - 1 };
+    let found = origin
+        .file
+        .starts_with('/')
+        .then(|| found(&origin.file, from, first))
+        .flatten();
     match found {
-        Some((line, column)) => format!("{}:{line}:{}: ", origin.file, column + 1),
+        Some((line, column)) => format!("{}:{line}:{column}: ", origin.file),
         None if line > 0 => format!("{}:{line}: ", origin.file),
         None => format!("{}: ", origin.file),
     }
+}
+
+/// How far a block is looked for.
+const LINES: usize = 400;
+
+/// The line and column where a text stands in a file, from a line on.
+fn found(file: &str, from: usize, text: &str) -> Option<(usize, usize)> {
+    let lines = BufReader::new(File::open(file).ok()?).lines();
+    for (number, line) in lines.enumerate().skip(from).take(LINES) {
+        if let Some(at) = line.ok()?.find(text) {
+            return Some((number + 1, at + 1));
+        }
+    }
+    None
 }

@@ -21,10 +21,21 @@ pub(super) fn nearest<'k>(
                 return None;
             }
             let steps = distance(&wanted, &other);
-            (steps <= most).then_some((steps, name))
+            (steps <= most).then(|| (steps, others(&wanted, &other), name))
         })
         .min()
-        .map(|(_, name)| name)
+        .map(|(_, _, name)| name)
+}
+
+/// How many letters one has that the other lacks.
+fn others(a: &[char], b: &[char]) -> usize {
+    let count = |of: &[char], c: char| of.iter().filter(|other| **other == c).count();
+    let more = |of: &[char], than: &[char]| {
+        of.iter()
+            .filter(|c| count(of, **c) > count(than, **c))
+            .count()
+    };
+    more(a, b) + more(b, a)
 }
 
 /// How many letters are to be put in, taken out, replaced, or swapped with their neighbour.

@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 use consort_jinja::{Dict, Origin, Value};
 
-pub(crate) use actions::{BUILTIN as BUILTIN_ACTIONS, has_moved};
 pub use actions::{ActionKind, Departure, Resolved};
+pub(crate) use actions::{BUILTIN as BUILTIN_ACTIONS, has_moved};
 pub use arguments::{join_words, split_pairs, split_words};
 pub use directives::{Bearer, Directive, Directives, Kind};
 pub use keywords::{ArgumentSpec, PlayKeywords};

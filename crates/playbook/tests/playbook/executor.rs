@@ -109,6 +109,7 @@ pub(crate) fn play_telling(
     };
     let options = Options {
         forks: 5,
+        helps: true,
         tags: vec!["all".to_owned()],
         directory: directory.to_owned(),
         ..Options::default()

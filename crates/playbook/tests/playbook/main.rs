@@ -4,6 +4,7 @@ mod bridge;
 mod connections;
 mod executor;
 mod facts;
+mod hints;
 mod inventory;
 mod language;
 mod output;

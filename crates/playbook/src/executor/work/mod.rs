@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use consort_jinja::{Str, Value, is_omit, repr};
+use consort_jinja::{Key, Str, Value, is_omit, repr};
 use parking_lot::Mutex;
 
 use super::arguments;
@@ -264,10 +264,10 @@ impl Work {
             templar: &self.run.templar,
             variables,
         };
-        outcome.helps = outcome
-            .error
-            .as_ref()
-            .and_then(|error| explain::of_task(error, self.task(), &scene));
+        outcome.helps = outcome.error.as_ref().and_then(|error| {
+            let assertion = outcome.data.get(&Key::from("assertion"));
+            explain::of_task(error, assertion, self.task(), &scene)
+        });
     }
 
     fn no_log(&self, variables: &TaskVariables) -> bool {

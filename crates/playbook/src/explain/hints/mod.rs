@@ -12,9 +12,15 @@ use crate::language::Task;
 /// How many hints are told.
 const MOST: usize = 3;
 
+/// The variable that is undefined.
+fn undefined(message: &str) -> Option<&str> {
+    quoted_before(message, "' is undefined")
+        .or_else(|| between(message, "Mandatory variable '", "' not defined"))
+}
+
 /// The word of a template that a message is about, if it is about one.
 pub(super) fn word(message: &str) -> Option<String> {
-    let found = quoted_before(message, "' is undefined")
+    let found = undefined(message)
         .or_else(|| between(message, "hostvars['", "']"))
         .or_else(|| between(message, "has no attribute '", "'"))
         .or_else(|| between(message, "No filter named '", "'"))
@@ -25,14 +31,26 @@ pub(super) fn word(message: &str) -> Option<String> {
     Some(found.rsplit('.').next().unwrap_or(found).to_owned())
 }
 
+/// The part of a template that something is wrong with.
+struct Written<'w> {
+    expression: &'w str,
+    /// The variables it names.
+    variables: &'w [Named],
+}
+
 /// What could be done about the failure of a task.
 pub(super) fn of_task(
     message: &str,
+    expression: &str,
     variables: &[Named],
     task: &Task,
     scene: &Scene<'_>,
 ) -> Vec<String> {
-    let mut hints = templates::of(message, variables, task, scene);
+    let written = Written {
+        expression,
+        variables,
+    };
+    let mut hints = templates::of(message, &written, task, scene);
     if hints.is_empty() {
         hints = machines::of(message, task);
     }

@@ -2,10 +2,10 @@
 
 use consort_jinja::Value;
 
-use super::{listed, meant};
+use super::{Written, listed, meant};
 use crate::explain::expression::Named;
 use crate::explain::known;
-use crate::explain::names::{between, quoted_before};
+use crate::explain::names::between;
 use crate::explain::nearest::nearest;
 use crate::explain::values::{self, Scene};
 use crate::language::Task;
@@ -13,15 +13,22 @@ use crate::language::Task;
 /// What could be done.
 pub(super) fn of(
     message: &str,
-    variables: &[Named],
+    written: &Written<'_>,
     task: &Task,
     scene: &Scene<'_>,
 ) -> Vec<String> {
+    let variables = written.variables;
     if let Some(host) = between(message, "hostvars['", "']") {
         return host_unknown(host, scene);
     }
-    if let Some(name) = quoted_before(message, "' is undefined") {
-        return undefined(name, variables, task, scene);
+    if let Some(name) = super::undefined(message) {
+        return undefined(name, written, task, scene);
+    }
+    if message.contains("'NoneType' has no attribute") {
+        return vec![
+            "it holds nothing (null): ask `is not none` first, or give a `default(..., true)`"
+                .to_owned(),
+        ];
     }
     if let Some(rest) = message.split("has no attribute ").nth(1) {
         let name = rest.trim_end_matches('.').trim_matches('\'');
@@ -45,41 +52,38 @@ pub(super) fn of(
     hints
 }
 
-fn undefined(name: &str, variables: &[Named], task: &Task, scene: &Scene<'_>) -> Vec<String> {
-    let mut hints = Vec::new();
+fn undefined(name: &str, written: &Written<'_>, task: &Task, scene: &Scene<'_>) -> Vec<String> {
     if name == "item" {
-        hints.push(match &task.looped {
+        return vec![match &task.looped {
             None => "'item' is known in loops only, and this task has none".to_owned(),
             Some(_) => {
                 "the loop's variable has another name: see `loop_var` in `loop_control`".to_owned()
             }
-        });
-        return hints;
+        }];
     }
+    let mut hints = Vec::new();
     let known = scene.names();
-    let joined = |named: &Named| named.root == name && named.steps.is_empty();
-    if let Some(near) = nearest(name, known.iter().map(AsRef::as_ref)) {
-        let value = scene
-            .shown(&Named {
-                root: near.to_owned(),
-                steps: Vec::new(),
-            })
-            .map_or_else(String::new, |(_, value)| format!(" It is {value}"));
-        hints.push(format!("{}{value}", meant(near)));
-    } else if variables.iter().any(joined)
-        && known
-            .iter()
-            .any(|other| other.starts_with(&format!("{name}_")))
-    {
-        let longer: Vec<&str> = known
-            .iter()
-            .map(AsRef::as_ref)
-            .filter(|other: &&str| other.starts_with(&format!("{name}_")))
+    let dashed = written.expression.find(&format!("{name}-"));
+    if let Some(at) = dashed {
+        let whole: String = written.expression[at..]
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
             .collect();
         hints.push(format!(
-            "names have no '-' in them: that subtracts. There is: {}",
-            listed(&longer)
+            "a '-' in an expression subtracts, names of variables have none: is '{whole}' to be '{}'?",
+            whole.replace('-', "_")
         ));
+        return hints;
+    }
+    if let Some(near) = nearest(name, known.iter().map(AsRef::as_ref)) {
+        let named = Named {
+            root: near.to_owned(),
+            steps: Vec::new(),
+        };
+        let value = scene
+            .shown(&named)
+            .map_or_else(String::new, |(_, value)| format!(" It is {value}"));
+        hints.push(format!("{}{value}", meant(near)));
     }
     if name.starts_with("ansible_") && facts_are_missing(scene) {
         hints.push(GATHER.to_owned());
@@ -310,6 +314,8 @@ pub(super) fn of_syntax(message: &str) -> Vec<String> {
         || message.contains("Unexpected end of template")
     {
         "something that was opened is not closed: a parenthesis, a bracket, {{ with }}, or {% if %} with {% endif %}"
+    } else if message.contains("unexpected 'end of print statement'") {
+        "something is missing before the }}"
     } else if message.contains("unexpected char") {
         "a quote is not closed, or there is a sign that means nothing here"
     } else if message.contains("unknown tag") || message.contains("Encountered unknown tag") {
