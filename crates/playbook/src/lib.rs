@@ -13,6 +13,7 @@
 //! executor    strategies, hosts in parallel, loops, retries, blocks, handlers
 //!    |-- action       what runs on the controller: debug, set_fact, the controller's half of copy, template, ...
 //!    |-- connection   this machine, OpenSSH, containers, machines of ours; becoming another user
+//!    |-- explain      what helps with an error: the expression, its variables, what could be done
 //!    |-- python       every module that is not native, as real Python
 //!    '-- bridge       plugins that are written in Python, on the controller
 //!    |

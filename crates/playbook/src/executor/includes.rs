@@ -12,6 +12,7 @@ use super::play::PlayRun;
 use super::result::Outcome;
 use super::tags::Chooser;
 use super::work::{Done, task_result};
+use crate::explain;
 use crate::language::{Directive, Item, RoleUse, Task};
 use crate::output::Event;
 use crate::source::Located;
@@ -106,6 +107,9 @@ impl PlayRun {
         done.outcome.set_failed(true);
         done.outcome.ignore_errors = false;
         done.outcome.error.clone_from(&refused.error);
+        if self.run.options.helps && !done.outcome.no_log {
+            done.outcome.helps = explain::of_error(error);
+        }
         done.outcome.msg.clone_from(&refused.msg);
         self.run.count(&done.host, |counts| counts.failures += 1);
         let result = task_result(

@@ -33,3 +33,31 @@ pub(super) fn near(path: &str) -> Option<String> {
         .or_else(|| other_end(name))?;
     Some(path.with_file_name(found).to_string_lossy().into_owned())
 }
+
+/// What lies in the directory where a file is looked for; none if there is no such directory, which is told.
+pub(super) fn beside(path: &str) -> Option<String> {
+    let parent = Path::new(path).parent()?;
+    let directory = if parent.as_os_str().is_empty() {
+        std::env::current_dir().ok()?
+    } else {
+        parent.to_owned()
+    };
+    let Ok(entries) = std::fs::read_dir(&directory) else {
+        return Some(format!("there is no directory {}", directory.display()));
+    };
+    let extension = Path::new(path).extension();
+    let mut names: Vec<String> = entries
+        .take(5000)
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| extension.is_none() || Path::new(name).extension() == extension)
+        .collect();
+    names.sort_unstable();
+    if names.is_empty() {
+        return Some(format!("{} holds no such files", directory.display()));
+    }
+    Some(format!(
+        "{} holds: {}",
+        directory.display(),
+        super::hints::listed(&names)
+    ))
+}

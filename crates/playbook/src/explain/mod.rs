@@ -28,15 +28,20 @@ const MOST: usize = 6;
 
 /// What helps with the failure of a task; none if nothing does.
 ///
-/// `assertion` is what `assert` says did not hold.
+/// `assertion` is what `assert` says did not hold, `more` what the result says beside the error.
 pub(crate) fn of_task(
     error: &Located,
     assertion: Option<&Value>,
+    more: Option<&Value>,
     task: &Task,
     scene: &Scene<'_>,
 ) -> Option<String> {
     let mut told = String::new();
-    let message = error.brief();
+    let mut message = error.brief();
+    if let Some(Value::Str(more)) = more {
+        message.push(' ');
+        message.push_str(more);
+    }
     let word = hints::word(&message);
     let mut variables = Vec::new();
     let template = match assertion {
@@ -44,7 +49,10 @@ pub(crate) fn of_task(
         _ => deepest_template(error),
     };
     let mut expression = "";
-    if let Some(template) = &template {
+    if let Some(template) = template
+        .as_ref()
+        .filter(|text| !text.starts_with("$ANSIBLE_VAULT"))
+    {
         let block = expression::naming(template, word.as_deref());
         if let Some((at, block)) = block {
             let place = place(template, at, block);

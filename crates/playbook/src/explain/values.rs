@@ -84,11 +84,7 @@ impl Scene<'_> {
 
 /// A value on a line, and where it was written.
 fn written(value: &Value) -> String {
-    let text = match value {
-        Value::Str(text) if text.contains('\n') => repr::repr(value),
-        value => repr::repr(value),
-    };
-    let text = shorten(&text, WIDEST);
+    let text = shorten(&repr::repr(value), WIDEST);
     match value {
         Value::Str(written) => match written.origin() {
             Some(origin) if origin.line > 0 => format!("{text}  ({}:{})", origin.file, origin.line),

@@ -70,7 +70,7 @@ fn values_of_secrets_and_of_what_is_not_to_be_seen_are_not_told() {
 fn an_assertion_that_fails_is_told_with_what_it_looked_at() {
     assert_eq!(
         helps("assert: {that: [port == 80, port == 81]}"),
-        "site.yml:8:32: port == 81\n  port = 80"
+        "site.yml:8:35: port == 81\n  port = 80"
     );
 }
 

@@ -266,7 +266,13 @@ impl Work {
         };
         outcome.helps = outcome.error.as_ref().and_then(|error| {
             let assertion = outcome.data.get(&Key::from("assertion"));
-            explain::of_task(error, assertion, self.task(), &scene)
+            explain::of_task(
+                error,
+                assertion,
+                outcome.data.get(&Key::from("message")),
+                self.task(),
+                &scene,
+            )
         });
     }
 

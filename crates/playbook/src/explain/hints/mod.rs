@@ -77,7 +77,7 @@ fn meant(name: &str) -> String {
 }
 
 /// Names between commas, no more than fit.
-fn listed<T: AsRef<str>>(names: &[T]) -> String {
+pub(super) fn listed<T: AsRef<str>>(names: &[T]) -> String {
     const WIDEST: usize = 120;
     let mut text = String::new();
     for (at, name) in names.iter().enumerate() {

@@ -41,7 +41,7 @@ pub(super) fn of(
     ] {
         let missing = message.contains(marks[0]) && marks[0].starts_with("No ")
             || message.contains("failed to load")
-            || message.contains("not found");
+            || message.contains("' was not found.");
         let name = marks.iter().find_map(|mark| between(message, mark, "'"));
         if let Some(name) = name.filter(|_| missing) {
             return plugin_unknown(kind, name, scene);

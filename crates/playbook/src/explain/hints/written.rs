@@ -47,6 +47,11 @@ fn names(message: &str) -> Option<Vec<String>> {
             "extended_allitems",
             "break_when",
         ];
+        if own.starts_with("Block") && known::keywords().any(|known| known == name) {
+            return Some(vec![format!(
+                "'{name}' is for tasks, not for blocks: give it to an include_tasks with the block's tasks in a file, or to each task"
+            )]);
+        }
         let near = if own.starts_with("LoopControl") {
             nearest(name, control)
         } else {
@@ -67,12 +72,17 @@ fn names(message: &str) -> Option<Vec<String>> {
         let hints: Vec<String> = names
             .iter()
             .filter(|name| !known::modules().any(|module| module == **name))
-            .map(|name| match nearest(name, known::keywords().chain(known::modules())) {
-                Some(near) => format!("where '{name}' stands, {}", meant(near)),
-                None if matches!(*name, "hosts" | "tasks" | "roles") => {
-                    "this is a play, where tasks are wanted: use import_playbook for files of plays".to_owned()
+            .map(|name| {
+                if matches!(*name, "hosts" | "tasks" | "roles") {
+                    return "this is a play, where tasks are wanted: use import_playbook for files of plays"
+                        .to_owned();
                 }
-                None => format!("'{name}' is no keyword of tasks: an argument of the module stands below the module, further in"),
+                match nearest(name, known::keywords().chain(known::modules())) {
+                    Some(near) => format!("where '{name}' stands, {}", meant(near)),
+                    None => format!(
+                        "'{name}' is no keyword of tasks: an argument of the module stands below the module, further in"
+                    ),
+                }
             })
             .collect();
         return Some(if hints.is_empty() {
@@ -133,88 +143,91 @@ fn found(message: &str) -> Option<Vec<String>> {
         if let Some(path) = between(message, before, after) {
             return Some(match files::near(path) {
                 Some(near) => vec![format!("did you mean {near}?")],
-                None if !std::path::Path::new(path).is_absolute() => vec![format!(
-                    "paths are relative to the directory of the playbook, those of commands to {}",
-                    std::env::current_dir().unwrap_or_default().display()
-                )],
-                None => Vec::new(),
+                None => files::beside(path).into_iter().collect(),
             });
         }
+    }
+    if message.contains("Could not find specified file in role") {
+        return Some(vec![
+            "it is looked for in the role, with .yml, .yaml or .json behind it, or as it is written".to_owned(),
+        ]);
     }
     None
 }
 
+/// Parts of messages, and what could be done.
+const HINTS: &[(&str, &str)] = &[
+    (
+        "Decryption failed",
+        "the secret is not the one it was encrypted with; with several, name them: --vault-id NAME@FILE",
+    ),
+    ("no vault secrets", VAULT),
+    (
+        "The field 'hosts' is required",
+        "a play names its hosts: `hosts: all`",
+    ),
+    (
+        "Hosts list cannot be empty",
+        "a play names its hosts: `hosts: all`",
+    ),
+    (
+        "playbook entries must be either valid plays",
+        "a playbook is a list of plays: `- hosts: all`, then `tasks:`",
+    ),
+    (
+        "A playbook must be a list of plays",
+        "begin each play with `- `: `- hosts: all`",
+    ),
+    (
+        "A malformed block was encountered",
+        "tasks are a list: begin each with `- `",
+    ),
+    (
+        "Empty playbook",
+        "a playbook is a list of plays: `- hosts: all`, then `tasks:`",
+    ),
+    (
+        "no module/action detected",
+        "a task names a module: `debug: {msg: ...}`",
+    ),
+    (
+        "duplicate loop in task",
+        "a task has one loop: nest them with include_tasks, or use the filter `product`",
+    ),
+    (
+        "maximum recursion depth exceeded",
+        "a file imports itself, or one that imports it",
+    ),
+    (
+        "was not found in either the main handlers list",
+        "handlers are known by their `name` or by `listen`, in `handlers:` of the play or of its roles",
+    ),
+    (
+        "When using static imports",
+        "use include_tasks (or include_role) where the name is known only when the play runs",
+    ),
+    ("Tabs are usually invalid", "indent with blanks"),
+    (
+        "found character that cannot start any token",
+        "put values that begin with % @ or ` in quotes",
+    ),
+    (
+        "did not find expected key",
+        "a line is indented too little or too much: look at the one marked and the one before",
+    ),
+    ("did not find expected ',' or ']'", "a [ or { is not closed"),
+    ("unexpected end of stream", "a quote is not closed"),
+    (
+        "must be utf-8 encoded",
+        "the file is in another encoding: iconv -f latin1 -t utf-8 FILE",
+    ),
+    (
+        "leaves us with no hosts to target",
+        "--limit and the inventory have no host in common: see `--list-hosts`",
+    ),
+];
+
 fn text(message: &str) -> Option<&'static str> {
-    const HINTS: &[(&str, &str)] = &[
-        ("no vault secrets", VAULT),
-        (
-            "Decryption failed",
-            "the secret is not the one it was encrypted with; with several, name them: --vault-id NAME@FILE",
-        ),
-        (
-            "The field 'hosts' is required",
-            "a play names its hosts: `hosts: all`",
-        ),
-        (
-            "Hosts list cannot be empty",
-            "a play names its hosts: `hosts: all`",
-        ),
-        (
-            "playbook entries must be either valid plays",
-            "a playbook is a list of plays: `- hosts: all`, then `tasks:`",
-        ),
-        (
-            "A playbook must be a list of plays",
-            "begin each play with `- `: `- hosts: all`",
-        ),
-        (
-            "A malformed block was encountered",
-            "tasks are a list: begin each with `- `",
-        ),
-        (
-            "Empty playbook",
-            "a playbook is a list of plays: `- hosts: all`, then `tasks:`",
-        ),
-        (
-            "no module/action detected",
-            "a task names a module: `debug: {msg: ...}`",
-        ),
-        (
-            "duplicate loop in task",
-            "a task has one loop: nest them with include_tasks, or use the filter `product`",
-        ),
-        (
-            "maximum recursion depth exceeded",
-            "a file imports itself, or one that imports it",
-        ),
-        (
-            "was not found in either the main handlers list",
-            "handlers are known by their `name` or by `listen`, in `handlers:` of the play or of its roles",
-        ),
-        (
-            "When using static imports",
-            "use include_tasks (or include_role) where the name is known only when the play runs",
-        ),
-        ("Tabs are usually invalid", "indent with blanks"),
-        (
-            "found character that cannot start any token",
-            "put values that begin with % @ or ` in quotes",
-        ),
-        (
-            "did not find expected key",
-            "a line is indented too little or too much: look at the one marked and the one before",
-        ),
-        ("did not find expected ',' or ']'", "a [ or { is not closed"),
-        ("unexpected end of stream", "a quote is not closed"),
-        (
-            "must be utf-8 encoded",
-            "the file is in another encoding: iconv -f latin1 -t utf-8 FILE",
-        ),
-        (
-            "leaves us with no hosts to target",
-            "--limit and the inventory have no host in common: see `--list-hosts`",
-        ),
-    ];
     HINTS
         .iter()
         .find(|(part, _)| message.contains(part))
