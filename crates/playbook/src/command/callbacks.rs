@@ -16,7 +16,7 @@ use crate::output::log::{Json, JsonOptions, Tree};
 use crate::output::plain::{Minimal, Oneline};
 use crate::output::shown::{Format, Shown};
 use crate::output::timing::{Order, Profile, ProfileTasks, Timer};
-use crate::source::Located;
+use crate::source::{Located, Removal};
 
 /// The callbacks of which one prints.
 const PRINTING: &[&str] = &["default", "yaml", "minimal", "oneline", "json"];
@@ -151,7 +151,7 @@ fn goes_away(session: &Session, name: &str, origin: &str, written: &str) {
         "{name} has been deprecated. Use another callback plugin, or vendor and/or move the {name} callback to a collection."
     );
     let what = Located::new(message).at(&Arc::new(origin));
-    session.terminal.deprecate(&what, "2.23");
+    session.terminal.deprecate(&what, &Removal::of_core("2.23"));
 }
 
 /// The callbacks that are written in Python, and the names of those that nobody knows.
