@@ -203,9 +203,8 @@ pub(super) fn variables(expression: &str) -> Vec<Named> {
             if called {
                 named.steps.pop();
             }
-            if !(argument || called && named.steps.is_empty() && at == end)
-                && !found.contains(&named)
-            {
+            let function = called && named.steps.is_empty() && at == end;
+            if !argument && !function && !found.contains(&named) {
                 found.push(named);
             }
         }
