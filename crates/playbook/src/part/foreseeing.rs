@@ -122,9 +122,11 @@ impl Playbooks {
             .rev()
             .find_map(|line| line.strip_prefix("Origin: "))?;
         let mut steps = origin.split(':');
-        let (file, line) = (steps.next()?, steps.next()?.parse().ok()?);
-        let file = Path::new(file).strip_prefix(&self.root).ok()?;
+        let file = Path::new(steps.next()?).strip_prefix(&self.root).ok()?;
         let file = file.to_string_lossy();
+        let Some(line) = steps.next().and_then(|line| line.parse().ok()) else {
+            return Some(file.into_owned());
+        };
         // A task spans some lines, and what is wrong mostly stands in one of them.
         let own = deed.location.as_ref().is_some_and(|location| {
             location.file == file && (location.line..location.line + 2).contains(&line)

@@ -195,6 +195,13 @@ impl Playbooks {
             if notified.is_idle(deed) {
                 continue;
             }
+            // It is to run, whether or not it would find something to do now.
+            payload
+                .handlers
+                .extend((!deed.topics.is_empty()).then(|| PlannedHandler {
+                    host: deed.host.to_string(),
+                    handler: deed.task.to_string(),
+                }));
             if !deed.counts() {
                 notified.note(deed, deed.changed);
                 continue;
@@ -215,12 +222,6 @@ impl Playbooks {
                     change.reasons.insert(0, why.to_owned());
                 }
                 drifts |= earlier || drift::is_put_back(deed, record);
-                payload
-                    .handlers
-                    .extend((!deed.topics.is_empty()).then(|| PlannedHandler {
-                        host: deed.host.to_string(),
-                        handler: deed.task.to_string(),
-                    }));
             }
             if deed.unforeseen.is_some() {
                 payload.open.push(deed.host.to_string());
