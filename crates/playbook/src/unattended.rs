@@ -48,6 +48,8 @@ pub struct Run {
     pub inventory: Vec<String>,
     /// Hosts beside.
     pub hosts: Vec<Given>,
+    /// Groups whose hosts are known only later.
+    pub open_groups: Vec<String>,
     /// Variables that count over all others.
     pub variables: Dict,
     /// Only the hosts of these that match this pattern.
@@ -196,6 +198,9 @@ impl Run {
         let mut inventory = Inventory::read(&named, Arc::new(read), &notices)?;
         for host in &self.hosts {
             inventory.add_dynamic_host(&host.name, &host.variables, &host.groups, &notices)?;
+        }
+        for group in &self.open_groups {
+            inventory.open_group(group, &notices)?;
         }
         inventory.limit_to(self.limit.as_deref())?;
         let mut options = self.options.clone();

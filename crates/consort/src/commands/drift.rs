@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use consort_plan::{Address, Mode};
+use consort_plan::{Address, Mode, Problem};
 use consort_score::Definition;
 use consort_score::deeds::{self, Deed, Done};
 use consort_score::drift::Report;
+use consort_score::render::escaped;
 
 use crate::cli::Drift;
 use crate::error::{Failure, Result};
@@ -82,6 +83,13 @@ async fn compare(place: &Workplace, args: &Drift) -> Result<Vec<Report>> {
                 && let Some(deed) = found.into_iter().find(|deed| deed.done == wanted)
             {
                 known.insert(change.address.clone(), deed);
+            }
+        }
+        // A machine of a playbook that does not answer has not been looked at.
+        for part in blueprint.parts.iter().filter(|it| it.layer == "playbook") {
+            let of_part = |warning: &&Problem| warning.part == part.name;
+            for warning in blueprint.warnings.iter().filter(of_part) {
+                eprintln!("warning: {name}: {}", escaped(&warning.summary));
             }
         }
         let revision = blueprint.parent.revision;

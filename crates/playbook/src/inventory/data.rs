@@ -38,6 +38,7 @@ impl Inventory {
                 .collect(),
             limit: None,
             dynamic: super::Dynamic::default(),
+            open: IndexSet::new(),
             files: Arc::new(VariableFiles::new(&[], Arc::clone(&settings))),
             settings,
         };

@@ -16,6 +16,31 @@ pub struct Dynamic {
 }
 
 impl Inventory {
+    /// Adds a group whose hosts are known only later: whoever asks for them, or for those of a group around it, is told so.
+    ///
+    /// # Errors
+    /// The name is empty.
+    pub fn open_group(&mut self, name: &str, notices: &Notices) -> Result<(), Located> {
+        let group = self.add_group(name, notices)?;
+        if self.groups[&group].parents.is_empty() && *group != *"all" {
+            self.add_child("all", &group)?;
+            self.set_depths();
+        }
+        let mut above = vec![group];
+        while let Some(name) = above.pop() {
+            if let Some(group) = self.groups.get(&name) {
+                above.extend(group.parents.iter().cloned());
+            }
+            self.open.insert(name);
+        }
+        Ok(())
+    }
+
+    /// Whether nobody knows all hosts of a group yet.
+    pub fn is_open(&self, group: &str) -> bool {
+        self.open.contains(group)
+    }
+
     /// `add_host`: adds a host with variables to groups; whether anything changed.
     ///
     /// # Errors

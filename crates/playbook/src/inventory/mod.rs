@@ -61,6 +61,8 @@ pub struct Inventory {
     limit: Option<Vec<String>>,
     /// What was added by tasks, to be done again when the sources are read again.
     dynamic: Dynamic,
+    /// Groups of which nobody knows all hosts yet.
+    open: IndexSet<Arc<str>>,
     settings: Arc<ReadSettings>,
     files: Arc<VariableFiles>,
 }

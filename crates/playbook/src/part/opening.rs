@@ -285,6 +285,11 @@ impl Playbooks {
                 .iter()
                 .map(|host| host.given.clone())
                 .collect(),
+            open_groups: resolved
+                .unnamed
+                .iter()
+                .map(|unnamed| unnamed.group.clone())
+                .collect(),
             variables: Dict::new(variables),
             limit: spec.limit.clone(),
             vault,

@@ -68,6 +68,7 @@ impl Job {
                 variables: [("ansible_connection", "local")].into_iter().collect(),
                 groups: self.groups.clone(),
             }],
+            open_groups: Vec::new(),
             variables: self.all_variables()?,
             limit: (!self.inventory.is_empty())
                 .then(|| format!("{},localhost,127.0.0.1,::1", self.host)),

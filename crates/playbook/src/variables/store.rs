@@ -228,6 +228,10 @@ impl Store {
                 .groups
                 .keys()
                 .map(|name| {
+                    if inventory.is_open(name) {
+                        let unknown = crate::template::unknown(&format!("groups.{name}"));
+                        return (Arc::clone(name), unknown);
+                    }
                     let hosts: Vec<Value> = inventory
                         .hosts_of(name)
                         .iter()

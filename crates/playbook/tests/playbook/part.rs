@@ -464,3 +464,39 @@ async fn a_machine_that_does_not_answer_is_said_to_be_unknown_and_stops_no_other
     assert!(problems[0].transient && problems[0].summary.contains("on away: "));
     assert!(score.path().join("out/here").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_asks_for_hosts_of_a_group_that_is_not_known_yet_is_known_after_the_apply() {
+    let score = Score::new(
+        r#"
+- hosts: db
+  gather_facts: false
+  tasks:
+    - name: Upstreams
+      copy: {content: "{{ groups.web | join(',') }}", dest: OUT}
+    - name: Own
+      copy: {content: "{{ groups.db | join(',') }}", dest: OUT-own}
+"#,
+    );
+    let more = json!({"hosts": {
+        "web": {"from": "infra.machines"},
+        "db": [{"name": "here", "connection": "local"}],
+    }});
+    let machines = "infra.machines".to_owned();
+    let mut inputs = Inputs::from([(machines.clone(), Planned::unknown("dynamic", None))]);
+    let plan = score.plan(&more, &inputs).await.unwrap();
+    assert_eq!(
+        actions(&plan),
+        [
+            ("here[\"Upstreams\"]", Action::Update),
+            ("here[\"Own\"]", Action::Create)
+        ]
+    );
+    let reasons = &plan.changes[0].reasons;
+    assert_eq!(reasons, &["'groups.web' is known only after the apply"]);
+    assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
+    inputs.insert(machines, Planned::known(json!(["10.0.0.1", "10.0.0.2"])));
+    score.apply(&more, &inputs).await;
+    let text = std::fs::read_to_string(score.path().join("out")).unwrap();
+    assert_eq!(text, "10.0.0.1,10.0.0.2");
+}
