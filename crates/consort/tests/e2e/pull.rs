@@ -257,7 +257,7 @@ fn a_machine_that_joined_keeps_itself_as_a_playbook_says() {
     cluster.write(
         "far/consort.yaml",
         "apiVersion: consort.dev/v1\nkind: Score\nmetadata: {name: far}\nspec:\n  parts:\n    - name: infra\n      \
-         terraform: {path: infra}\n",
+         terraform: {path: infra}\n  approval: {threshold: 100}\n",
     );
     cluster.ok("mv infra far/infra");
     cluster.ok(&consort("apply far --auto-approve"));
