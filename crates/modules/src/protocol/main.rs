@@ -22,6 +22,7 @@ pub fn main(arguments: &[OsString], program: &Program) -> ExitCode {
         }
         Some("job") => job::detach(program),
         Some("job-run") => job::run(program),
+        Some("apart") if arguments.len() > 1 => Err(terminal::leave(&arguments[1..])),
         Some("terminal") if arguments.len() > 2 => {
             Err(terminal::become_at(&arguments[1], &arguments[2..]))
         }

@@ -131,6 +131,19 @@ fn file(master: &PtyMaster) -> io::Result<File> {
     Ok(File::from(master.as_fd().try_clone_to_owned()?))
 }
 
+/// Leaves the terminal of who started this process and becomes the program that follows: it cannot ask anybody there.
+///
+/// # Errors
+/// The program is not there. Otherwise it does not come back.
+pub(super) fn leave(command: &[OsString]) -> io::Error {
+    let Some((program, arguments)) = command.split_first() else {
+        return io::Error::from_raw_os_error(libc::EINVAL);
+    };
+    // who leads a group already cannot, and has none to leave
+    let _ = nix::unistd::setsid();
+    Command::new(program).args(arguments).exec()
+}
+
 /// Takes the terminal of a name as its own and becomes the program that follows: what is started so is asked there for
 /// passwords.
 ///

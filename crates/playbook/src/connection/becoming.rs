@@ -123,7 +123,6 @@ async fn begin(mut command: Command, line: &Line, becoming: &Becoming, input: &[
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    process::apart(&mut command);
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => return Ended::NotStarted(error),

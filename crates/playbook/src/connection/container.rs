@@ -196,7 +196,8 @@ impl Container {
         let mut command = tokio::process::Command::new(&self.arguments[0]);
         command
             .args(&self.arguments[1..])
-            .args([&self.shell, "-c", line]);
+            .args([&self.shell, "-c", line])
+            .process_group(0);
         command
     }
 }

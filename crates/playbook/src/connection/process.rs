@@ -25,14 +25,33 @@ pub(crate) struct Group {
     leader: Option<Pid>,
 }
 
-/// Lets a process that leads elsewhere lead a group of its own, so that it ends with all it started.
-///
-/// Where there is a terminal it stays with this one: `ssh` asks there for phrases of keys and whether to trust a host, and only who is
-/// in the foreground may.
-pub(super) fn apart(command: &mut tokio::process::Command) {
-    if std::fs::File::open("/dev/tty").is_err() {
-        command.process_group(0);
+/// A command that leads a group of its own, so that it ends with all it starts, and has no terminal: `ssh` would ask there for phrases of
+/// keys and whether to trust a host, and as Ansible has it nobody is asked in the middle of a run.
+pub(super) fn apart(program: &str) -> tokio::process::Command {
+    let has_terminal = std::fs::File::open("/dev/tty").is_ok();
+    // what is not there is better told by who was to start it
+    if has_terminal
+        && is_there(program)
+        && let Ok(here) = super::helper::here()
+    {
+        let mut command = tokio::process::Command::new(&here.program.path);
+        command
+            .args(&here.program.arguments)
+            .args(["apart", program]);
+        return command;
     }
+    let mut command = tokio::process::Command::new(program);
+    command.process_group(0);
+    command
+}
+
+/// Whether a program would be found.
+fn is_there(program: &str) -> bool {
+    if program.contains('/') {
+        return std::path::Path::new(program).is_file();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
 impl Group {
@@ -55,7 +74,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(leader) = self.leader {
-            // it may have ended already, or lead no group
+            // it may have ended already, or not lead its group yet
             if killpg(leader, Signal::SIGKILL).is_err() {
                 let _ = kill(leader, Signal::SIGKILL);
             }
@@ -63,7 +82,7 @@ impl Drop for Group {
     }
 }
 
-/// Runs a process, which leads a group of its own or is [`apart`], with an input to its end, or to the end of its time. Dropped, it
+/// Runs a process, which leads a group of its own, with an input to its end, or to the end of its time. Dropped, it
 /// ends the process.
 pub(super) async fn run(
     mut process: tokio::process::Command,

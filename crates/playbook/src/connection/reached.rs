@@ -67,7 +67,7 @@ impl Way {
         match self {
             Way::Here => {
                 let mut command = tokio::process::Command::new(&settings.shell);
-                command.arg("-c").arg(line);
+                command.arg("-c").arg(line).process_group(0);
                 Ok(command)
             }
             Way::Ssh(ssh) => ssh.command(line, terminal).map_err(Error::failed),
@@ -183,8 +183,7 @@ impl Reached {
             "/bin/sh -c {}",
             consort_modules::protocol::becoming::quoted(&line)
         );
-        let mut command = self.way.command(&self.settings, &line, false)?;
-        super::process::apart(&mut command);
+        let command = self.way.command(&self.settings, &line, false)?;
         let pipes = Pipes::start(command).map_err(|error| self.not_started(&error))?;
         match helper::arrive(pipes, &mark).await {
             Ok(helper::Arrived::Session(session)) => Ok(helped(session)),

@@ -99,7 +99,7 @@ pub(super) struct Pipes {
 }
 
 impl Pipes {
-    /// Starts a process, which leads a group of its own or is [`super::process::apart`].
+    /// Starts a process, which leads a group of its own.
     pub(super) fn start(mut command: tokio::process::Command) -> io::Result<Self> {
         command
             .stdin(Stdio::piped())

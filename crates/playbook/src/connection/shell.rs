@@ -60,8 +60,7 @@ async fn line(
             } else {
                 within(line)
             };
-            let mut command = way.command(settings, &line, terminal)?;
-            process::apart(&mut command);
+            let command = way.command(settings, &line, terminal)?;
             match process::run(command, input, timeout).await {
                 Ended::Well(output) if output.status == 255 => becoming::Ended::Lost(output),
                 Ended::Well(output) => becoming::Ended::Well(output),

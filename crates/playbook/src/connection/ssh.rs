@@ -8,7 +8,7 @@ use sha1::{Digest, Sha1};
 use tokio::sync::OnceCell;
 
 use super::agent::{self, Agent, Identity};
-use super::{ConnectionSettings, Error};
+use super::{ConnectionSettings, Error, process};
 
 /// What `ssh_args` is if nobody says otherwise.
 const USUAL: &str = "-C -o ControlMaster=auto -o ControlPersist=60s";
@@ -238,7 +238,7 @@ impl Ssh {
         let by_sshpass = self.mechanism == Mechanism::Sshpass && self.password.is_some();
         let (before, after) = self.arguments.split_at(self.identity_at);
         let mut command = if by_sshpass {
-            let mut command = tokio::process::Command::new("sshpass");
+            let mut command = process::apart("sshpass");
             if let Some(password) = &self.password {
                 command.args(["-f", &agent::place(password)]);
             }
@@ -248,7 +248,7 @@ impl Ssh {
             command.args(before);
             command
         } else {
-            let mut command = tokio::process::Command::new(&before[0]);
+            let mut command = process::apart(&before[0]);
             command.args(&before[1..]);
             command
         };
