@@ -54,9 +54,10 @@ impl Kept {
             .flatten()
         {
             let name = entry.file_name();
-            let is_one = name
-                .to_str()
-                .is_some_and(|name| name.starts_with("helper-") && name.ends_with(".gz"));
+            let is_one = name.to_str().is_some_and(|name| {
+                name.strip_prefix("helper-")
+                    .is_some_and(|name| name.strip_suffix(".gz").is_some())
+            });
             let is_old = entry
                 .metadata()
                 .and_then(|found| found.modified())

@@ -284,8 +284,8 @@ impl Reach {
         }
         Ok(Way {
             connection,
-            user,
             settings,
+            user,
         })
     }
 
