@@ -74,6 +74,17 @@ fn filters_tests_and_lookups_give_what_ansible_gives() {
 }
 
 #[test]
+fn only_what_is_looked_at_is_rendered() {
+    let wrong = differing(include_str!("recorded/lazy.json"), str::to_owned);
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
 fn a_templar_can_be_shared_by_threads() {
     fn shared<T: Send + Sync + Clone>(_: &T) {}
     shared(&Arc::new(Templar::new(&TemplarOptions::default())));

@@ -85,7 +85,30 @@ fn to_json(value: &Value, arguments: &Arguments, mut style: Style) -> Result<Val
             }
         }
     }
-    write(value, &style).map(Value::from)
+    match refusal(value, 0) {
+        Some(error) => Err(error),
+        None => write(value, &style).map(Value::from),
+    }
+}
+
+/// Why something in a value cannot be written: a secret that nobody could open.
+fn refusal(value: &Value, depth: u32) -> Option<Error> {
+    // What is deeper is refused when it is written.
+    if depth > DEPTH {
+        return None;
+    }
+    match value {
+        Value::Object(object) => object.refusal(),
+        Value::List(list) => {
+            let items = list.read();
+            items.iter().find_map(|item| refusal(item, depth + 1))
+        }
+        Value::Dict(dict) => {
+            let entries = dict.read();
+            entries.values().find_map(|item| refusal(item, depth + 1))
+        }
+        _ => None,
+    }
 }
 
 fn from_json(context: &Context, value: &Value) -> Result<Value> {
