@@ -51,6 +51,9 @@ MASKS = [
     (r"(?<=\.ansible_tmp)\w+", "TEMPORARY"),
     (r"(?<=ansible\.)\w{8}\b", "TEMPORARY"),
     (r"/\.\d+\.[\w.]+\.tmp", "/.TEMPORARY.tmp"),
+    (r"# \(\S+ installed on [^)]*\)", "# (installed)"),
+    (r"(?<=crontab)(\w{8}|\.\w{6})", ""),
+    (r"(?<=/)\.ansible_(m_sysctl_\w+\.conf|tmp\w+)", ".ansible_TEMPORARY"),
     (r"(?<=/tmp)[a-z0-9_]{8}\b", "TEMPORARY"),
     (r"(?<=Valid booleans include: ).*", "..."),
 ]
@@ -142,7 +145,7 @@ def main():
     options.add_argument("--wide", type=int, default=400, help="how much is told of a value")
     options.add_argument("names", nargs="*")
     options = options.parse_args()
-    names = options.names or sorted(name[:-3] for name in os.listdir(HERE) if name.endswith(".py") and name not in ("inside.py", "odd.py"))
+    names = options.names or sorted(name[:-3] for name in os.listdir(HERE) if name.endswith(".py") and name not in ("inside.py", "odd.py", "server.py"))
     wrong_at_all, kept = 0, []
     for name in names:
         seen, cases, steps, wrong = {}, 0, 0, 0

@@ -71,7 +71,7 @@ ROLES = {
     "geerlingguy.postfix": ({}, "python3 -c 'import smtplib; s=smtplib.SMTP(\"127.0.0.1\",25); print(s.noop())'"),
     "geerlingguy.samba": ({}, "testparm -s >/dev/null"),
     "geerlingguy.varnish": ({"varnish_apt_use_packagecloud": False, "varnish_version": "7.7"}, "varnishd -V"),
-    "geerlingguy.supervisor": ({"pip_install_packages": []}, "supervisord --version"),
+    "geerlingguy.supervisor": ({"pip_install_packages": []}, "supervisord --version", {"environment": {"PIP_BREAK_SYSTEM_PACKAGES": "1"}}),
     "geerlingguy.munin": ({}, "test -s /etc/munin/munin.conf"),
     "geerlingguy.dotfiles": ({"dotfiles_repo": "/srv/dotfiles", "dotfiles_files": [".zshrc", ".vimrc"], "dotfiles_home": "/root"}, "test $(readlink /root/.vimrc) && cat /root/.zshrc",
                              {"pre_tasks": [{"ansible.builtin.shell": "git init -q -b master /srv/dotfiles && cd /srv/dotfiles && echo a > .zshrc && echo b > .vimrc && git add . && git -c user.name=a -c user.email=a@a commit -qm one",
@@ -85,7 +85,7 @@ ROLES = {
     "geerlingguy.security": ({"security_autoupdate_enabled": True, "security_fail2ban_enabled": False, "security_ssh_port": 2222, "security_sudoers_passwordless": ["daemon"]}, "grep -q 'Port 2222' /etc/ssh/sshd_config; visudo -cf /etc/sudoers"),
     "geerlingguy.git": ({}, "git --version"),
     "robertdebock.fail2ban": ({}, "fail2ban-client -d >/dev/null"),
-    "robertdebock.users": ({"users_group_list": [{"name": "dev", "gid": 1500}], "users": [{"name": "ann", "group": "dev", "groups": "users", "shell": "/bin/sh", "sudo_options": "ALL=(ALL) NOPASSWD: ALL", "cron_allow": True,
+    "robertdebock.users": ({"users_groups": [{"name": "dev", "gid": 1500}], "users": [{"name": "ann", "group": "dev", "groups": "users", "shell": "/bin/sh", "sudo_options": "ALL=(ALL) NOPASSWD: ALL", "cron_allow": True,
                              "authorized_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHgkBrAN0Y5DLm0zLVzkMzVYcT8JdGHkD1n0qNxzYxKQ ann"]}]}, "id ann && visudo -c && test -s ~ann/.ssh/authorized_keys",),
     "robertdebock.cron": ({}, "test -s /etc/crontab"),
     "robertdebock.squid": ({}, "squid -v >/dev/null"),
@@ -103,8 +103,11 @@ ROLES = {
     "ANXS.postgresql": ({"postgresql_version": 17, "postgresql_install_repository": False, "postgresql_apt_pin_priority": False, "postgresql_locale_parts": ["C", "UTF-8"], "postgresql_ctype_parts": ["C", "UTF-8"],
                          "postgresql_databases": [{"name": "foo", "owner": "baz"}], "postgresql_users": [{"name": "baz", "pass": "pass"}]}, "su postgres -c \"psql -At -c 'select 6 * 7'\" | grep -qx 42"),
     "jnv.unattended-upgrades": ({"unattended_mail": "root", "unattended_automatic_reboot": True}, "apt-config dump | grep Unattended-Upgrade"),
+    "geerlingguy.htpasswd": ({"htpasswd_credentials": [{"path": "/etc/htpasswds/site", "name": "joe", "password": "secret", "owner": "root", "group": "www-data", "mode": "u+rw,g+r"}]}, "grep -q ^joe: /etc/htpasswds/site"),
+    "oefenweb.apt": ({}, "apt-get check"),
+    "geerlingguy.phpmyadmin": ({"mysql_root_password": "root", "php_default_version_debian": "8.4"}, "test -s /etc/phpmyadmin/config.inc.php"),
     "weareinteractive.sudo": ({"sudo_users": [{"name": "%admins"}, {"name": "joe", "nopasswd": True, "commands": "/bin/ls"}], "sudo_defaults": [{"defaults": "env_reset"}]}, "visudo -c"),
-    "weareinteractive.users": ({"users": [{"username": "foo", "name": "Foo", "groups": ["users"], "home_create": True, "authorized_keys": [], "profile": "alias a=b\n", "ssh_key": "", "append": True}], "users_remove": ["games"]}, "id foo"),
+    "weareinteractive.users": ({"users": [{"username": "foo", "name": "Foo", "groups": ["users"], "home_create": True, "authorized_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHgkBrAN0Y5DLm0zLVzkMzVYcT8JdGHkD1n0qNxzYxKQ foo"], "profile": "alias a=b\n", "append": True}], "users_group": "people", "users_remove": ["games"]}, "id foo"),
     "singleplatform-eng.users": ({"users": [{"username": "bo", "name": "Bo", "uid": 1700, "groups": ["users"], "home": "/home/bo", "ssh_key": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHgkBrAN0Y5DLm0zLVzkMzVYcT8JdGHkD1n0qNxzYxKQ bo"]}],
                                   "groups_to_create": [{"name": "g1", "gid": 4001}], "users_deleted": [{"username": "games", "uid": 5, "name": "g"}]}, "id bo; ! id games"),
     "oefenweb.fail2ban": ({"fail2ban_services": [{"name": "sshd", "port": 22, "maxretry": 3}]}, "fail2ban-client -d >/dev/null"),
@@ -117,6 +120,9 @@ ROLES = {
     "devsec.hardening.os_hardening": ({"os_auditd_enabled": False, "sysctl_overwrite": {}, "os_sysctl_enabled": False}, "grep UMASK /etc/login.defs"),
     "devsec.hardening.mysql_hardening": ({"mysql_root_password": "root"}, "test -s /etc/mysql/conf.d/hardening.cnf", {"roles": ["geerlingguy.mysql", "devsec.hardening.mysql_hardening"]}),
 }
+
+# What cannot run on such a machine is only installed.
+IDLE = {"geerlingguy.docker", "geerlingguy.nfs", "geerlingguy.samba", "geerlingguy.varnish"}
 
 SCRIPT = r"""
 set -e
@@ -144,8 +150,10 @@ if [ -n "$PROGRAM" ]; then
   [ -z "$HELPER" ] || cp "$HELPER" opt/consort/consort-play-helper
   ln -s program opt/consort/ansible-playbook
 fi
-# Packages may start what they bring.
-printf '#!/bin/sh\nexit 0\n' > usr/sbin/policy-rc.d
+# Attributes of files are those of the file system below, which this one does not take.
+rm -f usr/bin/chattr usr/bin/lsattr
+# Whether packages may start what they bring.
+printf '#!/bin/sh\nexit %s\n' "$STARTS" > usr/sbin/policy-rc.d
 chmod +x usr/sbin/policy-rc.d
 hostname machine
 chroot . env -i HOME=/root USER=root LC_ALL=C.UTF-8 PATH=/opt/consort:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
@@ -164,7 +172,7 @@ python3 "$LISTER" --list "$WORK/up" > "$LISTING"
 
 # What is another one on each machine, or what the real one keeps for itself.
 APART = re.compile(
-    r"^(opt|tmp|run|proc|dev|root$|root/\.ansible|root/\.cache|var/log|var/cache|var/lib/apt|var/lib/dpkg|var/backups|var/lib/ucf|var/lib/systemd|usr/lib/python3)(/|$)"
+    r"(^|/)\.git/|^var/spool/cron/|^(opt|tmp|run|proc|dev|root$|root/\.ansible|root/\.cache|var/log|var/cache|var/lib/apt|var/lib/dpkg|var/backups|var/lib/ucf|var/lib/systemd|usr/lib/python3)(/|$)"
     r"|__pycache__|^etc/(ld\.so\.cache|.*-|resolv\.conf|ssl/(certs|private)/ssl-cert-snakeoil.*|ssh/ssh_host_.*|shadow|\.pwd\.lock|mailcap)$|\.\d{4}-\d\d-\d\d@|/\.ansible|^var/tmp/")
 
 
@@ -303,6 +311,7 @@ def run(options, name, ours):
         "HELPER": options.helper if ours and options.helper else "",
         "LISTER": os.path.abspath(__file__),
         "LISTING": lists,
+        "STARTS": "101" if name in IDLE else "0",
     }
     spaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--uts", "--ipc"]
     begun = time.time()

@@ -54,6 +54,21 @@ pub fn write(
             }
             done
         }
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            // Python writes elsewhere first, and finds out when it is to take its place.
+            let made = context.temporary_directory()?.join("tmp");
+            Err(Failure::unhandled(format!(
+                "Could not replace {} with {}.",
+                python::repr(dest),
+                python::repr(&made.to_string_lossy())
+            ))
+            .because(renaming(&error, &made, dest)))
+        }
         Err(error) if is_refusal(&error) && keep.unsafe_writes => in_place(&path, contents, dest),
         Err(error) if is_refusal(&error) => Err(not_writable(dest, &error)),
         Err(error) => Err(Failure::unhandled(format!(
@@ -110,6 +125,28 @@ pub fn take_place(
     dest: &str,
     keep: Keep,
 ) -> Result<(), Failure> {
+    let shown = python::repr(&source.to_string_lossy());
+    move_to(context, source, dest, keep, &shown)
+}
+
+/// The same, where the module in Python has the file's name in bytes: messages show it so.
+pub fn take_place_by_bytes(
+    context: &mut Context<'_>,
+    source: &Path,
+    dest: &str,
+    keep: Keep,
+) -> Result<(), Failure> {
+    let shown = python::repr_bytes(source.to_string_lossy().as_bytes());
+    move_to(context, source, dest, keep, &shown)
+}
+
+fn move_to(
+    context: &mut Context<'_>,
+    source: &Path,
+    dest: &str,
+    keep: Keep,
+    shown: &str,
+) -> Result<(), Failure> {
     let path = context.path(dest);
     let there = std::fs::metadata(&path).ok();
     let failed =
@@ -138,15 +175,11 @@ pub fn take_place(
             return Err(Failure::unhandled(format!(
                 "Could not replace {} with {}.",
                 python::repr(dest),
-                python::repr(&source.to_string_lossy())
+                shown
             ))
-            .because(format!(
-                "{} -> {}",
-                python::os_error_at(&error, source),
-                python::repr_bytes(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()))
-            )));
+            .because(renaming(&error, source, dest)));
         }
-        copy_over(source, &path, dest, there.as_ref(), keep)?;
+        copy_over(source, &path, dest, there.as_ref(), keep, shown)?;
     }
     if there.is_none() {
         made_new(context, &path).map_err(|error| failed(error, &path))?;
@@ -155,6 +188,14 @@ pub fn take_place(
         selinux::set(context, dest, &secontext, false, None)?;
     }
     Ok(())
+}
+
+fn renaming(error: &std::io::Error, from: &Path, dest: &str) -> String {
+    format!(
+        "{} -> {}",
+        python::os_error_at(error, from),
+        python::repr_bytes(dest.as_bytes())
+    )
 }
 
 /// Gives a file owner, group and mode of another; its times are those of now.
@@ -224,42 +265,50 @@ fn copy_over(
     dest: &str,
     there: Option<&std::fs::Metadata>,
     keep: Keep,
+    shown: &str,
 ) -> Result<(), Failure> {
     let contents = std::fs::read(source)
         .map_err(|error| Failure::unhandled(python::os_error_at(&error, source)))?;
-    let replaced = beside(path, &contents).and_then(|temporary| {
-        let moved = (|| {
-            let like = match there {
-                Some(there) if keep.attributes => Some(there.clone()),
-                _ => std::fs::metadata(source).ok(),
-            };
-            if let Some(like) = like {
-                match take_after(&temporary, &like) {
-                    Err(error) if error.raw_os_error() != Some(libc::EPERM) => return Err(error),
-                    _ => {}
-                }
-            }
-            std::fs::rename(&temporary, path)
-        })();
-        if moved.is_err() {
-            let _ = std::fs::remove_file(&temporary);
-        }
-        moved
-    });
-    match replaced {
-        Ok(()) => {}
-        Err(error) if keep.unsafe_writes && is_refusal(&error) => {
+    let temporary = match beside(path, &contents) {
+        Ok(temporary) => temporary,
+        Err(error) if is_refusal(&error) && keep.unsafe_writes => {
             in_place(path, &contents, dest)?;
+            let _ = std::fs::remove_file(source);
+            return Ok(());
         }
         Err(error) if is_refusal(&error) => return Err(not_writable(dest, &error)),
         Err(error) => {
             return Err(Failure::unhandled(format!(
                 "Failed to replace {} with {}.",
                 python::repr(dest),
-                python::repr(&source.to_string_lossy())
+                shown
             ))
             .because(python::os_error(&error)));
         }
+    };
+    let like = match there {
+        Some(there) if keep.attributes => Some(there.clone()),
+        _ => std::fs::metadata(source).ok(),
+    };
+    let moved = like
+        .map_or(Ok(()), |like| match take_after(&temporary, &like) {
+            Err(error) if error.raw_os_error() != Some(libc::EPERM) => Err(error),
+            _ => Ok(()),
+        })
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if let Err(error) = moved {
+        // It has not taken its place.
+        let _ = std::fs::remove_file(&temporary);
+        if !(keep.unsafe_writes && is_refusal(&error)) {
+            return Err(Failure::unhandled(format!(
+                "Unable to make {} into to {}, failed final rename from {}.",
+                shown,
+                python::repr(dest),
+                python::repr(&temporary.to_string_lossy())
+            ))
+            .because(renaming(&error, &temporary, dest)));
+        }
+        in_place(path, &contents, dest)?;
     }
     // It has been moved; what is left of it is only rubbish.
     let _ = std::fs::remove_file(source);
@@ -307,23 +356,18 @@ pub fn backup(context: &mut Context<'_>, shown: &str) -> Result<Option<String>, 
     Ok(Some(backup))
 }
 
-/// Copies a file with its mode, times, owner, SELinux context and attributes (`preserved_copy`).
-pub fn preserved_copy(context: &mut Context<'_>, source: &str, dest: &str) -> Result<(), Failure> {
-    let (from, to) = (context.path(source), context.path(dest));
-    let told = |error: std::io::Error| Failure::unhandled(python::os_error_at(&error, &to));
-    let meta = std::fs::metadata(&from).map_err(told)?;
-    let mut input = std::fs::File::open(&from).map_err(told)?;
+/// Copies a file with its mode, times and extended attributes (`shutil.copy2`): the copy.
+pub fn copy_with_status(from: &Path, to: &Path) -> std::io::Result<std::fs::File> {
+    let mut input = std::fs::File::open(from)?;
+    let meta = input.metadata()?;
     let mut output = std::fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&to)
-        .map_err(told)?;
-    std::io::copy(&mut input, &mut output).map_err(told)?;
-    output
-        .set_permissions(std::fs::Permissions::from_mode(meta.mode() & 0o7777))
-        .map_err(told)?;
+        .open(to)?;
+    std::io::copy(&mut input, &mut output)?;
+    output.set_permissions(std::fs::Permissions::from_mode(meta.mode() & 0o7777))?;
     let mut times = std::fs::FileTimes::new();
     if let Ok(time) = meta.accessed() {
         times = times.set_accessed(time);
@@ -331,9 +375,18 @@ pub fn preserved_copy(context: &mut Context<'_>, source: &str, dest: &str) -> Re
     if let Ok(time) = meta.modified() {
         times = times.set_modified(time);
     }
-    output.set_times(times).map_err(told)?;
-    copy_extended(&from, &to).map_err(told)?;
-    output.sync_data().map_err(told)?;
+    output.set_times(times)?;
+    copy_extended(from, to)?;
+    output.sync_data()?;
+    Ok(output)
+}
+
+/// Copies a file with its mode, times, owner, SELinux context and attributes (`preserved_copy`).
+pub fn preserved_copy(context: &mut Context<'_>, source: &str, dest: &str) -> Result<(), Failure> {
+    let (from, to) = (context.path(source), context.path(dest));
+    let told = |error: std::io::Error| Failure::unhandled(python::os_error_at(&error, &to));
+    let meta = std::fs::metadata(&from).map_err(told)?;
+    let output = copy_with_status(&from, &to).map_err(told)?;
     if selinux::is_enabled() {
         let secontext = selinux::context_of(&from);
         selinux::set(context, dest, &secontext, false, None)?;

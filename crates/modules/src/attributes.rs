@@ -130,19 +130,19 @@ impl Wanted {
         let before = status(&path)?.uid();
         let uid = match number(owner) {
             Some(uid) => uid,
-            None => user_id(owner).ok_or_else(|| {
+            None => i64::from(user_id(owner).ok_or_else(|| {
                 Failure::new(format!("chown failed: failed to look up user {owner}"))
                     .with("path", self.path.as_str())
-            })?,
+            })?),
         };
-        if before == uid {
+        if i64::from(before) == uid {
             return Ok(changed);
         }
         note(diff, "owner", before.into(), uid.into());
         if context.settings.check {
             return Ok(true);
         }
-        std::os::unix::fs::lchown(&path, Some(uid), None).map_err(|error| {
+        std::os::unix::fs::lchown(&path, within_ids("uid", uid)?, None).map_err(|error| {
             Failure::new("chown failed")
                 .with("path", self.path.as_str())
                 .because(python::os_error_at(&error, &path))
@@ -166,19 +166,19 @@ impl Wanted {
         let before = status(&path)?.gid();
         let gid = match number(group) {
             Some(gid) => gid,
-            None => group_id(group).ok_or_else(|| {
+            None => i64::from(group_id(group).ok_or_else(|| {
                 Failure::new(format!("chgrp failed: failed to look up group {group}"))
                     .with("path", self.path.as_str())
-            })?,
+            })?),
         };
-        if before == gid {
+        if i64::from(before) == gid {
             return Ok(changed);
         }
         note(diff, "group", before.into(), gid.into());
         if context.settings.check {
             return Ok(true);
         }
-        std::os::unix::fs::lchown(&path, None, Some(gid))
+        std::os::unix::fs::lchown(&path, None, within_ids("gid", gid)?)
             .map_err(|_| Failure::new("chgrp failed").with("path", self.path.as_str()))?;
         Ok(true)
     }
@@ -241,13 +241,19 @@ pub fn group_name(gid: u32) -> Option<String> {
     names::group_of(gid.into()).map(|group| group.name)
 }
 
-fn number(text: &str) -> Option<u32> {
-    let text = text.trim();
-    match text.parse::<i64>() {
-        // -1 stands for all ones, as in C.
-        Ok(number) => Some(number as u32),
-        Err(_) => None,
+/// A number that is to be an id of a user or a group; -1 leaves it as it is. The error is Python's.
+pub(crate) fn within_ids(what: &str, number: i64) -> Result<Option<u32>, Failure> {
+    match number {
+        -1 => Ok(None),
+        ..-1 => Err(Failure::unhandled(format!("{what} is less than minimum"))),
+        _ => u32::try_from(number)
+            .map(Some)
+            .map_err(|_| Failure::unhandled(format!("{what} is greater than maximum"))),
     }
+}
+
+fn number(text: &str) -> Option<i64> {
+    text.trim().parse().ok()
 }
 
 fn status(path: &Path) -> Result<std::fs::Metadata, Failure> {

@@ -46,6 +46,13 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// What became of an argument later, for `invocation` of the result.
+    pub(crate) fn told_as(&mut self, name: &str, value: impl Into<Value>) {
+        if let Some(checked) = &mut self.checked {
+            checked.insert(name.to_owned(), value.into());
+        }
+    }
+
     /// The arguments of the call, checked and converted. Fails with the message Ansible has for what is wrong; is an early
     /// end with `skipped` in check mode if the module does not support it.
     pub fn arguments(
@@ -122,10 +129,17 @@ impl<'a> Context<'a> {
     /// A path as it is for the process: what is relative is relative to the directory of the run.
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
-        if path.is_absolute() || self.settings.directory.is_empty() {
+        // No path is no file, not the directory of the run.
+        let is_nothing = path.as_os_str().is_empty();
+        if path.is_absolute() || is_nothing || self.settings.directory.is_empty() {
             return path.to_owned();
         }
         Path::new(&self.settings.directory).join(path)
+    }
+
+    /// The directory that relative paths are relative to; no path at all where it is that of the process.
+    pub fn directory(&self) -> PathBuf {
+        PathBuf::from(&self.settings.directory)
     }
 
     /// A variable of the environment: of the task, or of the process.
@@ -142,6 +156,28 @@ impl<'a> Context<'a> {
     /// The permission bits new files do not get.
     pub fn umask(&self) -> u32 {
         self.settings.umask.unwrap_or_else(process_umask)
+    }
+
+    /// Makes a directory and those above it that are missing (`os.makedirs`).
+    pub fn make_directories(&self, path: &Path) -> std::io::Result<()> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+        if let Some(above) = above
+            && !above.exists()
+        {
+            match self.make_directories(above) {
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        std::fs::DirBuilder::new().mode(0o777).create(path)?;
+        if let Some(umask) = self.settings.umask {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777 & !umask))?;
+        }
+        Ok(())
     }
 
     /// A directory for temporary files of this call, in `remote_tmp`. It goes with the context.

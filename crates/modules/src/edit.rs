@@ -28,9 +28,20 @@ pub(crate) fn read(
     let whole = context.path(path);
     let bytes = std::fs::read(&whole)
         .map_err(|error| Failure::unhandled(python::os_error_at(&error, &whole)))?;
-    encoding
+    let text = encoding
         .decode(&bytes)
-        .map_err(|(_, reason)| Failure::unhandled(reason))
+        .map_err(|(_, reason)| Failure::unhandled(reason))?;
+    // Python wants the mark in files, not in texts.
+    if encoding == Encoding::Utf16
+        && !bytes.is_empty()
+        && !bytes.starts_with(&[0xff, 0xfe])
+        && !bytes.starts_with(&[0xfe, 0xff])
+    {
+        return Err(Failure::unhandled(
+            "'utf-16' codec can't decode bytes in position 0-1: Stream does not start with BOM",
+        ));
+    }
+    Ok(text)
 }
 
 /// An expression of the arguments; one that is none fails as in Python.

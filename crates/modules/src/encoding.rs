@@ -102,12 +102,12 @@ impl Encoding {
             },
             Encoding::Latin1 => Ok(bytes.iter().map(|byte| *byte as char).collect()),
             Encoding::Utf16 => match bytes {
-                [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
-                [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
-                _ => utf16(bytes, u16::from_le_bytes),
+                [0xfe, 0xff, ..] => utf16(bytes, 2, "utf-16-be"),
+                [0xff, 0xfe, ..] => utf16(bytes, 2, "utf-16-le"),
+                _ => utf16(bytes, 0, "utf-16-le"),
             },
-            Encoding::Utf16Little => utf16(bytes, u16::from_le_bytes),
-            Encoding::Utf16Big => utf16(bytes, u16::from_be_bytes),
+            Encoding::Utf16Little => utf16(bytes, 0, "utf-16-le"),
+            Encoding::Utf16Big => utf16(bytes, 0, "utf-16-be"),
             Encoding::Wide(encoding) => encoding
                 .decode_without_bom_handling_and_without_replacement(bytes)
                 .map(std::borrow::Cow::into_owned)
@@ -224,18 +224,24 @@ fn utf8(bytes: &[u8]) -> Result<String, (usize, String)> {
         })
 }
 
-fn utf16(bytes: &[u8], from_bytes: fn([u8; 2]) -> u16) -> Result<String, (usize, String)> {
+/// A text in UTF-16 after so many bytes of a mark.
+fn utf16(bytes: &[u8], mark: usize, name: &str) -> Result<String, (usize, String)> {
+    let from_bytes = if name == "utf-16-be" {
+        u16::from_be_bytes
+    } else {
+        u16::from_le_bytes
+    };
     if !bytes.len().is_multiple_of(2) {
         let at = bytes.len() - 1;
         return Err((
             at,
             format!(
-                "'utf-16' codec can't decode byte 0x{:02x} in position {at}: truncated data",
+                "'{name}' codec can't decode byte 0x{:02x} in position {at}: truncated data",
                 bytes[at]
             ),
         ));
     }
-    let units = bytes
+    let units = bytes[mark..]
         .chunks_exact(2)
         .map(|pair| from_bytes([pair[0], pair[1]]));
     char::decode_utf16(units)
@@ -243,7 +249,7 @@ fn utf16(bytes: &[u8], from_bytes: fn([u8; 2]) -> u16) -> Result<String, (usize,
         .map_err(|_| {
             (
                 0,
-                "'utf-16' codec can't decode bytes: illegal encoding".to_owned(),
+                format!("'{name}' codec can't decode bytes: illegal encoding"),
             )
         })
 }

@@ -479,7 +479,7 @@ pub fn format_one(template: &str, value: &str) -> String {
 }
 
 /// Bytes with their escapes resolved, as `codecs.escape_decode` does it.
-pub fn unescape(bytes: &[u8]) -> Vec<u8> {
+pub fn unescape(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut made = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
@@ -518,11 +518,12 @@ pub fn unescape(bytes: &[u8]) -> Vec<u8> {
                 made.push(u8::from_str_radix(&digits, 16).unwrap_or(0));
                 at += 2;
             }
+            b'x' => return Err(format!("invalid \\x escape at position {}", at - 2)),
             other => {
                 made.push(b'\\');
                 made.push(other);
             }
         }
     }
-    made
+    Ok(made)
 }

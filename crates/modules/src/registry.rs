@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::context::Context;
-use crate::invocation::{Invocation, Outcome, Report};
+use crate::invocation::{FailureKind, Invocation, Outcome, Report};
 use crate::process::Cancel;
 use crate::{attributes, module, secrets};
 
@@ -104,8 +104,13 @@ impl Module {
     pub fn run_until(&self, invocation: &Invocation, cancel: Option<Cancel>) -> Report {
         let mut context = Context::new(&invocation.settings);
         context.cancel = cancel;
-        let mut report =
-            (self.act)(&mut context, invocation).unwrap_or_else(crate::Failure::into_report);
+        let mut report = (self.act)(&mut context, invocation).unwrap_or_else(|failure| {
+            if matches!(failure.kind, FailureKind::Unhandled) {
+                // What no module of Python catches ends it before it tells its arguments.
+                context.checked = None;
+            }
+            failure.into_report()
+        });
         attributes::add_path_information(&context, &mut report);
         if invocation.settings.inject_invocation {
             if let Some(checked) = context.checked.take() {

@@ -29,4 +29,4 @@ def case(random):
         return told
 
     name = "community.general.archive" if module == "archive" else module
-    return dict(setup=setup, steps=odd.steps(random, name, one, 3), loose=["dest_state_size"])
+    return dict(setup=setup, steps=odd.steps(random, name, one, 3), loose=["size"])

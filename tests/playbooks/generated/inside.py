@@ -1,16 +1,24 @@
 """Makes up cases and runs each by the real modules and by the native ones, in the root it stands in; tells them line by line."""
 
+import bz2
 import ctypes
+import gzip
+import hashlib
 import importlib
+import io
 import json
+import lzma
 import os
 import random
 import runpy
+import socket
 import stat
 import subprocess
 import sys
+import tarfile
 import time
 import traceback
+import zipfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BEGUN = time.time() - 60
@@ -77,6 +85,8 @@ def act(module, arguments, settings):
 
 
 def plain(value):
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
@@ -122,7 +132,26 @@ class Native:
         told = json.loads(line)
         for one in told.get("deprecations", []):
             one.pop("collection_name", None)
+            one.pop("deprecator", None)
         return told
+
+
+def inside(path, data):
+    """What is in an archive, in order; their bytes are others each time."""
+    try:
+        if zipfile.is_zipfile(io.BytesIO(data)):
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                return json.dumps(sorted([one.filename, one.external_attr, one.file_size, one.CRC] for one in archive.infolist()))
+        if data[:2] == b"\x1f\x8b" or data[:3] == b"BZh" or data[:6] == b"\xfd7zXZ\0" or b"ustar" in data[257:263]:
+            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                return json.dumps(sorted([one.name, one.mode, one.uid, one.gid, one.size, one.linkname, one.type.decode()] for one in archive))
+    except (tarfile.TarError, OSError, EOFError):
+        for opened in (gzip.decompress, bz2.decompress, lzma.decompress):
+            try:
+                return opened(data).decode("latin-1")
+            except (OSError, EOFError, ValueError, lzma.LZMAError):
+                pass
+    return None
 
 
 def files(watched):
@@ -140,7 +169,7 @@ def files(watched):
         elif stat.S_ISREG(known.st_mode):
             with open(path, "rb") as file:
                 text = file.read()
-            told.append(text.decode("latin-1") if len(text) < 20000 else f"{len(text)} {hash(text)}")
+            told.append(inside(path, text) or (text.decode("latin-1") if len(text) < 20000 else f"{len(text)} {hashlib.sha1(text).hexdigest()}"))
         else:
             told.append("")
         try:
@@ -173,7 +202,7 @@ def whole_case(case, how):
     os.chdir("/tmp/w")
     os.umask(0o022)
     os.environ.update(case.get("env", {}))
-    subprocess.run(["sh", "-c", case["setup"]], cwd="/tmp/w", check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(["sh", "-c", case["setup"]], cwd="/tmp/w", check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     native = Native() if how == "native" else None
     told = []
     for step in case["steps"]:
@@ -189,18 +218,28 @@ def whole_case(case, how):
         loose = case.get("loose", [])
         if report is not None:
             report = {key: "*" if key in loose else value for key, value in report.items()}
-            if isinstance(report.get("files"), list):
-                report["files"].sort(key=lambda file: str(file))
+            for key in ("files", "archived", "expanded_paths", "missing", "expanded_exclude_paths"):
+                # Directories have no order.
+                if isinstance(report.get(key), list):
+                    report[key].sort(key=str)
         told.append([report, files(case.get("watched", WATCHED))])
     return told
 
 
 def main():
     seed, count, names = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-    sys.path.insert(0, HERE)
+    sys.path[:0] = [HERE, "/usr/share/ansible/collections"]
     import ansible.module_utils.basic  # noqa: F401 (so that forks need not read it again)
     import ansible.module_utils.urls  # noqa: F401
 
+    server = subprocess.Popen([sys.executable, "-B", os.path.join(HERE, "server.py")], stderr=subprocess.DEVNULL)
+    until = time.time() + 20
+    while time.time() < until:
+        try:
+            socket.create_connection(("127.0.0.1", 8099)).close()
+            break
+        except OSError:
+            time.sleep(0.05)
     for name in names:
         generator = importlib.import_module(name)
         fixed = getattr(generator, "CASES", [])
@@ -216,6 +255,7 @@ def main():
                 told[how] = in_a_child(lambda: whole_case(case, how))
                 subprocess.run(f"chattr -R -i -a /places/{how} 2>/dev/null; rm -rf /places/{how}", shell=True, stderr=subprocess.DEVNULL)
             print(json.dumps(dict(case=case, **told)), flush=True)
+    server.kill()
 
 
 main()

@@ -276,9 +276,16 @@ impl Check<'_> {
             }
             let value = slot.take();
             let type_name = python::type_name(&value);
+            // What is told of the call has what could not be converted as it was given.
+            let given = self
+                .context
+                .settings
+                .inject_invocation
+                .then(|| value.clone());
             match convert(self.context, argument.kind, value) {
                 Ok(value) => *slot = value,
                 Err(reason) => {
+                    *slot = given.unwrap_or_default();
                     let inside = if at.is_empty() {
                         String::new()
                     } else {

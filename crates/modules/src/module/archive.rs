@@ -136,7 +136,7 @@ fn expand(context: &Context<'_>, paths: &[String]) -> (Vec<String>, bool) {
         if path.contains(['*', '?']) {
             patterns = true;
             expanded.extend(
-                glob::matches(&context.path(""), path)
+                glob::matches(&context.directory(), path)
                     .into_iter()
                     .map(|path| path.to_string_lossy().into_owned()),
             );

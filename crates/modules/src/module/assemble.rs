@@ -145,7 +145,7 @@ fn assembled(
             contents.push(b'\n');
         }
         if any && let Some(delimiter) = &mut delimiter {
-            *delimiter = python::unescape(delimiter);
+            *delimiter = python::unescape(delimiter).map_err(Failure::unhandled)?;
             contents.extend_from_slice(delimiter);
             if !delimiter.ends_with(b"\n") {
                 contents.push(b'\n');

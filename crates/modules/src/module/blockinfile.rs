@@ -66,7 +66,7 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
         if !above.is_empty()
             && !context.path(above).exists()
             && !context.settings.check
-            && let Err(error) = std::fs::create_dir_all(context.path(above))
+            && let Err(error) = context.make_directories(&context.path(above))
         {
             let number = error.raw_os_error().unwrap_or(0);
             return Err(Failure::new(format!(

@@ -49,15 +49,19 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
         .filled("_raw_params")
         .or_else(|| arguments.text("cmd"))
         .filter(|line| !line.is_empty());
-    let words = match line {
+    let line = match line {
+        None => None,
         Some(line) if shell => Some(Line::Shell(line.to_owned())),
-        Some(line) => Some(Line::Words(
-            python::shell_split(line).map_err(Failure::unhandled)?,
-        )),
-        None => arguments
-            .has("argv")
-            .then(|| Line::Words(arguments.texts("argv"))),
+        // Nothing but white space is no command.
+        Some(line) => Some(python::shell_split(line).map_err(Failure::unhandled)?)
+            .filter(|words| !words.is_empty())
+            .map(Line::Words),
     };
+    let words = line.or_else(|| {
+        arguments
+            .has("argv")
+            .then(|| Line::Words(arguments.texts("argv")))
+    });
     let mut result = Told::new(match &words {
         None => Value::Null,
         Some(Line::Shell(line)) => line.as_str().into(),
@@ -88,7 +92,7 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
     };
     let base = directory
         .as_deref()
-        .map_or_else(|| context.path(""), |directory| context.path(directory));
+        .map_or_else(|| context.directory(), |directory| context.path(directory));
     if let Some(creates) = arguments.filled("creates")
         && glob::exists(&base, creates)
     {

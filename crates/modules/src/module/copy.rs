@@ -63,7 +63,9 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
     if arguments.text("mode") == Some("preserve") {
         let meta = std::fs::metadata(&source)
             .map_err(|error| Failure::unhandled(python::os_error_at(&error, &source)))?;
-        arguments.set("mode", octal(meta.permissions().mode() & 0o7777));
+        let mode = octal(meta.permissions().mode() & 0o7777);
+        context.told_as("mode", mode.as_str());
+        arguments.set("mode", mode);
     }
     let mut checksum = None;
     let mut md5 = None;
@@ -236,11 +238,17 @@ fn put(
         unsafe_writes: arguments.flag("unsafe_writes"),
     };
     if remote && source.is_file() {
-        let temporary = place.with_file_name(format!("tmp{}", uuid::Uuid::new_v4().simple()));
-        let copied = copy_with_status(&source, &temporary);
+        let unique = uuid::Uuid::new_v4().simple().to_string();
+        let temporary = place.with_file_name(format!("tmp{}", &unique[..8]));
+        let copied = atomic::copy_with_status(&source, &temporary);
         let done = match copied {
-            Ok(()) => atomic::take_place(context, &temporary, dest, keep),
-            Err(error) => Err(failed(error)),
+            Ok(_) => atomic::take_place_by_bytes(context, &temporary, dest, keep),
+            Err(error) => Err(Failure::unhandled(format!(
+                "Failed to copy {} to {}.",
+                python::repr(src),
+                python::repr(dest)
+            ))
+            .because(python::os_error_at(&error, &temporary))),
         };
         if done.is_err() {
             // Gone if it has taken its place.
@@ -248,22 +256,9 @@ fn put(
         }
         done?;
     } else {
-        atomic::take_place(context, &source, dest, keep)?;
+        atomic::take_place_by_bytes(context, &source, dest, keep)?;
     }
     Ok(backup)
-}
-
-/// Copies a file with its mode and times.
-fn copy_with_status(source: &Path, dest: &Path) -> std::io::Result<()> {
-    std::fs::copy(source, dest)?;
-    let meta = std::fs::metadata(source)?;
-    let mut times = std::fs::FileTimes::new().set_modified(meta.modified()?);
-    if let Ok(time) = meta.accessed() {
-        times = times.set_accessed(time);
-    }
-    let file = std::fs::OpenOptions::new().append(true).open(dest)?;
-    file.set_times(times)?;
-    file.sync_data()
 }
 
 /// Makes the directories that are missing; the new ones have the wanted attributes, with `directory_mode`.
@@ -464,13 +459,15 @@ fn copy_tree(source: &Path, dest: &Path, follow: bool) -> Result<(), Failure> {
         if from.is_symlink() && !follow {
             copy_link(&from, &to)?;
         } else if from.is_dir() {
+            // A copy within what is copied is not copied with it.
+            let names = glob::names_in(&from);
             std::fs::create_dir_all(&to).map_err(told(&to))?;
             finished.push((from.clone(), to.clone()));
-            for name in glob::names_in(&from) {
+            for name in names {
                 pending.push((from.join(&name), to.join(&name), depth + 1));
             }
         } else {
-            copy_with_status(&from, &to).map_err(told(&from))?;
+            atomic::copy_with_status(&from, &to).map_err(told(&from))?;
         }
     }
     // The innermost first: a directory that may not be written to is closed when all is in it.

@@ -140,6 +140,14 @@ fn amount(text: &str, units: &[(char, i64)]) -> Option<i64> {
 
 fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
     let arguments = context.arguments(&SPEC, invocation)?;
+    if arguments.texts("patterns").is_empty() {
+        let all = if arguments.flag("use_regex") {
+            ".*"
+        } else {
+            "*"
+        };
+        context.told_as("patterns", json!([all]));
+    }
     let mode = arguments.get("mode");
     let is_nothing = match mode {
         Value::Null | Value::Bool(false) => true,
@@ -257,7 +265,11 @@ fn wanted(
         size,
         mode,
         contains: arguments.text("contains").map(compiled),
-        encoding: Encoding::named(arguments.text("encoding").unwrap_or("utf-8"))?,
+        encoding: match arguments.text("encoding") {
+            // Nobody looks at its name where nothing is read.
+            Some(name) if arguments.has("contains") => Encoding::named(name)?,
+            _ => Encoding::Utf8,
+        },
         now: times::now(),
     })
 }

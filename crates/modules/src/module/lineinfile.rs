@@ -69,7 +69,6 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
     if context.path(path).is_dir() {
         return Err(Failure::new(format!("Path {path} is a directory !")).with("rc", 256));
     }
-    let encoding = edit::encoding_of(&arguments)?;
     if arguments.text("state") == Some("absent") {
         let nothing = ["regexp", "search_string", "line"]
             .iter()
@@ -79,6 +78,7 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
                 "one of line, search_string, or regexp is required with state=absent",
             ));
         }
+        let encoding = edit::encoding_of(&arguments)?;
         return absent(context, &arguments, path, encoding);
     }
     if arguments.flag("backrefs") && !arguments.has("regexp") {
@@ -87,6 +87,7 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
     if !arguments.has("line") {
         return Err(Failure::new("line is required with state=present"));
     }
+    let encoding = edit::encoding_of(&arguments)?;
     present(context, &arguments, path, encoding)
 }
 
@@ -168,7 +169,7 @@ fn present(
         if !above.is_empty()
             && !context.path(above).exists()
             && !context.settings.check
-            && let Err(error) = std::fs::create_dir_all(context.path(above))
+            && let Err(error) = context.make_directories(&context.path(above))
         {
             return Err(Failure::new(format!(
                 "Error creating {above} ({})",

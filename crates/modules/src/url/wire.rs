@@ -54,10 +54,25 @@ fn told(error: &io::Error) -> String {
     }
 }
 
+/// A name that was not found, with the number that `getaddrinfo` gave and Rust tells in words alone.
+fn unresolved(error: &io::Error) -> String {
+    let words = error.to_string();
+    let told = [
+        (-3, "Temporary failure in name resolution"),
+        (-4, "Non-recoverable failure in name resolution"),
+        (-5, "No address associated with hostname"),
+    ];
+    let (number, reason) = told
+        .into_iter()
+        .find(|(_, reason)| words.ends_with(reason))
+        .unwrap_or((-2, "Name or service not known"));
+    format!("[Errno {number}] {reason}")
+}
+
 fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Lost> {
     let unreachable = |reason: String| Lost::Unreachable(format!("<urlopen error {reason}>"));
     let addresses = crate::names::addresses(host, port)
-        .map_err(|_| unreachable("[Errno -2] Name or service not known".to_owned()))?;
+        .map_err(|error| unreachable(unresolved(&error)))?;
     let mut last = None;
     for address in addresses {
         match TcpStream::connect_timeout(&address, timeout) {

@@ -209,6 +209,9 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
         environment: None,
         arguments: &arguments,
     };
+    if arguments.required("upgrade") == "no" {
+        context.told_as("upgrade", Value::Null);
+    }
     let upgrade = Some(arguments.required("upgrade")).filter(|mode| *mode != "no");
     let has_packages = !arguments.texts("package").is_empty();
     let has_work = has_packages || upgrade.is_some() || arguments.filled("deb").is_some();

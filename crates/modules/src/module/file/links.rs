@@ -14,7 +14,7 @@ use crate::invocation::{Failure, Outcome, Report};
 use crate::python;
 
 pub(super) fn link(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome {
-    let before = state_of(context, path);
+    let before = state_of(context, path)?;
     let times = wanted_times(context, arguments)?;
     let follow = arguments.flag("follow");
     let force = arguments.flag("force");
@@ -143,17 +143,20 @@ fn replace(
         std::process::id(),
         uuid::Uuid::new_v4().simple()
     ));
-    make(&temporary)
-        .and_then(|()| std::fs::rename(&temporary, whole))
-        .map_err(|error| {
-            // Gone already if it was never made.
-            let _ = std::fs::remove_file(&temporary);
-            linking(&error, "replacing", src, path)
-        })
+    let shown = temporary.to_string_lossy().into_owned();
+    let done = make(&temporary)
+        .map_err(|error| linking(&error, "replacing", src, path))
+        .and_then(|()| {
+            std::fs::rename(&temporary, whole)
+                .map_err(|error| linking(&error, "replacing", &shown, path))
+        });
+    // There still if nothing took its place; a name of the same file does not take the place of another.
+    let _ = std::fs::remove_file(&temporary);
+    done
 }
 
 pub(super) fn hard_link(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome {
-    let before = state_of(context, path);
+    let before = state_of(context, path)?;
     let wanted = Wanted::of(context, arguments, None);
     let times = wanted_times(context, arguments)?;
     let force = arguments.flag("force");
@@ -221,16 +224,18 @@ pub(super) fn hard_link(context: &mut Context<'_>, arguments: &Arguments, path: 
     }
     if let (true, false, Some(src)) = (changed, context.settings.check, &src) {
         if before == "absent" {
+            let mut shown = src.clone();
             if let Some(source) = source.as_mut()
                 && arguments.flag("follow")
                 && source.is_symlink()
                 && let Ok(target) = std::fs::read_link(&*source)
             {
+                shown = target.to_string_lossy().into_owned();
                 *source = context.path(target);
             }
             let source = source.unwrap_or_default();
             std::fs::hard_link(&source, &whole)
-                .map_err(|error| linking(&error, "linking", &source.to_string_lossy(), path))?;
+                .map_err(|error| linking(&error, "linking", &shown, path))?;
         } else {
             let source = source.unwrap_or_default();
             replace(&whole, path, src, |temporary| {

@@ -10,7 +10,9 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::{Arguments, Spec, boolean, path, text};
-use crate::attributes::{Wanted, group_id, group_name, note, real_path, user_id, user_name};
+use crate::attributes::{
+    Wanted, group_id, group_name, note, real_path, user_id, user_name, within_ids,
+};
 use crate::context::Context;
 use crate::invocation::{Failure, Invocation, Outcome, Report};
 use crate::python;
@@ -50,7 +52,7 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
     settle(context, &mut arguments)?;
     let state = arguments.required("state").to_owned();
     if context.settings.check && state != "absent" {
-        warn_of_unknown_owners(context, &arguments);
+        warn_of_unknown_owners(context, &arguments)?;
     }
     let path = arguments.required("path").to_owned();
     if arguments.has("_diff_peek") {
@@ -101,7 +103,7 @@ fn settle(context: &mut Context<'_>, arguments: &mut Arguments) -> Result<(), Fa
         }
     }
     let path = arguments.required("path").to_owned();
-    let before = state_of(context, &path);
+    let before = state_of(context, &path)?;
     if !arguments.has("state") {
         let state = if before != "absent" {
             before
@@ -111,6 +113,7 @@ fn settle(context: &mut Context<'_>, arguments: &mut Arguments) -> Result<(), Fa
             "file"
         };
         arguments.set("state", state);
+        context.told_as("state", state);
     }
     let state = arguments.required("state");
     if arguments.flag("recurse") && state != "directory" {
@@ -127,27 +130,27 @@ fn settle(context: &mut Context<'_>, arguments: &mut Arguments) -> Result<(), Fa
 }
 
 /// What is at a path: `absent`, `link`, `directory`, `hard` or `file`.
-fn state_of(context: &mut Context<'_>, path: &str) -> &'static str {
+fn state_of(context: &mut Context<'_>, path: &str) -> Result<&'static str, Failure> {
     match std::fs::symlink_metadata(context.path(path)) {
-        Err(error) => {
-            if error.kind() == std::io::ErrorKind::PermissionDenied {
-                context.warn(format!(
-                    "Insufficient permissions to access {path}. Treating as absent"
-                ));
-            }
-            "absent"
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok("absent"),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            context.warn(format!(
+                "Insufficient permissions to access {path}. Treating as absent"
+            ));
+            Ok("absent")
         }
-        Ok(meta) if meta.file_type().is_symlink() => "link",
-        Ok(meta) if meta.is_dir() => "directory",
-        Ok(meta) if meta.nlink() > 1 => "hard",
-        Ok(_) => "file",
+        Err(error) => Err(Failure::unhandled(python::os_error_at(&error, path))),
+        Ok(meta) if meta.file_type().is_symlink() => Ok("link"),
+        Ok(meta) if meta.is_dir() => Ok("directory"),
+        Ok(meta) if meta.nlink() > 1 => Ok("hard"),
+        Ok(_) => Ok("file"),
     }
 }
 
-fn warn_of_unknown_owners(context: &mut Context<'_>, arguments: &Arguments) {
+fn warn_of_unknown_owners(context: &mut Context<'_>, arguments: &Arguments) -> Result<(), Failure> {
     if let Some(owner) = arguments.filled("owner") {
-        match owner.trim().parse::<u32>() {
-            Ok(uid) if user_name(uid).is_none() => context.warn(format!(
+        match owner.trim().parse::<i64>() {
+            Ok(uid) if u32::try_from(uid).ok().and_then(user_name).is_none() => context.warn(format!(
                 "failed to look up user with uid {uid}. Create user up to this point in real play"
             )),
             Err(_) if user_id(owner).is_none() => context.warn(format!(
@@ -157,16 +160,22 @@ fn warn_of_unknown_owners(context: &mut Context<'_>, arguments: &Arguments) {
         }
     }
     if let Some(group) = arguments.filled("group") {
-        match group.trim().parse::<u32>() {
-            Ok(gid) if group_name(gid).is_none() => context.warn(format!(
-                "failed to look up group with gid {gid}. Create group up to this point in real play"
-            )),
+        match group.trim().parse::<i64>() {
+            Ok(gid) => {
+                within_ids("gid", gid)?;
+                if u32::try_from(gid).ok().and_then(group_name).is_none() {
+                    context.warn(format!(
+                        "failed to look up group with gid {gid}. Create group up to this point in real play"
+                    ));
+                }
+            }
             Err(_) if group_id(group).is_none() => context.warn(format!(
                 "failed to look up group {group}. Create group up to this point in real play"
             )),
-            _ => {}
+            Err(_) => {}
         }
     }
+    Ok(())
 }
 
 fn appears_binary(path: &Path) -> bool {
@@ -229,7 +238,7 @@ fn walk(top: &Path, visit: &mut dyn FnMut(&Path, bool)) {
 }
 
 fn absent(context: &mut Context<'_>, path: &str) -> Outcome {
-    let before = state_of(context, path);
+    let before = state_of(context, path)?;
     if before == "absent" {
         return Ok(report(&[
             ("path", path.into()),
@@ -264,7 +273,7 @@ fn absent(context: &mut Context<'_>, path: &str) -> Outcome {
 }
 
 fn touch(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome {
-    let before = state_of(context, path);
+    let before = state_of(context, path)?;
     let times = wanted_times(context, arguments)?;
     let whole = context.path(path);
     let mut changed = false;
@@ -318,12 +327,12 @@ fn create_empty(context: &Context<'_>, path: &Path) -> std::io::Result<()> {
 
 fn attributes_of_file(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome {
     let mut path = path.to_owned();
-    let mut before = state_of(context, &path);
+    let mut before = state_of(context, &path)?;
     let mut wanted = Wanted::of(context, arguments, None);
     let times = wanted_times(context, arguments)?;
     if before == "link" && arguments.flag("follow") {
         path = real_path(context, &path);
-        before = state_of(context, &path);
+        before = state_of(context, &path)?;
         wanted.path.clone_from(&path);
     }
     if !matches!(before, "file" | "hard") {
@@ -345,13 +354,13 @@ fn attributes_of_file(context: &mut Context<'_>, arguments: &Arguments, path: &s
 
 fn directory(context: &mut Context<'_>, arguments: &Arguments, path: &str) -> Outcome {
     let mut path = path.to_owned();
-    let mut before = state_of(context, &path);
+    let mut before = state_of(context, &path)?;
     let mut wanted = Wanted::of(context, arguments, None);
     let times = wanted_times(context, arguments)?;
     if arguments.flag("follow") && before == "link" {
         path = real_path(context, &path);
         wanted.path.clone_from(&path);
-        before = state_of(context, &path);
+        before = state_of(context, &path)?;
     }
     let mut changed = false;
     let mut diff = initial_diff(context, &path, "directory", before);

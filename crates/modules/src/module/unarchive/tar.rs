@@ -59,12 +59,16 @@ impl Archive<'_> {
             )));
         }
         let excludes = self.tar_excludes();
-        let files: Vec<String> = python::split_lines(&done.out())
+        let names = python::split_lines(&done.out())
             .into_iter()
             .map(|line| {
-                let bytes = python::unescape(line.trim_end_matches('\n').as_bytes());
-                String::from_utf8_lossy(&bytes).into_owned()
+                let bytes = python::unescape(line.trim_end_matches('\n').as_bytes())?;
+                Ok(String::from_utf8_lossy(&bytes).into_owned())
             })
+            .collect::<Result<Vec<String>, String>>()
+            .map_err(Failure::unhandled)?;
+        let files: Vec<String> = names
+            .into_iter()
             .map(|name| name.strip_prefix('/').map_or(name.clone(), str::to_owned))
             .filter(|name| !excludes.iter().any(|exclude| glob::fits(name, exclude)))
             .collect();

@@ -10,7 +10,7 @@ use crate::python;
 
 /// Makes a home with all that leads to it, like the skeleton, if it is not there.
 pub(super) fn create(
-    context: &mut Context<'_>,
+    context: &Context<'_>,
     skeleton: Option<&str>,
     home: &str,
 ) -> Result<(), Failure> {
@@ -25,7 +25,7 @@ pub(super) fn create(
     let skeleton = skeleton.unwrap_or("/etc/skel");
     let from = context.path(skeleton);
     if from.exists() && skeleton != "/dev/null" {
-        copy_tree(context, &from, &path)?;
+        copy_tree(&from, &path)?;
     } else {
         std::fs::create_dir_all(&path).map_err(told)?;
     }
@@ -59,7 +59,7 @@ fn mode(definitions: &str) -> u32 {
 }
 
 /// Copies a directory with what is in it; links stay links.
-fn copy_tree(context: &mut Context<'_>, from: &Path, to: &Path) -> Result<(), Failure> {
+fn copy_tree(from: &Path, to: &Path) -> Result<(), Failure> {
     let told = |error: std::io::Error, path: &Path| {
         Failure::new(python::os_error_at_text(&error, &path.to_string_lossy()))
     };
@@ -78,11 +78,7 @@ fn copy_tree(context: &mut Context<'_>, from: &Path, to: &Path) -> Result<(), Fa
                     .and_then(|leads| std::os::unix::fs::symlink(leads, &target))
                     .map_err(|error| told(error, &target))?;
             } else {
-                atomic::preserved_copy(
-                    context,
-                    &source.to_string_lossy(),
-                    &target.to_string_lossy(),
-                )?;
+                atomic::copy_with_status(&source, &target).map_err(|error| told(error, &target))?;
             }
         }
         made.push((from, to));
