@@ -62,9 +62,9 @@ def make(count, seed):
         rng = random.Random(f"play {seed} {number}")
         top = f"/tmp/w/{number}"
         setup, names = odd.tree(rng, 4)
-        lines.append(f"mkdir -p {top} && cd {top} && (\n{setup}\ntrue\n) 2>/dev/null")
         # What waits for a writer waits in both.
         setup = setup.replace("mkfifo", "touch")
+        lines.append(f"mkdir -p {top} && cd {top} && (\n{setup}\ntrue\n) 2>/dev/null")
         at = lambda: odd.path(rng, names, 0.35, 0.0).replace("/tmp/w/", top + "/")
         source = f"files/{number}"
         module = rng.choices(["copy", "template", "assemble", "unarchive", "script", "fetch", "shell", "raw", "file_content", "include_vars", "slurp", "lineinfile", "set_fact"],

@@ -243,13 +243,13 @@ pub fn group_name(gid: u32) -> Option<String> {
 
 /// A number that is to be an id of a user or a group; -1 leaves it as it is. The error is Python's.
 pub(crate) fn within_ids(what: &str, number: i64) -> Result<Option<u32>, Failure> {
-    match number {
-        -1 => Ok(None),
-        ..-1 => Err(Failure::unhandled(format!("{what} is less than minimum"))),
-        _ => u32::try_from(number)
-            .map(Some)
-            .map_err(|_| Failure::unhandled(format!("{what} is greater than maximum"))),
+    if number == -1 {
+        return Ok(None);
     }
+    u32::try_from(number)
+        .map(Some)
+        // What is too large counts as too small there too.
+        .map_err(|_| Failure::unhandled(format!("{what} is less than minimum")))
 }
 
 fn number(text: &str) -> Option<i64> {

@@ -106,8 +106,10 @@ impl Module {
         context.cancel = cancel;
         let mut report = (self.act)(&mut context, invocation).unwrap_or_else(|failure| {
             if matches!(failure.kind, FailureKind::Unhandled) {
-                // What no module of Python catches ends it before it tells its arguments.
+                // What no module of Python catches ends it before it tells its arguments, and what it warned of.
                 context.checked = None;
+                context.warnings.clear();
+                context.deprecations.clear();
             }
             failure.into_report()
         });

@@ -16,6 +16,9 @@ def case(random):
         if state in ("link", "hard") and random.random() < 0.93 or random.random() < 0.04:
             src = odd.path(random, names, relative=0.4)
             told["src"] = src if state != "hard" or random.random() < 0.5 else "/tmp/w/" + random.choice(names)
+        if state == "hard" and told.get("src") in (told.get("path"), None):
+            # A file that is to be a link to itself: the real one leaves a second name of it behind.
+            told["src"] = "/tmp/w/nothing"
         told.update(odd.owned(random))
         told.update(odd.chosen(
             random, force=(0.25, [True, False, "yes"]), follow=(0.2, [True, False]), recurse=(0.15 if state == "directory" else 0.02, [True, False])))

@@ -64,7 +64,7 @@ fn replay(case: &Case) -> Result<(), String> {
             .to_str()
             .unwrap()
             .clone_into(&mut settings.remote_tmp);
-        settings.umask = Some(0o022);
+        settings.umask.get_or_insert(0o022);
         let report = find(&step.module).unwrap().run(&Invocation {
             module: step.module.clone(),
             arguments: serde_json::from_str(&arguments).unwrap(),

@@ -253,7 +253,7 @@ fn absent(context: &mut Context<'_>, path: &str) -> Outcome {
             std::fs::remove_dir_all(&whole).map_err(|error| {
                 Failure::new(format!(
                     "rmtree failed: {}",
-                    python::os_error_at(&error, &whole)
+                    python::os_error_at_text(&error, path)
                 ))
             })?;
         } else if let Err(error) = std::fs::remove_file(&whole)
