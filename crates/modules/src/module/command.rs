@@ -129,6 +129,10 @@ fn act(context: &mut Context<'_>, invocation: &Invocation) -> Outcome {
             );
         }
         Some(Line::Shell(line)) => Command::shell(line),
+        Some(Line::Words(words)) if shell => {
+            let quoted: Vec<String> = words.iter().map(|word| python::shell_quote(word)).collect();
+            Command::shell(quoted.join(" "))
+        }
         Some(Line::Words(words)) => Command::new(words),
     };
     let mut command = command.executable(executable.as_deref());

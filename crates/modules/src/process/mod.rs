@@ -225,6 +225,13 @@ impl Command {
     pub fn shown(&self, context: &Context<'_>) -> String {
         let words = match &self.words {
             Words::List(words) => words.clone(),
+            Words::Shell(line) if self.executable.is_some() => self
+                .executable
+                .iter()
+                .map(String::as_str)
+                .chain(["-c", line])
+                .map(str::to_owned)
+                .collect(),
             Words::Line(line) | Words::Shell(line) => {
                 python::shell_split(line).unwrap_or_else(|_| vec![line.clone()])
             }
@@ -368,7 +375,7 @@ impl Command {
         let mut command = match self.umask.or(context.settings.umask) {
             Some(umask) => {
                 // The umask of a child can only be set in it; a shell does that without unsafe code here.
-                let found = look_up(&program, &environment, &self.base(context))
+                look_up(&program, &environment, &self.base(context))
                     .map_err(|error| self.not_started(context, &error, &program))?;
                 let mut command = std::process::Command::new("/bin/sh");
                 command
@@ -376,7 +383,8 @@ impl Command {
                     .arg(format!("umask {umask:04o} && exec \"$@\""))
                     .arg("sh")
                     .args(self.session(context))
-                    .arg(found);
+                    // By the name it was called: programs look at it.
+                    .arg(&program);
                 command
             }
             None => match self.session(context) {
