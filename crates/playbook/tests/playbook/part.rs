@@ -400,7 +400,7 @@ async fn handlers_wait_for_what_really_changes_and_for_runs_that_did_not_come_to
 #[tokio::test(flavor = "multi_thread")]
 async fn healing_puts_back_what_drifted_and_does_nothing_for_commands_alone() {
     let score = Score::new(
-        r#"
+        r"
 - hosts: web
   gather_facts: false
   tasks:
@@ -409,7 +409,7 @@ async fn healing_puts_back_what_drifted_and_does_nothing_for_commands_alone() {
       copy: {content: one, dest: OUT/page}
     - name: Count
       shell: echo again >> OUT/count
-"#,
+",
     );
     let none = Inputs::new();
     score.apply(&json!({}), &none).await;
