@@ -206,7 +206,8 @@ pub(super) enum Arrived {
 
 /// What the machine's shell runs: it says what it has, takes the program if it has none, and becomes it.
 ///
-/// Each line it says begins with `mark`. It is one process from the login to the helper. The program is kept in the first directory that
+/// Each line it says begins with `mark`. It is one process from the login to the helper. It is one line without exclamation marks, which
+/// shells of the csh kind would take for words of their history. The program is kept in the first directory that
 /// is its user's own, from which programs may be run, and that has room for it.
 pub(super) fn line(mark: &str, remote_tmp: &str) -> Result<String, String> {
     let here = here()?;
@@ -232,10 +233,9 @@ pub(super) fn line(mark: &str, remote_tmp: &str) -> Result<String, String> {
          trap 'rm -f \"$T\"' EXIT; trap 'exit 1' HUP INT TERM PIPE; \
          for D do \
          mkdir -p \"$D\" 2>/dev/null; if [ -O \"$D\" ] && [ -w \"$D\" ]; then \
-         T=\"$D/.new-$$\"; echo '#!/bin/sh' 2>/dev/null >\"$T\" && chmod 700 \"$T\" && \"$T\" 2>/dev/null || {{ rm -f \"$T\"; T=; D=; continue; }}; \
+         T=\"$D/.new-$$\"; printf '#\\041/bin/sh\\n' 2>/dev/null >\"$T\" && chmod 700 \"$T\" && \"$T\" 2>/dev/null || {{ rm -f \"$T\"; T=; D=; continue; }}; \
          R=$(df -Pk \"$D\" 2>/dev/null | while read -r A A A R A; do echo \"$R\"; done | tail -n 1); \
-         case $R in ''|*[!0-9]*) R={room};; esac; \
-         if [ \"$R\" -ge {room} ]; then break; fi; W=room; rm -f \"$T\"; T=; fi; D=; done; \
+         [ \"$R\" -lt {room} ] 2>/dev/null || break; W=room; rm -f \"$T\"; T=; fi; D=; done; \
          if [ -z \"$D\" ]; then echo {mark} cannot no $W; exit 0; fi; echo {mark} send; \
          if [ $U = gzip ]; then head -c \"$S\" | gzip -dc >\"$T\"; else head -c \"$S\" >\"$T\"; fi \
          || {{ echo {mark} cannot it cannot be written; exit 0; }}; \

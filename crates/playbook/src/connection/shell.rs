@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
 use consort_modules::protocol::PYTHON;
 use consort_modules::protocol::becoming::quoted;
 use consort_modules::protocol::files::Beside;
@@ -300,7 +301,7 @@ pub(super) async fn packed(
                 text.push_str(&format!(
                     "{} -c {} once {}",
                     words.join(" "),
-                    quoted(PYTHON),
+                    quoted(&one_line(PYTHON)),
                     quoted(&order.to_string())
                 ));
                 input = call.arguments.as_bytes();
@@ -330,4 +331,10 @@ pub(super) async fn packed(
     // what is left behind there is only a package
     let _ = remove(way, settings, &task, user).await;
     output
+}
+
+/// A script of Python as one line, which any shell takes as it is.
+fn one_line(script: &str) -> String {
+    let packed = base64::engine::general_purpose::STANDARD.encode(script);
+    format!("import base64;exec(compile(base64.b64decode(\"{packed}\"),\"<once>\",\"exec\"))")
 }
