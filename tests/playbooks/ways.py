@@ -67,7 +67,7 @@ def until(holds, what, seconds=30):
 def plain(text):
     """A text without what differs from run to run."""
     for pattern, by in [
-        (r"ansible-tmp-[0-9.-]+[0-9]", "ansible-tmp-N"),
+        (r"ansible-tmp-[0-9.]+-[0-9a-z.-]+", "ansible-tmp-N"),
         (r"ansible-tmp-[0-9a-f]{32}", "ansible-tmp-N"),
         (r"key=[a-z0-9]{32}", "key=K"),
         (r"BECOME-SUCCESS-[a-z0-9]{32}", "BECOME-SUCCESS-K"),
