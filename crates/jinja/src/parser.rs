@@ -222,11 +222,7 @@ impl Parser {
         let mut message = format!("Encountered unknown tag '{name}'.");
         if let Some((statement, ends)) = self.open.last() {
             let ends: Vec<String> = ends.iter().map(|end| format!("'{end}'")).collect();
-            if self
-                .open
-                .iter()
-                .any(|(_, ends)| ends.iter().any(|end| *end == name))
-            {
+            if self.open.iter().any(|(_, ends)| ends.contains(&name)) {
                 message.push_str(" You probably made a nesting mistake. Jinja is expecting this tag, but currently looking for ");
                 message.push_str(&ends.join(" or "));
                 message.push('.');

@@ -71,8 +71,8 @@ fn unresolved(error: &io::Error) -> String {
 
 fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Lost> {
     let unreachable = |reason: String| Lost::Unreachable(format!("<urlopen error {reason}>"));
-    let addresses = crate::names::addresses(host, port)
-        .map_err(|error| unreachable(unresolved(&error)))?;
+    let addresses =
+        crate::names::addresses(host, port).map_err(|error| unreachable(unresolved(&error)))?;
     let mut last = None;
     for address in addresses {
         match TcpStream::connect_timeout(&address, timeout) {

@@ -107,9 +107,8 @@ struct Outline<'a> {
 
 impl Outline<'_> {
     fn render(&self, value: &Value) -> Result<Value, Located> {
-        self.prepared
-            .loader
-            .rendered(self.play, self.prompted, value)
+        self.play
+            .rendered(self.prompted, value)
             .map_err(|error| Located::from(&error))
     }
 

@@ -137,6 +137,20 @@ pub(super) fn known<'p>(play: &'p Play, prompted: &'p Dict) -> Known<'p> {
     }
 }
 
+impl Play {
+    /// A value rendered with what is known before the play has hosts.
+    ///
+    /// # Errors
+    /// Its template fails.
+    pub(crate) fn rendered(
+        &self,
+        prompted: &Dict,
+        value: &Value,
+    ) -> Result<Value, crate::template::Error> {
+        known(self, prompted).render(value)
+    }
+}
+
 struct Reading<'p> {
     play: &'p Play,
     prompted: &'p Dict,

@@ -171,19 +171,6 @@ impl PlaybookLoader {
         }
     }
 
-    /// A value rendered with what is known of a play before it has hosts.
-    ///
-    /// # Errors
-    /// Its template fails.
-    pub(crate) fn rendered(
-        &self,
-        play: &Play,
-        prompted: &Dict,
-        value: &Value,
-    ) -> Result<Value, crate::template::Error> {
-        keywords::known(play, prompted).render(value)
-    }
-
     /// Finds what is wrong with what a play of this name begins with: its files of variables, as far as their names are
     /// known without a host, and the specification its variables are checked by.
     ///
