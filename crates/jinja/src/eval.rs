@@ -1,5 +1,6 @@
 //! Carries templates out.
 
+mod calls;
 mod expressions;
 mod objects;
 mod statements;
