@@ -55,6 +55,8 @@ pub struct Settings {
     pub ignore_unknown_opts: bool,
     /// Temporary files stay.
     pub keep_remote_files: bool,
+    /// Programs may find the terminal of who runs the module (`worker_session_isolation` is off).
+    pub shares_terminal: bool,
     /// The Python interpreter of the machine, for modules that tell of it or work with it; empty if none was told.
     pub python: String,
 }
@@ -80,6 +82,7 @@ impl Default for Settings {
             inject_invocation: false,
             ignore_unknown_opts: false,
             keep_remote_files: false,
+            shares_terminal: false,
             python: String::new(),
         }
     }

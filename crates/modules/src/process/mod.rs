@@ -10,6 +10,7 @@
 mod cancel;
 mod pipes;
 mod search;
+mod terminal;
 
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
@@ -17,6 +18,7 @@ use std::process::{Child, Stdio};
 
 pub use cancel::Cancel;
 pub use search::{find, required};
+pub use terminal::session_program;
 
 use pipes::read_until_end;
 use search::look_up;
@@ -389,8 +391,10 @@ impl Command {
             }
             None => match self.session(context) {
                 Some(session) => {
+                    let found = look_up(&program, &environment, &self.base(context))
+                        .map_err(|error| self.not_started(context, &error, &program))?;
                     let mut command = std::process::Command::new(session);
-                    command.arg(&program);
+                    command.arg(found);
                     command
                 }
                 None => {
@@ -425,8 +429,10 @@ impl Command {
     fn session(&self, context: &Context<'_>) -> Option<String> {
         if self.detached {
             find(context, "setsid", &[])
-        } else {
+        } else if context.settings.shares_terminal {
             None
+        } else {
+            session_program().map(|program| program.to_string_lossy().into_owned())
         }
     }
 

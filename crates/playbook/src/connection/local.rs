@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use consort_modules::process::session_program;
 use consort_modules::protocol::files;
 use consort_modules::{Cancel, Invocation, Report};
 
@@ -139,8 +140,20 @@ impl Connection for Local {
             return self.apart.command(command, user, timeout);
         }
         Box::pin(async move {
-            let mut process = tokio::process::Command::new(&self.settings.shell);
-            process.arg("-c").arg(&command.line).process_group(0);
+            let shared = self.settings.option("shares_terminal").is_some();
+            let mut process = match session_program() {
+                Some(setsid) if !shared => {
+                    let mut process = tokio::process::Command::new(setsid);
+                    process.arg(&self.settings.shell);
+                    process
+                }
+                _ => {
+                    let mut process = tokio::process::Command::new(&self.settings.shell);
+                    process.process_group(0);
+                    process
+                }
+            };
+            process.arg("-c").arg(&command.line);
             process.envs(
                 command
                     .environment

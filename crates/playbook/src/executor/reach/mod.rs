@@ -93,6 +93,7 @@ impl Reach {
                 if let Some(name) = variables.get("inventory_hostname") {
                     theirs.set_local("inventory_hostname", name);
                 }
+                complete(work, &theirs, delegated);
                 variables.set_local(
                     "ansible_delegated_vars",
                     Value::Dict(
@@ -122,6 +123,11 @@ impl Reach {
             plan: Arc::clone(&self.plan),
             host: Arc::clone(&self.host),
         }));
+    }
+
+    /// `module_defaults`, as it is written.
+    pub(super) fn module_defaults(&self) -> Option<Value> {
+        self.plan.keyword(Directive::ModuleDefaults).cloned()
     }
 
     fn keywords(&self) -> Keywords<'_> {
@@ -175,6 +181,15 @@ impl Reach {
             .or_else(|| plugin.strip_prefix("ansible.legacy."))
             .unwrap_or(&plugin);
         Ok(if plugin == "smart" { "ssh" } else { plugin }.to_owned())
+    }
+
+    /// The full name of the connection's plugin; none if it cannot be told.
+    pub(super) fn connection_name(&self) -> Option<Arc<str>> {
+        let plugin = self.plugin().ok()?;
+        Some(match plugin.as_str() {
+            named if named.contains('.') => Arc::from(named),
+            short => Arc::from(format!("ansible.builtin.{short}")),
+        })
     }
 
     /// Whether the connection, or the way to become another user there, is written in Python.
@@ -338,6 +353,9 @@ impl Reach {
                 said("ssh_agent_key_lifetime", seconds.to_string());
             }
         }
+        if local && !run.settings.worker_session_isolation {
+            options.push(("shares_terminal".to_owned(), "true".to_owned()));
+        }
         for option in BECOME_OPTIONS {
             let value = match self.text(option.variables)? {
                 Some(value) => Some(value),
@@ -462,6 +480,7 @@ impl Reach {
             selinux_special_fs: settings.selinux_special_fs.clone(),
             syslog_facility: settings.syslog_facility.clone(),
             keep_remote_files: settings.keep_remote_files,
+            shares_terminal: !settings.worker_session_isolation,
             inject_invocation: match self.last(&["ansible_inject_invocation"]) {
                 Ok(Some(value)) => says_yes(&value),
                 _ => settings.inject_invocation,
@@ -503,6 +522,39 @@ impl Reach {
             }
         }
         entries.into_iter().collect()
+    }
+}
+
+/// What templates find of how a host is reached in `ansible_delegated_vars`, where the host's own variables do not say it:
+/// nothing there is taken from the host that the task is for.
+fn complete(work: &Work, theirs: &TaskVariables, name: &Arc<str>) {
+    let transport = theirs
+        .known("ansible_connection")
+        .and_then(|plugin| plugin.as_str().map(str::to_owned))
+        .unwrap_or_else(|| "ssh".to_owned());
+    let known = |what: &str| {
+        [
+            format!("ansible_{transport}_{what}"),
+            format!("ansible_ssh_{what}"),
+            format!("ansible_{what}"),
+        ]
+        .iter()
+        .any(|name| theirs.known(name).is_some())
+    };
+    if !known("host") {
+        theirs.set_local("ansible_host", Value::from(&**name));
+    }
+    if !known("port") {
+        let port = work.run.settings.remote_port;
+        theirs.set_local("ansible_port", port.map_or(Value::None, Value::Int));
+    }
+    if !known("user") {
+        let options = &work.run.options;
+        let user = work.plan.keyword(Directive::RemoteUser).cloned();
+        let user = user
+            .or_else(|| options.remote_user.as_deref().map(Value::from))
+            .or_else(|| work.run.settings.remote_user.as_deref().map(Value::from));
+        theirs.set_local("ansible_user", user.unwrap_or(Value::None));
     }
 }
 
