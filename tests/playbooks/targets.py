@@ -62,6 +62,12 @@ if [ -n "$PROGRAM" ]; then
   for name in $NAMES; do ln -sf play "opt/consort/$name"; done
 fi
 ip link set lo up 2>/dev/null || true
+# Machines are reached at this one, as ansible-test sees to it.
+if [ -x usr/sbin/sshd ]; then
+  mkdir -p -m 755 run/sshd
+  chroot . ssh-keygen -A > /dev/null
+  chroot . /usr/sbin/sshd -o PermitRootLogin=yes
+fi
 exec chroot . /bin/bash /root/ansible/run-target
 """
 

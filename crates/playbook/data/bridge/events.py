@@ -10,6 +10,7 @@ from ansible.executor.stats import AggregateStats
 from ansible.executor.task_queue_manager import _resolve_callback_option_variables
 from ansible.executor.task_result import CallbackTaskResult
 from ansible.module_utils._internal import _messages
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.playbook.play import Play
 from ansible.playbook.play_context import PlayContext
 from ansible.plugins.loader import callback_loader
@@ -206,6 +207,20 @@ def _stats(message, request):
     return stats
 
 
+def _prompt(name, prompt):
+    return (
+        name,
+        boolean(prompt.get("private", True)),
+        prompt.get("prompt", name),
+        prompt.get("encrypt"),
+        boolean(prompt.get("confirm", False)),
+        prompt.get("salt_size"),
+        prompt.get("salt"),
+        prompt.get("default"),
+        boolean(prompt.get("unsafe", False)),
+    )
+
+
 def event(request, message):
     """Something happened."""
     kind = message["event"]
@@ -213,6 +228,8 @@ def event(request, message):
         _tell("v2_playbook_on_start", _Playbook(message))
     elif kind == "play":
         _tell("v2_playbook_on_play_start", _begin_play(message, request))
+    elif kind == "prompt":
+        _tell("v2_playbook_on_vars_prompt", *_prompt(message["name"], values.decode(message["prompt"], request)))
     elif kind == "no_hosts_matched":
         _tell("v2_playbook_on_no_hosts_matched")
     elif kind == "no_hosts_remaining":

@@ -77,6 +77,7 @@ def operations(peer, given):
         "action": tasks.action,
         "traits": tasks.traits,
         "knows": tasks.knows,
+        "strategy": tasks.strategy,
         "reset": tasks.reset,
         "callbacks": later("events", "begin"),
         "event": later("events", "event"),

@@ -40,6 +40,16 @@ def knows(request, message):
     return bool(_LOADERS[message["kind"]].has_plugin(message["name"], collection_list=message.get("collections")))
 
 
+def strategy(request, message):
+    """What a strategy is made of: the one of ansible-core that runs hosts for it."""
+    plugin = plugin_loaders.strategy_loader.get_with_context(message["name"], class_only=True).object
+    if plugin is None:
+        return None
+    owner = next(base for base in plugin.__mro__ if "run" in vars(base))
+    package, _, leaf = owner.__module__.rpartition(".")
+    return leaf if package == "ansible.plugins.strategy" else ""
+
+
 def traits(request, message):
     """What an action plugin is like."""
     name = message["name"]

@@ -1,13 +1,14 @@
 //! Actions that choose a module by what the machine has: `package`, `service`, `dnf`, and `gather_facts`.
 
+use std::time::Duration;
+
 use consort_jinja::{Dict, Key, Str, Value, repr};
 use indexmap::IndexMap;
 
-use super::given::{Given, copied, dict, says, set, take, update};
+use super::given::{Given, copied, dict, is_yes, says, set, take, update};
 use super::{Action, Failure, Outcome, Traits};
 use crate::connection::Call;
 use crate::executor::{Attempt, ModuleCall};
-use crate::language::Directive;
 
 /// The package managers that have modules of ansible-core.
 const MANAGERS: &[&str] = &["apt", "dnf", "dnf5"];
@@ -59,33 +60,6 @@ fn there_is(attempt: &Attempt<'_>, name: &str) -> bool {
                 .resolve_action(name, &attempt.task.action.collections),
             Ok(Some(_))
         )
-}
-
-/// The arguments for another module than the task names: with that module's own defaults below them.
-fn with_defaults(attempt: &Attempt<'_>, module: &str, own: &Dict) -> Result<Dict, Failure> {
-    let leaf = module.rsplit('.').next().unwrap_or(module);
-    let mut found: IndexMap<Key, Value> = IndexMap::new();
-    if let Some(Value::List(layers)) = attempt.task.directive(Directive::ModuleDefaults) {
-        let layers = layers.read().clone();
-        for layer in layers {
-            let Value::Dict(layer) = layer else { continue };
-            for name in [
-                module.to_owned(),
-                format!("ansible.builtin.{leaf}"),
-                format!("ansible.legacy.{leaf}"),
-                leaf.to_owned(),
-            ] {
-                if let Some(defaults) = layer.get(&name)
-                    && let Value::Dict(defaults) = attempt.render(&defaults)?
-                {
-                    found.clone_from(&defaults.read());
-                    break;
-                }
-            }
-        }
-    }
-    found.extend(own.read().clone());
-    Ok(Dict::new(found))
 }
 
 async fn delegate(attempt: &Attempt<'_>, module: &str, arguments: Dict) -> Outcome {
@@ -155,7 +129,7 @@ async fn package(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
     }
     let own = copied(&arguments);
     take(&own, "use");
-    let arguments = with_defaults(attempt, &module, &own)?;
+    let arguments = attempt.with_defaults(&module, &own)?;
     if MANAGERS.contains(&module.as_str()) {
         module = format!("ansible.legacy.{module}");
     }
@@ -203,7 +177,7 @@ async fn service(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
             }
         }
     }
-    let arguments = with_defaults(attempt, &module, &own)?;
+    let arguments = attempt.with_defaults(&module, &own)?;
     if SERVICES.contains(&module.as_str()) {
         module = format!("ansible.legacy.{module}");
     }
@@ -354,16 +328,35 @@ async fn gather_facts(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
             }
         }
     }
+    let parallel = match attempt.variable("ansible_facts_parallel")? {
+        Some(value) => value,
+        None => given.get("parallel").unwrap_or(Value::None),
+    };
+    let parallel = match &parallel {
+        Value::None => modules.len() > 1,
+        given => is_yes(given),
+    };
+    // modules that know no such limit themselves are ended, where they do not hold others up
+    let limit = given
+        .text("gather_timeout")
+        .and_then(|seconds| seconds.parse().ok())
+        .filter(|seconds| parallel && *seconds > 0)
+        .map(Duration::from_secs);
     let mut calls = Vec::new();
     for module in &modules {
-        calls.push((module, facts_arguments(attempt, module, &arguments)?));
+        let arguments = facts_arguments(attempt, module, &arguments)?;
+        let limit = limit.filter(|_| arguments.get("gather_timeout").is_none());
+        calls.push(facts_of(attempt, module, arguments, limit));
     }
-    let reports = futures::future::join_all(
-        calls
-            .into_iter()
-            .map(|(module, arguments)| attempt.module(module, arguments)),
-    )
-    .await;
+    let reports = if parallel {
+        futures::future::join_all(calls).await
+    } else {
+        let mut reports = Vec::with_capacity(calls.len());
+        for call in calls {
+            reports.push(call.await);
+        }
+        reports
+    };
     let facts = Dict::default();
     let result = Dict::default();
     let (mut failed, mut skipped) = (IndexMap::new(), IndexMap::new());
@@ -441,6 +434,26 @@ async fn gather_facts(attempt: &Attempt<'_>, arguments: Dict) -> Outcome {
     Ok(result)
 }
 
+/// What a module of facts gives, or that it took too long.
+async fn facts_of(
+    attempt: &Attempt<'_>,
+    module: &str,
+    arguments: Dict,
+    limit: Option<Duration>,
+) -> Outcome {
+    let call = attempt.module(module, arguments);
+    match limit {
+        None => call.await,
+        Some(limit) => match tokio::time::timeout(limit, call).await {
+            Ok(report) => report,
+            Err(_) => Ok(dict([
+                ("failed", true.into()),
+                ("msg", "Timeout exceeded".into()),
+            ])),
+        },
+    }
+}
+
 /// Facts laid over others: dicts entry by entry, lists with what is new behind.
 fn lay_over(under: &Dict, over: &Dict) {
     let over = over.read().clone();
@@ -502,5 +515,5 @@ fn facts_arguments(attempt: &Attempt<'_>, module: &str, arguments: &Dict) -> Res
         }
     }
     own.change(|entries| entries.retain(|_, value| !matches!(value, Value::None)));
-    with_defaults(attempt, module, &own)
+    attempt.with_defaults(module, &own)
 }

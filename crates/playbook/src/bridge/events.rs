@@ -102,6 +102,7 @@ impl Events {
                     "delegate_to",
                     result.delegated.as_deref().map_or(Json::Null, Json::from),
                 ),
+                ("connection", json!(result.connection.as_deref())),
             ],
         );
         let status = match result.status {
@@ -226,6 +227,10 @@ impl Callback for Events {
                     "uuid": told::uuid_of(std::sync::Arc::as_ptr(play) as u64),
                 });
                 self.send("play", message, handles);
+            }
+            Event::Prompt { name, prompt } => {
+                let message = json!({"name": name, "prompt": handles.entries(prompt)});
+                self.send("prompt", message, handles);
             }
             Event::NoHostsMatched => self.send("no_hosts_matched", json!({}), handles),
             Event::NoHostsRemaining => self.send("no_hosts_remaining", json!({}), handles),

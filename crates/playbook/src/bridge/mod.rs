@@ -226,6 +226,13 @@ impl Bridge {
         traits
     }
 
+    /// What a strategy is made of: the name of the one of ansible-core whose way of running hosts it has (empty if it has one
+    /// of its own). None if there is no such strategy.
+    pub(crate) fn strategy(&self, name: &str) -> Result<Option<String>, Error> {
+        let found = self.call("strategy", json!({"name": name}), &mut nothing)?;
+        Ok(found.as_str().map(str::to_owned))
+    }
+
     /// Whether there is a plugin of a kind that is not written in Rust.
     pub(crate) fn knows(&self, kind: &'static str, name: &str) -> Result<bool, Error> {
         let key = (kind, name.to_owned());

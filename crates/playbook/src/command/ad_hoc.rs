@@ -96,16 +96,21 @@ pub(super) fn run(arguments: &AdHocArguments, session: &Session) -> Result<i32, 
         &session.settings,
         &session.surroundings,
     )?;
-    let directory = arguments
+    let given = arguments
         .playbook_dir
         .as_ref()
         .map(|directory| crate::paths::unfrack(directory, &session.surroundings, None))
         .or_else(|| session.settings.playbook_dir.clone())
-        .map_or_else(
-            || PathBuf::from(&session.surroundings.directory),
-            PathBuf::from,
-        );
+        .map(PathBuf::from);
+    let directory = given
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(&session.surroundings.directory));
     let mut prepared = common.prepare(session, &directory, &["all".to_owned()], &[], passwords)?;
+    if let Some(collection) = given.and_then(|given| prepared.loader.begin_in(&given)) {
+        session
+            .terminal
+            .warn(&format!("running with default collection {collection}"));
+    }
     let pattern = &arguments.pattern;
     let hosts = match prepared.hosts(common.inventory.limit.as_deref(), pattern) {
         Ok(hosts) => hosts,

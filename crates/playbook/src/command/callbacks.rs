@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use consort_jinja::{Dict, Origin};
+use consort_jinja::{Dict, Origin, is_omit, repr};
 
 use super::session::Session;
 use super::terminal::display;
@@ -17,6 +17,7 @@ use crate::output::plain::{Minimal, Oneline};
 use crate::output::shown::{Format, Shown};
 use crate::output::timing::{Order, Profile, ProfileTasks, Timer};
 use crate::source::{Located, Removal};
+use crate::template::Templar;
 
 /// The callbacks of which one prints.
 const PRINTING: &[&str] = &["default", "yaml", "minimal", "oneline", "json"];
@@ -38,6 +39,20 @@ pub(super) struct Chosen<'a> {
     pub(super) bridge: Option<&'a Bridge>,
     /// The variables of the command line.
     pub(super) extra: &'a Dict,
+    /// Renders them.
+    pub(super) templar: &'a Templar,
+}
+
+/// What a variable of the command line says of an option; nothing if it is not there, or omitted.
+fn said(chosen: &Chosen<'_>, name: &str) -> Result<Option<bool>, Located> {
+    let Some(written) = chosen.extra.get(name) else {
+        return Ok(None);
+    };
+    let value = chosen
+        .templar
+        .render(&written, chosen.extra)
+        .map_err(|error| Located::from(&error))?;
+    Ok((!is_omit(&value)).then(|| is_yes(&repr::text(&value))))
 }
 
 /// The callbacks of a run: the one that prints, by its name, and those that are enabled beside it.
@@ -49,6 +64,9 @@ pub(super) fn of(
     let screen = || display(settings, session.terminal.verbosity());
     let mut options = options(session)?;
     options.check = chosen.check;
+    if let Some(shown) = said(chosen, "ansible_display_skipped_hosts")? {
+        options.skipped = shown;
+    }
     let main: Option<Box<dyn Callback>> = match builtin(chosen.printing) {
         Some("default") => Some(Box::new(Default::new(screen(), options))),
         Some("yaml") => {

@@ -297,6 +297,7 @@ impl Prepared<'_> {
         let pool = Arc::new(Pool::new());
         let bridge = self.templar.bridge().cloned();
         let extra = self.extra.clone();
+        let templar = self.templar.clone();
         let parts = Parts {
             cache: cache(&self.settings, session, &self.templar),
             settings: self.settings,
@@ -317,6 +318,7 @@ impl Prepared<'_> {
                         || session.settings.load_callback_plugins,
                     bridge: bridge.as_ref(),
                     extra: &extra,
+                    templar: &templar,
                 },
             )?,
             notices: session.terminal.notices(),

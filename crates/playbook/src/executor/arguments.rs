@@ -1,5 +1,7 @@
 //! The arguments a task's action is given: defaults of modules, what is written, templates for all of them, rendered.
 
+use std::collections::HashMap;
+
 use consort_jinja::{Dict, Key, Value, is_omit, repr};
 use indexmap::IndexMap;
 
@@ -9,6 +11,7 @@ use super::work::Work;
 use crate::action::Failure;
 use crate::language::Directive;
 use crate::source::Located;
+use crate::template::Templar;
 use crate::variables::TaskVariables;
 
 /// Modules that take free text themselves.
@@ -45,10 +48,17 @@ pub(super) fn of(work: &Work, variables: &TaskVariables) -> Result<(String, Dict
         .because(error)
     };
     let mut layers: Vec<Dict> = Vec::new();
-    let defaults = module_defaults(work, &name, variables).map_err(within)?;
+    let defaults = module_defaults(
+        work.plan.keyword(Directive::ModuleDefaults).cloned(),
+        &work.groups,
+        templar,
+        &name,
+        variables,
+    )
+    .map_err(within)?;
     layers.push(defaults);
     if let Some(whole) = &action.variable_arguments {
-        layers.push(container(work, whole, variables).map_err(within)?);
+        layers.push(container(templar, whole, variables).map_err(within)?);
     }
     let mut own = action.arguments.clone();
     if !takes_text && let Some(text) = own.get("_raw_params") {
@@ -60,7 +70,7 @@ pub(super) fn of(work: &Work, variables: &TaskVariables) -> Result<(String, Dict
             .at(&action.origin)
             .into());
         }
-        layers.push(container(work, &text, variables).map_err(within)?);
+        layers.push(container(templar, &text, variables).map_err(within)?);
         let entries: IndexMap<Key, Value> = own
             .read()
             .iter()
@@ -118,10 +128,8 @@ fn holds_omit(dict: &Dict) -> bool {
 }
 
 /// A mapping that is given by a template, its own values left as they are.
-fn container(work: &Work, value: &Value, variables: &TaskVariables) -> Result<Dict, Located> {
-    match work
-        .run
-        .templar
+fn container(templar: &Templar, value: &Value, variables: &TaskVariables) -> Result<Dict, Located> {
+    match templar
         .render(value, variables)
         .map_err(|error| Located::from(&error))?
     {
@@ -135,13 +143,16 @@ fn container(work: &Work, value: &Value, variables: &TaskVariables) -> Result<Di
     }
 }
 
-/// What `module_defaults` says for an action.
+/// What `module_defaults` says for an action by its full name: `written` is the keyword, one mapping a level; `groups` the
+/// members of the groups it names.
 pub(super) fn module_defaults(
-    work: &Work,
+    written: Option<Value>,
+    groups: &HashMap<String, Vec<String>>,
+    templar: &Templar,
     name: &str,
     variables: &TaskVariables,
 ) -> Result<Dict, Located> {
-    let written = listed(work.plan.keyword(Directive::ModuleDefaults).cloned());
+    let written = listed(written);
     if written.is_empty() {
         return Ok(Dict::default());
     }
@@ -158,7 +169,7 @@ pub(super) fn module_defaults(
     let mut add = |value: &Value| -> Result<(), Located> {
         let dict = match value {
             Value::Dict(dict) => dict.clone(),
-            value => container(work, value, variables)?,
+            value => container(templar, value, variables)?,
         };
         found.extend(
             dict.read()
@@ -169,8 +180,7 @@ pub(super) fn module_defaults(
     };
     for (key, value) in &latest {
         if let Some(group) = key.strip_prefix("group/")
-            && work
-                .groups
+            && groups
                 .get(group)
                 .is_some_and(|members| members.iter().any(|member| member == name))
         {

@@ -1,13 +1,16 @@
 //! One attempt at a task (or an item of its loop) on one host: what its action works with.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use consort_jinja::{Dict, Str, Value, Variables as _};
+use consort_jinja::{Dict, Str, Value, Variables as _, is_omit};
 use consort_modules::Settings;
+use indexmap::IndexMap;
 use parking_lot::Mutex;
 
+use super::arguments;
 use super::effects::{Effects, Layer};
 use super::foresight;
 use super::held;
@@ -52,6 +55,8 @@ pub struct Attempt<'a> {
     /// What modules are set to: check, diff, environment, temporary directory, shell, ...
     pub module_settings: &'a Settings,
     pub(super) run: &'a Arc<Run>,
+    /// The groups of actions `module_defaults` may name, with their members.
+    pub(super) groups: &'a HashMap<String, Vec<String>>,
     pub(super) reach: &'a Reach,
     pub(super) variables: &'a TaskVariables,
     pub(super) effects: &'a Mutex<Effects>,
@@ -210,6 +215,38 @@ impl Attempt<'_> {
             Some(action) => action.run(self, arguments).await,
             None => self.module(name, arguments).await,
         }
+    }
+
+    /// The arguments for another module than the task names: with what `module_defaults` says for that one, or a group it
+    /// is in, where they say nothing. Defaults are rendered, arguments left as they are.
+    ///
+    /// # Errors
+    /// A template among the defaults fails.
+    pub fn with_defaults(&self, module: &str, own: &Dict) -> Result<Dict, Failure> {
+        let collections = &self.task.action.collections;
+        let name = match self.run.loader.resolve_action(module, collections)? {
+            Some(resolved) => resolved.name,
+            None => Arc::from(module),
+        };
+        let defaults = arguments::module_defaults(
+            self.reach.module_defaults(),
+            self.groups,
+            &self.run.templar,
+            &name,
+            self.variables,
+        )?;
+        let mut found = IndexMap::new();
+        for (key, value) in defaults.read().iter() {
+            if own.read().contains_key(key) {
+                continue;
+            }
+            let value = self.render(value)?;
+            if !is_omit(&value) {
+                found.insert(key.clone(), value);
+            }
+        }
+        found.extend(own.read().clone());
+        Ok(Dict::new(found))
     }
 
     /// Sets variables of the host, once the action is done. A second call for the same layer replaces the first.

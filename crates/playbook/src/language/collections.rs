@@ -71,16 +71,21 @@ pub(crate) enum Route {
 }
 
 impl Collections {
-    /// Looks in these directories (those that hold `ansible_collections`, or are that).
+    /// Looks in these directories (those that hold `ansible_collections`, or are that), then in those of Python's packages.
     pub(crate) fn new(
         paths: &[String],
-        scan_python: bool,
+        packages: Vec<PathBuf>,
         listener: Reader,
         mismatch: Mismatch,
     ) -> Self {
         let mut roots: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
-        if scan_python {
-            roots.extend(python_paths());
+        for path in packages {
+            // ansible-core brings one of its own
+            for path in [path.join("ansible/_internal"), path] {
+                if path.join("ansible_collections").is_dir() {
+                    roots.push(path);
+                }
+            }
         }
         Collections {
             roots: Mutex::new(roots),
@@ -265,36 +270,4 @@ impl Collection {
             .or_else(|| groups.get(name))
             .cloned()
     }
-}
-
-/// The directories of packages of the Python programs that are installed.
-fn python_paths() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for base in ["/usr/local/lib", "/usr/lib"] {
-        let Ok(entries) = std::fs::read_dir(base) else {
-            continue;
-        };
-        let mut names: Vec<PathBuf> = entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| {
-                path.file_name()
-                    .and_then(|name| name.to_str())
-                    .is_some_and(|name| name.starts_with("python3"))
-            })
-            .collect();
-        names.sort();
-        for path in names {
-            for packages in ["site-packages", "dist-packages"] {
-                let path = path.join(packages);
-                // ansible-core brings one of its own.
-                for path in [path.join("ansible/_internal"), path] {
-                    if path.join("ansible_collections").is_dir() {
-                        found.push(path);
-                    }
-                }
-            }
-        }
-    }
-    found
 }

@@ -13,8 +13,11 @@ use super::draft::Draft;
 use super::keywords::{self, PlayKeywords};
 use super::roles::{self, LoadedRole, RoleUse};
 use super::tasks::Tasks;
-use super::{Brought, Item, Play, Playbook, Scope, ScopeKind, Task, files, playbooks, plays};
+use super::{
+    Brought, Item, Play, Playbook, Scope, ScopeKind, Task, files, playbooks, plays, rejected,
+};
 use crate::paths::{self, Surroundings};
+use crate::python::packages;
 use crate::settings::{Settings, Sources};
 use crate::source::{Located, Node, Notice, Reader};
 use crate::template::Templar;
@@ -72,13 +75,19 @@ impl PlaybookLoader {
                 &[("defaults", "private_role_vars")],
             )
             .is_some();
+        let packages = if settings.collections_scan_sys_path {
+            packages::directories(&options.sources.surroundings().variables)
+        } else {
+            Vec::new()
+        };
         let actions = Actions::new(
             Collections::new(
                 &settings.collections_paths,
-                settings.collections_scan_sys_path,
+                packages,
                 options.reader.clone(),
                 Mismatch::of(&settings.collections_on_ansible_version_mismatch),
             ),
+            rejected::of(&settings, &options.reader),
             &settings.module_path,
             &settings.action_plugin_path,
             &settings.lookup_plugin_path,
@@ -125,6 +134,16 @@ impl PlaybookLoader {
             path: PathBuf::from(full),
             named: path.to_path_buf(),
         })
+    }
+
+    /// Looks for actions and roles without a collection's name in the collection that a directory lies in, too; its name, if
+    /// there is one.
+    pub fn begin_in(&self, directory: &Path) -> Option<String> {
+        let directory =
+            paths::unfrack(&directory.to_string_lossy(), &self.inner.surroundings, None);
+        let found = self.inner.actions.collections.holding(&directory);
+        self.inner.default_collection.lock().clone_from(&found);
+        found
     }
 
     /// A play that stands in no file: that of a command for hosts. Paths in it are relative to `directory`.
@@ -205,7 +224,7 @@ impl PlaybookLoader {
 
     /// The full name and members of a group of actions (`group/NAME` of `module_defaults`).
     pub fn action_group(&self, name: &str) -> Option<Vec<String>> {
-        self.inner.actions.group(name)
+        self.inner.actions.group(name, &mut Vec::new())
     }
 
     /// The directory of an installed collection.

@@ -14,6 +14,7 @@ mod loader;
 mod playbooks;
 mod plays;
 mod python;
+mod rejected;
 mod roles;
 mod scope;
 mod tasks;

@@ -414,6 +414,8 @@ impl Callback for Default {
                 }
             }
             Event::Line(text) => self.display.line(text, None),
+            // who asks writes the question
+            Event::Prompt { .. } => {}
             Event::NoHostsMatched => self
                 .display
                 .line("skipping: no hosts matched", Some(Tone::Skip)),

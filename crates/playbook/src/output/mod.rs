@@ -43,6 +43,13 @@ pub enum Event<'a> {
         /// The hosts of all its batches.
         all: &'a [Arc<str>],
     },
+    /// The user is asked for a variable of `vars_prompt`.
+    Prompt {
+        /// The variable.
+        name: &'a str,
+        /// What `vars_prompt` says of it, rendered.
+        prompt: &'a Dict,
+    },
     /// The pattern of the play matches no hosts.
     NoHostsMatched,
     /// All hosts of the play have failed.
@@ -177,6 +184,8 @@ pub struct TaskResult {
     pub error: Option<Arc<str>>,
     /// What helps with the error: the expression, the values of its variables, what could be done.
     pub helps: Option<Arc<str>>,
+    /// The full name of the connection's plugin (`ansible.builtin.ssh`); none where it did not come to that.
+    pub connection: Option<Arc<str>>,
     /// The label of the item, for an item of a loop.
     pub item: Option<Value>,
     /// How many attempts it took.

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 /// The variable that names the directory that holds `ansible/`, or the interpreter that imports it.
-const VARIABLE: &str = "CONSORT_ANSIBLE_CORE";
+pub(super) const VARIABLE: &str = "CONSORT_ANSIBLE_CORE";
 
 /// What an interpreter is asked.
 const ASK: &str = "import ansible, sys\nfrom ansible.release import __version__\nprint(list(ansible.__path__)[0])\nprint(__version__)\nprint(sys.executable)";
@@ -145,7 +145,7 @@ fn find() -> Result<Core, String> {
 }
 
 /// The interpreter that the first line of a script names.
-fn shebang_of(program: &Path) -> Option<PathBuf> {
+pub(super) fn shebang_of(program: &Path) -> Option<PathBuf> {
     use std::io::Read;
     let mut head = [0; 256];
     let length = std::fs::File::open(program).ok()?.read(&mut head).ok()?;

@@ -45,7 +45,9 @@ fn none(call: &PackedCall, status: i32, stdout: &str, stderr: &str) -> Error {
             .lines()
             .any(|line| line.trim_start().starts_with('{'))
         {
-            if output::object(stdout).is_some() {
+            if output::object(stdout).is_some_and(|(object, _)| holds_lone_surrogate(object)) {
+                "Refusing to deserialize an invalid UTF8 string value."
+            } else if output::object(stdout).is_some() {
                 "Failed to decode the JSON of the result"
             } else {
                 "No end of json char found"
@@ -60,4 +62,30 @@ fn none(call: &PackedCall, status: i32, stdout: &str, stderr: &str) -> Error {
     more.insert("module_stderr".to_owned(), stderr.into());
     more.insert("rc".to_owned(), status.into());
     Error::Failed { message, more }
+}
+
+/// Whether a text in JSON has half of a character, as Python writes bytes that are no UTF-8.
+fn holds_lone_surrogate(json: &str) -> bool {
+    let mut rest = json;
+    let mut high = false;
+    while let Some(at) = rest.find('\\') {
+        let lone = high && at > 0;
+        let escape = &rest[at + 1..];
+        let unit = escape
+            .strip_prefix('u')
+            .and_then(|digits| digits.get(..4))
+            .and_then(|digits| u16::from_str_radix(digits, 16).ok());
+        let low = unit.is_some_and(|unit| (0xDC00..0xE000).contains(&unit));
+        if lone || low != high {
+            return true;
+        }
+        high = unit.is_some_and(|unit| (0xD800..0xDC00).contains(&unit));
+        let length = if unit.is_some() {
+            5
+        } else {
+            escape.chars().next().map_or(0, char::len_utf8)
+        };
+        rest = &escape[length..];
+    }
+    high
 }

@@ -1,6 +1,7 @@
 //! Playbooks from the first play to the recap.
 
 mod said;
+mod strategy;
 mod unwritten;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::variables::{
 };
 
 use said::{Said, batches};
+use strategy::Strategy;
 use unwritten::{setup, validation};
 
 /// What a run is made of.
@@ -156,6 +158,9 @@ fn with_program(options: Dict, sources: &Sources) -> Dict {
     options
 }
 
+/// What callbacks are told of as the playbook of a play that stands in no file.
+const UNWRITTEN: &str = "__adhoc_playbook__";
+
 /// What is known from play to play.
 struct State {
     run: Arc<Run>,
@@ -166,6 +171,10 @@ struct State {
 
 impl State {
     async fn only(&mut self, play: &Arc<Play>) -> Result<i32, Located> {
+        self.run.tell.event(&Event::Playbook(&Playbook {
+            path: UNWRITTEN.into(),
+            plays: vec![Arc::clone(play)],
+        }));
         let (ended, _) = self.play(play).await?;
         self.run
             .tell
@@ -368,6 +377,10 @@ impl State {
             if variables.is_extra(&name) {
                 continue;
             }
+            self.run.tell.event(&Event::Prompt {
+                name: &name,
+                prompt: &prompt,
+            });
             let answer = super::prompt::ask(&self.run, &name, &prompt).await?;
             own.insert(Key::from(name.as_str()), answer);
         }
@@ -474,16 +487,9 @@ impl State {
             this.fail(host);
         }
         self.failed.clear();
-        let ended = match said.strategy.rsplit('.').next().unwrap_or_default() {
-            "linear" | "debug" => this.linear().await,
-            "free" => this.free(false).await,
-            "host_pinned" => this.free(true).await,
-            other => {
-                return Err(
-                    Located::new(format!("Invalid play strategy specified: {other}"))
-                        .at(&play.origin),
-                );
-            }
+        let ended = match strategy::of(&run, play, &said.strategy)? {
+            Strategy::Linear => this.linear().await,
+            Strategy::Free { pinned } => this.free(pinned).await,
         };
         self.failed.clone_from(&this.failed);
         self.unreachable.clone_from(&this.unreachable);

@@ -70,6 +70,7 @@ impl Work {
                 directory: &self.play.directory,
                 module_settings: &settings,
                 run: &self.run,
+                groups: &self.groups,
                 reach,
                 variables,
                 effects: &effects,

@@ -51,6 +51,8 @@ pub(super) struct Work {
 pub(super) struct Shown {
     pub(super) check: bool,
     pub(super) diff: bool,
+    /// The full name of the connection's plugin, once that is known.
+    pub(super) connection: Option<Arc<str>>,
 }
 
 /// What came of it.
@@ -70,6 +72,7 @@ impl Work {
         let mut shown = Shown {
             check: self.run.options.check,
             diff: self.run.options.diff,
+            connection: None,
         };
         let mut delegate_facts = false;
         let recorded: Arc<Mutex<Recorded>> = Arc::default();
@@ -356,6 +359,7 @@ impl Work {
         let settled = Settled::of(self, variables)?;
         shown.check = settled.check;
         shown.diff = settled.diff;
+        shown.connection = reach.connection_name();
         *delegate_facts = settled.delegate_facts;
         let (name, arguments) = arguments::of(self, variables)?;
         if self.plan.includes_tasks() || self.plan.includes_role() {

@@ -59,6 +59,7 @@ pub(in crate::executor) fn task_result(
         result: outcome.as_dict(true),
         error: outcome.error.as_ref().map(|error| error.text().into()),
         helps: outcome.helps.as_deref().map(Arc::from),
+        connection: shown.connection.clone(),
         item: outcome.item.as_ref().map(|item| item.label.clone()),
         attempts: outcome.attempts.unwrap_or(1),
         elapsed,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::{Found, Sort, Step};
+use crate::python::core::Core;
 use crate::source::{Located, Removal};
 
 /// Where the plugins that `ansible.builtin` no longer has have gone, and its groups of actions.
@@ -174,10 +175,17 @@ pub(super) fn builtin(sort: Sort, leaf: &str) -> Result<Step, Located> {
         Sort::Action => has_own_action(leaf),
         Sort::Lookup => LOOKUPS.contains(&leaf),
     };
-    Ok(if known {
-        Step::Found(Found::Builtin(name))
-    } else {
-        Step::None
+    if known {
+        return Ok(Step::Found(Found::Builtin(name)));
+    }
+    // an ansible-core may have more than is known here; it is looked for where nothing else has the name
+    let more = (sort == Sort::Module)
+        .then(Core::installed)
+        .and_then(Result::ok)
+        .and_then(|core| core.module(leaf));
+    Ok(match more {
+        Some(path) => Step::Found(Found::File(name, path)),
+        None => Step::None,
     })
 }
 

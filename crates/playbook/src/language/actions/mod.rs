@@ -13,7 +13,7 @@ use builtin::{TABLE, builtin, removed};
 
 use super::collections::{Collections, Leaving, Route};
 use crate::bridge::Bridge;
-use crate::source::{Located, Removal};
+use crate::source::{Located, Node, Removal};
 
 /// What carries an action out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -134,6 +134,8 @@ type Answer = Result<Option<Resolved>, Located>;
 /// Finds what names stand for.
 pub(crate) struct Actions {
     pub(crate) collections: Collections,
+    /// The names of modules and actions that are not to be had.
+    rejected: Result<HashSet<String>, Located>,
     /// Plugins of other kinds, which are looked for in the same directories.
     bridge: Option<Bridge>,
     /// Files with these endings are no plugins (`MODULE_IGNORE_EXTS`).
@@ -151,6 +153,7 @@ pub(crate) struct Actions {
 impl Actions {
     pub(crate) fn new(
         collections: Collections,
+        rejected: Result<HashSet<String>, Located>,
         modules: &[String],
         actions: &[String],
         lookups: &[String],
@@ -160,6 +163,7 @@ impl Actions {
         let of = |paths: &[String]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
         Actions {
             collections,
+            rejected,
             bridge,
             ignored: ignored.to_vec(),
             paths: Mutex::new(HashMap::from([
@@ -336,6 +340,10 @@ impl Actions {
         collections: &[String],
         departures: &mut Vec<Departure>,
     ) -> Result<Step, Located> {
+        let rejected = self.rejected.as_ref().map_err(Clone::clone)?;
+        if sort != Sort::Lookup && rejected.contains(name) {
+            return Ok(Step::None);
+        }
         let candidates: Vec<String> =
             if is_full(name) || (name.contains('.') && !collections.is_empty()) {
                 vec![name.to_owned()]
@@ -480,11 +488,12 @@ impl Actions {
         listed
     }
 
-    /// The members of a group of actions by full name; none if there is no such group.
-    pub(crate) fn group(&self, name: &str) -> Option<Vec<String>> {
+    /// The members of a group of actions by full name; none if there is no such group. What is wrong with what is said of
+    /// it, and those it extends, is added to `wrong`.
+    pub(crate) fn group(&self, name: &str, wrong: &mut Vec<String>) -> Option<Vec<String>> {
         let mut members = Vec::new();
         let mut seen = HashSet::new();
-        self.group_into(name, &mut members, &mut seen)
+        self.group_into(name, &mut members, &mut seen, wrong)
             .then_some(members)
     }
 
@@ -493,6 +502,7 @@ impl Actions {
         name: &str,
         members: &mut Vec<String>,
         seen: &mut HashSet<String>,
+        wrong: &mut Vec<String>,
     ) -> bool {
         if !seen.insert(name.to_owned()) {
             return true;
@@ -520,12 +530,18 @@ impl Actions {
             else {
                 return false;
             };
+            let mut described = false;
             for member in group.sequence().unwrap_or_default() {
                 if let Some(member) = member.as_str() {
                     names.push(member.to_owned());
-                } else if let Some(more) =
-                    member.get("metadata").and_then(|m| m.get("extend_group"))
-                {
+                    continue;
+                }
+                wrong.extend(wrong_metadata(member, described, name));
+                let metadata = member.get("metadata");
+                described |= metadata.is_some_and(|metadata| metadata.mapping().is_some());
+                if let Some(more) = metadata.and_then(|metadata| metadata.get("extend_group")) {
+                    // only what was said last is heard
+                    extends.clear();
                     extends.extend(more.as_str().map(str::to_owned));
                     extends.extend(
                         more.sequence()
@@ -549,10 +565,67 @@ impl Actions {
             }
         }
         for other in extends {
-            self.group_into(&full(other), members, seen);
+            self.group_into(&full(other), members, seen, wrong);
         }
         true
     }
+}
+
+/// What is wrong with an entry of a group of actions that is no action's name.
+fn wrong_metadata(entry: &Node, described: bool, group: &str) -> Option<String> {
+    let mut keys: Vec<String> = match entry.mapping() {
+        Some(entries) => entries
+            .iter()
+            .map(|(key, _)| super::python::shown(key))
+            .collect(),
+        None => vec![super::python::shown(entry)],
+    };
+    keys.sort();
+    let mut found = Vec::new();
+    match entry.get("metadata") {
+        Some(metadata) if keys.len() == 1 => {
+            if described {
+                found.push("The group contains multiple metadata entries.".to_owned());
+            }
+            if let Some(entries) = metadata.mapping() {
+                let unexpected: Vec<String> = entries
+                    .iter()
+                    .map(|(key, _)| super::python::shown(key))
+                    .filter(|key| key != "extend_group")
+                    .collect();
+                if !unexpected.is_empty() {
+                    found.push(format!(
+                        "The metadata contains unexpected keys: {}",
+                        unexpected.join(", ")
+                    ));
+                }
+                if let Some(value) = metadata.get("extend_group")
+                    && value.as_str().is_none()
+                    && value.sequence().is_none()
+                {
+                    found.push(format!(
+                        "The metadata contains unexpected key types: extend_group is {} (expected type list)",
+                        super::python::shown(value)
+                    ));
+                }
+            } else {
+                found.push(format!(
+                    "The metadata is not a dictionary. Got {}",
+                    super::python::shown(metadata)
+                ));
+            }
+        }
+        _ => found.push(format!(
+            "The only expected key is metadata, but got keys: {}",
+            keys.join(", ")
+        )),
+    }
+    (!found.is_empty()).then(|| {
+        format!(
+            "Invalid metadata was found for action_group {group} while loading module_defaults. {}",
+            found.join(" ")
+        )
+    })
 }
 
 enum Step {

@@ -4,7 +4,7 @@ use consort_jinja::{Dict, Key, Value};
 use indexmap::IndexMap;
 
 use super::{Result, Tasks};
-use crate::source::{Content, Located, Node};
+use crate::source::{Content, Located, Node, Notice};
 
 impl Tasks<'_> {
     /// `module_defaults`: a list of mappings from full names of actions and groups.
@@ -67,7 +67,15 @@ impl Tasks<'_> {
         };
         let mut groups = self.draft.groups.lock();
         if !groups.contains_key(&full) {
-            let Some(members) = self.draft.loader.actions.group(&full) else {
+            let mut wrong = Vec::new();
+            let members = self.draft.loader.actions.group(&full, &mut wrong);
+            if self.draft.loader.settings.validate_action_group_metadata {
+                for wrong in wrong {
+                    let notice = Notice::Warning(Located::new(wrong));
+                    self.draft.loader.notice(notice);
+                }
+            }
+            let Some(members) = members else {
                 return Err(Located::parser(format!(
                     "Error loading module_defaults: could not resolve the module_defaults group {full}"
                 )));

@@ -8,6 +8,7 @@ use consort_jinja::{
 use indexmap::{IndexMap, IndexSet};
 
 use super::{add_all, add_of_items, flag, given, needed};
+use crate::source::Encrypted;
 use crate::template::context::{Shared, class, lazy_name, refused};
 use crate::template::sets::{Operation, numbers};
 
@@ -88,6 +89,7 @@ pub(super) fn add(environment: &mut Environment, shared: &Shared) {
         Ok(Value::from(match &value {
             Value::Undefined(undefined) if undefined.error.is_some() => "CapturedExceptionMarker",
             Value::Undefined(_) => "UndefinedMarker",
+            Value::Object(object) if object.any().is::<Encrypted>() => "VaultExceptionMarker",
             value => value.type_name(),
         }))
     });
