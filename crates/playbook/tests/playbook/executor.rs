@@ -440,3 +440,35 @@ fn a_module_beside_the_playbook_stands_before_one_that_is_built_in() {
     );
     assert_eq!(status, 0, "{told:?}");
 }
+
+#[test]
+fn the_strategies_of_mitogen_are_those_they_are_named_after() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = |strategy: &str| {
+        format!(
+            "- hosts: all\n  gather_facts: false\n  strategy: {strategy}\n  tasks:\n    - debug:\n    - debug:\n"
+        )
+    };
+    let (status, told) = play(
+        directory.path(),
+        &text("mitogen_linear"),
+        &["a", "b"],
+        Dict::default(),
+    );
+    assert_eq!(status, 0);
+    let results: Vec<&str> = told
+        .iter()
+        .filter_map(|line| line.strip_prefix("Ok "))
+        .collect();
+    assert_eq!(results.len(), 4);
+    let mut first = results[..2].to_vec();
+    first.sort_unstable();
+    assert_eq!(first, ["a", "b"], "all hosts end a task before the next begins");
+    let (status, _) = play(
+        directory.path(),
+        &text("mitogen_host_pinned"),
+        &["a", "b"],
+        Dict::default(),
+    );
+    assert_eq!(status, 0);
+}
