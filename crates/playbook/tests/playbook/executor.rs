@@ -463,7 +463,11 @@ fn the_strategies_of_mitogen_are_those_they_are_named_after() {
     assert_eq!(results.len(), 4);
     let mut first = results[..2].to_vec();
     first.sort_unstable();
-    assert_eq!(first, ["a", "b"], "all hosts end a task before the next begins");
+    assert_eq!(
+        first,
+        ["a", "b"],
+        "all hosts end a task before the next begins"
+    );
     let (status, _) = play(
         directory.path(),
         &text("mitogen_host_pinned"),
