@@ -173,6 +173,7 @@ impl State {
     async fn only(&mut self, play: &Arc<Play>) -> Result<i32, Located> {
         self.run.tell.event(&Event::Playbook(&Playbook {
             path: UNWRITTEN.into(),
+            named: UNWRITTEN.into(),
             plays: vec![Arc::clone(play)],
         }));
         let (ended, _) = self.play(play).await?;
