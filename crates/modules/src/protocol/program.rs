@@ -1,6 +1,7 @@
 //! How this very program is started again: for a module of its own, for another user, for a job.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -23,7 +24,7 @@ impl Program {
     /// The system does not say which file it is.
     pub fn this(stands_in: bool) -> std::io::Result<Self> {
         Ok(Program {
-            path: std::env::current_exe().or_else(|error| {
+            path: running().or_else(|error| {
                 // a container may have no /proc; a machine's shell starts it by its whole path
                 std::env::args_os()
                     .next()
@@ -57,6 +58,18 @@ impl Program {
         words.push(what.to_owned());
         words.join(" ")
     }
+}
+
+/// The file of this process. Where it was replaced by its like since (many that come to a machine for the first time put it
+/// there at once), the system calls it deleted: the new one is meant.
+fn running() -> std::io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    Ok(
+        match path.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
+            Some(was) if !path.exists() => PathBuf::from(OsStr::from_bytes(was)),
+            _ => path,
+        },
+    )
 }
 
 /// Whether a program was called to be this one: by the first argument [`WORD`]. Gives the arguments after it.
