@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use consort_jinja::{Dict, Value};
+use consort_jinja::{Dict, Origin, Value};
 
 use super::directives::Handed;
 use super::{Directive, Directives, Role, Scope, ScopeKind, Task};
 use crate::paths;
+use crate::source::Located;
 
 static TASKS: AtomicU64 = AtomicU64::new(1);
 
@@ -136,6 +137,38 @@ impl Task {
         }
         layers.extend(self.parent.include_layers());
         layers
+    }
+
+    /// An error about the task. One of a command line, which stands in no file, is shown itself.
+    pub(crate) fn located(&self, message: &str) -> Located {
+        let error = Located::new(message);
+        if !self.origin.file.is_empty() {
+            return error.at(&self.origin);
+        }
+        let mut written = vec![
+            ("action", Value::from(&*self.action.written)),
+            ("args", Value::Dict(self.action.arguments.clone())),
+        ];
+        let directives = [
+            ("timeout", Directive::Timeout),
+            ("async_val", Directive::Async),
+            ("poll", Directive::Poll),
+        ];
+        written.extend(
+            directives.into_iter().filter_map(|(name, directive)| {
+                Some((name, self.directives.get(directive)?.clone()))
+            }),
+        );
+        let written = Value::Dict(written.into_iter().collect());
+        let name = consort_jinja::repr::string(&self.action.written);
+        let nowhere = Origin {
+            file: format!("<adhoc {name} task>").into(),
+            line: 0,
+            column: 0,
+        };
+        error
+            .at(&Arc::new(nowhere))
+            .showing(&consort_jinja::repr::text(&written))
     }
 
     /// Where its files are looked for: the directories of its roles, the innermost first, then that of its own file.

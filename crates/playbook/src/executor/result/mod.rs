@@ -5,11 +5,12 @@ mod shown;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use consort_jinja::{Dict, Key, Origin, Str, Value};
+use consort_jinja::{Dict, Key, Str, Value};
 use indexmap::IndexMap;
 
 use super::effects::Layer;
 use crate::action::Failure;
+use crate::language::Task;
 use crate::source::Located;
 
 /// What comes of a task on a host, or of an item of its loop.
@@ -449,12 +450,12 @@ impl Outcome {
     }
 
     /// Puts what failed under the task: as it is told, and as `msg` where there is none.
-    pub(super) fn raise(&mut self, origin: &Arc<Origin>) {
+    pub(super) fn raise(&mut self, task: &Task) {
         if !self.failed() && !self.unreachable() {
             return;
         }
         if let Some(error) = self.error.take() {
-            let error = Located::new("Task failed.").at(origin).because(error);
+            let error = task.located("Task failed.").because(error);
             let silent = match &self.msg {
                 None => true,
                 Some(Value::Str(text)) => text.is_empty(),

@@ -242,7 +242,7 @@ impl Work {
         };
         outcome.warnings.extend(warnings);
         outcome.deprecations.extend(deprecations);
-        outcome.raise(&self.task().origin);
+        outcome.raise(self.task());
         outcome.no_log |= self.no_log(variables);
         self.help(&mut outcome, variables);
         self.ignoring(&mut outcome, variables);
