@@ -10,12 +10,15 @@
 //! a thread that may block: polled there,        a task of the runtime
 //! `blocking` is a plain call
 //! ```
+//!
+//! A template cannot be left in the middle: where lookups that may take long are [written anywhere](heed), no task is polled
+//! here first, so that hosts do not wait for each other's lookups.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use consort_modules::Cancel;
@@ -27,6 +30,84 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const MOST_THREADS: usize = 64;
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a lookup that may take long was read anywhere. Once it was, it stays so: what is read may be used by any task.
+static SLOW_LOOKUPS: AtomicBool = AtomicBool::new(false);
+
+/// Lookups that only look at what is known, or at files.
+const QUICK_LOOKUPS: [&str; 25] = [
+    "config",
+    "csvfile",
+    "dict",
+    "env",
+    "file",
+    "fileglob",
+    "first_found",
+    "flattened",
+    "indexed_items",
+    "ini",
+    "inventory_hostnames",
+    "items",
+    "list",
+    "nested",
+    "password",
+    "random_choice",
+    "sequence",
+    "subelements",
+    "template",
+    "together",
+    "unvault",
+    "varnames",
+    "vars",
+    "cartesian",
+    "filetree",
+];
+
+/// Takes note of a template that was read: it may ask lookups that take long.
+pub(crate) fn heed(text: &str) {
+    if !SLOW_LOOKUPS.load(Ordering::Relaxed)
+        && ["lookup", "query", "q"]
+            .iter()
+            .any(|function| calls_slow(text, function))
+    {
+        SLOW_LOOKUPS.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Takes note of a lookup that a loop is made by.
+pub(crate) fn heed_lookup(name: &str) {
+    if !is_quick(name) {
+        SLOW_LOOKUPS.store(true, Ordering::Relaxed);
+    }
+}
+
+fn is_quick(name: &str) -> bool {
+    QUICK_LOOKUPS.contains(&name.strip_prefix("ansible.builtin.").unwrap_or(name))
+}
+
+/// Whether a text calls one of the functions for lookups with a name that is not of a quick one, or is no plain name.
+fn calls_slow(text: &str, function: &str) -> bool {
+    let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(function).any(|(at, _)| {
+        let Some(given) = text[at + function.len()..].trim_start().strip_prefix('(') else {
+            return false;
+        };
+        if text[..at].ends_with(part_of_name) {
+            return false;
+        }
+        let given = given.trim_start();
+        let name = given.strip_prefix(['\'', '"']).unwrap_or(given);
+        let end = name
+            .find(|c| !part_of_name(c) && c != '.')
+            .unwrap_or(name.len());
+        !is_quick(&name[..end])
+    })
+}
+
+/// What ends programs that are started on this thread, when the run is given up. None on threads that must not block.
+pub(crate) fn cancel() -> Option<Cancel> {
+    MAY_BLOCK.with_borrow(Clone::clone)
+}
 
 thread_local! {
     /// A task is polled to see whether it is done already.
@@ -70,7 +151,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
             .unwrap_or("it gave no reason");
         Broken::Panicked(said.to_owned())
     };
-    if let Some(cancel) = MAY_BLOCK.with_borrow(Clone::clone) {
+    if let Some(cancel) = cancel() {
         let here = move || tokio::task::block_in_place(|| work(Some(cancel)));
         return std::panic::catch_unwind(AssertUnwindSafe(here)).map_err(said);
     }
@@ -124,13 +205,15 @@ impl<T: Send + 'static> AtWork<T> {
     /// Begins a task. One that is done at once gives its result: nothing is handed to another thread then.
     pub(crate) fn begin(&mut self, task: impl Future<Output = T> + Send + 'static) -> Option<T> {
         let mut task: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(task);
-        WANTED.set(false);
-        let looking = Looking::begin();
-        // Whoever polls it next is woken by it; this once nobody needs to be.
-        if let Poll::Ready(done) = task.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return Some(done);
+        WANTED.set(SLOW_LOOKUPS.load(Ordering::Relaxed));
+        if !WANTED.get() {
+            let looking = Looking::begin();
+            // Whoever polls it next is woken by it; this once nobody needs to be.
+            if let Poll::Ready(done) = task.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                return Some(done);
+            }
+            drop(looking);
         }
-        drop(looking);
         if WANTED.get() && THREADS.fetch_add(1, Ordering::Relaxed) < MOST_THREADS {
             let (stop, cancel) = (self.stop.clone(), self.given_up.0.clone());
             let handle = tokio::runtime::Handle::current();

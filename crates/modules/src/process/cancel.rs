@@ -41,7 +41,8 @@ impl Cancel {
             .cancelled
     }
 
-    pub(super) fn started(&self, group: i32) {
+    /// A program with a process group of its own was started.
+    pub fn started(&self, group: i32) {
         let mut running = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if running.cancelled {
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
@@ -50,7 +51,8 @@ impl Cancel {
         }
     }
 
-    pub(super) fn ended(&self, group: i32) {
+    /// It has ended.
+    pub fn ended(&self, group: i32) {
         self.inner
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

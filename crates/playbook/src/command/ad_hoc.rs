@@ -198,6 +198,7 @@ impl AdHocArguments {
             consort_jinja::repr::string(module)
         ));
         let text = |text: &str| Value::Str(Str::template(text).written_at(Arc::clone(&place)));
+        crate::blocking::heed(written);
         let given = Str::template(written).written_at(origin("<CLI option '-a'>"));
         let mut parsed = None;
         if written.starts_with('{') && written.ends_with('}') {

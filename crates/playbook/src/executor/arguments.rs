@@ -40,12 +40,11 @@ pub(super) fn of(work: &Work, variables: &TaskVariables) -> Result<(String, Dict
     let leaf = name.rsplit('.').next().unwrap_or(&name);
     let takes_text = traits.free_text || TAKE_FREE_TEXT.contains(&leaf);
     let within = |error: Located| {
-        Located::new(format!(
+        let message = format!(
             "Finalization of task args for {} failed.",
             repr::string(&name)
-        ))
-        .at(&action.origin)
-        .because(error)
+        );
+        action.located(message).because(error)
     };
     let mut layers: Vec<Dict> = Vec::new();
     let defaults = module_defaults(
@@ -63,12 +62,11 @@ pub(super) fn of(work: &Work, variables: &TaskVariables) -> Result<(String, Dict
     let mut own = action.arguments.clone();
     if !takes_text && let Some(text) = own.get("_raw_params") {
         if !is_all_template(&text) {
-            return Err(Located::new(format!(
+            let message = format!(
                 "Action {} does not support raw params.",
                 repr::string(&name)
-            ))
-            .at(&action.origin)
-            .into());
+            );
+            return Err(action.located(message).into());
         }
         layers.push(container(templar, &text, variables).map_err(within)?);
         let entries: IndexMap<Key, Value> = own

@@ -25,6 +25,7 @@ pub(super) fn parse(text: &str, origin: &Arc<Origin>) -> Option<Value> {
 
 /// A text that may be a template, at a place.
 pub(super) fn text(text: &str, origin: &Arc<Origin>) -> Value {
+    crate::blocking::heed(text);
     Value::Str(Str::template(text).written_at(Arc::clone(origin)))
 }
 

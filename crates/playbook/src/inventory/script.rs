@@ -348,6 +348,7 @@ fn value(
 ) -> Value {
     let text = |text: &str, trusted: bool| {
         let text = if trusted {
+            crate::blocking::heed(text);
             Str::template(text)
         } else {
             Str::new(text)

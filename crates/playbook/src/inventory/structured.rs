@@ -317,7 +317,10 @@ fn toml_value(item: &toml_edit::Item, place: &Arc<Origin>) -> Value {
 }
 
 fn toml_scalar(value: &toml_edit::Value, place: &Arc<Origin>) -> Value {
-    let text = |text: &str| Value::Str(Str::template(text).written_at(Arc::clone(place)));
+    let text = |text: &str| {
+        crate::blocking::heed(text);
+        Value::Str(Str::template(text).written_at(Arc::clone(place)))
+    };
     match value {
         toml_edit::Value::String(written) => text(written.value()),
         toml_edit::Value::Integer(number) => Value::Int(*number.value()),

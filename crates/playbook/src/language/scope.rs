@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use consort_jinja::{Dict, Origin, Value};
 
 use super::directives::Handed;
-use super::{Directive, Directives, Role, Scope, ScopeKind, Task};
+use super::{Action, Directive, Directives, Role, Scope, ScopeKind, Task};
 use crate::paths;
 use crate::source::Located;
 
@@ -104,6 +104,27 @@ fn push_vars(directives: &Directives, layers: &mut Vec<Dict>) {
     }
 }
 
+/// The place of what stands in no file.
+fn named(source: &str) -> Arc<Origin> {
+    Arc::new(Origin {
+        file: source.into(),
+        line: 0,
+        column: 0,
+    })
+}
+
+impl Action {
+    /// An error about the action. One of a command line is shown itself.
+    pub(crate) fn located(&self, message: impl Into<String>) -> Located {
+        let error = Located::new(message);
+        if self.origin.file.is_empty() {
+            error.at(&named("<CLI option '-m'>")).showing(&self.written)
+        } else {
+            error.at(&self.origin)
+        }
+    }
+}
+
 impl Task {
     /// What a directive is for this task: its own, or what it inherits. Of those that extend it is the list of all,
     /// unrendered; of those that are not handed down, its own.
@@ -161,13 +182,8 @@ impl Task {
         );
         let written = Value::Dict(written.into_iter().collect());
         let name = consort_jinja::repr::string(&self.action.written);
-        let nowhere = Origin {
-            file: format!("<adhoc {name} task>").into(),
-            line: 0,
-            column: 0,
-        };
         error
-            .at(&Arc::new(nowhere))
+            .at(&named(&format!("<adhoc {name} task>")))
             .showing(&consort_jinja::repr::text(&written))
     }
 

@@ -32,6 +32,7 @@ fn node(value: serde_json::Value, origin: &Arc<Origin>, reader: &Reader, trusted
     use serde_json::Value as Json;
     let text = |text: String, trusted: bool| {
         let text = if trusted {
+            crate::blocking::heed(&text);
             Str::template(text)
         } else {
             Str::new(text)

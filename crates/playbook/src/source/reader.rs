@@ -114,6 +114,7 @@ impl Reader {
         match opened {
             Ok(text) => {
                 let text = if encrypted.trusted {
+                    crate::blocking::heed(&text);
                     Str::template(text)
                 } else {
                     Str::new(text)

@@ -159,12 +159,11 @@ impl Work {
             .collect();
         match self.run.loader.resolve_action(&name, &collections)? {
             Some(resolved) => Ok(resolved.name.to_string()),
-            None => Err(Located::new(format!(
-                "Cannot resolve {} to an action or module.",
-                repr::string(&name)
-            ))
-            .at(&action.origin)
-            .into()),
+            None => {
+                let name = repr::string(&name);
+                let message = format!("Cannot resolve {name} to an action or module.");
+                Err(action.located(message).into())
+            }
         }
     }
 

@@ -326,6 +326,7 @@ impl Tasks<'_> {
                     ))
                     .about_node(node));
                 }
+                crate::blocking::heed_lookup(lookup);
                 looped = Some(Loop {
                     lookup: Some(lookup.into()),
                     over: value.value(),

@@ -87,6 +87,7 @@ impl<'c> Constructor<'c> {
     fn text(&self, index: usize, text: Arc<str>) -> Node {
         let origin = self.origin(index);
         let text = if self.trusted && self.unsafe_depth == 0 {
+            crate::blocking::heed(&text);
             Str::template(text)
         } else {
             Str::new(text)
