@@ -40,6 +40,8 @@ impl PlayRun {
             let mut done: Vec<Done> = Vec::new();
             let mut has_work = !at_work.is_empty();
             let count = hosts.len();
+            // Those that have begun and are not through, whether they are at work just now or not.
+            let mut open = hosts.iter().filter(|host| begun.contains(*host)).count();
             for step in 0..count {
                 let host = &hosts[(last + step) % count];
                 if busy.contains_key(host) {
@@ -50,20 +52,15 @@ impl PlayRun {
                     has_work = true;
                     break;
                 }
-                if pinned && !begun.contains(host) {
-                    let open = begun
-                        .iter()
-                        .filter(|host| !self.unreachable.contains(*host))
-                        .filter(|host| busy.contains_key(*host))
-                        .count();
-                    if open >= self.forks {
-                        has_work = true;
-                        continue;
-                    }
+                if pinned && open >= self.forks && !begun.contains(host) {
+                    has_work = true;
+                    continue;
                 }
                 let (place, task) = self.peek(host);
                 let Some(task) = task else {
-                    begun.remove(host);
+                    if begun.remove(host) {
+                        open -= 1;
+                    }
                     continue;
                 };
                 has_work = true;
@@ -75,7 +72,9 @@ impl PlayRun {
                 {
                     continue;
                 }
-                begun.insert(Arc::clone(host));
+                if begun.insert(Arc::clone(host)) {
+                    open += 1;
+                }
                 self.iteration.set(host, place);
                 if task.handler {
                     self.iteration.unnotify(&task, host);

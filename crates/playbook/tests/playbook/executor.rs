@@ -1,5 +1,6 @@
 //! Playbooks carried out on this machine.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -475,4 +476,25 @@ fn the_strategies_of_mitogen_are_those_they_are_named_after() {
         Dict::default(),
     );
     assert_eq!(status, 0);
+}
+
+#[test]
+fn no_more_pinned_hosts_are_under_way_than_there_are_forks() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "- hosts: all\n  gather_facts: false\n  strategy: host_pinned\n  tasks:\n    - debug:\n    - command: /bin/true\n\
+                \x20   - meta: noop\n    - debug:\n";
+    let hosts = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let (status, told) = play(directory.path(), text, &hosts, Dict::default());
+    assert_eq!(status, 0, "{told:?}");
+    let mut results: HashMap<&str, usize> = HashMap::new();
+    let mut most = 0;
+    for host in told.iter().filter_map(|line| {
+        line.strip_prefix("Ok ")
+            .or_else(|| line.strip_prefix("Changed "))
+    }) {
+        *results.entry(host).or_default() += 1;
+        most = most.max(results.values().filter(|count| **count < 3).count());
+    }
+    assert!(results.values().all(|count| *count == 3), "{told:?}");
+    assert!(most <= 5, "{told:?}");
 }
