@@ -25,6 +25,8 @@ use consort_modules::Cancel;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::language::BUILTIN_LOOKUPS;
+
 /// How many threads do tasks as a whole. More tasks than these hand over their steps one by one, so that there is always a
 /// thread for a step.
 const MOST_THREADS: usize = 64;
@@ -34,34 +36,9 @@ static THREADS: AtomicUsize = AtomicUsize::new(0);
 /// Whether a lookup that may take long was read anywhere. Once it was, it stays so: what is read may be used by any task.
 static SLOW_LOOKUPS: AtomicBool = AtomicBool::new(false);
 
-/// Lookups that only look at what is known, or at files.
-const QUICK_LOOKUPS: [&str; 25] = [
-    "config",
-    "csvfile",
-    "dict",
-    "env",
-    "file",
-    "fileglob",
-    "first_found",
-    "flattened",
-    "indexed_items",
-    "ini",
-    "inventory_hostnames",
-    "items",
-    "list",
-    "nested",
-    "password",
-    "random_choice",
-    "sequence",
-    "subelements",
-    "template",
-    "together",
-    "unvault",
-    "varnames",
-    "vars",
-    "cartesian",
-    "filetree",
-];
+/// The lookups of ansible.builtin that run programs, ask other machines, or render a file that nobody has read yet. What
+/// is not of ansible.builtin is asked of Python.
+const SLOW: [&str; 4] = ["lines", "pipe", "template", "url"];
 
 /// Takes note of a template that was read: it may ask lookups that take long.
 pub(crate) fn heed(text: &str) {
@@ -82,7 +59,8 @@ pub(crate) fn heed_lookup(name: &str) {
 }
 
 fn is_quick(name: &str) -> bool {
-    QUICK_LOOKUPS.contains(&name.strip_prefix("ansible.builtin.").unwrap_or(name))
+    let name = name.strip_prefix("ansible.builtin.").unwrap_or(name);
+    BUILTIN_LOOKUPS.contains(&name) && !SLOW.contains(&name)
 }
 
 /// Whether a text calls one of the functions for lookups with a name that is not of a quick one, or is no plain name.

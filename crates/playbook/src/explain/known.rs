@@ -20,35 +20,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("k8s_config_resource_name", "kubernetes.core"),
 ];
 
-/// Lookups of ansible.builtin.
-pub(super) const LOOKUPS: &[&str] = &[
-    "config",
-    "csvfile",
-    "dict",
-    "env",
-    "file",
-    "fileglob",
-    "first_found",
-    "indexed_items",
-    "ini",
-    "inventory_hostnames",
-    "items",
-    "lines",
-    "list",
-    "nested",
-    "password",
-    "pipe",
-    "random_choice",
-    "sequence",
-    "subelements",
-    "template",
-    "together",
-    "unvault",
-    "url",
-    "varnames",
-    "vars",
-];
-
 const META: &[&str] = &[
     "clear_facts",
     "clear_host_errors",

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use consort_jinja::{Dict, Origin, Value};
 
 pub use actions::{ActionKind, Departure, Resolved};
-pub(crate) use actions::{BUILTIN as BUILTIN_ACTIONS, has_moved};
+pub(crate) use actions::{BUILTIN as BUILTIN_ACTIONS, LOOKUPS as BUILTIN_LOOKUPS, has_moved};
 pub use arguments::{join_words, split_pairs, split_words};
 pub use directives::{Bearer, Directive, Directives, Kind};
 pub use keywords::{ArgumentSpec, PlayKeywords};

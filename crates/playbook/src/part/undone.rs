@@ -47,6 +47,28 @@ pub(super) struct Leftovers {
     pub(super) warnings: Vec<Problem>,
 }
 
+impl Leftovers {
+    /// Plans that a thing is undone, by the module and the arguments that do so.
+    fn undo(
+        &mut self,
+        host: &str,
+        thing: &Thing,
+        (module, arguments): (String, Map<String, Json>),
+        change: Change,
+    ) {
+        self.undo.push(Undo {
+            change: self.changes.len() as u32,
+            host: host.to_owned(),
+            module,
+            arguments,
+            becomes: thing.becomes.clone(),
+            address: thing.address.clone(),
+            item: thing.item.clone(),
+        });
+        self.changes.push(change);
+    }
+}
+
 /// The tasks that are known before a run: by file, the names that are written there; none for a name that is a template.
 struct Written(BTreeMap<String, HashSet<Option<String>>>);
 
@@ -120,19 +142,9 @@ impl Playbooks {
             }
             for thing in self.undeclared(record, deeds, &written) {
                 match identity::inverse(thing).filter(|_| self.spec.prune) {
-                    Some((module, arguments)) => {
-                        let place = leftovers.changes.len() as u32;
+                    Some(inverse) => {
                         let change = self.undoing(&record.host, thing, &mut names);
-                        leftovers.changes.push(change);
-                        leftovers.undo.push(Undo {
-                            change: place,
-                            host: record.host.clone(),
-                            module,
-                            arguments,
-                            becomes: thing.becomes.clone(),
-                            address: thing.address.clone(),
-                            item: thing.item.clone(),
-                        });
+                        leftovers.undo(&record.host, thing, inverse, change);
                     }
                     None => stay.push((record.host.as_str(), thing)),
                 }
@@ -283,21 +295,11 @@ impl Playbooks {
         for record in records {
             if self.spec.prune {
                 for thing in record.things.iter().rev() {
-                    let Some((module, arguments)) = identity::inverse(thing) else {
+                    let Some(inverse) = identity::inverse(thing) else {
                         continue;
                     };
-                    let place = leftovers.changes.len() as u32;
                     let change = self.undoing(&record.host, thing, &mut names);
-                    leftovers.changes.push(change);
-                    leftovers.undo.push(Undo {
-                        change: place,
-                        host: record.host.clone(),
-                        module,
-                        arguments,
-                        becomes: thing.becomes.clone(),
-                        address: thing.address.clone(),
-                        item: thing.item.clone(),
-                    });
+                    leftovers.undo(&record.host, thing, inverse, change);
                 }
             }
             let place = leftovers.changes.len() as u32;

@@ -8,7 +8,7 @@ use crate::explain::known;
 use crate::explain::names::between;
 use crate::explain::nearest::nearest;
 use crate::explain::values::{self, Scene};
-use crate::language::Task;
+use crate::language::{BUILTIN_LOOKUPS, Task};
 
 /// What could be done.
 pub(super) fn of(
@@ -210,7 +210,7 @@ fn plugin_unknown(kind: &str, name: &str, scene: &Scene<'_>) -> Vec<String> {
     let near = match kind {
         "filter" => nearest(leaf, environment.filter_names()).map(str::to_owned),
         "test" => nearest(leaf, environment.test_names()).map(str::to_owned),
-        _ => nearest(leaf, known::LOOKUPS.iter().copied()).map(str::to_owned),
+        _ => nearest(leaf, BUILTIN_LOOKUPS.iter().copied()).map(str::to_owned),
     };
     if let Some(near) = near {
         return vec![meant(&near)];

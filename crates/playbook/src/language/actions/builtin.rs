@@ -87,7 +87,8 @@ pub(crate) const BUILTIN: &[&str] = &[
     "yum_repository",
 ];
 
-const LOOKUPS: &[&str] = &[
+/// The lookups of ansible.builtin.
+pub(crate) const LOOKUPS: &[&str] = &[
     "config",
     "csvfile",
     "dict",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub(crate) use builtin::{BUILTIN, has_moved};
+pub(crate) use builtin::{BUILTIN, LOOKUPS, has_moved};
 use builtin::{TABLE, builtin, removed};
 
 use super::collections::{Collections, Leaving, Route};
